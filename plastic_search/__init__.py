@@ -1,0 +1,47 @@
+"""Architecture search and quantization of plastic, neuromodulated networks."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plastic_search.network import Network as Network
+    from plastic_search.part import Part as Part
+    from plastic_search.report import Report as Report
+    from plastic_search.space import choice as choice
+    from plastic_search.space import integer as integer
+    from plastic_search.space import real as real
+    from plastic_search.spec import AlphaShape as AlphaShape
+    from plastic_search.spec import Bound as Bound
+    from plastic_search.spec import Layer as Layer
+    from plastic_search.spec import NetworkSpec as NetworkSpec
+    from plastic_search.spec import Pathway as Pathway
+    from plastic_search.study import Study as Study
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AlphaShape": "spec",
+    "Bound": "spec",
+    "Layer": "spec",
+    "Network": "network",
+    "NetworkSpec": "spec",
+    "Part": "part",
+    "Pathway": "spec",
+    "Report": "report",
+    "Study": "study",
+    "choice": "space",
+    "integer": "space",
+    "real": "space",
+}
+
+__all__ = ["AlphaShape", "Bound", "Layer", "Network", "NetworkSpec", "Part", "Pathway", "Report", "Study"]
+__all__ += ["choice", "integer", "real"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imported at first use, so that `plastic-search --help` need not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'plastic_search' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"plastic_search.{_HOMES[name]}"), name)

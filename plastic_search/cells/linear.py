@@ -1,0 +1,18 @@
+"""A unit that passes its drive on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from plastic_search.cells import Cell, Response
+
+
+@dataclass(frozen=True)
+class Linear(Cell):
+    """y = drive"""
+
+    def step(self, state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
+        y = drive[:, 0]
+        return state, Response(y, y)

@@ -1,0 +1,46 @@
+"""One-shot episodes from images sorted by class: shown once with a random label, then one more image to name."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+__all__ = ["Classes", "OneShot", "one_shot"]
+
+
+class Classes(NamedTuple):
+    """Images of several classes, padded to one length."""
+
+    images: Tensor  # [classes, most, pixels]
+    counts: Tensor  # [classes], how many of `most` are real
+
+
+class OneShot(NamedTuple):
+    inputs: Tensor  # [ways + 1, batch, pixels + ways]
+    targets: Tensor  # [batch], the label of the last image
+
+
+def one_shot(classes: Classes, size: int, ways: int, rng: Generator) -> OneShot:
+    """`size` episodes: `ways` images of different classes, each with a one-hot label, then one more without.
+
+    Classes, labels and order are drawn anew for every episode. The last image is of one of the classes shown,
+    and is never the very image that was shown.
+    """
+    known, _, pixels = classes.images.shape
+    chosen = torch.rand(size, known, generator=rng).argsort(1)[:, :ways]
+    labels = torch.rand(size, ways, generator=rng).argsort(1)
+    counts = classes.counts[chosen]
+    shown = (torch.rand(size, ways, generator=rng) * counts).long()
+    asked = torch.randint(ways, (size,), generator=rng)
+    row = torch.arange(size)
+    count = counts[row, asked]
+    further = 1 + (torch.rand(size, generator=rng) * (count - 1)).long()
+    query = (shown[row, asked] + further) % count
+    inputs = classes.images.new_zeros(ways + 1, size, pixels + ways)
+    inputs[:ways, :, :pixels] = classes.images[chosen, shown].transpose(0, 1)
+    inputs[:ways, :, pixels:] = F.one_hot(labels, ways).to(inputs.dtype).transpose(0, 1)
+    inputs[ways, :, :pixels] = classes.images[chosen[row, asked], query]
+    return OneShot(inputs, labels[row, asked])

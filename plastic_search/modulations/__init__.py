@@ -1,0 +1,64 @@
+"""Modulations: how much of a rule's change is applied, and when."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from plastic_search.part import Part
+
+__all__ = ["FanOut", "Modulation", "Rate", "Signal"]
+
+
+class FanOut(Enum):
+    """How many rates one modulator signal sets."""
+
+    NEURON = "neuron"  # rate_j = fan_j * signal + base_j
+    NETWORK = "network"  # rate = signal, one for the whole layer
+
+
+class Rate(NamedTuple):
+    """How much is written in one step."""
+
+    write: Tensor  # broadcasts over [batch, post], of the change or of the eligibility trace
+    eligibility: Tensor | None = None  # scalar eta of E' = (1 - eta) E + eta dH; None: the change is written at once
+
+
+class Signal(NamedTuple):
+    """What a modulator signal learns: M = tanh(v . h + b), rate_j = fan_j M + base_j."""
+
+    weight: Tensor  # [post], v
+    bias: Tensor  # [1], b
+    fan: Tensor  # [post], or [0] where one rate serves all
+    base: Tensor  # [post], or [0]
+
+    @classmethod
+    def start(cls, post: int, fan_out: FanOut, rate: float, rng: Generator) -> Signal:
+        """A weak signal around a small positive rate, so that plasticity begins switched on."""
+        reach = post**-0.5
+        weight = reach * (2 * torch.rand(post, generator=rng) - 1)
+        per_neuron = torch.full((post if fan_out is FanOut.NEURON else 0,), rate)
+        return cls(weight, torch.full((1,), rate), per_neuron, per_neuron.clone())
+
+    def rates(self, output: Tensor, fan_out: FanOut) -> Tensor:
+        """The rates [batch, post] or [batch, 1] that this signal sets, from a layer's new output [batch, post]."""
+        signal = torch.tanh((output * self.weight).sum(-1, keepdim=True) + self.bias)
+        return signal * self.fan + self.base if fan_out is FanOut.NEURON else signal
+
+
+@dataclass(frozen=True)
+class Modulation(Part):
+    """How much of a rule's change is applied, and when."""
+
+    def params(self, post: int, rng: Generator) -> Any:
+        """What training may tune: a NamedTuple of tensors, drawn from `rng`. Nothing, by default."""
+        return ()
+
+    @abstractmethod
+    def step(self, params: Any, output: Tensor) -> Rate:
+        """The rate of this step, from the layer's new output [batch, post]."""

@@ -1,0 +1,199 @@
+"""A network: the parameters of a spec, and a loop over time. The only nn.Module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from plastic_search import step as law
+from plastic_search.errors import PlasticSearchError
+from plastic_search.spec import AlphaShape, Layer, NetworkSpec, shapes
+from plastic_search.step import LayerParams, LayerState
+from plastic_search.structures import Shape
+
+__all__ = ["Network", "State", "load_named", "named"]
+
+State = tuple[LayerState, ...]
+
+
+class Network(nn.Module):
+    """`y, state = net(x, state=None)`: a plastic network, time first.
+
+    Args:
+        spec: what to build, with no hole left open.
+        inputs: how many numbers the network hears per step.
+        seed: of the parameters' start values.
+
+    Raises:
+        PlasticSearchError: a hole is left open, or a part refuses the shape it is given.
+    """
+
+    def __init__(self, spec: NetworkSpec, inputs: int, seed: int = 0) -> None:
+        super().__init__()
+        self.spec, self.inputs, self.shapes = spec, inputs, shapes(spec, inputs)
+        rng = torch.Generator().manual_seed(seed)
+        drawn = [_start_params(layer, shape, rng) for layer, shape in zip(spec.layers, self.shapes, strict=True)]
+        self._like = tuple(drawn)  # the nesting of the parameters; the values live in `layers`
+        self.layers = nn.ModuleList(_Bag(_flatten(p._asdict())) for p in drawn)
+        self.resolve()
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the network says per step."""
+        return self.shapes[-1].post
+
+    def parts(self) -> tuple[LayerParams, ...]:
+        """The parameters, nested as the parts made them."""
+        return tuple(
+            LayerParams(**_nest(like._asdict(), bag.tensors()))
+            for like, bag in zip(self._like, self._bags(), strict=True)
+        )
+
+    def resolve(self) -> tuple[law.Ready, ...]:
+        """The parameters as one episode uses them: gated and rounded."""
+        return law.resolve(self.spec, self.shapes, self.parts())
+
+    def start(self, batch: int) -> State:
+        """The state at the start of `batch` episodes."""
+        like = next(self.parameters())
+        return law.start(self.spec, self.shapes, batch, like, self.resolve())
+
+    def forward(
+        self, x: Tensor, state: State | None = None, edit: Callable[[int, State], State] | None = None
+    ) -> tuple[Tensor, State]:
+        """Run whole episodes.
+
+        Args:
+            x: [time, batch, inputs].
+            state: where the episodes go on from; None starts them.
+            edit: called with the time and the state before each step; what it returns is used instead.
+
+        Returns:
+            The outputs [time, batch, outputs], and the state after the last step.
+
+        Raises:
+            PlasticSearchError: `x` or `state` has the wrong shape; the message names both.
+        """
+        self._check(x)
+        ready = self.resolve()
+        like = next(self.parameters())
+        fresh = law.start(self.spec, self.shapes, x.shape[1], like, ready)
+        state = fresh if state is None else _same_shapes(state, fresh)
+        ys = []
+        for t in range(x.shape[0]):
+            state = state if edit is None else edit(t, state)
+            y, state = law.step(self.spec, self.shapes, ready, state, x[t])
+            ys.append(y)
+        return torch.stack(ys), state
+
+    def connections(self) -> int:
+        """How many synapses exist, gates made hard."""
+        gates = (
+            layer.structure.gates(p.structure, shape, p.weight).exists
+            for layer, shape, p in zip(self.spec.layers, self.shapes, self.parts(), strict=True)
+        )
+        full = (shape.post * shape.pre for shape in self.shapes)
+        return sum(n if gate is None else int(gate.detach().sum()) for gate, n in zip(gates, full, strict=True))
+
+    def count(self) -> int:
+        """How many numbers training tunes."""
+        return sum(p.numel() for p in self.parameters())
+
+    def _bags(self) -> list[_Bag]:
+        return list(self.layers)  # type: ignore[arg-type]
+
+    def _check(self, x: Tensor) -> None:
+        if x.dim() != 3 or x.shape[2] != self.inputs or x.shape[0] < 1:
+            raise PlasticSearchError(
+                f"x must be [time, batch, inputs] with inputs={self.inputs} and at least one step, "
+                f"but has shape {list(x.shape)}"
+            )
+        kind = next(self.parameters()).dtype
+        if x.dtype != kind:
+            raise PlasticSearchError(f"x must be {kind}, as the network's parameters are, but is {x.dtype}")
+
+
+class _Bag(nn.Module):
+    """One layer's parameters under dotted names (`rule.both`), which nn.ParameterDict does not take."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        super().__init__()
+        for name, tensor in tensors.items():
+            self.register_parameter(name.replace(".", "__"), nn.Parameter(tensor.clone()))
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name.replace("__", "."): tensor for name, tensor in self.named_parameters()}
+
+
+def named(state: State) -> dict[str, Tensor]:
+    """Every tensor of a state under its address: `layers.1.trace`, `layers.0.cell.memory`."""
+    return {f"layers.{i}.{n}": t for i, s in enumerate(state) for n, t in _flatten(s._asdict()).items()}
+
+
+def load_named(tensors: dict[str, Tensor], like: State) -> State:
+    """The state whose tensors are `tensors`, nested as `like` is: the inverse of `named`."""
+    made = []
+    for i, layer in enumerate(like):
+        at = f"layers.{i}."
+        own = {n[len(at) :]: t for n, t in tensors.items() if n.startswith(at)}
+        made.append(LayerState(**_nest(layer._asdict(), own)))
+    return tuple(made)
+
+
+def _start_params(layer: Layer, shape: Shape, rng: Generator) -> LayerParams:
+    width = shape.plastic.stop - shape.plastic.start
+    reach = shape.pre**-0.5
+    weight = reach * torch.randn(layer.cell.drives, shape.post, shape.pre, generator=rng)
+    sizes = {
+        AlphaShape.SYNAPSE: (shape.post, width),
+        AlphaShape.NEURON: (shape.post, 1),
+        AlphaShape.NETWORK: (1, 1),
+    }
+    alpha = 0.01 * torch.randn(sizes[layer.alpha] if width else (0, 0), generator=rng)
+    return LayerParams(
+        weight,
+        torch.zeros(layer.cell.drives, shape.post),
+        alpha,
+        layer.rule.params(shape.post, width, rng) if width else (),
+        layer.modulation.params(shape.post, rng) if width else (),
+        layer.structure.params(shape, rng),
+    )
+
+
+def _flatten(values: dict[str, Any], at: str = "") -> dict[str, Tensor]:
+    flat: dict[str, Tensor] = {}
+    for name, value in values.items():
+        if isinstance(value, Tensor):
+            flat[at + name] = value
+        elif hasattr(value, "_asdict"):
+            flat |= _flatten(value._asdict(), f"{at}{name}.")
+    return flat
+
+
+def _nest(like: dict[str, Any], flat: dict[str, Tensor], at: str = "") -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, value in like.items():
+        if isinstance(value, Tensor):
+            made[name] = flat[at + name]
+        elif hasattr(value, "_asdict"):
+            made[name] = type(value)(**_nest(value._asdict(), flat, f"{at}{name}."))
+        else:
+            made[name] = value
+    return made
+
+
+def _same_shapes(state: State, fresh: State) -> State:
+    given, wanted = (
+        {n: list(t.shape) for n, t in named(state).items()},
+        {n: list(t.shape) for n, t in named(fresh).items()},
+    )
+    for name in wanted | given:
+        if given.get(name) != wanted.get(name):
+            raise PlasticSearchError(
+                f"the state's {name} must have shape {wanted.get(name)} (time goes on where it stopped, "
+                f"batch first), but has {given.get(name)}"
+            )
+    return state

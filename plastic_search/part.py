@@ -1,0 +1,187 @@
+"""A part: one frozen choice about a network, and how the members of an open folder are found."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import pkgutil
+from dataclasses import MISSING, dataclass, fields
+from enum import Enum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
+
+from plastic_search.errors import PlasticSearchError, unknown
+
+__all__ = ["Hole", "Part", "coerce", "discover", "equation", "field_types"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A value that answers one question about a network, a study or a page.
+
+    Concrete parts are frozen dataclasses, one per file. Their fields are numbers, strings, enums,
+    other parts, tuples of these, or holes; so a part is hashable, comparable, and is JSON in one line.
+
+    Raises:
+        PlasticSearchError: a field holds a value of the wrong type, or one that `check` refuses.
+    """
+
+    kinds: ClassVar[dict[str, type[Part]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        old = Part.kinds.get(cls.__name__)
+        if old is not None and (old.__module__, old.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise PlasticSearchError(
+                f"two parts are called {cls.__name__!r}: one in {old.__module__}, one in {cls.__module__}; rename one"
+            )
+        Part.kinds[cls.__name__] = cls
+
+    def __post_init__(self) -> None:
+        for name, kind in field_types(type(self)).items():
+            value = coerce(getattr(self, name), kind, f"{type(self).__name__}.{name}")
+            object.__setattr__(self, name, value)
+        if not any(_open(getattr(self, f.name)) for f in fields(self)):
+            self.check()
+
+    def check(self) -> None:
+        """Refuse values that no network could have; called once every field is filled."""
+
+    def to_json(self) -> dict[str, Any]:
+        """This part as plain JSON data: its kind, then its fields."""
+        return {"kind": type(self).__name__} | {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """The part that `to_json` wrote.
+
+        Raises:
+            PlasticSearchError: an unknown kind, an unknown or missing field, or a value of the wrong type.
+        """
+        part = _decode(data, cls, cls.__name__)
+        if not isinstance(part, cls):
+            raise PlasticSearchError(f"expected a {cls.__name__}, but got {data!r}")
+        return part
+
+
+@dataclass(frozen=True)
+class Hole(Part):
+    """A gap in a part, to be filled by a search."""
+
+    def standing_for(self, kind: Any, where: str) -> Hole:
+        """This hole, once it is known that a `kind` belongs in it."""
+        return self
+
+
+def discover(package: str) -> dict[str, type[Part]]:
+    """Import every module of `package` and return its parts by name, with those that users registered."""
+    root = importlib.import_module(package)
+    for info in pkgutil.iter_modules(root.__path__):
+        importlib.import_module(f"{package}.{info.name}")
+    base = next(k for k in vars(root).values() if inspect.isclass(k) and Part in k.__bases__ and _home(k) == package)
+    return {name: kind for name, kind in sorted(Part.kinds.items()) if issubclass(kind, base) and kind is not base}
+
+
+def equation(kind: type[Part]) -> str:
+    """The first line of a part's docstring, which states its equation."""
+    return (inspect.getdoc(kind) or "").strip().split("\n")[0]
+
+
+@cache
+def field_types(kind: type[Part]) -> dict[str, Any]:
+    """The declared type of each field of `kind`."""
+    hints = get_type_hints(kind)
+    return {f.name: hints[f.name] for f in fields(kind)}
+
+
+def coerce(value: Any, kind: Any, where: str) -> Any:
+    """`value` as `kind` wants it: lists become tuples, integers floats, names enum members; or an error that names `where`."""
+    if isinstance(value, Hole):
+        return value.standing_for(kind, where)
+    if kind is Any:
+        return tuple(value) if isinstance(value, list) else value
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        options = get_args(kind)
+        if value is None and NoneType in options:
+            return None
+        return coerce(value, next(o for o in options if o is not NoneType), where)
+    if origin is tuple and isinstance(value, list | tuple):
+        inner = get_args(kind)[0]
+        return tuple(coerce(v, inner, f"{where}.{i}") for i, v in enumerate(value))
+    if inspect.isclass(kind) and issubclass(kind, Enum):
+        return _member(value, kind, where)
+    if kind is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    wanted = origin or kind
+    if isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool) and wanted is not float:
+        return value
+    raise PlasticSearchError(f"{where} wants {_called(wanted)}, but got {value!r} ({type(value).__name__})")
+
+
+def _member(value: Any, kind: type[Enum], where: str) -> Enum:
+    try:
+        return kind(value)
+    except ValueError:
+        raise unknown(f"{kind.__name__} for {where}", str(value), [str(m.value) for m in kind]) from None
+
+
+def _decode(data: Any, kind: Any, where: str) -> Any:
+    if isinstance(data, list):
+        inner = get_args(kind)[0] if get_origin(kind) is tuple else kind
+        return tuple(_decode(v, inner, f"{where}.{i}") for i, v in enumerate(data))
+    if not isinstance(data, dict):
+        return data
+    values = dict(data)
+    chosen = _kind(values.pop("kind", None), kind, where)
+    types = field_types(chosen)
+    for name in values:
+        if name not in types:
+            raise unknown(f"field of {chosen.__name__}", name, types)
+    lacking = [f.name for f in fields(chosen) if f.name not in values and f.default is MISSING]
+    if lacking:
+        raise PlasticSearchError(f"{where}: {chosen.__name__} lacks {', '.join(lacking)}")
+    inside = (lambda name: kind) if issubclass(chosen, Hole) else types.__getitem__
+    return chosen(**{name: _decode(v, inside(name), f"{where}.{name}") for name, v in values.items()})
+
+
+def _kind(name: Any, wanted: Any, where: str) -> type[Part]:
+    """The class called `name`, which must be a `wanted` or a hole."""
+    if not isinstance(name, str):
+        raise PlasticSearchError(f'{where}: a part in JSON needs a "kind", and its value must be a name')
+    base = next((a for a in (get_args(wanted) or (wanted,)) if inspect.isclass(a) and issubclass(a, Part)), Part)
+    if hasattr(importlib.import_module(base.__module__), "__path__"):
+        discover(base.__module__)
+    known = {n: k for n, k in Part.kinds.items() if issubclass(k, base | Hole) and not inspect.isabstract(k)}
+    if name not in known:
+        hint = "If it is your own, name its file with --parts FILE." if base is not Part else ""
+        offered = [n for n, k in known.items() if k is not base and not issubclass(k, Hole)] or [base.__name__]
+        raise unknown(base.__name__.lower(), name, offered, hint)
+    return known[name]
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Part():
+            return value.to_json()
+        case Enum():
+            return value.value
+        case tuple():
+            return [_plain(v) for v in value]
+    return value
+
+
+def _open(value: Any) -> bool:
+    """Whether a hole stands in `value`, not counting those of parts inside it."""
+    return isinstance(value, Hole) or (isinstance(value, tuple) and any(_open(v) for v in value))
+
+
+def _called(kind: Any) -> str:
+    name = getattr(kind, "__name__", str(kind))
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _home(kind: type) -> str:
+    return kind.__module__

@@ -1,0 +1,48 @@
+"""Precisions: how finely each role of a network's numbers is held."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from plastic_search.part import Part
+
+__all__ = ["Format", "Precision", "Role", "Rounding"]
+
+
+class Role(Enum):
+    """What a number is for."""
+
+    WEIGHT = "weight"
+    ALPHA = "alpha"
+    TRACE = "trace"
+
+
+class Rounding(Enum):
+    """How a value between two levels is written."""
+
+    NEAREST = "nearest"  # to the closer level: a change below half a step is never written
+    STOCHASTIC = "stochastic"  # up with a probability equal to the distance covered: right on average
+
+
+class Format(NamedTuple):
+    """Symmetric integers of `bits` bits: 2^(bits-1) - 1 levels on either side of zero."""
+
+    bits: int
+    rounding: Rounding = Rounding.NEAREST
+
+    @property
+    def top(self) -> int:
+        """The largest code."""
+        return 2 ** (self.bits - 1) - 1
+
+
+@dataclass(frozen=True)
+class Precision(Part):
+    """How finely each role of a network's numbers is held."""
+
+    @abstractmethod
+    def format(self, role: Role) -> Format | None:
+        """The format of a role; None where it stays a float."""

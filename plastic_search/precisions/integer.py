@@ -1,0 +1,30 @@
+"""Weight, alpha and trace as symmetric integers, each of its own width (Hubara et al. 2018 for the straight-through training)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from plastic_search.errors import PlasticSearchError
+from plastic_search.precisions import Format, Precision, Role, Rounding
+
+
+@dataclass(frozen=True)
+class Integer(Precision):
+    """q(x) = s round(x / s), s = max|x| / (2^(bits-1) - 1); for the trace, s = limit / (2^(bits-1) - 1)"""
+
+    weight: int | None = 8  # bits; None leaves the role in float
+    alpha: int | None = 8
+    trace: int | None = 8
+    rounding: Rounding = Rounding.STOCHASTIC  # of the trace; weight and alpha are rounded to nearest
+
+    def check(self) -> None:
+        for role in Role:
+            bits = getattr(self, role.value)
+            if bits is not None and not 2 <= bits <= 16:
+                raise PlasticSearchError(f"Integer.{role.value} wants 2 to 16 bits, but got {bits}")
+
+    def format(self, role: Role) -> Format | None:
+        bits = getattr(self, role.value)
+        if bits is None:
+            return None
+        return Format(bits, self.rounding if role is Role.TRACE else Rounding.NEAREST)

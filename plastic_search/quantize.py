@@ -1,0 +1,96 @@
+"""From a format to the function that rounds to it. The only module that imports Brevitas.
+
+Weight and alpha are rounded once per episode, by Brevitas' own integer quantizer. The trace is rounded at every
+step, where a library call would cost several times the step itself, so it has a straight-through rounding of its
+own; the tests hold it to Brevitas' result. Its noise is an additive recurrence (a Weyl sequence) kept in the state,
+not a random generator: uniform over steps and over synapses, the same on every machine, and part of what is exported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from plastic_search.precisions import Format, Rounding
+
+__all__ = ["codes", "next_dither", "parameter_rounder", "round_trace", "start_dither", "step_size"]
+
+# Fractional parts of the inverse powers of the plastic number: the least regular steps in one, two and three dimensions.
+_TIME, _POST, _PRE = 0.6180339887498949, 0.7548776662466927, 0.5698402909980532
+
+
+@cache
+def parameter_rounder(form: Format) -> Callable[[Tensor], Tensor]:
+    """A function that rounds a weight or an alpha, of any shape, to `form`; its gradient passes straight through."""
+    from brevitas.core.function_wrapper import Identity, RoundSte, TensorClampSte
+    from brevitas.core.quant import IntQuant
+    from brevitas.core.stats import AbsMax
+
+    quant = IntQuant(
+        narrow_range=True,
+        signed=True,
+        input_view_impl=Identity(),
+        float_to_int_impl=RoundSte(),
+        tensor_clamp_impl=TensorClampSte(),
+    )
+    largest = AbsMax()
+
+    def rounded(x: Tensor) -> Tensor:
+        if x.numel() == 0:
+            return x
+        scale = largest(x.detach()).clamp_min(torch.finfo(x.dtype).tiny * form.top) / form.top
+        return quant(scale, x.new_zeros(()), x.new_tensor(float(form.bits)), x)
+
+    return rounded
+
+
+def codes(x: Tensor, form: Format) -> tuple[Tensor, float]:
+    """The integer codes of a rounded weight or alpha, and the step between them: x = codes * step."""
+    step = max(float(x.detach().abs().max()) if x.numel() else 0.0, torch.finfo(x.dtype).tiny * form.top) / form.top
+    return torch.round(x.detach() / step).to(torch.int32), step
+
+
+def step_size(form: Format, limit: float) -> float:
+    """The distance between two levels of a trace bounded by `limit`."""
+    return limit / form.top
+
+
+def start_dither(batch: int, like: Tensor) -> Tensor:
+    """The noise state [batch, 1, 1] at the start of an episode."""
+    index = torch.arange(batch, dtype=torch.float64, device=like.device)
+    return ((index * _PRE) % 1.0).to(like.dtype).view(batch, 1, 1)
+
+
+def next_dither(dither: Tensor) -> Tensor:
+    """The noise state one step later."""
+    later = dither + _TIME
+    return later - later.floor()
+
+
+def round_trace(trace: Tensor, form: Format, limit: float, dither: Tensor) -> Tensor:
+    """A bounded trace [batch, post, pre] on the levels of `form`; its gradient passes straight through.
+
+    Args:
+        trace: within [-limit, limit].
+        form: its width and rounding.
+        limit: the value of the largest code.
+        dither: [batch, 1, 1], uniform in [0, 1); read only by stochastic rounding.
+    """
+    step = step_size(form, limit)
+    with torch.no_grad():
+        noise = _offsets(trace) + dither if form.rounding is Rounding.STOCHASTIC else None
+        shift = 0.5 if noise is None else noise - noise.floor()
+        levels = torch.floor(trace / step + shift).clamp(-form.top, form.top)
+        rounded = levels * step
+    return trace + (rounded - trace).detach()
+
+
+def _offsets(trace: Tensor) -> Tensor:
+    """A fixed phase [post, pre] per synapse, spread evenly, so that neighbours never round together."""
+    _, post, pre = trace.shape
+    rows = torch.arange(post, dtype=torch.float64, device=trace.device).view(-1, 1) * _POST
+    columns = torch.arange(pre, dtype=torch.float64, device=trace.device) * _PRE
+    return ((rows + columns) % 1.0).to(trace.dtype)

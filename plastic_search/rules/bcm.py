@@ -1,0 +1,38 @@
+"""A sliding threshold decides between strengthening and weakening (Bienenstock, Cooper and Munro 1982)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from plastic_search.errors import PlasticSearchError
+from plastic_search.rules import Activity, Change, Outer, Rule
+from plastic_search.space import real
+
+
+class BCMState(NamedTuple):
+    threshold: Tensor  # [batch, post]
+
+
+@dataclass(frozen=True)
+class BCM(Rule):
+    """dH = post (post - threshold) (x) pre, threshold' = threshold + rate (post^2 - threshold)"""
+
+    rate: float = 0.1
+
+    @classmethod
+    def space(cls) -> BCM:
+        return cls(rate=real(0.01, 1.0, log=True))
+
+    def check(self) -> None:
+        if not 0.0 < self.rate <= 1.0:
+            raise PlasticSearchError(f"BCM.rate is a share of the step, above 0 and at most 1, but is {self.rate}")
+
+    def state(self, batch: int, post: int, pre: int, like: Tensor) -> BCMState:
+        return BCMState(like.new_zeros(batch, post))
+
+    def step(self, params: tuple[()], state: BCMState, seen: Activity) -> tuple[Change, BCMState]:
+        change = Change((Outer(seen.post * (seen.post - state.threshold), seen.pre),))
+        return change, BCMState(state.threshold + self.rate * (seen.post.square() - state.threshold))

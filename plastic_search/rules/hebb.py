@@ -1,0 +1,22 @@
+"""Fire together, wire together (Hebb 1949); with decay 1, the convex trace of Miconi et al. (2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from plastic_search.rules import Activity, Change, Outer, Rule
+from plastic_search.space import real
+
+
+@dataclass(frozen=True)
+class Hebb(Rule):
+    """dH = post (x) pre - decay * H"""
+
+    decay: float = 0.0
+
+    @classmethod
+    def space(cls) -> Hebb:
+        return cls(decay=real(0.0, 1.0))
+
+    def step(self, params: tuple[()], state: tuple[()], seen: Activity) -> tuple[Change, tuple[()]]:
+        return Change((Outer(seen.post, seen.pre),), self.decay), state

@@ -1,0 +1,202 @@
+"""A search space is a spec with holes in it.
+
+Put a hole where a value would stand, and `fill` asks an Optuna trial for that value. The hole's address
+(`layers.1.rule.Hebb.decay`) is its parameter name in Optuna, its column in a report, and its name on the
+command line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from typing import Any, Protocol
+
+from plastic_search.errors import PlasticSearchError, unknown
+from plastic_search.part import Hole, Part, coerce, discover, field_types
+
+__all__ = ["choice", "each", "fill", "holes", "integer", "override", "real"]
+
+
+class Trial(Protocol):
+    """What `fill` asks of an Optuna trial."""
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any: ...
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int: ...
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
+
+
+@dataclass(frozen=True)
+class Choice(Hole):
+    """One of `options`, which may have holes of their own."""
+
+    options: tuple[Any, ...]
+
+    def check(self) -> None:
+        if not self.options or len(set(self.labels)) < len(self.options):
+            raise PlasticSearchError(f"a choice needs distinct options, but got {self.labels}")
+
+    def standing_for(self, kind: Any, where: str) -> Choice:
+        """The same choice, each option as the field wants it: a name becomes the enum's member."""
+        settled = tuple(coerce(o, kind, f"{where}, option {i}") for i, o in enumerate(self.options))
+        return self if settled == self.options else Choice(settled)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Each option's class name, or its repr where two options share a class."""
+        names = [_label(o) for o in self.options]
+        return tuple(n if names.count(n) == 1 else repr(o) for n, o in zip(names, self.options, strict=True))
+
+    def option(self, label: str, at: str) -> Any:
+        if label not in self.labels:
+            raise unknown(f"option of {at}", label, self.labels)
+        return self.options[self.labels.index(label)]
+
+
+@dataclass(frozen=True)
+class IntegerRange(Hole):
+    """A whole number from `low` to `high`, both included."""
+
+    low: int
+    high: int
+    log: bool = False
+
+    def check(self) -> None:
+        _ordered(self.low, self.high, self.log)
+
+
+@dataclass(frozen=True)
+class RealRange(Hole):
+    """A real number from `low` to `high`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def check(self) -> None:
+        _ordered(self.low, self.high, self.log)
+
+
+# Holes stand where values will stand, so to a type checker they are values.
+def choice(*options: Any) -> Any:
+    """A hole for one of `options`."""
+    return Choice(options)
+
+
+def integer(low: int, high: int, *, log: bool = False) -> Any:
+    """A hole for a whole number."""
+    return IntegerRange(low, high, log)
+
+
+def real(low: float, high: float, *, log: bool = False) -> Any:
+    """A hole for a real number."""
+    return RealRange(low, high, log)
+
+
+def each(package: str) -> Any:
+    """A hole for any member of an open folder: `each("plastic_search.rules")`.
+
+    A member that defines `space()` says there which of its own fields are to be searched.
+    """
+    kinds = discover(package).values()
+    return Choice(tuple(kind.space() if hasattr(kind, "space") else kind() for kind in kinds))  # type: ignore[attr-defined]
+
+
+def fill(space: Any, trial: Trial, at: str = "") -> Any:
+    """Return `space` with every hole replaced by the trial's suggestion."""
+    match space:
+        case Choice(options):
+            label = trial.suggest_categorical(at, space.labels)
+            return fill(options[space.labels.index(label)], trial, f"{at}.{label}")
+        case IntegerRange(low, high, log):
+            return trial.suggest_int(at, low, high, log=log)
+        case RealRange(low, high, log):
+            return trial.suggest_float(at, low, high, log=log)
+        case Part():
+            return replace(space, **{n: fill(v, trial, _join(at, n)) for n, v in _children(space)})
+        case tuple():
+            return tuple(fill(v, trial, _join(at, str(i))) for i, v in enumerate(space))
+    return space
+
+
+def holes(space: Any, at: str = "") -> Iterator[tuple[str, Hole]]:
+    """Every hole with its address, depth first."""
+    if isinstance(space, Hole):
+        yield at, space
+    if isinstance(space, Choice):
+        for label, option in zip(space.labels, space.options, strict=True):
+            yield from holes(option, f"{at}.{label}")
+    elif isinstance(space, Part) and not isinstance(space, Hole):
+        for name, value in _children(space):
+            yield from holes(value, _join(at, name))
+    elif isinstance(space, tuple):
+        for i, value in enumerate(space):
+            yield from holes(value, _join(at, str(i)))
+
+
+def override(value: Any, address: str, text: str) -> Any:
+    """Return `value` with what stands at `address` replaced by `text`, read as JSON or as a name.
+
+    A part is named by its class (`Oja`), or written as JSON; an option of a choice by its label.
+
+    Raises:
+        PlasticSearchError: the address leads nowhere, or the value is not of the type that stands there.
+    """
+    return _override(value, Any, address.split("."), text, address)
+
+
+def _override(value: Any, kind: Any, path: list[str], text: str, address: str) -> Any:
+    if not path:
+        return _parse(value, kind, text, address)
+    head, *rest = path
+    if isinstance(value, Choice):
+        at = next((n for n in range(len(path), 0, -1) if ".".join(path[:n]) in value.labels), 1)
+        label, rest = ".".join(path[:at]), path[at:]
+        chosen = value.option(label, address)
+        new = _override(chosen, kind, rest, text, address)
+        return Choice(tuple(new if o is chosen else o for o in value.options))
+    if isinstance(value, tuple):
+        if not head.isdigit() or int(head) >= len(value):
+            raise unknown("place", head, [str(i) for i in range(len(value))], f"The address was {address!r}.")
+        i = int(head)
+        return (*value[:i], _override(value[i], type(value[i]), rest, text, address), *value[i + 1 :])
+    if isinstance(value, Part):
+        types = field_types(type(value))
+        if head not in types:
+            raise unknown(f"field of {type(value).__name__}", head, types, f"The address was {address!r}.")
+        return replace(value, **{head: _override(getattr(value, head), types[head], rest, text, address)})
+    raise PlasticSearchError(f"address {address!r} goes on after a plain value: nothing is called {head!r} there")
+
+
+def _parse(value: Any, kind: Any, text: str, address: str) -> Any:
+    if isinstance(value, Choice) and text in value.labels:
+        return value.option(text, address)
+    try:
+        data = json.loads(text)
+    except ValueError:
+        data = text
+    if isinstance(data, str) and isinstance(kind, type) and issubclass(kind, Part):
+        data = {"kind": data}
+    if isinstance(data, dict) and isinstance(kind, type) and issubclass(kind, Part):
+        return kind.from_json(data)
+    return coerce(data, kind if kind is not Any else type(value), address)
+
+
+def _ordered(low: float, high: float, log: bool) -> None:
+    if not low <= high or (log and low <= 0):
+        raise PlasticSearchError(f"a range needs low <= high, and low > 0 where log is on; got {low} to {high}")
+
+
+def _label(option: Any) -> str:
+    if isinstance(option, Part):
+        return type(option).__name__
+    return str(option.value) if isinstance(option, Enum) else str(option)
+
+
+def _children(part: Part) -> Iterator[tuple[str, Any]]:
+    return ((f.name, getattr(part, f.name)) for f in fields(part))
+
+
+def _join(at: str, name: str) -> str:
+    return f"{at}.{name}" if at else name

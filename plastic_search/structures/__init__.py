@@ -1,0 +1,47 @@
+"""Structures: where synapses may be, and which of them are plastic."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Generator, Tensor
+
+from plastic_search.part import Part
+
+__all__ = ["Gates", "Shape", "Structure"]
+
+
+class Shape(NamedTuple):
+    """How many of what a layer's synapses join. The columns of `pre` are first the sources, then the layer itself."""
+
+    post: int  # units of the layer
+    pre: int  # all that it hears
+    own: int  # how many of the last columns of `pre` are the layer's own previous output: `post`, or 0
+    plastic: slice  # the columns that the plastic pathway takes in
+
+
+class Gates(NamedTuple):
+    """Which synapses exist, and which carry a trace: 0 or 1 each; None where all do."""
+
+    exists: Tensor | None  # [post, pre]
+    plastic: Tensor | None  # [post, width of shape.plastic], never 1 where `exists` is 0
+
+
+@dataclass(frozen=True)
+class Structure(Part):
+    """Where synapses may be, and which of them are plastic."""
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the layer hears its own previous output."""
+        return True
+
+    def params(self, shape: Shape, rng: Generator) -> Any:
+        """What training may tune: a NamedTuple of tensors, drawn from `rng`. Nothing, by default."""
+        return ()
+
+    @abstractmethod
+    def gates(self, params: Any, shape: Shape, like: Tensor) -> Gates:
+        """The gates of one episode, of `like`'s type and device; differentiable in `params`."""

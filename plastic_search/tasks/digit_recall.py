@@ -1,0 +1,73 @@
+"""One-shot recall of real handwritten digits: the UCI set that scikit-learn carries (Alpaydin and Kaynak 1998).
+
+1,797 images of 8 x 8 pixels. They are shuffled once, by a fixed seed, into three splits of 60, 20 and 20 %; an
+image of one split is never seen in another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from plastic_search.errors import PlasticSearchError
+from plastic_search.images import Classes, one_shot
+from plastic_search.tasks import Episodes, Split, Task
+
+_SHARES = {Split.TRAIN: (0.0, 0.6), Split.VALIDATION: (0.6, 0.8), Split.TEST: (0.8, 1.0)}
+
+
+@dataclass(frozen=True)
+class DigitRecall(Task):
+    """`ways` digits shown once, each with a random label; then one more image of one of them, to be named"""
+
+    ways: int = 5
+    sharpness: float = 4.0  # by which outputs are multiplied before the softmax of the loss
+
+    def check(self) -> None:
+        if not 2 <= self.ways <= 10:
+            raise PlasticSearchError(
+                f"DigitRecall.ways must be 2 to 10, since there are ten digits, but is {self.ways}"
+            )
+
+    @property
+    def inputs(self) -> int:
+        return 64 + self.ways
+
+    @property
+    def outputs(self) -> int:
+        return self.ways
+
+    @property
+    def chance(self) -> float:
+        return 1.0 / self.ways
+
+    def episodes(self, size: int, split: Split, rng: Generator) -> Episodes:
+        inputs, targets = one_shot(_digits(split), size, self.ways, rng)
+        return Episodes(inputs, targets, self.ways)
+
+    def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
+        return F.cross_entropy(self.sharpness * outputs[-1], episodes.targets)
+
+    def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
+        return (outputs[-1].argmax(-1) == episodes.targets).float()
+
+
+@cache
+def _digits(split: Split) -> Classes:
+    """One split's images, each pixel less its mean over the training images, in units of half the grey scale."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    pixels, digit = torch.tensor(data.data, dtype=torch.float32) / 8, torch.tensor(data.target)
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
+    rows = {s: order[round(a * len(order)) : round(b * len(order))] for s, (a, b) in _SHARES.items()}
+    mean = pixels[rows[Split.TRAIN]].mean(0)
+    mine = rows[split]
+    groups = [pixels[mine[digit[mine] == d]] - mean for d in range(10)]
+    return Classes(
+        torch.nn.utils.rnn.pad_sequence(groups, batch_first=True), torch.tensor([len(group) for group in groups])
+    )

@@ -1,0 +1,62 @@
+"""Complete a pattern seen a moment ago (the binary task of Miconi, Clune and Stanley 2018, section 4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from plastic_search.errors import PlasticSearchError
+from plastic_search.tasks import Episodes, Split, Task
+
+
+@dataclass(frozen=True)
+class PatternCompletion(Task):
+    """`patterns` sign patterns of `bits` bits, each shown for `present` steps; then one of them, half erased, to be completed"""
+
+    score_name: ClassVar[str] = "bits right"
+
+    bits: int = 20
+    patterns: int = 2
+    present: int = 3  # steps that a pattern is shown
+    delay: int = 1  # blank steps after each
+
+    def check(self) -> None:
+        if self.bits < 2 or self.bits % 2 or min(self.patterns, self.present) < 1 or self.delay < 0:
+            raise PlasticSearchError(
+                f"PatternCompletion needs an even number of bits and positive counts, but got {self}"
+            )
+
+    @property
+    def inputs(self) -> int:
+        return self.bits
+
+    @property
+    def outputs(self) -> int:
+        return self.bits
+
+    @property
+    def chance(self) -> float:
+        return 0.5
+
+    def episodes(self, size: int, split: Split, rng: Generator) -> Episodes:
+        shown = torch.randint(2, (self.patterns, size, self.bits), generator=rng).float() * 2 - 1
+        which = torch.randint(self.patterns, (size,), generator=rng)
+        target = shown[which, torch.arange(size)]
+        erased = torch.rand(size, self.bits, generator=rng).argsort(1) < self.bits // 2
+        blank = torch.zeros(self.delay, size, self.bits)
+        steps = [t for p in shown for t in (p.expand(self.present, -1, -1), blank)]
+        cue = target.masked_fill(erased, 0.0)
+        inputs = torch.cat([*steps, cue.expand(self.present, -1, -1)])
+        return Episodes(inputs, target, len(inputs) - 1)
+
+    def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
+        return (outputs[-1] - episodes.targets).square().mean()
+
+    def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
+        """The share of erased bits that come back with the right sign."""
+        erased = (episodes.inputs[-1] == 0.0).float()
+        right = ((outputs[-1] > 0) == (episodes.targets > 0)).float()
+        return (right * erased).sum(-1) / erased.sum(-1)
