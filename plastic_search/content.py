@@ -1,0 +1,87 @@
+"""Where the content folders are, from a checkout or from a wheel, and how the value in one of their files is read."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from plastic_search.errors import PlasticSearchError, unknown
+
+__all__ = ["find", "folder", "load_module", "load_parts", "names", "value"]
+
+VARIABLES = {"search_spaces": "SPACE", "studies": "STUDY", "reports": "REPORT"}
+
+
+def folder(name: str) -> Path:
+    """The folder `name`: beside the package in a checkout, inside it once installed."""
+    if name not in VARIABLES:
+        raise unknown("content folder", name, VARIABLES)
+    here = Path(__file__).parent
+    beside = (here.parent / "pyproject.toml").is_file()
+    return here.parent / name if beside else here / "_content" / name
+
+
+def names(name: str) -> list[str]:
+    """The files of a content folder, without their ending."""
+    return sorted(p.stem for p in folder(name).glob("*.py") if not p.stem.startswith("_"))
+
+
+def find(name: str, asked: str) -> Path:
+    """The file that `asked` means: a path of the user's own, or the name of one of ours (`digit_recall`)."""
+    path = Path(asked)
+    if path.suffix == ".py" and path.is_file():
+        return path
+    stem = path.stem if path.parent.name in ("", name) else asked
+    if stem in names(name):
+        return folder(name) / f"{stem}.py"
+    raise unknown(name.removesuffix("ies").removesuffix("s") + ("y" if name == "studies" else ""), asked, names(name))
+
+
+def value(name: str, asked: str) -> Any:
+    """The one value (SPACE, STUDY or REPORT) in a content file."""
+    path, variable = find(name, asked), VARIABLES[name]
+    module = load_module(path)
+    if not hasattr(module, variable):
+        raise PlasticSearchError(f"{path} defines no {variable}")
+    return getattr(module, variable)
+
+
+def load_module(path: Path) -> ModuleType:
+    """Run a Python file of the user's as a module; its neighbours can be imported by name while it runs.
+
+    Raises:
+        PlasticSearchError: the file does not exist, or does not run; the message names the line.
+    """
+    path = path.resolve()
+    if not path.is_file():
+        raise PlasticSearchError(f"there is no file {path}")
+    name = f"_content_{path.parent.name}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PlasticSearchError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except PlasticSearchError as error:
+        raise PlasticSearchError(f"{path}: {error}") from None
+    except SyntaxError as error:
+        raise PlasticSearchError(f"{path}, line {error.lineno}: {error.msg}") from None
+    except Exception as error:
+        raise PlasticSearchError(f"{path} does not run: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
+
+
+def load_parts(files: list[Path]) -> None:
+    """Make the user's own parts known: those of installed packages, by entry point, and those in `files`."""
+    for entry in entry_points(group="plastic_search.parts"):
+        entry.load()
+    for file in files:
+        load_module(file)

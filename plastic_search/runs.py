@@ -1,0 +1,164 @@
+"""What crosses from compute to prose: runs, and the folder that holds them.
+
+runs/NAME/
+  study.json        the question, the parts it may use and their equations, the versions that asked it
+  journal.log       Optuna's record of both searches
+  runs.jsonl        one Run a line: one network trained once
+  importances.json  what each address mattered, once a search has ended
+  models/           parameters, as safetensors
+  topologies/       learned graphs, as node-link JSON
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from plastic_search.errors import PlasticSearchError, unknown
+
+__all__ = ["Record", "Run", "append", "load", "read_json", "read_lines", "write_text"]
+
+RUNS, STUDY, JOURNAL, IMPORTANCES, TOPOLOGIES, MODELS = (
+    "runs.jsonl",
+    "study.json",
+    "journal.log",
+    "importances.json",
+    "topologies",
+    "models",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network, trained (or rounded, or exported) once with one seed."""
+
+    study: str  # the study's name
+    stage: str  # search, final, quantized, exported
+    name: str  # which of the stage's networks: tpe and random in a search; winner, dense, fixed, ... in the final
+    trial: int  # the search's trial, or -1
+    seed: int
+    outcome: str  # complete, pruned, diverged, infeasible
+    spec: dict[str, Any]  # NetworkSpec.to_json()
+    choices: dict[str, Any] = field(default_factory=dict)  # address -> the value that stood there
+    metrics: dict[str, float] = field(default_factory=dict)  # score, and whatever else was measured
+    curve: list[list[float]] = field(default_factory=list)  # [step, loss, score on validation] in order
+    costs: dict[str, float] = field(default_factory=dict)  # seconds, steps, parameters, connections
+    versions: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, int, int]:
+        """What no two runs of a study share."""
+        return self.stage, self.name, self.trial, self.seed
+
+
+class Record(NamedTuple):
+    """All that a run folder says."""
+
+    name: str
+    folder: Path
+    study: dict[str, Any]  # what study.json holds
+    runs: list[Run]
+    importances: dict[str, float]
+    topologies: dict[str, dict[str, Any]]  # name -> node-link JSON
+
+    def stage(self, stage: str, name: str | None = None) -> list[Run]:
+        """The runs of a stage, or of one of its networks."""
+        return [r for r in self.runs if r.stage == stage and name in (None, r.name)]
+
+
+def append(folder: Path, runs: list[Run]) -> None:
+    """Add runs to the folder's record, in one write that reaches the disk before this returns."""
+    lines = "".join(json.dumps(asdict(run), allow_nan=False) + "\n" for run in runs)
+    with _opened(folder / RUNS) as file:
+        os.write(file.fileno(), lines.encode())
+        os.fsync(file.fileno())
+
+
+def load(folder: Path) -> Record:
+    """Read a run folder.
+
+    Raises:
+        PlasticSearchError: there is none, or a file of it is torn or not ours; the message says which line.
+    """
+    if not (folder / STUDY).is_file():
+        raise PlasticSearchError(f"{folder} holds no study: it has no {STUDY}. `plastic-search run STUDY` makes one")
+    study = read_json(folder / STUDY)
+    known = {f.name for f in fields(Run)}
+    runs = []
+    for number, data in enumerate(read_lines(folder / RUNS), start=1):
+        for name in data:
+            if name not in known:
+                raise unknown("field of a run", name, known, f"It stands in {folder / RUNS}, line {number}.")
+        runs.append(Run(**data))
+    importances = read_json(folder / IMPORTANCES) if (folder / IMPORTANCES).is_file() else {}
+    topologies = {p.stem: read_json(p) for p in sorted((folder / TOPOLOGIES).glob("*.json"))}
+    return Record(str(study["name"]), folder, study, runs, importances, topologies)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a file that grows by whole lines; none where the file does not exist.
+
+    Raises:
+        PlasticSearchError: a line is broken, or the last one is not ended.
+    """
+    if not path.is_file():
+        return []
+    text = path.read_text(errors="replace")
+    made = []
+    for number, line in enumerate(text.splitlines(keepends=True), start=1):
+        try:
+            data = json.loads(line) if line.endswith("\n") else None
+        except ValueError:
+            data = None
+        if not isinstance(data, dict):
+            raise PlasticSearchError(
+                f"{path} is torn at line {number}; nothing was changed. "
+                f"`plastic-search repair {path.parent}` keeps the whole lines and sets the old file aside"
+            )
+        made.append(data)
+    return made
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of at most 64 MiB."""
+    if path.stat().st_size > 64 * 2**20:
+        raise PlasticSearchError(f"{path} is larger than any file of ours: {path.stat().st_size} bytes")
+    try:
+        data = json.loads(path.read_text())
+    except ValueError as error:
+        raise PlasticSearchError(f"{path} is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise PlasticSearchError(f"{path} must hold a JSON object, but holds a {type(data).__name__}")
+    return data
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: to a temporary file beside it, then renamed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise PlasticSearchError(f"cannot write {path}: {error.strerror}; choose another folder with --out") from None
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _opened(path: Path) -> Any:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab", buffering=0)
+    except OSError as error:
+        raise PlasticSearchError(f"cannot write {path}: {error.strerror}; choose another folder with --out") from None
