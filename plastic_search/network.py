@@ -81,13 +81,13 @@ class Network(nn.Module):
         ready = self.resolve()
         like = next(self.parameters())
         fresh = law.start(self.spec, self.shapes, x.shape[1], like, ready)
-        state = fresh if state is None else _same_shapes(state, fresh)
+        now: State = fresh if state is None else _same_shapes(state, fresh)
         ys = []
         for t in range(x.shape[0]):
-            state = state if edit is None else edit(t, state)
-            y, state = law.step(self.spec, self.shapes, ready, state, x[t])
+            now = now if edit is None else edit(t, now)
+            y, now = law.step(self.spec, self.shapes, ready, now, x[t])
             ys.append(y)
-        return torch.stack(ys), state
+        return torch.stack(ys), now
 
     def connections(self) -> int:
         """How many synapses exist, gates made hard."""

@@ -97,7 +97,7 @@ def field_types(kind: type[Part]) -> dict[str, Any]:
 
 
 def coerce(value: Any, kind: Any, where: str) -> Any:
-    """`value` as `kind` wants it: lists become tuples, integers floats, names enum members; or an error that names `where`."""
+    """`value` as `kind` wants it (lists become tuples, names enum members), or an error that names `where`."""
     if isinstance(value, Hole):
         return value.standing_for(kind, where)
     if kind is Any:

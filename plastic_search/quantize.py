@@ -18,7 +18,7 @@ from plastic_search.precisions import Format, Rounding
 
 __all__ = ["codes", "next_dither", "parameter_rounder", "round_trace", "start_dither", "step_size"]
 
-# Fractional parts of the inverse powers of the plastic number: the least regular steps in one, two and three dimensions.
+# The golden ratio, and the first two inverse powers of the plastic number: steps that fill [0, 1) most evenly.
 _TIME, _POST, _PRE = 0.6180339887498949, 0.7548776662466927, 0.5698402909980532
 
 

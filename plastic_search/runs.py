@@ -95,9 +95,19 @@ def load(folder: Path) -> Record:
             if name not in known:
                 raise unknown("field of a run", name, known, f"It stands in {folder / RUNS}, line {number}.")
         runs.append(Run(**data))
+    runs = _current(runs)
     importances = read_json(folder / IMPORTANCES) if (folder / IMPORTANCES).is_file() else {}
     topologies = {p.stem: read_json(p) for p in sorted((folder / TOPOLOGIES).glob("*.json"))}
     return Record(str(study["name"]), folder, study, runs, importances, topologies)
+
+
+def _current(runs: list[Run]) -> list[Run]:
+    """The runs that still count: a search that goes on may find another winner, whose followers replace the old."""
+    latest = {(r.stage, r.name, r.trial if r.stage == "search" else -1, r.seed): r for r in runs}
+    winner = next((r.trial for r in reversed(runs) if (r.stage, r.name) == ("final", "winner")), None)
+    kept = set(map(id, latest.values()))
+    followers = ("quantized", "exported")
+    return [r for r in runs if id(r) in kept and (r.stage not in followers or r.trial == winner)]
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

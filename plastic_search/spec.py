@@ -83,8 +83,8 @@ class Layer(Part):
             raise PlasticSearchError(f"skip wants different whole numbers from 1, but got {self.skip}")
         if self.plastic in (Pathway.RECURRENT, Pathway.BOTH) and not self.structure.recurrent:
             raise PlasticSearchError(
-                f"plastic={self.plastic.value!r} needs a recurrent block, but {type(self.structure).__name__} has none; "
-                "use plastic='input' or another structure"
+                f"plastic={self.plastic.value!r} needs a recurrent block, but {type(self.structure).__name__} "
+                "has none; use plastic='input' or another structure"
             )
 
 

@@ -1,4 +1,4 @@
-"""A gated memory whose synapses see the candidate, not the output (Hochreiter and Schmidhuber 1997; Miconi et al. 2019)."""
+"""A gated memory whose synapses see the candidate, not the output (Miconi et al. 2019, after Hochreiter 1997)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LSTMState(NamedTuple):
 
 @dataclass(frozen=True)
 class LSTM(Cell):
-    """c = f c + i g, y = o tanh(c), with f, i, o = sigmoid(drives 0..2) and g = tanh(drive 3), which alone is plastic"""
+    """c = f c + i g, y = o tanh(c); f, i, o = sigmoid(drives 0 to 2); g = tanh(drive 3), which alone is plastic"""
 
     drives: ClassVar[int] = 4
     plastic: ClassVar[int] = 3

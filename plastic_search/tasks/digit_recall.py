@@ -61,8 +61,8 @@ def _digits(split: Split) -> Classes:
     """One split's images, each pixel less its mean over the training images, in units of half the grey scale."""
     from sklearn.datasets import load_digits
 
-    data = load_digits()
-    pixels, digit = torch.tensor(data.data, dtype=torch.float32) / 8, torch.tensor(data.target)
+    grey, named = load_digits(return_X_y=True)
+    pixels, digit = torch.tensor(grey, dtype=torch.float32) / 8, torch.tensor(named)
     order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
     rows = {s: order[round(a * len(order)) : round(b * len(order))] for s, (a, b) in _SHARES.items()}
     mean = pixels[rows[Split.TRAIN]].mean(0)

@@ -14,7 +14,7 @@ from plastic_search.tasks import Episodes, Split, Task
 
 @dataclass(frozen=True)
 class PatternCompletion(Task):
-    """`patterns` sign patterns of `bits` bits, each shown for `present` steps; then one of them, half erased, to be completed"""
+    """`patterns` patterns of `bits` signs, each shown `present` steps; then one of them, half erased, to complete"""
 
     score_name: ClassVar[str] = "bits right"
 

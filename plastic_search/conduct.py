@@ -1,0 +1,208 @@
+"""Carrying out a study: search, then train the winners and their controls. It can be stopped at any time."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from plastic_search import controls, runs
+from plastic_search.errors import PlasticSearchError
+from plastic_search.jobs import Job, Rival
+from plastic_search.network import Network
+from plastic_search.pool import Pool
+from plastic_search.runs import Record, Run
+from plastic_search.search import ARMS, Arm, Proposal, importances, open_journal
+from plastic_search.spec import NetworkSpec
+from plastic_search.study import Study, begin, locked
+
+__all__ = ["Event", "best", "run"]
+
+_ROUND = 4  # trials that each search asks for at a time
+_FULL = 2000  # episodes behind a validation score
+
+
+class Event(NamedTuple):
+    """Something happened in a study."""
+
+    stage: str  # search, final, quantized
+    done: int
+    total: int
+    best: float | None  # best score so far
+    text: str  # what, in a few words
+
+
+def run(study: Study, name: str, out: Path, workers: int = 2, files: tuple[Path, ...] = ()) -> Iterator[Event]:
+    """Search, then train the winners and their controls; an event after each piece of work.
+
+    Whatever is finished is on disk before its event is told. A study that was stopped goes on where it was.
+
+    Args:
+        name: what the study is called in its runs.
+        out: the run folder.
+        workers: processes.
+        files: Python files with the user's own parts.
+
+    Raises:
+        PlasticSearchError: `out` cannot be written, is in use, is torn, or holds another question.
+    """
+    with locked(out):
+        begin(study, name, out)
+        with Pool(workers, list(files)) as pool:
+            yield from _search(study, name, out, pool)
+            yield from _finals(study, name, out, pool)
+
+
+def best(record: Record, arm: str) -> Run | None:
+    """The trial that a search is judged by: the fewest connections within one standard error of the best score.
+
+    The one-standard-error rule (Breiman et al. 1984): a smaller network that cannot be told from the best is better.
+    """
+    scored = [r for r in _trials(record, arm) if r.outcome == "complete"]
+    if not scored:
+        return None
+    top = max(r.metrics["score"] for r in scored)
+    error = math.sqrt(max(top * (1.0 - top), 0.0) / _FULL)
+    near = [r for r in scored if r.metrics["score"] >= top - error]
+    return min(near, key=lambda r: (r.metrics["connections"], -r.metrics["score"], r.trial))
+
+
+def _trials(record: Record, arm: str) -> list[Run]:
+    """One run a trial, its score the mean over the trial's seeds."""
+    grouped: dict[int, list[Run]] = {}
+    for each in record.stage("search", arm):
+        grouped.setdefault(each.trial, []).append(each)
+    made = []
+    for group in grouped.values():
+        last = group[-1]
+        scores = [r.metrics["score"] for r in group if "score" in r.metrics]
+        mean = {"score": sum(scores) / len(scores)} if scores else {}
+        made.append(Run(**{**vars(last), "metrics": last.metrics | mean, "curve": group[0].curve}))
+    return made
+
+
+def _search(study: Study, name: str, out: Path, pool: Pool) -> Iterator[Event]:
+    storage = open_journal(out / runs.JOURNAL)
+    directions = [o.direction for o in study.objectives]
+    arms = [Arm(arm, storage, study.space, directions) for arm in ARMS]
+    record = runs.load(out)
+    _agree(record, arms)
+    while any(arm.done < study.trials for arm in arms):
+        record = runs.load(out)
+        asked = {arm.name: arm.propose(min(_ROUND, study.trials - arm.done)) for arm in arms if arm.done < study.trials}
+        jobs = [
+            _trial_job(study, name, record, arm, proposal)
+            for arm, proposals in asked.items()
+            for proposal in proposals
+            if proposal.spec is not None and not _ran(record, arm, proposal.number)
+        ]
+        before = sum(arm.done for arm in arms)
+        for done, (_, made) in enumerate(pool.each(jobs), start=1):
+            runs.append(out, made)
+            record = runs.load(out)
+            yield _search_event(study, record, before + done, made)
+        for arm in arms:
+            _tell(study, name, out, arm, asked.get(arm.name, []))
+    runs.write_text(out / runs.IMPORTANCES, json.dumps(importances(arms)))
+
+
+def _agree(record: Record, arms: list[Arm]) -> None:
+    """Refuse a journal that knows less than the runs do."""
+    for arm in arms:
+        known = len(arm.trials())
+        lost = [r.trial for r in record.stage("search", arm.name) if r.trial >= known]
+        if lost:
+            raise PlasticSearchError(
+                f"{record.folder / runs.JOURNAL} knows {known} {arm.name} trials, but {runs.RUNS} tells of trial "
+                f"{max(lost)}: the journal lost its end. Nothing was changed; put the whole journal back, or "
+                f"`plastic-search repair {record.folder}` sets the runs that it no longer knows aside"
+            )
+
+
+def _ran(record: Record, arm: str, trial: int) -> bool:
+    return any(r.trial == trial for r in record.stage("search", arm))
+
+
+def _trial_job(study: Study, name: str, record: Record, arm: str, proposal: Proposal) -> Job:
+    if proposal.spec is None:
+        raise PlasticSearchError(f"{arm} trial {proposal.number} cannot be built: {proposal.note}")
+    rivals = tuple(
+        Rival(int(r.metrics["connections"]), r.curve) for r in _trials(record, arm) if r.outcome == "complete"
+    )
+    return Job(
+        name, "search", arm, proposal.number, study.trial_seeds, proposal.spec.to_json(), study.task.to_json(),
+        study.trainer.to_json(), proposal.choices, ("validation",), rivals,
+    )  # fmt: skip
+
+
+def _search_event(study: Study, record: Record, done: int, made: list[Run]) -> Event:
+    scores = [r.metrics["score"] for r in record.stage("search") if r.outcome == "complete"]
+    last = made[-1]
+    told = f"{last.name} {last.trial}: {last.outcome}, score {last.metrics.get('score', 0.0):.3f}"
+    return Event("search", done, 2 * study.trials, max(scores, default=None), told)
+
+
+def _tell(study: Study, name: str, out: Path, arm: Arm, proposals: list[Proposal]) -> None:
+    record = runs.load(out)
+    ended = {r.trial: r for r in _trials(record, arm.name)}
+    for proposal in proposals:
+        if proposal.spec is None:
+            note = Run(
+                name, "search", arm.name, proposal.number, -1, "infeasible", {}, proposal.choices, note=proposal.note
+            )
+            if not _ran(record, arm.name, proposal.number):
+                runs.append(out, [note])
+            arm.tell(proposal.number, None, pruned=False)
+            continue
+        run = ended[proposal.number]
+        values = [run.metrics.get(o.value, 0.0) for o in study.objectives]
+        arm.tell(proposal.number, None if run.outcome == "pruned" else values, pruned=run.outcome == "pruned")
+
+
+def _finals(study: Study, name: str, out: Path, pool: Pool) -> Iterator[Event]:
+    record = runs.load(out)
+    done = {r.key for r in record.stage("final")}
+    wanted = _final_jobs(study, name, record, out)
+    jobs = [job for job in wanted if ("final", job.name, job.trial, job.seeds[0]) not in done]
+    for count, (job, made) in enumerate(pool.each(jobs), start=len(wanted) - len(jobs) + 1):
+        runs.append(out, made)
+        scores = [r.metrics["score"] for r in runs.load(out).stage("final", "winner") if "score" in r.metrics]
+        told = f"{job.name}, seed {job.seeds[0]}: test score {made[-1].metrics.get('score', 0.0):.3f}"
+        yield Event("final", count, len(wanted), max(scores, default=None), told)
+
+
+def _final_jobs(study: Study, name: str, record: Record, out: Path) -> list[Job]:
+    winner, rival = best(record, "tpe"), best(record, "random")
+    if winner is None or rival is None:
+        raise PlasticSearchError(
+            f"no trial of {out} came to its end, so there is no winner; see the notes in {runs.RUNS}"
+        )
+    spec, inputs = NetworkSpec.from_json(winner.spec), study.task.inputs
+    count = Network(spec, inputs).count()
+    variants = {
+        "winner": (winner, spec),
+        "random": (rival, NetworkSpec.from_json(rival.spec)),
+        "dense": (winner, controls.dense(spec)),
+        "fixed": (winner, controls.fixed(spec, inputs, count)),
+        "fixed_lstm": (winner, controls.fixed_lstm(spec, inputs, count)),
+    }
+    return [
+        Job(
+            name,
+            "final",
+            variant,
+            source.trial,
+            (seed,),
+            made.to_json(),
+            study.task.to_json(),
+            study.finalist.to_json(),
+            source.choices,
+            ("validation", "test", "frozen", "shuffled"),
+            save=str(out / runs.MODELS / f"{variant}-{source.trial}"),
+            graph=str(out / runs.TOPOLOGIES) if variant == "winner" else "",
+        )
+        for seed in study.seeds
+        for variant, (source, made) in variants.items()
+    ]

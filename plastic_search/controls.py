@@ -1,0 +1,57 @@
+"""What a network must be compared with: the same one without the thing it is said to owe its score to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from plastic_search.cells.linear import Linear
+from plastic_search.cells.lstm import LSTM
+from plastic_search.network import Network
+from plastic_search.spec import Layer, NetworkSpec, Pathway
+from plastic_search.structures import Structure
+from plastic_search.structures.dense import Dense
+from plastic_search.structures.feed_forward import FeedForward
+from plastic_search.structures.gated import Gated
+
+__all__ = ["dense", "fixed", "fixed_lstm"]
+
+
+def dense(spec: NetworkSpec) -> NetworkSpec:
+    """The same network with every connection allowed that its gates chose among."""
+    return replace(spec, layers=tuple(replace(each, structure=_ungated(each.structure)) for each in spec.layers))
+
+
+def fixed(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
+    """The same network without plasticity, its gates gone, its first layer widened to at least `count` parameters."""
+    bare = replace(dense(spec), layers=tuple(replace(each, plastic=Pathway.NONE) for each in dense(spec).layers))
+    return _widened(bare, inputs, count)
+
+
+def fixed_lstm(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
+    """A recurrent LSTM without plasticity and a linear readout, of at least `count` parameters."""
+    readout = Layer(units=spec.layers[-1].units, cell=Linear(), structure=FeedForward(), skip=(1,))
+    return _widened(NetworkSpec((Layer(units=8, cell=LSTM(), structure=Dense()), readout)), inputs, count)
+
+
+def _ungated(structure: Structure) -> Structure:
+    return structure.within if isinstance(structure, Gated) else structure
+
+
+def _widened(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
+    """`spec` with the fewest units in its first layer that give at least `count` parameters.
+
+    A network of one layer is returned as it is, since the task sets its width.
+    """
+    if len(spec.layers) == 1:
+        return spec
+
+    def at(units: int) -> NetworkSpec:
+        return replace(spec, layers=(replace(spec.layers[0], units=units), *spec.layers[1:]))
+
+    low, high = spec.layers[0].units, spec.layers[0].units
+    while Network(at(high), inputs).count() < count:
+        low, high = high, 2 * high
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if Network(at(middle), inputs).count() >= count else (middle + 1, high)
+    return at(high)

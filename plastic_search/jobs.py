@@ -1,0 +1,187 @@
+"""One piece of a study's work, told in plain JSON so that any process can do it: train a network, measure it."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from plastic_search import topology
+from plastic_search.errors import PlasticSearchError
+from plastic_search.evaluation import evaluate, frozen, shuffled
+from plastic_search.network import Network
+from plastic_search.runs import Run, write_text
+from plastic_search.spec import NetworkSpec, Pathway
+from plastic_search.tasks import Split, Task
+from plastic_search.trainers import Trainer
+
+__all__ = ["Job", "Rival", "load_parameters", "perform", "versions"]
+
+_LOOK = 500  # validation episodes at each progress
+_FULL = 2000  # episodes of a final figure
+
+
+class Rival(NamedTuple):
+    """A finished trial of the same search, for pruning."""
+
+    connections: int
+    curve: list[list[float]]  # [step, loss, score]
+
+
+class Job(NamedTuple):
+    """A network to train and measure."""
+
+    study: str
+    stage: str
+    name: str
+    trial: int
+    seeds: tuple[int, ...]
+    spec: dict[str, Any]
+    task: dict[str, Any]
+    trainer: dict[str, Any] | None  # None: measure only
+    choices: dict[str, Any]
+    measures: tuple[str, ...]  # of validation, test, frozen, shuffled
+    rivals: tuple[Rival, ...] = ()
+    begin: str = ""  # a folder with parameters to start from, as SEED.safetensors; "" draws them
+    save: str = ""  # a folder for the parameters; "" keeps none
+    graph: str = ""  # a folder for the topology; "" keeps none
+
+
+def perform(job: Job) -> list[Run]:
+    """Do a job: one run a seed. A run that is pruned is the last."""
+    torch.set_num_threads(1)
+    made = []
+    for seed in job.seeds:
+        made.append(_one(job, seed))
+        if made[-1].outcome != "complete":
+            break
+    return made
+
+
+def _one(job: Job, seed: int) -> Run:
+    began = time.perf_counter()
+    task, spec = Task.from_json(job.task), NetworkSpec.from_json(job.spec)
+    net = Network(spec, task.inputs, seed)
+    if net.outputs != task.outputs:
+        raise PlasticSearchError(
+            f"the last layer has {net.outputs} units, but {type(task).__name__} wants {task.outputs} outputs"
+        )
+    if job.begin:
+        load_parameters(net, Path(job.begin) / f"{seed}.safetensors")
+    outcome, curve, steps = _train(job, net, task, seed)
+    metrics = {} if outcome == "diverged" else _measure(job.measures if outcome == "complete" else (), net, task)
+    if curve and "validation" not in metrics:
+        metrics["validation"] = curve[-1][2]
+    metrics["connections"] = float(net.connections())
+    if "test" in metrics or "validation" in metrics:
+        metrics["score"] = metrics.get("test", metrics.get("validation", 0.0))
+    if outcome == "complete":
+        _keep(job, net, seed)
+    costs = {
+        "seconds": round(time.perf_counter() - began, 3),
+        "steps": float(steps),
+        "parameters": float(net.count()),
+        "connections": float(net.connections()),
+    }
+    return Run(
+        job.study, job.stage, job.name, job.trial, seed, outcome, spec.to_json(), job.choices, metrics, curve, costs,
+        versions(),
+    )  # fmt: skip
+
+
+def _train(job: Job, net: Network, task: Task, seed: int) -> tuple[str, list[list[float]], int]:
+    """The outcome, the curve, and how many updates were made."""
+    curve: list[list[float]] = []
+    if job.trainer is None:
+        return "complete", curve, 0
+    size, step = net.connections(), 0
+    for progress in Trainer.from_json(job.trainer).train(net, task, seed):
+        step = progress.step
+        if not math.isfinite(progress.loss):
+            return "diverged", curve, step
+        score = evaluate(net, task, Split.VALIDATION, _LOOK)
+        curve.append([float(step), round(progress.loss, 6), round(score, 6)])
+        if step < progress.steps and _beaten(score, size, step, job.rivals):
+            return "pruned", curve, step
+    return "complete", curve, step
+
+
+def _beaten(score: float, connections: int, step: int, rivals: tuple[Rival, ...]) -> bool:
+    """Whether three finished trials had, at this step, a better score with no more connections.
+
+    A plain median rule would stop small networks for being small; this one only stops what is dominated.
+    """
+    better = 0
+    for rival in rivals:
+        then = next((row[2] for row in rival.curve if row[0] >= step), None)
+        better += then is not None and then > score and rival.connections <= connections
+    return better >= 3
+
+
+def _measure(measures: tuple[str, ...], net: Network, task: Task) -> dict[str, float]:
+    made: dict[str, float] = {}
+    plastic = any(layer.plastic is not Pathway.NONE for layer in net.spec.layers)
+    asked = task.episodes(1, Split.TRAIN, torch.Generator().manual_seed(0)).asked
+    ways = {
+        "validation": lambda: evaluate(net, task, Split.VALIDATION, _FULL),
+        "test": lambda: evaluate(net, task, Split.TEST, _FULL),
+        "frozen": lambda: evaluate(net, task, Split.TEST, _FULL, frozen) if plastic else None,
+        "shuffled": lambda: evaluate(net, task, Split.TEST, _FULL, shuffled(asked)) if plastic else None,
+    }
+    for name in measures:
+        value = ways[name]()
+        if value is not None:
+            made[name] = round(value, 6)
+    return made
+
+
+def _keep(job: Job, net: Network, seed: int) -> None:
+    if job.save:
+        path = Path(job.save) / f"{seed}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".part")
+        save_file({n: p.detach().contiguous() for n, p in net.named_parameters()}, temporary)
+        temporary.replace(path)
+    if job.graph:
+        data = topology.to_json(topology.to_graph(net))
+        write_text(Path(job.graph) / f"{job.name}-{seed}.json", json.dumps(data))
+
+
+def load_parameters(net: Network, path: Path) -> None:
+    """Fill `net` with the parameters in a safetensors file.
+
+    Raises:
+        PlasticSearchError: the file is missing or damaged, or is of another network.
+    """
+    if not path.is_file():
+        raise PlasticSearchError(f"there are no parameters at {path}; `plastic-search run` makes them")
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise PlasticSearchError(f"{path} is damaged: {error}") from None
+    wanted = {n: list(p.shape) for n, p in net.named_parameters()}
+    given = {n: list(t.shape) for n, t in tensors.items()}
+    if wanted != given:
+        odd = next(n for n in wanted | given if wanted.get(n) != given.get(n))
+        raise PlasticSearchError(
+            f"{path} is of another network: {odd} should be {wanted.get(odd)}, is {given.get(odd)}"
+        )
+    net.load_state_dict(tensors)
+
+
+def versions() -> dict[str, str]:
+    """The versions of everything that a result depends on."""
+    made = {}
+    for name in ("plastic-search", "torch", "numpy", "optuna", "brevitas", "onnx", "onnxruntime"):
+        try:
+            made[name] = version(name)
+        except PackageNotFoundError:
+            made[name] = "not installed"
+    return made

@@ -1,0 +1,84 @@
+"""The winner in few bits: every role at 8, 4, 3 and 2, together and alone, before and after fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from plastic_search import runs
+from plastic_search.conduct import Event
+from plastic_search.errors import PlasticSearchError
+from plastic_search.jobs import Job
+from plastic_search.pool import Pool
+from plastic_search.precisions import Rounding
+from plastic_search.precisions.integer import Integer
+from plastic_search.spec import NetworkSpec
+from plastic_search.study import Study, locked, open_study
+
+__all__ = ["BITS", "Variant", "quantize", "variants"]
+
+BITS = (8, 4, 3, 2)
+_FLOAT = 32  # how a float role is written in a name
+
+
+class Variant(NamedTuple):
+    """One way of rounding a network."""
+
+    precision: Integer
+    tuned: bool  # trained on with its rounding in place
+
+    @property
+    def name(self) -> str:
+        """`w4a4t8-stochastic-tuned`: bits of weight, alpha and trace, the trace's rounding, whether fine-tuned."""
+        p = self.precision
+        bits = f"w{p.weight or _FLOAT}a{p.alpha or _FLOAT}t{p.trace or _FLOAT}"
+        return "-".join([bits, p.rounding.value] + ["tuned"] * self.tuned)
+
+
+def variants(bits: tuple[int, ...] = BITS) -> list[Variant]:
+    """All roles at each width, each role alone, and 4-bit weight and alpha with an 8-bit trace."""
+    made = []
+    for tuned in (False, True):
+        for rounding in Rounding:
+            widths = [(b, b, b) for b in bits] + [(4, 4, 8)] + [(None, None, b) for b in bits]
+            made += [Variant(Integer(*each, rounding), tuned) for each in widths]
+        alone = [(b, None, None) for b in bits] + [(None, b, None) for b in bits]
+        made += [Variant(Integer(*each, Rounding.NEAREST), tuned) for each in alone]
+    return list({v.name: v for v in made}.values())
+
+
+def quantize(
+    out: Path, bits: tuple[int, ...] = BITS, workers: int = 2, files: tuple[Path, ...] = ()
+) -> Iterator[Event]:
+    """Round the winner of the study in `out` in every way of `variants`; an event after each network.
+
+    Raises:
+        PlasticSearchError: the study has no winner yet.
+    """
+    with locked(out):
+        study, record = open_study(out)
+        winners = record.stage("final", "winner")
+        if not winners:
+            raise PlasticSearchError(f"{out} has no winner yet; `plastic-search run` finds one")
+        done = {r.key for r in record.stage("quantized")}
+        jobs = [_job(study, record.name, out, winners[-1], v, seed) for v in variants(bits) for seed in study.seeds]
+        left = [job for job in jobs if (job.stage, job.name, job.trial, job.seeds[0]) not in done]
+        with Pool(workers, list(files)) as pool:
+            for count, (job, made) in enumerate(pool.each(left), start=len(jobs) - len(left) + 1):
+                runs.append(out, made)
+                score = made[-1].metrics.get("score", 0.0)
+                yield Event("quantized", count, len(jobs), None, f"{job.name}, seed {job.seeds[0]}: {score:.3f}")
+
+
+def _job(study: Study, name: str, out: Path, winner: runs.Run, variant: Variant, seed: int) -> Job:
+    p, models = variant.precision, out / runs.MODELS
+    spec = replace(NetworkSpec.from_json(winner.spec), precision=p)
+    choices = {"weight": p.weight, "alpha": p.alpha, "trace": p.trace, "rounding": p.rounding.value}
+    return Job(
+        name, "quantized", variant.name, winner.trial, (seed,), spec.to_json(), study.task.to_json(),
+        study.fine_tuning.to_json() if variant.tuned else None, choices | {"tuned": variant.tuned}, ("test",),
+        begin=str(models / f"winner-{winner.trial}"),
+        save=str(models / f"{variant.name}-{winner.trial}") if variant.tuned else "",
+    )  # fmt: skip

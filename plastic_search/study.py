@@ -1,0 +1,170 @@
+"""A study: one question, asked of a space, on a task, with a budget; and the file in which it is written down."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from plastic_search import runs
+from plastic_search.errors import PlasticSearchError
+from plastic_search.jobs import versions
+from plastic_search.part import Part, discover, equation
+from plastic_search.runs import Record
+from plastic_search.space import Choice, holes
+from plastic_search.spec import NetworkSpec
+from plastic_search.tasks import Task
+from plastic_search.trainers import Trainer
+from plastic_search.trainers.gradient import Gradient
+
+__all__ = ["Objective", "Study", "begin", "locked", "open_study"]
+
+
+class Objective(Enum):
+    """What a search looks for."""
+
+    SCORE = "score"  # larger is better
+    CONNECTIONS = "connections"  # fewer is better
+
+    @property
+    def direction(self) -> str:
+        return "maximize" if self is Objective.SCORE else "minimize"
+
+
+@dataclass(frozen=True)
+class Study(Part):
+    """space x task x trainer x budget x seeds x objectives
+
+    Args:
+        question: what the study asks, in one sentence.
+        space: a spec with holes.
+        task: what the networks are asked to do.
+        trainer: how each trial is trained.
+        finalist: how the winners and their controls are trained, anew and for longer.
+        fine_tuning: how a network is trained on after its numbers have been rounded.
+        objectives: what the search looks for; the first one chooses the winner.
+        trials: of each search, the learning one and the random one, over all restarts.
+        trial_seeds: of each trial.
+        seeds: of each finalist.
+    """
+
+    question: str
+    space: NetworkSpec
+    task: Task
+    trainer: Trainer = Gradient(steps=500)
+    finalist: Trainer = Gradient(steps=2000)
+    fine_tuning: Trainer = Gradient(steps=200, learning_rate=3e-3, settle=1.0)
+    objectives: tuple[Objective, ...] = (Objective.SCORE, Objective.CONNECTIONS)
+    trials: int = 24
+    trial_seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    def check(self) -> None:
+        if self.trials < 1 or not self.trial_seeds or not self.seeds:
+            raise PlasticSearchError("a study needs at least one trial, one trial seed and one seed")
+        if self.objectives[:1] != (Objective.SCORE,):
+            raise PlasticSearchError("the first objective of a study must be 'score', which chooses the winner")
+        open_elsewhere = [
+            a for f in ("task", "trainer", "finalist", "fine_tuning") for a, _ in holes(getattr(self, f), f)
+        ]
+        if open_elsewhere:
+            raise PlasticSearchError(f"a study has holes in its space alone, but {open_elsewhere[0]} is open too")
+
+
+def open_study(folder: Path) -> tuple[Study, Record]:
+    """The study that a run folder holds, and its record."""
+    record = runs.load(folder)
+    return Study.from_json(record.study["study"]), record
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Only one process works in a run folder at a time."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / ".lock").open("a")
+    except OSError as error:
+        raise PlasticSearchError(f"cannot write in {out}: {error.strerror}; choose another folder with --out") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise PlasticSearchError(f"another process is at work in {out}; wait for it, or choose --out") from None
+        yield
+
+
+def begin(study: Study, name: str, out: Path) -> None:
+    """Write study.json, or see that the one that is there asks the same."""
+    data, path = study.to_json(), out / runs.STUDY
+    if path.is_file():
+        old = runs.load(out).study
+        change = _change(old["study"], data)
+        if change:
+            raise PlasticSearchError(
+                f"{out} holds another question: {change}. Choose another folder with --out, or remove this one"
+            )
+        if old["trials"] >= study.trials:
+            return
+    about = {
+        "schema": "plastic_search/study/1",
+        "name": name,
+        "question": study.question,
+        "task": {
+            "kind": type(study.task).__name__,
+            "about": equation(type(study.task)),
+            "score_name": study.task.score_name,
+            "chance": study.task.chance,
+        },
+        "trainer": study.finalist.to_json(),
+        "trials": study.trials,
+        "trial_seeds": list(study.trial_seeds),
+        "seeds": list(study.seeds),
+        "objectives": [o.value for o in study.objectives],
+        "parts": _parts(),
+        "holes": {address: _hole(hole) for address, hole in holes(study.space)},
+        "study": data,
+        "versions": versions(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    runs.write_text(path, json.dumps(about, indent=1))
+
+
+def _change(old: Any, new: Any, at: str = "") -> str:
+    """The first address at which two studies differ, other than in their number of trials."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old | new:
+            if (at, key) == ("", "trials"):
+                continue
+            found = _change(old.get(key), new.get(key), f"{at}.{key}" if at else key)
+            if found:
+                return found
+        return ""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return next((c for i, (a, b) in enumerate(zip(old, new, strict=True)) if (c := _change(a, b, f"{at}.{i}"))), "")
+    return "" if old == new else f"{at} was {_short(old)}, is {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _parts() -> dict[str, dict[str, str]]:
+    """Every part that a network can be made of, with its equation and where it comes from."""
+    made = {}
+    for axis in ("cells", "rules", "modulations", "structures", "precisions"):
+        for name, kind in discover(f"plastic_search.{axis}").items():
+            source = (sys.modules[kind.__module__].__doc__ or "").strip().split("\n")[0]
+            made[name] = {"axis": axis.removesuffix("s"), "equation": equation(kind), "source": source}
+    return made
+
+
+def _hole(hole: Part) -> dict[str, Any]:
+    return {"kind": "Choice", "options": list(hole.labels)} if isinstance(hole, Choice) else hole.to_json()

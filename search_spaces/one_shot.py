@@ -1,0 +1,30 @@
+"""Features that do not change, and one plastic layer that hears them and, past them, the input."""
+
+from plastic_search.cells.linear import Linear
+from plastic_search.cells.lstm import LSTM
+from plastic_search.cells.rnn import RNN
+from plastic_search.space import choice, each, integer, real
+from plastic_search.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway
+from plastic_search.structures.feed_forward import FeedForward
+from plastic_search.structures.gated import Gated
+
+SPACE = NetworkSpec(
+    layers=(
+        Layer(
+            units=integer(32, 96, log=True),
+            cell=choice(RNN(), LSTM()),
+            structure=Gated(density=real(0.1, 0.5, log=True), within=FeedForward()),
+        ),
+        Layer(
+            units=5,
+            skip=(1,),
+            cell=choice(RNN(), Linear()),
+            plastic=Pathway.INPUT,
+            rule=each("plastic_search.rules"),
+            modulation=each("plastic_search.modulations"),
+            structure=Gated(density=real(0.1, 0.5, log=True), plastic=real(0.3, 1.0), within=FeedForward()),
+            bound=choice(Bound.HARD, Bound.SOFT),
+            alpha=choice(AlphaShape.SYNAPSE, AlphaShape.NEURON),
+        ),
+    )
+)

@@ -1,0 +1,30 @@
+"""Which rule completes a pattern that was seen once, in a recurrent network?"""
+
+from plastic_search.cells.rnn import RNN
+from plastic_search.space import choice, each, real
+from plastic_search.spec import Layer, NetworkSpec, Pathway
+from plastic_search.structures.dense import Dense
+from plastic_search.structures.gated import Gated
+from plastic_search.study import Study
+from plastic_search.tasks.pattern_completion import PatternCompletion
+from plastic_search.trainers.gradient import Gradient
+
+STUDY = Study(
+    question="Which rule and which modulation complete a sign pattern that was seen once, in a recurrent network?",
+    space=NetworkSpec(
+        layers=(
+            Layer(
+                units=20,
+                cell=RNN(),
+                plastic=choice(Pathway.RECURRENT, Pathway.INPUT, Pathway.BOTH),
+                rule=each("plastic_search.rules"),
+                modulation=each("plastic_search.modulations"),
+                structure=choice(Dense(), Gated(density=real(0.2, 1.0))),
+            ),
+        )
+    ),
+    task=PatternCompletion(bits=20, patterns=2),
+    trainer=Gradient(steps=400, learning_rate=3e-3),
+    finalist=Gradient(steps=1500, learning_rate=3e-3),
+    trials=16,
+)
