@@ -134,7 +134,13 @@ def named(state: State) -> dict[str, Tensor]:
 
 
 def load_named(tensors: dict[str, Tensor], like: State) -> State:
-    """The state whose tensors are `tensors`, nested as `like` is: the inverse of `named`."""
+    """The state whose tensors are `tensors`, nested as `like` is: the inverse of `named`.
+
+    Raises:
+        PlasticSearchError: an address is missing, or one too many.
+    """
+    for name in sorted(tensors.keys() ^ named(like).keys()):
+        raise PlasticSearchError(f"the state {'lacks' if name not in tensors else 'has no place for'} {name}")
     made = []
     for i, layer in enumerate(like):
         at = f"layers.{i}."
@@ -186,14 +192,11 @@ def _nest(like: dict[str, Any], flat: dict[str, Tensor], at: str = "") -> dict[s
 
 
 def _same_shapes(state: State, fresh: State) -> State:
-    given, wanted = (
-        {n: list(t.shape) for n, t in named(state).items()},
-        {n: list(t.shape) for n, t in named(fresh).items()},
-    )
+    given, wanted = ({n: f"{list(t.shape)} of {t.dtype}" for n, t in named(s).items()} for s in (state, fresh))
     for name in wanted | given:
         if given.get(name) != wanted.get(name):
             raise PlasticSearchError(
-                f"the state's {name} must have shape {wanted.get(name)} (time goes on where it stopped, "
-                f"batch first), but has {given.get(name)}"
+                f"the state's {name} must be {wanted.get(name)} (time goes on where it stopped, batch first), "
+                f"but is {given.get(name)}"
             )
     return state

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import math
 import pkgutil
+from abc import ABC
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from functools import cache
@@ -18,7 +19,7 @@ __all__ = ["Hole", "Part", "coerce", "discover", "equation", "field_types"]
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(ABC):  # noqa: B024, so that a base whose step is abstract cannot be made
     """A value that answers one question about a network, a study or a page.
 
     Concrete parts are frozen dataclasses, one per file. Their fields are numbers, strings, enums,
@@ -46,7 +47,7 @@ class Part:
         if not any(_open(getattr(self, f.name)) for f in fields(self)):
             self.check()
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027, refusing nothing is a fine default
         """Refuse values that no network could have; called once every field is filled."""
 
     def to_json(self) -> dict[str, Any]:
@@ -81,7 +82,8 @@ def discover(package: str) -> dict[str, type[Part]]:
     for info in pkgutil.iter_modules(root.__path__):
         importlib.import_module(f"{package}.{info.name}")
     base = next(k for k in vars(root).values() if inspect.isclass(k) and Part in k.__bases__ and _home(k) == package)
-    return {name: kind for name, kind in sorted(Part.kinds.items()) if issubclass(kind, base) and kind is not base}
+    own = {name: kind for name, kind in sorted(Part.kinds.items()) if issubclass(kind, base) and kind is not base}
+    return {name: kind for name, kind in own.items() if not inspect.isabstract(kind)}
 
 
 def equation(kind: type[Part]) -> str:
@@ -109,7 +111,9 @@ def coerce(value: Any, kind: Any, where: str) -> Any:
             return None
         return coerce(value, next(o for o in options if o is not NoneType), where)
     if origin is tuple and isinstance(value, list | tuple):
-        inner = get_args(kind)[0]
+        inner, *others = get_args(kind)
+        if others != [...] and len(value) != 1 + len(others):
+            raise PlasticSearchError(f"{where} wants {1 + len(others)} values, but got {len(value)}: {value!r}")
         return tuple(coerce(v, inner, f"{where}.{i}") for i, v in enumerate(value))
     if inspect.isclass(kind) and issubclass(kind, Enum):
         return _member(value, kind, where)
@@ -154,7 +158,8 @@ def _kind(name: Any, wanted: Any, where: str) -> type[Part]:
     base = next((a for a in (get_args(wanted) or (wanted,)) if inspect.isclass(a) and issubclass(a, Part)), Part)
     if hasattr(importlib.import_module(base.__module__), "__path__"):
         discover(base.__module__)
-    known = {n: k for n, k in Part.kinds.items() if issubclass(k, base | Hole) and not inspect.isabstract(k)}
+    made = {n: k for n, k in Part.kinds.items() if k is not Hole and not inspect.isabstract(k)}
+    known = {n: k for n, k in made.items() if issubclass(k, base | Hole)}
     if name not in known:
         hint = "If it is your own, name its file with --parts FILE." if base is not Part else ""
         offered = [n for n, k in known.items() if k is not base and not issubclass(k, Hole)] or [base.__name__]

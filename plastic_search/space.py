@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args, get_origin
 
 from plastic_search.errors import PlasticSearchError, unknown
 from plastic_search.part import Hole, Part, coerce, discover, field_types
@@ -65,6 +65,10 @@ class IntegerRange(Hole):
     def check(self) -> None:
         _ordered(self.low, self.high, self.log)
 
+    def standing_for(self, kind: Any, where: str) -> Hole:
+        coerce(self.low, kind, where)
+        return self
+
 
 @dataclass(frozen=True)
 class RealRange(Hole):
@@ -76,6 +80,10 @@ class RealRange(Hole):
 
     def check(self) -> None:
         _ordered(self.low, self.high, self.log)
+
+    def standing_for(self, kind: Any, where: str) -> Hole:
+        coerce(self.low, kind, where)
+        return self
 
 
 # Holes stand where values will stand, so to a type checker they are values.
@@ -159,8 +167,8 @@ def _override(value: Any, kind: Any, path: list[str], text: str, address: str) -
     if isinstance(value, tuple):
         if not head.isdigit() or int(head) >= len(value):
             raise unknown("place", head, [str(i) for i in range(len(value))], f"The address was {address!r}.")
-        i = int(head)
-        return (*value[:i], _override(value[i], type(value[i]), rest, text, address), *value[i + 1 :])
+        i, inner = int(head), get_args(kind)[0] if get_origin(kind) is tuple else type(value[int(head)])
+        return (*value[:i], _override(value[i], inner, rest, text, address), *value[i + 1 :])
     if isinstance(value, Part):
         types = field_types(type(value))
         if head not in types:

@@ -81,7 +81,8 @@ class Layer(Part):
             raise PlasticSearchError(f"a trace's limit must be above 0, but got limit={self.limit}")
         if len(set(self.skip)) < len(self.skip) or any(k < 1 for k in self.skip):
             raise PlasticSearchError(f"skip wants different whole numbers from 1, but got {self.skip}")
-        if self.plastic in (Pathway.RECURRENT, Pathway.BOTH) and not self.structure.recurrent:
+        whole = not any(holes(self.structure))
+        if whole and self.plastic in (Pathway.RECURRENT, Pathway.BOTH) and not self.structure.recurrent:
             raise PlasticSearchError(
                 f"plastic={self.plastic.value!r} needs a recurrent block, but {type(self.structure).__name__} "
                 "has none; use plastic='input' or another structure"

@@ -43,6 +43,8 @@ class Gated(Structure):
             raise PlasticSearchError(
                 f"Gated wants shares: 0 < density <= 1 and 0 <= plastic <= 1, but got {self.density} and {self.plastic}"
             )
+        if type(self.within).params is not Structure.params:
+            raise PlasticSearchError(f"Gated.within wants a structure that learns nothing, but got {self.within}")
 
     def params(self, shape: Shape, rng: Generator) -> GatedParams:
         width = shape.plastic.stop - shape.plastic.start
@@ -53,7 +55,7 @@ class Gated(Structure):
         allowed = self.within.gates((), shape, like).exists
         scores = params.exists if allowed is None else params.exists.masked_fill(allowed == 0, -torch.inf)
         room = scores.numel() if allowed is None else int(allowed.sum())
-        exists = _top(scores, round(self.density * room), self.width)
+        exists = _top(scores, max(round(self.density * room), min(room, 1)), self.width)
         if params.plastic.numel() == 0:
             return Gates(exists, None)
         eligible = exists[:, shape.plastic]
