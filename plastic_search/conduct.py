@@ -55,12 +55,12 @@ def run(study: Study, name: str, out: Path, workers: int = 2, files: tuple[Path,
             yield from _finals(study, name, out, pool)
 
 
-def best(record: Record, arm: str) -> Run | None:
-    """The trial that a search is judged by: the fewest connections within one standard error of the best score.
+def best(record: Record, *arms: str) -> Run | None:
+    """The trial that searches are judged by: the fewest connections within one standard error of the best score.
 
     The one-standard-error rule (Breiman et al. 1984): a smaller network that cannot be told from the best is better.
     """
-    scored = [r for r in _trials(record, arm) if r.outcome == "complete"]
+    scored = [r for arm in arms for r in _trials(record, arm) if r.outcome == "complete"]
     if not scored:
         return None
     top = max(r.metrics["score"] for r in scored)
@@ -163,9 +163,9 @@ def _tell(study: Study, name: str, out: Path, arm: Arm, proposals: list[Proposal
 
 def _finals(study: Study, name: str, out: Path, pool: Pool) -> Iterator[Event]:
     record = runs.load(out)
-    done = {r.key for r in record.stage("final")}
+    done = [(r.name, r.seed, r.spec) for r in record.stage("final")]
     wanted = _final_jobs(study, name, record, out)
-    jobs = [job for job in wanted if ("final", job.name, job.trial, job.seeds[0]) not in done]
+    jobs = [job for job in wanted if (job.name, job.seeds[0], job.spec) not in done]
     for count, (job, made) in enumerate(pool.each(jobs), start=len(wanted) - len(jobs) + 1):
         runs.append(out, made)
         scores = [r.metrics["score"] for r in runs.load(out).stage("final", "winner") if "score" in r.metrics]
@@ -174,16 +174,19 @@ def _finals(study: Study, name: str, out: Path, pool: Pool) -> Iterator[Event]:
 
 
 def _final_jobs(study: Study, name: str, record: Record, out: Path) -> list[Job]:
-    winner, rival = best(record, "tpe"), best(record, "random")
-    if winner is None or rival is None:
+    """The winner of both searches, the best of the search that lost, and what the winner must be compared with."""
+    winner = best(record, *ARMS)
+    if winner is None:
         raise PlasticSearchError(
             f"no trial of {out} came to its end, so there is no winner; see the notes in {runs.RUNS}"
         )
+    loser = best(record, *(arm for arm in ARMS if arm != winner.name))
     spec, inputs = NetworkSpec.from_json(winner.spec), study.task.inputs
     count = Network(spec, inputs).count()
-    variants = {
-        "winner": (winner, spec),
-        "random": (rival, NetworkSpec.from_json(rival.spec)),
+    variants = {"winner": (winner, spec)}
+    if loser is not None:
+        variants[f"best_{loser.name}"] = (loser, NetworkSpec.from_json(loser.spec))
+    variants |= {
         "dense": (winner, controls.dense(spec)),
         "fixed": (winner, controls.fixed(spec, inputs, count)),
         "fixed_lstm": (winner, controls.fixed_lstm(spec, inputs, count)),
@@ -200,8 +203,9 @@ def _final_jobs(study: Study, name: str, record: Record, out: Path) -> list[Job]
             study.finalist.to_json(),
             source.choices,
             ("validation", "test", "frozen", "shuffled"),
-            save=str(out / runs.MODELS / f"{variant}-{source.trial}"),
+            save=str(out / runs.MODELS / f"{variant}-{runs.identity(made.to_json())}"),
             graph=str(out / runs.TOPOLOGIES) if variant == "winner" else "",
+            note=f"{source.name} trial {source.trial}",
         )
         for seed in study.seeds
         for variant, (source, made) in variants.items()

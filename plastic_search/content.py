@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import sys
 from importlib.metadata import entry_points
@@ -11,7 +12,7 @@ from typing import Any
 
 from plastic_search.errors import PlasticSearchError, unknown
 
-__all__ = ["find", "folder", "load_module", "load_parts", "names", "value"]
+__all__ = ["anywhere", "find", "folder", "load_module", "load_parts", "names", "sentence", "value"]
 
 VARIABLES = {"search_spaces": "SPACE", "studies": "STUDY", "reports": "REPORT"}
 
@@ -85,3 +86,17 @@ def load_parts(files: list[Path]) -> None:
         entry.load()
     for file in files:
         load_module(file)
+
+
+def anywhere(name: str) -> Path:
+    """The content file called `name`, whichever folder it is in."""
+    for shelf in VARIABLES:
+        if name in names(shelf):
+            return folder(shelf) / f"{name}.py"
+    raise unknown("study, space or report", name, [f"{shelf}/{n}" for shelf in VARIABLES for n in names(shelf)])
+
+
+def sentence(shelf: str, name: str) -> str:
+    """The first line of a content file's docstring."""
+    tree = ast.parse((folder(shelf) / f"{name}.py").read_text())
+    return (ast.get_docstring(tree) or "").split("\n")[0]

@@ -52,6 +52,7 @@ class Job(NamedTuple):
     begin: str = ""  # a folder with parameters to start from, as SEED.safetensors; "" draws them
     save: str = ""  # a folder for the parameters; "" keeps none
     graph: str = ""  # a folder for the topology; "" keeps none
+    note: str = ""
 
 
 def perform(job: Job) -> list[Run]:
@@ -92,7 +93,7 @@ def _one(job: Job, seed: int) -> Run:
     }
     return Run(
         job.study, job.stage, job.name, job.trial, seed, outcome, spec.to_json(), job.choices, metrics, curve, costs,
-        versions(),
+        versions(), job.note,
     )  # fmt: skip
 
 

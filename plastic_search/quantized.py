@@ -62,9 +62,9 @@ def quantize(
         winners = record.stage("final", "winner")
         if not winners:
             raise PlasticSearchError(f"{out} has no winner yet; `plastic-search run` finds one")
-        done = {r.key for r in record.stage("quantized")}
+        done = {(r.name, r.seed) for r in record.stage("quantized")}
         jobs = [_job(study, record.name, out, winners[-1], v, seed) for v in variants(bits) for seed in study.seeds]
-        left = [job for job in jobs if (job.stage, job.name, job.trial, job.seeds[0]) not in done]
+        left = [job for job in jobs if (job.name, job.seeds[0]) not in done]
         with Pool(workers, list(files)) as pool:
             for count, (job, made) in enumerate(pool.each(left), start=len(jobs) - len(left) + 1):
                 runs.append(out, made)
@@ -73,12 +73,12 @@ def quantize(
 
 
 def _job(study: Study, name: str, out: Path, winner: runs.Run, variant: Variant, seed: int) -> Job:
-    p, models = variant.precision, out / runs.MODELS
+    p, models, identity = variant.precision, out / runs.MODELS, runs.identity(winner.spec)
     spec = replace(NetworkSpec.from_json(winner.spec), precision=p)
     choices = {"weight": p.weight, "alpha": p.alpha, "trace": p.trace, "rounding": p.rounding.value}
     return Job(
         name, "quantized", variant.name, winner.trial, (seed,), spec.to_json(), study.task.to_json(),
         study.fine_tuning.to_json() if variant.tuned else None, choices | {"tuned": variant.tuned}, ("test",),
-        begin=str(models / f"winner-{winner.trial}"),
-        save=str(models / f"{variant.name}-{winner.trial}") if variant.tuned else "",
+        begin=str(models / f"winner-{identity}"),
+        save=str(models / f"{variant.name}-{identity}") if variant.tuned else "",
     )  # fmt: skip

@@ -11,6 +11,7 @@ runs/NAME/
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 
 from plastic_search.errors import PlasticSearchError, unknown
 
-__all__ = ["Record", "Run", "append", "load", "read_json", "read_lines", "write_text"]
+__all__ = ["Record", "Run", "append", "identity", "load", "read_json", "read_lines", "write_text"]
 
 RUNS, STUDY, JOURNAL, IMPORTANCES, TOPOLOGIES, MODELS = (
     "runs.jsonl",
@@ -38,7 +39,7 @@ class Run:
 
     study: str  # the study's name
     stage: str  # search, final, quantized, exported
-    name: str  # which of the stage's networks: tpe and random in a search; winner, dense, fixed, ... in the final
+    name: str  # which of the stage's networks: tpe and random in a search; winner, best_tpe, dense, ... in the final
     trial: int  # the search's trial, or -1
     seed: int
     outcome: str  # complete, pruned, diverged, infeasible
@@ -101,13 +102,19 @@ def load(folder: Path) -> Record:
     return Record(str(study["name"]), folder, study, runs, importances, topologies)
 
 
+def identity(spec: dict[str, Any]) -> str:
+    """Eight characters that tell one network spec from another, whatever its precision."""
+    text = json.dumps(spec.get("layers"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 def _current(runs: list[Run]) -> list[Run]:
     """The runs that still count: a search that goes on may find another winner, whose followers replace the old."""
     latest = {(r.stage, r.name, r.trial if r.stage == "search" else -1, r.seed): r for r in runs}
-    winner = next((r.trial for r in reversed(runs) if (r.stage, r.name) == ("final", "winner")), None)
+    winner = next((identity(r.spec) for r in reversed(runs) if (r.stage, r.name) == ("final", "winner")), "")
     kept = set(map(id, latest.values()))
-    followers = ("quantized", "exported")
-    return [r for r in runs if id(r) in kept and (r.stage not in followers or r.trial == winner)]
+    stale = {id(r) for r in runs if r.stage == "quantized" and identity(r.spec) != winner}
+    return [r for r in runs if id(r) in kept - stale]
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -48,6 +48,9 @@ class Choice(Hole):
         names = [_label(o) for o in self.options]
         return tuple(n if names.count(n) == 1 else repr(o) for n, o in zip(names, self.options, strict=True))
 
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.labels)}"
+
     def option(self, label: str, at: str) -> Any:
         if label not in self.labels:
             raise unknown(f"option of {at}", label, self.labels)
@@ -65,6 +68,9 @@ class IntegerRange(Hole):
     def check(self) -> None:
         _ordered(self.low, self.high, self.log)
 
+    def __str__(self) -> str:
+        return f"{self.low} to {self.high}{', log scale' if self.log else ''}"
+
     def standing_for(self, kind: Any, where: str) -> Hole:
         coerce(self.low, kind, where)
         return self
@@ -80,6 +86,9 @@ class RealRange(Hole):
 
     def check(self) -> None:
         _ordered(self.low, self.high, self.log)
+
+    def __str__(self) -> str:
+        return f"{self.low} to {self.high}{', log scale' if self.log else ''}"
 
     def standing_for(self, kind: Any, where: str) -> Hole:
         coerce(self.low, kind, where)

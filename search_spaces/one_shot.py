@@ -13,7 +13,7 @@ SPACE = NetworkSpec(
         Layer(
             units=integer(32, 96, log=True),
             cell=choice(RNN(), LSTM()),
-            structure=Gated(density=real(0.1, 0.5, log=True), within=FeedForward()),
+            structure=Gated(density=real(0.15, 0.5), within=FeedForward()),
         ),
         Layer(
             units=5,
@@ -22,7 +22,7 @@ SPACE = NetworkSpec(
             plastic=Pathway.INPUT,
             rule=each("plastic_search.rules"),
             modulation=each("plastic_search.modulations"),
-            structure=Gated(density=real(0.1, 0.5, log=True), plastic=real(0.3, 1.0), within=FeedForward()),
+            structure=Gated(density=real(0.15, 0.5), plastic=real(0.3, 1.0), within=FeedForward()),
             bound=choice(Bound.HARD, Bound.SOFT),
             alpha=choice(AlphaShape.SYNAPSE, AlphaShape.NEURON),
         ),

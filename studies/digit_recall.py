@@ -9,10 +9,10 @@ STUDY = Study(
     question="Does a neuromodulated plastic network recall handwritten digits after one look, and how small can it be?",
     space=value("search_spaces", "one_shot"),
     task=DigitRecall(ways=5),
-    trainer=Gradient(steps=500),
+    trainer=Gradient(steps=600),
     finalist=Gradient(steps=2000),
     fine_tuning=Gradient(steps=200, learning_rate=3e-3, settle=1.0),
-    trials=24,
+    trials=40,
     trial_seeds=(0,),
     seeds=(0, 1, 2),
 )

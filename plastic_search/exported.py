@@ -1,0 +1,82 @@
+"""The chosen network of a study as a bundle, and the run that says how closely it matches."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from plastic_search import runs
+from plastic_search.errors import PlasticSearchError, unknown
+from plastic_search.jobs import load_parameters, versions
+from plastic_search.network import Network
+from plastic_search.runs import Run
+from plastic_search.spec import NetworkSpec
+from plastic_search.study import locked, open_study
+
+__all__ = ["PREFERRED", "export"]
+
+PREFERRED = "w4a4t8-stochastic-tuned"
+
+
+def export(out: Path, name: str = "", seed: int | None = None, folder: Path | None = None) -> dict[str, Any]:
+    """Write the bundle of one network of the study in `out`.
+
+    Args:
+        name: `winner`, another finalist, or a fine-tuned quantized network; "" takes 4-bit weight and alpha with
+            an 8-bit trace where it was made, else the winner.
+        seed: of which seed; None takes the study's first.
+        folder: where the bundle goes; None is `out`/bundle.
+
+    Raises:
+        PlasticSearchError: there is no such network, or the exported file differs from the reference.
+    """
+    from plastic_search.exports import bundle
+
+    began = time.perf_counter()
+    with locked(out):
+        study, record = open_study(out)
+        source = _source(record, name, study.seeds[0] if seed is None else seed)
+        net = Network(NetworkSpec.from_json(source.spec), study.task.inputs, source.seed)
+        load_parameters(net, _parameters(out, source))
+        target = folder or out / "bundle"
+        about = {"study": record.name, "network": source.name, "trial": source.trial, "seed": source.seed}
+        made = bundle.write(net, target, task=study.task, about=about)
+        metrics = {
+            "parity": made.parity.largest,
+            "compared": float(made.parity.compared),
+            "steps": float(made.parity.steps),
+            "ties": float(made.parity.ties),
+            "score": made.score,
+            "bytes": float(made.size),
+        }
+        choices = source.choices | {"bundle": target.name}
+        costs = source.costs | {"seconds": round(time.perf_counter() - began, 3)}
+        run = Run(
+            record.name, "exported", source.name, source.trial, source.seed, "complete", source.spec, choices, metrics,
+            [], costs, versions(),
+        )  # fmt: skip
+        if run.metrics not in [r.metrics for r in record.stage("exported", source.name)]:
+            runs.append(out, [run])
+    return {"bundle": str(target), "name": source.name, "seed": source.seed} | metrics
+
+
+def _source(record: runs.Record, name: str, seed: int) -> Run:
+    """The run whose network is asked for."""
+    saved = {r.name: r for r in (*record.stage("final"), *record.stage("quantized")) if _saved(record.folder, r, seed)}
+    if not saved:
+        raise PlasticSearchError(
+            f"{record.folder} has no trained network of seed {seed} yet; `plastic-search run` makes them"
+        )
+    chosen = name or (PREFERRED if PREFERRED in saved else "winner")
+    if chosen not in saved:
+        raise unknown("exportable network", chosen, saved, "`plastic-search quantize` makes the quantized ones.")
+    return saved[chosen]
+
+
+def _saved(folder: Path, run: Run, seed: int) -> bool:
+    return run.seed == seed and _parameters(folder, run).is_file()
+
+
+def _parameters(folder: Path, run: Run) -> Path:
+    return folder / runs.MODELS / f"{run.name}-{runs.identity(run.spec)}" / f"{run.seed}.safetensors"
