@@ -85,7 +85,7 @@ def round_trace(trace: Tensor, form: Format, limit: float, dither: Tensor) -> Te
         shift = 0.5 if noise is None else noise - noise.floor()
         levels = torch.floor(trace / step + shift).clamp(-form.top, form.top)
         rounded = levels * step
-    return trace + (rounded - trace).detach()
+    return rounded + (trace - trace.detach())  # the difference is exactly 0
 
 
 def _offsets(trace: Tensor) -> Tensor:
