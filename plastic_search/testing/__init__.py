@@ -1,0 +1,191 @@
+"""The promises that every part makes: ours, and those of anyone who writes a part.
+
+    def test_my_rule():
+        rule_promises(MyRule)
+
+Each function takes a class, which it makes with its defaults and once with every other member of its enums, or a
+value, which it takes as it is. It returns quietly, or raises an AssertionError that says which promise is broken
+by which part.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from plastic_search.cells import Cell
+from plastic_search.modulations import Modulation
+from plastic_search.network import Network, named
+from plastic_search.part import equation
+from plastic_search.precisions import Format, Precision, Role
+from plastic_search.quantize import parameter_rounder, step_size
+from plastic_search.rules import Activity, Rule
+from plastic_search.spec import Layer, NetworkSpec, Pathway, shapes
+from plastic_search.structures import Shape, Structure
+from plastic_search.testing.checks import (
+    BATCH,
+    POST,
+    PRE,
+    STEPS,
+    dynamics,
+    in_a_network,
+    keep,
+    mapped,
+    noise,
+    promise,
+    seeded,
+    tensors,
+    variants,
+)
+from plastic_search.testing.tasks import task_promises
+from plastic_search.testing.values import part_promises
+
+__all__ = ["cell_promises", "modulation_promises", "part_promises", "precision_promises", "rule_promises"]
+__all__ += ["structure_promises", "task_promises"]
+
+
+def rule_promises(kind: type[Rule] | Rule) -> None:
+    """What every rule promises, at one step, through time, and within a network."""
+    part_promises(kind)
+    for rule in variants(kind):
+        with promise(rule, "its docstring states its equation, `dH = ...`"):
+            keep("dH =" in equation(type(rule)), "its first line has no 'dH ='")
+        _rule_dynamics(rule)
+        in_a_network(rule, Layer(units=POST, rule=rule, plastic=Pathway.BOTH))
+
+
+def cell_promises(kind: type[Cell] | Cell) -> None:
+    """What every cell promises: a response of every unit, and a plastic drive among its drives."""
+    part_promises(kind)
+    for cell in variants(kind):
+        with promise(cell, "one of its drives is plastic"):
+            keep(0 <= cell.plastic < cell.drives, f"it has {cell.drives} drives, and number {cell.plastic} is plastic")
+        _cell_dynamics(cell)
+        in_a_network(cell, Layer(units=POST, cell=cell, plastic=Pathway.BOTH))
+
+
+def modulation_promises(kind: type[Modulation] | Modulation) -> None:
+    """What every modulation promises: a rate that spreads over [batch, post], from the layer's output alone."""
+    part_promises(kind)
+    for modulation in variants(kind):
+        _modulation_dynamics(modulation)
+        in_a_network(modulation, Layer(units=POST, modulation=modulation, plastic=Pathway.BOTH))
+
+
+def structure_promises(kind: type[Structure] | Structure) -> None:
+    """What every structure promises: gates of 0 and 1, no trace where there is no synapse, and a way to learn them."""
+    part_promises(kind)
+    for structure in variants(kind):
+        for pathway in Pathway if structure.recurrent else (Pathway.NONE, Pathway.INPUT):
+            layer = Layer(units=POST, structure=structure, plastic=pathway)
+            (shape,) = shapes(NetworkSpec((layer,)), PRE)
+            _gates(structure, shape)
+            in_a_network(structure, layer)
+
+
+def precision_promises(kind: type[Precision] | Precision) -> None:
+    """What every precision promises: few levels, the same for the same value, and gradients that pass through."""
+    part_promises(kind)
+    for precision in variants(kind):
+        for role in Role:
+            form = precision.format(role)
+            with promise(precision, f"the {role.value} has one format, or none"):
+                keep(form is None or isinstance(form, Format), f"it is {form!r}")
+                keep(form == precision.format(role), "it changes from call to call")
+            if form is not None:
+                (_rounded_trace if role is Role.TRACE else _rounded)(precision, form, role)
+        in_a_network(precision, Layer(units=POST, plastic=Pathway.BOTH), precision)
+
+
+def _rule_dynamics(rule: Rule) -> None:
+    def learn(params: Any, seen: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
+        pre, post = seen
+        state, trace = rule.state(pre.shape[1], POST, PRE, pre), pre.new_zeros(pre.shape[1], POST, PRE)
+        for x, y in zip(pre, post, strict=True):
+            change, state = rule.step(params, state, Activity(x, y, torch.einsum("bmn,bn->bm", trace, x)))
+            trace = trace + 0.1 * change.dense(trace)
+        return trace, state
+
+    params = seeded(rule, lambda rng: rule.params(POST, PRE, rng))
+    dynamics(rule, learn, params, (noise(STEPS, BATCH, PRE), noise(STEPS, BATCH, POST)), (BATCH, POST, PRE))
+
+
+def _cell_dynamics(cell: Cell) -> None:
+    def answer(params: Any, seen: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
+        (drives,) = seen
+        state, said = cell.state(drives.shape[1], POST, drives), []
+        for drive in drives:
+            state, response = cell.step(state, drive)
+            said.append(response.output + 0.5 * response.post)
+        return torch.stack(said, 1), state
+
+    drives = 0.5 + noise(STEPS, BATCH, cell.drives, POST)
+    dynamics(cell, answer, (), (drives,), (BATCH, STEPS, POST))
+    with promise(cell, "what it remembers carries a gradient from its last answer to its first drive"):
+        drives.requires_grad_()
+        said, state = answer((), (drives,))
+        said[:, -1].sum().backward()
+        keep(not tensors(state) or (drives.grad is not None and bool(drives.grad[0].any())), "it carries none")
+
+
+def _modulation_dynamics(modulation: Modulation) -> None:
+    def write(params: Any, seen: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
+        (outputs,) = seen
+        trace = torch.zeros_like(outputs[0])
+        past = torch.ones_like(trace)
+        for output in outputs:
+            rate = modulation.step(params, output)
+            trace = trace + rate.write * past
+            if rate.eligibility is not None:
+                keep(rate.eligibility.numel() == 1, "its eligibility is more than one number")
+                past = (1.0 - rate.eligibility) * past + rate.eligibility * output.square()
+        return trace, ()
+
+    params = seeded(modulation, lambda rng: modulation.params(POST, rng))
+    dynamics(modulation, write, params, (noise(STEPS, BATCH, POST),), (BATCH, POST))
+
+
+def _gates(structure: Structure, shape: Shape) -> None:
+    params = seeded(structure, lambda rng: structure.params(shape, rng))
+    tuned = mapped(params, lambda t: t.clone().requires_grad_())
+    width = shape.plastic.stop - shape.plastic.start
+    with promise(structure, "gates are 0 or 1, of the layer's shape and of the type that is asked"):
+        gates = structure.gates(tuned, shape, noise(1))
+        for gate, wanted in ((gates.exists, (POST, shape.pre)), (gates.plastic, (POST, width))):
+            if gate is not None:
+                keep(gate.shape == wanted and gate.dtype is torch.float64, f"got {list(gate.shape)} of {gate.dtype}")
+                keep(bool(((gate == 0) | (gate == 1)).all()), f"got {gate}")
+    with promise(structure, "nothing is plastic that does not exist"):
+        if gates.exists is not None:
+            plastic = torch.ones(POST, width).double() if gates.plastic is None else gates.plastic
+            keep(bool((plastic <= gates.exists[:, shape.plastic]).all()), "a trace has no synapse")
+    with promise(structure, "gradients reach every tuned parameter"):
+        for gate in gates:
+            if gate is not None and gate.requires_grad:
+                (noise(*gate.shape) * gate).sum().backward(retain_graph=True)
+        for t in tensors(tuned):
+            keep(t.numel() == 0 or (t.grad is not None and bool(t.grad.any())), "one gets no gradient")
+
+
+def _rounded(precision: Precision, form: Format, role: Role) -> None:
+    most, name = 2 * form.top + 1, role.value
+    with promise(precision, f"the {name} has at most {most} levels, and rounding twice changes nothing"):
+        x = noise(50, 40).requires_grad_()
+        rounded = parameter_rounder(form)(x)
+        keep(len(rounded.unique()) <= most, f"it has {len(rounded.unique())}")
+        assert_close(parameter_rounder(form)(rounded), rounded)
+    with promise(precision, f"the {name}'s gradient passes straight through"):
+        rounded.sum().backward()
+        keep(x.grad is not None and bool((x.grad == 1).all()), f"got {x.grad}")
+
+
+def _rounded_trace(precision: Precision, form: Format, role: Role) -> None:
+    with promise(precision, f"the {role.value} stands on its {2 * form.top + 1} levels"):
+        layer = Layer(units=POST, plastic=Pathway.BOTH)
+        _, state = Network(NetworkSpec((layer,), precision), PRE)(3 * noise(STEPS, BATCH, PRE).float())
+        levels = named(state)["layers.0.trace"] / step_size(form, layer.limit)
+        assert_close(levels, levels.round(), rtol=0, atol=0.01)
+        keep(bool((levels.abs() < form.top + 0.01).all()), f"it is beyond {form.top} steps")

@@ -1,0 +1,47 @@
+"""What any part promises."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError, fields, replace
+
+from plastic_search.part import Part, equation
+from plastic_search.space import holes
+from plastic_search.testing.checks import keep, promise, variants
+
+__all__ = ["part_promises"]
+
+
+def part_promises(kind: type[Part] | Part) -> None:
+    """What any part promises: to be a frozen value that JSON carries, with a docstring that says what it is."""
+    for part in variants(kind):
+        with promise(part, "it is a frozen value: equal to its like, hashable, never changed"):
+            twin = replace(part)
+            keep(part == twin and hash(part) == hash(twin), "its like is not equal to it, or hashes differently")
+            keep(_frozen(part), "a field of it can be set; is it a dataclass(frozen=True) of its own?")
+        with promise(part, "JSON carries it there and back"):
+            keep(_carried(part) == part, f"it came back as {_carried(part)}")
+        with promise(part, "its docstring says in one line what it does"):
+            text = equation(type(part))
+            keep(bool(text) and not text.startswith(f"{type(part).__name__}("), "it has no docstring of its own")
+        with promise(part, "`space()`, where it has one, is a part of its kind with holes that JSON carries"):
+            space = part.space() if hasattr(part, "space") else None
+            if space is not None:
+                keep(isinstance(space, type(part)) and any(holes(space)), f"it is {space}")
+                keep(_carried(space) == space, f"it came back as {_carried(space)}")
+
+
+def _carried(part: Part) -> Part:
+    return type(part).from_json(json.loads(json.dumps(part.to_json(), allow_nan=False)))
+
+
+def _frozen(part: Part) -> bool:
+    if "__dataclass_params__" not in vars(type(part)):
+        return False
+    for f in fields(part):
+        try:
+            setattr(part, f.name, getattr(part, f.name))
+        except FrozenInstanceError:
+            continue
+        return False
+    return True
