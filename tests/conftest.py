@@ -1,0 +1,22 @@
+"""No test fetches data: it is found where PLASTIC_SEARCH_DATA says, or beside the checkout, or missed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from plastic_search import datasets
+
+BESIDE = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _data_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(url: str) -> bytes:
+        raise OSError("tests do not download")
+
+    monkeypatch.setattr(datasets, "_download", refuse)
+    if not os.environ.get(datasets.FOLDER) and BESIDE.is_dir():
+        monkeypatch.setenv(datasets.FOLDER, str(BESIDE))
