@@ -106,6 +106,7 @@ def _rule_dynamics(rule: Rule) -> None:
         state, trace = rule.state(pre.shape[1], POST, PRE, pre), pre.new_zeros(pre.shape[1], POST, PRE)
         for x, y in zip(pre, post, strict=True):
             change, state = rule.step(params, state, Activity(x, y, torch.einsum("bmn,bn->bm", trace, x)))
+            keep({t.dtype for t in tensors(change)} <= {trace.dtype}, f"a term of its change is not {trace.dtype}")
             trace = trace + 0.1 * change.dense(trace)
         return trace, state
 
@@ -119,6 +120,7 @@ def _cell_dynamics(cell: Cell) -> None:
         state, said = cell.state(drives.shape[1], POST, drives), []
         for drive in drives:
             state, response = cell.step(state, drive)
+            keep({t.dtype for t in response} == {drive.dtype}, f"its response is not {drive.dtype}")
             said.append(response.output + 0.5 * response.post)
         return torch.stack(said, 1), state
 
@@ -138,6 +140,7 @@ def _modulation_dynamics(modulation: Modulation) -> None:
         past = torch.ones_like(trace)
         for output in outputs:
             rate = modulation.step(params, output)
+            keep({t.dtype for t in tensors(rate)} == {output.dtype}, f"its rate is not {output.dtype}")
             trace = trace + rate.write * past
             if rate.eligibility is not None:
                 keep(rate.eligibility.numel() == 1, "its eligibility is more than one number")
