@@ -16,11 +16,12 @@ from plastic_search.pool import Pool
 from plastic_search.runs import Record, Run
 from plastic_search.search import ARMS, Arm, Proposal, importances, open_journal
 from plastic_search.spec import NetworkSpec
-from plastic_search.study import Study, begin, locked
+from plastic_search.study import Study, begin, locked, made
 
 __all__ = ["Event", "best", "run"]
 
 _ROUND = 4  # trials that each search asks for at a time
+_WORTH = 0.75  # of the way from a guess to perfection: below it, a network is not better for being smaller
 _FULL = 2000  # episodes behind a validation score
 
 
@@ -48,7 +49,7 @@ def run(study: Study, name: str, out: Path, workers: int = 2, files: tuple[Path,
     Raises:
         PlasticSearchError: `out` cannot be written, is in use, is torn, or holds another question.
     """
-    with locked(out):
+    with locked(made(out)):
         begin(study, name, out)
         with Pool(workers, list(files)) as pool:
             yield from _search(study, name, out, pool)
@@ -99,10 +100,10 @@ def _search(study: Study, name: str, out: Path, pool: Pool) -> Iterator[Event]:
             if proposal.spec is not None and not _ran(record, arm, proposal.number)
         ]
         before = sum(arm.done for arm in arms)
-        for done, (_, made) in enumerate(pool.each(jobs), start=1):
-            runs.append(out, made)
+        for done, (_, ended) in enumerate(pool.each(jobs), start=1):
+            runs.append(out, ended)
             record = runs.load(out)
-            yield _search_event(study, record, before + done, made)
+            yield _search_event(study, record, before + done, ended)
         for arm in arms:
             _tell(study, name, out, arm, asked.get(arm.name, []))
     runs.write_text(out / runs.IMPORTANCES, json.dumps(importances(arms)))
@@ -154,11 +155,13 @@ def _tell(study: Study, name: str, out: Path, arm: Arm, proposals: list[Proposal
             )
             if not _ran(record, arm.name, proposal.number):
                 runs.append(out, [note])
-            arm.tell(proposal.number, None, pruned=False)
+            arm.tell(proposal.number, None, None)
             continue
         run = ended[proposal.number]
         values = [run.metrics.get(o.value, 0.0) for o in study.objectives]
-        arm.tell(proposal.number, None if run.outcome == "pruned" else values, pruned=run.outcome == "pruned")
+        worth = study.task.chance + _WORTH * (1.0 - study.task.chance)
+        shortfall = worth - run.metrics.get("score", 0.0)
+        arm.tell(proposal.number, None if run.outcome == "pruned" else values, shortfall)
 
 
 def _finals(study: Study, name: str, out: Path, pool: Pool) -> Iterator[Event]:
@@ -166,10 +169,10 @@ def _finals(study: Study, name: str, out: Path, pool: Pool) -> Iterator[Event]:
     done = [(r.name, r.seed, r.spec) for r in record.stage("final")]
     wanted = _final_jobs(study, name, record, out)
     jobs = [job for job in wanted if (job.name, job.seeds[0], job.spec) not in done]
-    for count, (job, made) in enumerate(pool.each(jobs), start=len(wanted) - len(jobs) + 1):
-        runs.append(out, made)
+    for count, (job, ended) in enumerate(pool.each(jobs), start=len(wanted) - len(jobs) + 1):
+        runs.append(out, ended)
         scores = [r.metrics["score"] for r in runs.load(out).stage("final", "winner") if "score" in r.metrics]
-        told = f"{job.name}, seed {job.seeds[0]}: test score {made[-1].metrics.get('score', 0.0):.3f}"
+        told = f"{job.name}, seed {job.seeds[0]}: test score {ended[-1].metrics.get('score', 0.0):.3f}"
         yield Event("final", count, len(wanted), max(scores, default=None), told)
 
 
@@ -198,15 +201,15 @@ def _final_jobs(study: Study, name: str, record: Record, out: Path) -> list[Job]
             variant,
             source.trial,
             (seed,),
-            made.to_json(),
+            network.to_json(),
             study.task.to_json(),
             study.finalist.to_json(),
             source.choices,
             ("validation", "test", "frozen", "shuffled"),
-            save=str(out / runs.MODELS / f"{variant}-{runs.identity(made.to_json())}"),
+            save=str(out / runs.MODELS / f"{variant}-{runs.identity(network.to_json())}"),
             graph=str(out / runs.TOPOLOGIES) if variant == "winner" else "",
             note=f"{source.name} trial {source.trial}",
         )
         for seed in study.seeds
-        for variant, (source, made) in variants.items()
+        for variant, (source, network) in variants.items()
     ]

@@ -30,7 +30,7 @@ def fixed(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
 def fixed_lstm(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
     """A recurrent LSTM without plasticity and a linear readout, of at least `count` parameters."""
     readout = Layer(units=spec.layers[-1].units, cell=Linear(), structure=FeedForward(), skip=(1,))
-    return _widened(NetworkSpec((Layer(units=8, cell=LSTM(), structure=Dense()), readout)), inputs, count)
+    return _widened(NetworkSpec((Layer(units=1, cell=LSTM(), structure=Dense()), readout)), inputs, count)
 
 
 def _ungated(structure: Structure) -> Structure:

@@ -78,12 +78,23 @@ class Arm:
         trials += [self._study.ask() for _ in range(count - len(left))]
         return [self._filled(trial) for trial in trials]
 
-    def tell(self, number: int, values: Sequence[float] | None, pruned: bool) -> None:
-        """How a proposal ended: with its objectives' values, pruned, or (neither) not buildable."""
-        if values is not None:
-            self._study.tell(number, list(values))
+    def tell(self, number: int, values: Sequence[float] | None, shortfall: float | None) -> None:
+        """How a proposal ended.
+
+        Args:
+            values: of its objectives; None where it was pruned or could not be built.
+            shortfall: by how much its score misses what makes a network worth comparing by size, negative where it
+                does not miss it; None where it could not be built.
+        """
+        if shortfall is None:
+            self._study.tell(number, state=TrialState.FAIL)
+            return
+        trial = next(t for t in self._trials(TrialState.RUNNING) if t.number == number)
+        optuna.trial.Trial(self._study, trial._trial_id).set_constraint("score", shortfall)
+        if values is None:
+            self._study.tell(number, state=TrialState.PRUNED)
         else:
-            self._study.tell(number, state=TrialState.PRUNED if pruned else TrialState.FAIL)
+            self._study.tell(number, list(values))
 
     def trials(self) -> list[FrozenTrial]:
         """Every trial so far."""

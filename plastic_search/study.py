@@ -24,7 +24,7 @@ from plastic_search.tasks import Task
 from plastic_search.trainers import Trainer
 from plastic_search.trainers.gradient import Gradient
 
-__all__ = ["Objective", "Study", "begin", "locked", "open_study"]
+__all__ = ["Objective", "Study", "begin", "locked", "made", "open_study"]
 
 
 class Objective(Enum):
@@ -86,9 +86,10 @@ def open_study(folder: Path) -> tuple[Study, Record]:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Only one process works in a run folder at a time."""
+    """Only one process works in a run folder at a time; the folder must be there."""
+    if not out.is_dir():
+        runs.load(out)  # tells that there is no study
     try:
-        out.mkdir(parents=True, exist_ok=True)
         file = (out / ".lock").open("a")
     except OSError as error:
         raise PlasticSearchError(f"cannot write in {out}: {error.strerror}; choose another folder with --out") from None
@@ -98,6 +99,15 @@ def locked(out: Path) -> Iterator[None]:
         except OSError:
             raise PlasticSearchError(f"another process is at work in {out}; wait for it, or choose --out") from None
         yield
+
+
+def made(out: Path) -> Path:
+    """The folder `out`, made where it was not there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PlasticSearchError(f"cannot write in {out}: {error.strerror}; choose another folder with --out") from None
+    return out
 
 
 def begin(study: Study, name: str, out: Path) -> None:

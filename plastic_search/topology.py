@@ -10,6 +10,8 @@ import torch
 from plastic_search.errors import PlasticSearchError
 from plastic_search.network import Network
 from plastic_search.structures import Shape
+from plastic_search.structures.dense import Dense
+from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.graph import Graph
 
 __all__ = ["from_json", "structure", "to_graph", "to_json"]
@@ -79,7 +81,8 @@ def structure(graph: nx.DiGraph, net: Network, layer: int) -> Graph:
             raise PlasticSearchError(f"edge {pre} -> {post} starts at a node that layer {layer} does not hear")
         pair = (int(post.rsplit(".", 1)[1]), columns[pre])
         (plastic if edge.get("plastic") else fixed).append(pair)
-    return Graph(tuple(sorted(fixed)), tuple(sorted(plastic)))
+    within = Dense() if net.shapes[layer].own else FeedForward()
+    return Graph(tuple(sorted(fixed)), tuple(sorted(plastic)), within)
 
 
 def _columns(net: Network, layer: int) -> dict[str, int]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from plastic_search.errors import PlasticSearchError
 from plastic_search.structures import Gates, Shape, Structure
+from plastic_search.structures.dense import Dense
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,11 @@ class Graph(Structure):
 
     fixed: tuple[tuple[int, int], ...] = ()
     plastic: tuple[tuple[int, int], ...] = ()
+    within: Structure = Dense()  # which says whether there is a recurrent block at all
+
+    @property
+    def recurrent(self) -> bool:
+        return self.within.recurrent
 
     def gates(self, params: tuple[()], shape: Shape, like: Tensor) -> Gates:
         exists, plastic = like.new_zeros(shape.post, shape.pre), like.new_zeros(shape.post, shape.pre)

@@ -1,0 +1,97 @@
+"""What is taken away from a network in an ablation, what it is compared with, and its graph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import networkx as nx
+import pytest
+import torch
+
+from plastic_search import topology
+from plastic_search.controls import dense, fixed, fixed_lstm
+from plastic_search.errors import PlasticSearchError
+from plastic_search.evaluation import evaluate, frozen, shuffled
+from plastic_search.network import Network
+from plastic_search.spec import Layer, NetworkSpec, Pathway
+from plastic_search.structures.dense import Dense
+from plastic_search.structures.feed_forward import FeedForward
+from plastic_search.structures.gated import Gated
+from plastic_search.tasks import Split
+from plastic_search.tasks.pattern_completion import PatternCompletion
+
+TASK = PatternCompletion(bits=4, patterns=1)
+SPEC = NetworkSpec(
+    (
+        Layer(units=6, structure=Gated(density=0.4, within=FeedForward())),
+        Layer(units=4, skip=(1,), plastic=Pathway.BOTH, structure=Gated(density=0.5, plastic=0.5)),
+    )
+)
+
+
+def test_frozen_equals_the_network_without_its_trace() -> None:
+    net = Network(SPEC, 4)
+    bare = Network(replace(SPEC, layers=(SPEC.layers[0], replace(SPEC.layers[1], plastic=Pathway.NONE))), 4)
+    shared = {n: p for n, p in net.state_dict().items() if n in bare.state_dict()}
+    shared["layers.1.structure__plastic"] = bare.state_dict()["layers.1.structure__plastic"]
+    shared["layers.1.alpha"] = bare.state_dict()["layers.1.alpha"]
+    bare.load_state_dict(shared)
+    x = torch.randn(5, 3, 4)
+    torch.testing.assert_close(net(x, edit=frozen)[0], bare(x)[0])
+
+
+def test_shuffling_keeps_every_entry_and_waits_for_the_question() -> None:
+    net = Network(SPEC, 4)
+    state = net(torch.randn(5, 3, 4))[1]
+    edit = shuffled(asked=2)
+    assert edit(1, state) is state
+    after = edit(2, state)
+    before_trace, after_trace = state[1].trace, after[1].trace
+    assert before_trace is not None
+    assert after_trace is not None
+    assert not torch.equal(before_trace, after_trace)
+    torch.testing.assert_close(before_trace.flatten(1).sort().values, after_trace.flatten(1).sort().values)
+
+
+def test_evaluation_is_the_same_at_every_call_and_in_range() -> None:
+    net = Network(SPEC, 4)
+    first = evaluate(net, TASK, Split.TEST, 700)
+    assert first == evaluate(net, TASK, Split.TEST, 700)
+    assert 0.0 <= first <= 1.0
+
+
+def test_controls_take_away_what_they_say() -> None:
+    count = Network(SPEC, 4).count()
+    assert [type(x.structure) for x in dense(SPEC).layers] == [FeedForward, Dense]
+    for control in (fixed(SPEC, 4, count), fixed_lstm(SPEC, 4, count)):
+        assert all(x.plastic is Pathway.NONE for x in control.layers)
+        assert Network(control, 4).count() >= count
+        smaller = replace(control.layers[0], units=control.layers[0].units - 1)
+        assert Network(replace(control, layers=(smaller, control.layers[1])), 4).count() < count
+
+
+def test_the_graph_has_the_networks_connections_and_makes_it_again() -> None:
+    net = Network(SPEC, 4)
+    graph = topology.to_graph(net)
+    assert graph.number_of_edges() == net.connections() == round(0.4 * 24) + round(0.5 * 4 * 14)
+    again = topology.from_json(topology.to_json(graph))
+    assert nx.utils.graphs_equal(graph, again)
+    layers = [replace(x, structure=topology.structure(graph, net, i)) for i, x in enumerate(SPEC.layers)]
+    twin = Network(NetworkSpec(tuple(layers)), 4)
+    same = {n: p for n, p in net.state_dict().items() if n in twin.state_dict()}
+    twin.load_state_dict(same)
+    x = torch.randn(5, 3, 4)
+    torch.testing.assert_close(net(x)[0], twin(x)[0])
+
+
+def test_half_of_the_plastic_pathways_connections_are_plastic() -> None:
+    graph = topology.to_graph(Network(SPEC, 4))
+    into = [plastic for _, post, plastic in graph.edges(data="plastic") if post.startswith("layers.1.")]
+    assert sum(into) == round(0.5 * len(into))
+
+
+def test_an_edge_from_a_stranger_is_refused() -> None:
+    graph = nx.DiGraph()
+    graph.add_edge("layers.7.0", "layers.1.0")
+    with pytest.raises(PlasticSearchError, match=r"layers.7.0 -> layers.1.0 .* does not hear"):
+        topology.structure(graph, Network(SPEC, 4), 1)
