@@ -26,7 +26,7 @@ from plastic_search.spec import NetworkSpec
 __all__ = ["ARMS", "Arm", "Proposal", "importances", "open_journal"]
 
 ARMS = ("tpe", "random")
-_STARTUP = 8  # random trials before TPE models anything
+_STARTUP = 10  # random trials before TPE models anything
 
 
 class Proposal(NamedTuple):
@@ -90,7 +90,8 @@ class Arm:
             self._study.tell(number, state=TrialState.FAIL)
             return
         trial = next(t for t in self._trials(TrialState.RUNNING) if t.number == number)
-        optuna.trial.Trial(self._study, trial._trial_id).set_constraint("score", shortfall)
+        if not trial.constraints:  # an earlier start may have been killed between this line and the next
+            optuna.trial.Trial(self._study, trial._trial_id).set_constraint("score", shortfall)
         if values is None:
             self._study.tell(number, state=TrialState.PRUNED)
         else:
@@ -107,7 +108,11 @@ class Arm:
         seed = zlib.crc32(f"{self.name}:{self.done}".encode())
         if self.name == "random":
             return optuna.samplers.RandomSampler(seed=seed)
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `group`, which a space with choices inside choices needs, is experimental
+            return optuna.samplers.TPESampler(
+                seed=seed, n_startup_trials=_STARTUP, multivariate=True, group=True, constant_liar=True
+            )
 
     def _filled(self, trial: optuna.trial.Trial) -> Proposal:
         try:
