@@ -31,26 +31,26 @@ Folder = Annotated[Path, typer.Argument(help="A run folder, such as runs/digit_r
 
 _AXES = ("cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers")
 _CONTENT = ("search_spaces", "studies", "reports")
+_INTERRUPTED = 130  # what the parser answers when Ctrl-C ended a command
 _CORES = max(1, min(len(os.sched_getaffinity(0)), 8)) if hasattr(os, "sched_getaffinity") else 2
 
 
 def main() -> None:
     """Run the command line; a mistake in what was asked is one line on standard error and exit code 1."""
     try:
-        app(standalone_mode=False)
+        code = app(prog_name="plastic-search", standalone_mode=False)
     except PlasticSearchError as error:
         print(f"plastic-search: {error}", file=sys.stderr)
         sys.exit(1)
-    except (KeyboardInterrupt, typer.Abort):
-        print("plastic-search: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
-    except typer.Exit as left:
-        sys.exit(left.exit_code)
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of the parser's own
             error.show()  # type: ignore[attr-defined]
             sys.exit(error.exit_code)  # type: ignore[attr-defined]
         raise
+    if code == _INTERRUPTED:
+        print("plastic-search: stopped; the same command goes on from here", file=sys.stderr)
+    if isinstance(code, int):
+        sys.exit(code)
 
 
 def _version(asked: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -211,3 +212,18 @@ def test_a_bundle_with_a_changed_byte_is_refused(made: Path) -> None:
 def test_a_network_that_is_not_there_cannot_be_exported(made: Path) -> None:
     assert "Did you mean 'winner'?" in refused("export", "runs/digit_recall", "--name", "winer", cwd=made)
     assert "seed 99" in refused("export", "runs/digit_recall", "--seed", "99", cwd=made)
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from plastic_search.cli import main; main()", "run", "mine.py", "--workers", "2"]
+    (tmp_path / "mine.py").write_text("from small import study\n\nSTUDY = study(trials=40, steps=50)\n")
+    env = os.environ | {"PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parent)))}
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+    assert process.returncode == 130
+    assert told.endswith("plastic-search: stopped; the same command goes on from here\n")
+    assert "Traceback" not in told
+    assert (tmp_path / "runs" / "mine" / "runs.jsonl").is_file()
