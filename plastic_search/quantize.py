@@ -18,8 +18,9 @@ from plastic_search.precisions import Format, Rounding
 
 __all__ = ["codes", "next_dither", "parameter_rounder", "round_trace", "start_dither", "step_size"]
 
-# The golden ratio, and the first two inverse powers of the plastic number: steps that fill [0, 1) most evenly.
-_TIME, _POST, _PRE = 0.6180339887498949, 0.7548776662466927, 0.5698402909980532
+# The golden ratio, and the first two inverse powers of the plastic number: steps that fill [0, 1) most evenly. The
+# batch has a step of its own, the square root of 7, lest its elements round as their neighbours' columns do.
+_TIME, _POST, _PRE, _BATCH = 0.6180339887498949, 0.7548776662466927, 0.5698402909980532, 0.6457513110645907
 
 
 @cache
@@ -61,7 +62,7 @@ def step_size(form: Format, limit: float) -> float:
 def start_dither(batch: int, like: Tensor) -> Tensor:
     """The noise state [batch, 1, 1] at the start of an episode."""
     index = torch.arange(batch, dtype=torch.float64, device=like.device)
-    return ((index * _PRE) % 1.0).to(like.dtype).view(batch, 1, 1)
+    return ((index * _BATCH) % 1.0).to(like.dtype).view(batch, 1, 1)
 
 
 def next_dither(dither: Tensor) -> Tensor:
