@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ class Event(NamedTuple):
     text: str  # what, in a few words
 
 
-def run(study: Study, name: str, out: Path, workers: int = 2, files: tuple[Path, ...] = ()) -> Iterator[Event]:
+def run(study: Study, name: str, out: Path, workers: int = 2, files: tuple[Path, ...] = ()) -> Generator[Event]:
     """Search, then train the winners and their controls; an event after each piece of work.
 
     Whatever is finished is on disk before its event is told. A study that was stopped goes on where it was.
@@ -84,7 +84,7 @@ def _trials(record: Record, arm: str) -> list[Run]:
     return made
 
 
-def _search(study: Study, name: str, out: Path, pool: Pool) -> Iterator[Event]:
+def _search(study: Study, name: str, out: Path, pool: Pool) -> Generator[Event]:
     storage = open_journal(out / runs.JOURNAL)
     directions = [o.direction for o in study.objectives]
     arms = [Arm(arm, storage, study.space, directions) for arm in ARMS]
@@ -164,7 +164,7 @@ def _tell(study: Study, name: str, out: Path, arm: Arm, proposals: list[Proposal
         arm.tell(proposal.number, None if run.outcome == "pruned" else values, shortfall)
 
 
-def _finals(study: Study, name: str, out: Path, pool: Pool) -> Iterator[Event]:
+def _finals(study: Study, name: str, out: Path, pool: Pool) -> Generator[Event]:
     record = runs.load(out)
     done = [(r.name, r.seed, r.spec) for r in record.stage("final")]
     wanted = _final_jobs(study, name, record, out)

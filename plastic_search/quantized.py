@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +51,7 @@ def variants(bits: tuple[int, ...] = BITS) -> list[Variant]:
 
 def quantize(
     out: Path, bits: tuple[int, ...] = BITS, workers: int = 2, files: tuple[Path, ...] = ()
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Round the winner of the study in `out` in every way of `variants`; an event after each network.
 
     Raises:

@@ -11,7 +11,7 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import optuna
 from optuna.storages import JournalStorage
@@ -23,7 +23,9 @@ from plastic_search.runs import read_lines
 from plastic_search.space import fill
 from plastic_search.spec import NetworkSpec
 
-__all__ = ["ARMS", "Arm", "Proposal", "importances", "open_journal"]
+__all__ = ["ARMS", "Arm", "Direction", "Proposal", "importances", "open_journal"]
+
+Direction = Literal["maximize", "minimize"]
 
 ARMS = ("tpe", "random")
 _STARTUP = 10  # random trials before TPE models anything
@@ -59,7 +61,7 @@ class Arm:
         directions: "maximize" or "minimize", one an objective.
     """
 
-    def __init__(self, name: str, storage: JournalStorage, space: NetworkSpec, directions: Sequence[str]) -> None:
+    def __init__(self, name: str, storage: JournalStorage, space: NetworkSpec, directions: Sequence[Direction]) -> None:
         self.name, self._space = name, space
         self._study = optuna.create_study(
             study_name=name, storage=storage, directions=list(directions), load_if_exists=True
@@ -133,7 +135,8 @@ def importances(arms: Sequence[Arm]) -> dict[str, float]:
     complete = [t for arm in arms for t in arm.trials() if t.state is TrialState.COMPLETE]
     if len(complete) < 4:
         return {}
-    pooled = optuna.create_study(directions=["maximize"] * len(complete[0].values))
+    directions: list[Direction] = ["maximize"] * len(complete[0].values)
+    pooled = optuna.create_study(directions=directions)
     pooled.add_trials(complete)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PED-ANOVA warns of addresses that too few trials share

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from plastic_search import runs
 from plastic_search.errors import PlasticSearchError
@@ -34,7 +34,7 @@ class Objective(Enum):
     CONNECTIONS = "connections"  # fewer is better
 
     @property
-    def direction(self) -> str:
+    def direction(self) -> Literal["maximize", "minimize"]:
         return "maximize" if self is Objective.SCORE else "minimize"
 
 

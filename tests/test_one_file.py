@@ -1,4 +1,4 @@
-"""Adding a rule is adding one file: the list, the spaces, the promises, a study and its record find it by themselves."""
+"""Adding a rule is adding one file: the list, the spaces, the promises and a study find it by themselves."""
 
 from __future__ import annotations
 
