@@ -14,7 +14,7 @@ from plastic_search.jobs import Job, Rival
 from plastic_search.network import Network
 from plastic_search.pool import Pool
 from plastic_search.runs import Record, Run
-from plastic_search.search import ARMS, Arm, Proposal, importances, open_journal
+from plastic_search.search import ARMS, Arm, Direction, Proposal, importances, open_journal
 from plastic_search.spec import NetworkSpec
 from plastic_search.study import Study, begin, locked, made
 
@@ -86,7 +86,7 @@ def _trials(record: Record, arm: str) -> list[Run]:
 
 def _search(study: Study, name: str, out: Path, pool: Pool) -> Generator[Event]:
     storage = open_journal(out / runs.JOURNAL)
-    directions = [o.direction for o in study.objectives]
+    directions: list[Direction] = [o.direction for o in study.objectives]
     arms = [Arm(arm, storage, study.space, directions) for arm in ARMS]
     record = runs.load(out)
     _agree(record, arms)

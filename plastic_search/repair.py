@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from plastic_search import runs
-from plastic_search.search import ARMS, Arm, open_journal
+from plastic_search.search import ARMS, Arm, Direction, open_journal
 from plastic_search.study import locked, open_study
 
 __all__ = ["repair"]
@@ -22,7 +22,7 @@ def repair(out: Path) -> list[str]:
         done = [told for name in (runs.JOURNAL, runs.RUNS) if (told := _whole_lines(out / name))]
         study, _ = open_study(out)
         storage = open_journal(out / runs.JOURNAL)
-        directions = [o.direction for o in study.objectives]
+        directions: list[Direction] = [o.direction for o in study.objectives]
         known = {name: len(Arm(name, storage, study.space, directions).trials()) for name in ARMS}
         lines = runs.read_lines(out / runs.RUNS)
         kept = [x for x in lines if x["stage"] != "search" or x["trial"] < known.get(x["name"], 0)]
