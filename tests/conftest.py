@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from plastic_search import datasets
+
+settings.register_profile("steady", deadline=None, derandomize=True)  # a busy machine fails nothing
+settings.load_profile("steady")
 
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
