@@ -39,8 +39,7 @@ class Choice(Hole):
 
     def standing_for(self, kind: Any, where: str) -> Choice:
         """The same choice, each option as the field wants it: a name becomes the enum's member."""
-        settled = tuple(coerce(o, kind, f"{where}, option {i}") for i, o in enumerate(self.options))
-        return self if settled == self.options else Choice(settled)
+        return Choice(tuple(coerce(o, kind, f"{where}, option {i}") for i, o in enumerate(self.options)))
 
     @property
     def labels(self) -> tuple[str, ...]:
