@@ -21,7 +21,6 @@ from plastic_search.study import Study, begin, locked, made
 __all__ = ["Event", "best", "run"]
 
 _ROUND = 4  # trials that each search asks for at a time
-_WORTH = 0.75  # of the way from a guess to perfection: below it, a network is not better for being smaller
 _FULL = 2000  # episodes behind a validation score
 
 
@@ -159,7 +158,7 @@ def _tell(study: Study, name: str, out: Path, arm: Arm, proposals: list[Proposal
             continue
         run = ended[proposal.number]
         values = [run.metrics.get(o.value, 0.0) for o in study.objectives]
-        worth = study.task.chance + _WORTH * (1.0 - study.task.chance)
+        worth = study.task.chance + study.worth * (1.0 - study.task.chance)
         shortfall = worth - run.metrics.get("score", 0.0)
         arm.tell(proposal.number, None if run.outcome == "pruned" else values, shortfall)
 

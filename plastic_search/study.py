@@ -50,6 +50,8 @@ class Study(Part):
         finalist: how the winners and their controls are trained, anew and for longer.
         fine_tuning: how a network is trained on after its numbers have been rounded.
         objectives: what the search looks for; the first one chooses the winner.
+        worth: how far on the way from a guess (0) to perfection (1) a network must come before its size counts:
+            first good, then small.
         trials: of each search, the learning one and the random one, over all restarts.
         trial_seeds: of each trial.
         seeds: of each finalist.
@@ -62,6 +64,7 @@ class Study(Part):
     finalist: Trainer = Gradient(steps=2000)
     fine_tuning: Trainer = Gradient(steps=200, learning_rate=3e-3, settle=1.0)
     objectives: tuple[Objective, ...] = (Objective.SCORE, Objective.CONNECTIONS)
+    worth: float = 0.9
     trials: int = 24
     trial_seeds: tuple[int, ...] = (0,)
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -69,6 +72,8 @@ class Study(Part):
     def check(self) -> None:
         if self.trials < 1 or not self.trial_seeds or not self.seeds:
             raise PlasticSearchError("a study needs at least one trial, one trial seed and one seed")
+        if not 0.0 <= self.worth <= 1.0:
+            raise PlasticSearchError(f"a study's worth is a share, 0 to 1, but is {self.worth}")
         if self.objectives[:1] != (Objective.SCORE,):
             raise PlasticSearchError("the first objective of a study must be 'score', which chooses the winner")
         open_elsewhere = [
