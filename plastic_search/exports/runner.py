@@ -1,0 +1,148 @@
+"""Run the network in this folder, which goes on learning as it runs. Needs numpy, onnxruntime and safetensors.
+
+    from runner import Runner
+
+    net = Runner(".")
+    y = net(x)        # x [batch, inputs], y [batch, outputs]; the state is kept for the next step
+    net.reset(batch)  # a new episode: everything learned since the last reset is forgotten
+
+`python runner.py` runs the examples that came with the network, and says how it fared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MANIFEST, LARGEST = "manifest.json", 16 * 2**20  # bytes of a manifest
+
+
+class BundleError(ValueError):
+    """A file of the bundle is not what the manifest says."""
+
+
+class Runner:
+    """`y = net(x)`: one step of the network; `net.state` holds every state tensor by name."""
+
+    def __init__(self, folder: str | Path = ".") -> None:
+        import onnxruntime
+
+        self.manifest = checked(Path(folder))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1  # one step is too small to share
+        for key, value in self.manifest["session"].items():
+            options.add_session_config_entry(key, value)
+        graph = str(Path(folder) / "step.onnx")
+        self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self.names = [each.name for each in self.session.get_outputs()]
+        self.state: dict[str, np.ndarray] = {}
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        if not self.state:
+            self.reset(len(x))
+        feeds = {"x": np.asarray(x, np.float32), **self.state}
+        values: dict[str, Any] = dict(zip(self.names, self.session.run(None, feeds), strict=True))
+        self.state = {name: values[f"{name}.next"] for name in self.state}
+        return values["y"]
+
+    def reset(self, batch: int) -> None:
+        """Start `batch` episodes."""
+        self.state = {each["name"]: _start(each, batch) for each in self.manifest["state"]}
+
+
+def checked(folder: Path) -> dict[str, Any]:
+    """The manifest, once every file is known to be what it says. Bytecode that Python left in `__pycache__` is no file.
+
+    Raises:
+        BundleError: a file is missing, changed, or one too many; the message names it.
+    """
+    manifest = load_manifest(folder)
+    check_files(folder, manifest["files"])
+    return manifest
+
+
+def load_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest, if it is the very text that was written."""
+    path = folder / MANIFEST
+    if not path.is_file() or path.is_symlink():
+        raise BundleError(f"{path} is missing; {folder} is no bundle")
+    if path.stat().st_size > LARGEST:
+        raise BundleError(f"{path} has {path.stat().st_size} bytes; a manifest has at most {LARGEST}")
+    try:
+        text = path.read_bytes().decode()
+        data = json.loads(text)
+        whole = isinstance(data, dict) and text == dumped(data) and data.get("digest") == digest(data)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not JSON: {error}") from None
+    if not whole:
+        raise BundleError(f"{path} was changed: it is not what its digest was taken of; write the bundle again")
+    return data
+
+
+def check_files(folder: Path, files: dict[str, Any]) -> None:
+    """Refuse a folder whose files are not those listed."""
+    for name, said in files.items():
+        if not name or Path(name).name != name or name in (".", "..", MANIFEST) or "\\" in name:
+            raise BundleError(f"{folder / MANIFEST} lists {name!r}, which is no plain file name: it leaves the bundle")
+        path = folder / name
+        if not path.is_file() or path.is_symlink():
+            raise BundleError(f"{path} is missing, or is no plain file")
+        if path.stat().st_size != said["bytes"] or hashlib.sha256(path.read_bytes()).hexdigest() != said["sha256"]:
+            raise BundleError(f"{path} was changed since it was written; write the bundle again")
+    extra = sorted({path.name for path in folder.iterdir()} - {*files, MANIFEST, "__pycache__"})
+    if extra:
+        raise BundleError(f"{folder / extra[0]} is not part of the bundle; remove it")
+
+
+def digest(manifest: dict[str, Any]) -> str:
+    """The sha256 of the manifest, less its digest, as JSON with sorted keys and no spaces."""
+    rest = {key: value for key, value in manifest.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def dumped(manifest: dict[str, Any]) -> str:
+    """The text of a manifest."""
+    return json.dumps(manifest, indent=1) + "\n"
+
+
+def examples(folder: Path) -> str:
+    """Run the bundle's examples, and say in one line how the network fared."""
+    from safetensors.numpy import load_file
+
+    net = Runner(folder)
+    said = net.manifest["examples"]
+    if said is None:
+        return "this bundle came without examples"
+    data = load_file(folder / "examples.safetensors")
+    outputs = np.stack([net(x) for x in data["inputs"]])[said["asked"] :]
+    gaps, allowed = np.abs(outputs - data["outputs"]).max((0, 2)), net.manifest["parity"]["allowed"]
+    gap = f"largest difference from the reference {gaps.max():.1e}"
+    if gaps.max() > allowed:  # a trace value that stood at a rounding threshold may fall to either side
+        gap += f", above {allowed:.0e} in {int((gaps > allowed).sum())}"
+    if data["targets"].ndim > 1:
+        return (
+            f"ran {said['count']} examples, on which the reference's {said['score_name']} is {said['score']:.3f}; {gap}"
+        )
+    right = int((outputs[-1].argmax(-1) == data["targets"]).sum())
+    return f"recalled {right} of {said['count']} ({100 * right / said['count']:.1f} %); {gap}"
+
+
+def _start(each: dict[str, Any], batch: int) -> np.ndarray:
+    """A state tensor at the start of `batch` episodes: one value throughout, or one for each episode."""
+    shape = [batch, *each["shape"][1:]]
+    if "fill" in each["start"]:
+        return np.full(shape, each["start"]["fill"], each["dtype"])
+    value = np.arange(batch) * each["start"]["fractional"] % 1.0
+    return np.broadcast_to(value.reshape(-1, *[1] * (len(shape) - 1)), shape).astype(each["dtype"])
+
+
+if __name__ == "__main__":
+    try:
+        print(examples(Path(__file__).resolve().parent))
+    except BundleError as error:
+        sys.exit(str(error))
