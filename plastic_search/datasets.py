@@ -12,6 +12,7 @@ import tarfile
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -144,12 +145,13 @@ def _digest(kind: str, data: bytes) -> str:
 def _save(path: Path, data: bytes) -> None:
     """Keep a download; where the cache cannot be written, it is fetched again next time."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _missing(archives: tuple[Archive, ...], why: str) -> DataMissing:
