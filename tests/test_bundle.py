@@ -259,6 +259,14 @@ def test_the_runner_goes_on_learning_as_the_network_does(written: tuple[Network,
     assert np.array_equal(beside(x[0].numpy()), given[0])
 
 
+@pytest.mark.parametrize("shape", [(3, 67), (1, 66), (67,)])
+def test_the_runner_refuses_another_shape(shape: tuple[int, ...], written: tuple[Network, Bundle]) -> None:
+    beside = runner.Runner(written[1].folder)
+    beside.reset(1)
+    with pytest.raises(ValueError, match=r"\(1, 67\), but is .* reset\(batch\) starts anew"):
+        beside(np.zeros(shape, np.float32))
+
+
 def test_the_runner_refuses_a_changed_bundle(copied: Path) -> None:
     with (copied / "step.onnx").open("ab") as file:
         file.write(b"\0")

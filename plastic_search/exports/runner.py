@@ -45,6 +45,9 @@ class Runner:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         if not self.state:
             self.reset(len(x))
+        wanted = len(next(iter(self.state.values()))), self.manifest["input"]["width"]
+        if np.shape(x) != wanted:
+            raise ValueError(f"x must be [batch, inputs] = {wanted}, but is {np.shape(x)}; reset(batch) starts anew")
         feeds = {"x": np.asarray(x, np.float32), **self.state}
         values: dict[str, Any] = dict(zip(self.names, self.session.run(None, feeds), strict=True))
         self.state = {name: values[f"{name}.next"] for name in self.state}
