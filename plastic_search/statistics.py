@@ -6,7 +6,7 @@ say how sure, the interval is None and `note` says why; an interval is never mad
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from plastic_search.errors import PlasticSearchError
@@ -109,7 +109,6 @@ def improvement(ours: Sequence[float], theirs: Sequence[float], confidence: floa
     The interval is Newcombe's fifth (2006), a score interval around Hanley and McNeil's variance. It stays inside
     0 to 1 and, unlike the bootstrap, does not shrink to nothing where a few seeds happen not to overlap.
     """
-    from scipy.optimize import brentq
     from scipy.special import ndtri
 
     x, y = _checked(ours, 1), _checked(theirs, 1)
@@ -126,8 +125,8 @@ def improvement(ours: Sequence[float], theirs: Sequence[float], confidence: floa
         return (p - value) ** 2 - z**2 * variance
 
     tiny = 1e-12
-    low = 0.0 if value <= tiny else float(brentq(over, tiny, value - tiny))
-    high = 1.0 if value >= 1 - tiny else float(brentq(over, value + tiny, 1 - tiny))
+    low = 0.0 if value <= tiny else _root(over, tiny, value - tiny)
+    high = 1.0 if value >= 1 - tiny else _root(over, value + tiny, 1 - tiny)
     return Estimate(value, low, high, min(m, n), method)
 
 
@@ -168,6 +167,13 @@ def _checked(values: Sequence[float], least: int) -> ndarray:
     if len(x) < least or not np.isfinite(x).all():
         raise PlasticSearchError(f"a statistic wants at least {least} finite numbers, but got {list(values)}")
     return x
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where `function` crosses zero between `low` and `high`."""
+    from scipy.optimize import brentq
+
+    return float(brentq(function, low, high))  # type: ignore[arg-type]
 
 
 def _percent(confidence: float) -> str:

@@ -1,0 +1,65 @@
+"""Which choices of the search mattered for the score."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from plastic_search import findings
+from plastic_search.figures import _canvas as canvas
+from plastic_search.runs import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TITLE = "Importance of each choice"
+QUESTION = "Which of the searched choices explain the differences between trials?"
+SECTION, ORDER, NEEDS = "importances", 50, "run"
+
+_MOST = 12
+
+
+class Importances(NamedTuple):
+    addresses: list[str]  # the most important first
+    shares: list[float]
+    trials: int  # complete ones, of all searches, that this rests on
+
+
+def data(record: Record) -> Importances | None:
+    """Every address with its share; None where none was worked out."""
+    known = {a: v for a, share in record.importances.items() if (v := findings.finite(share)) is not None}
+    if not known:
+        return None
+    order = sorted(known, key=lambda address: (-known[address], address))
+    complete = sum(t.outcome == "complete" for t in findings.trials(record))
+    return Importances(order, [known[a] for a in order], complete)
+
+
+def caption(data: Importances) -> str:
+    """How to read it."""
+    rest = data.shares[_MOST:]
+    more = f" Another {len(rest)} addresses share {sum(rest):.0%}." if rest else ""
+    return (
+        "Share of what sets the better trials apart, by PED-ANOVA (Watanabe et al. 2023), over the "
+        f"{data.trials} complete trials of all searches.{more} With so few trials this is a hint, not a measurement."
+    )
+
+
+def draw(data: Importances) -> str:
+    """One bar an address."""
+    rows = list(zip(data.addresses, data.shares, strict=True))[:_MOST]
+
+    def paint(figure: Figure) -> None:
+        axes: Axes = figure.subplots()
+        axes.barh(range(len(rows)), [share for _, share in rows], height=0.62, color=canvas.BLUE, alpha=0.85)
+        for y, (_, share) in enumerate(rows):
+            axes.annotate(f"{share:.0%}" if share >= 0.005 else "< 1%", (share, y), xytext=(6, 0),
+                          textcoords="offset points", va="center")  # fmt: skip
+        axes.set_yticks(range(len(rows)), [canvas.short(address) for address, _ in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xlim(0, max(1.12 * max(share for _, share in rows), 0.01))
+        axes.set_xticks([])
+        axes.tick_params(length=0)
+        axes.spines["bottom"].set_visible(False)
+
+    return canvas.render("importances", f"{TITLE}. {QUESTION}", 24 + 26 * len(rows), paint)

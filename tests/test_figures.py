@@ -1,0 +1,196 @@
+"""Figures: what they compute is tested, what they draw is seen to be drawn, safe and small."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import synthetic
+
+from plastic_search import runs
+from plastic_search.figures import ablation, bits, controls, figures, importances, learning_curves, pareto
+from plastic_search.figures import search_progress as progress
+from plastic_search.figures import topology as graphs
+from plastic_search.figures._graph import grid
+from plastic_search.page import plain
+from plastic_search.runs import Record
+
+_SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    return runs.load(synthetic.full(tmp_path_factory.mktemp("full")))
+
+
+def test_the_folder_is_open_and_ordered() -> None:
+    found = figures()
+    assert list(found)[:3] == ["search_progress", "pareto", "topology"]
+    assert {"learning_curves", "controls", "ablation", "importances", "bits"} <= set(found)
+    assert [f.order for f in found.values()] == sorted(f.order for f in found.values())
+    for figure in found.values():
+        assert figure.question.endswith("?")
+        assert figure.needs in ("run", "quantize", "export")
+
+
+@pytest.mark.parametrize("name", list(figures()))
+def test_each_draws_well_formed_svg(full: Record, name: str) -> None:
+    figure = figures()[name]
+    data = figure.data(full)
+    drawn = figure.draw(data)
+    root = ET.fromstring(drawn)
+    assert root.tag == f"{_SVG}svg"
+    assert root.get("aria-label", "").startswith(figure.title)
+    assert root.findall(f".//{_SVG}text")
+    assert len(drawn) < 200_000
+    assert "<style" not in drawn
+    assert "<!--" not in drawn
+    assert "<metadata" not in drawn
+    ids = [e.get("id") for e in root.iter() if e.get("id")]
+    assert all(str(i).startswith(f"{name}-") for i in ids)
+    assert drawn == figure.draw(data)
+    assert figure.caption(data).endswith(".")
+    json.dumps(plain(data), allow_nan=False)
+
+
+@pytest.mark.parametrize("name", list(figures()))
+def test_each_bears_a_study_that_has_nothing_yet(tmp_path: Path, name: str) -> None:
+    figure = figures()[name]
+    assert figure.data(runs.load(synthetic.empty(tmp_path / "empty"))) is None
+    partly = runs.load(synthetic.partly(tmp_path / "partly"))
+    data = figure.data(partly)
+    if figure.section == "search":
+        assert ET.fromstring(figure.draw(data)).tag == f"{_SVG}svg"
+    else:
+        assert data is None
+
+
+@pytest.mark.parametrize("name", list(figures()))
+def test_each_bears_one_seed(tmp_path: Path, name: str) -> None:
+    figure = figures()[name]
+    data = figure.data(runs.load(synthetic.full(tmp_path, seeds=(5,))))
+    assert ET.fromstring(figure.draw(data)).tag == f"{_SVG}svg"
+
+
+@pytest.mark.parametrize("name", list(figures()))
+def test_each_escapes_hostile_names(tmp_path: Path, name: str) -> None:
+    figure = figures()[name]
+    root = ET.fromstring(figure.draw(figure.data(synthetic.hostile(tmp_path))))
+    tags = {e.tag.removeprefix(_SVG) for e in root.iter()}
+    assert tags <= {"svg", "g", "path", "text", "title", "rect", "circle", "use", "defs", "clipPath", "tspan"}
+    assert not [a for e in root.iter() for a in e.attrib if a.lower().startswith("on")]
+
+
+def test_progress_follows_the_best_complete_trial(tmp_path: Path) -> None:
+    synthetic.study(tmp_path)
+    made = [
+        runs.Run("s", "search", "tpe", n, seed, outcome, {}, {}, {"score": score, "connections": 5.0})
+        for n, seed, outcome, score in [
+            (0, 0, "complete", 0.4), (0, 1, "complete", 0.6), (1, 0, "pruned", 0.9), (2, 0, "complete", 0.7),
+            (3, 0, "complete", 0.6),
+        ]
+    ]  # fmt: skip
+    runs.append(tmp_path, made)
+    data = progress.data(runs.load(tmp_path))
+    assert data is not None
+    (arm,) = data.arms
+    assert arm.numbers == [1, 2, 3, 4]
+    assert arm.scores == pytest.approx([0.5, 0.9, 0.7, 0.6])
+    assert arm.best == pytest.approx([0.5, 0.5, 0.7, 0.7])
+    assert arm.band.high[3] == 0.7
+
+
+def test_pareto_front_holds_what_nothing_dominates(full: Record) -> None:
+    data = pareto.data(full)
+    assert data is not None
+    front = [p for p in data.points if p.front]
+    assert [p.score for p in front] == sorted(p.score for p in front)
+    for p in data.points:
+        beaten = any(q.score >= p.score and q.connections <= p.connections and q != p for q in data.points)
+        assert p.front != beaten
+    assert sum(p.winner for p in data.points) == 1
+
+
+def test_curves_are_means_between_worst_and_best(full: Record) -> None:
+    data = learning_curves.data(full)
+    assert data is not None
+    assert [c.name for c in data.curves] == ["winner", "best_random", "dense", "fixed", "fixed_lstm"]
+    for curve in data.curves:
+        assert curve.seeds == 3
+        assert curve.steps[-1] == 2000
+        assert all(a <= b <= c for a, b, c in zip(curve.low, curve.mean, curve.high, strict=True))
+
+
+def test_controls_and_ablation(full: Record) -> None:
+    data, taken = controls.data(full), ablation.data(full)
+    assert data is not None
+    assert taken is not None
+    assert data.chance == 0.2
+    assert data.rows[0].name == "winner"
+    assert all(r.score.known and len(r.seeds) == 3 for r in data.rows)
+    assert [n.name for n in taken.networks] == ["winner", "best_random", "dense"]
+    intact, frozen, shuffled = taken.networks[0].conditions
+    assert (intact.change, frozen.name, shuffled.name) == (None, "trace frozen at zero", "trace shuffled")
+    assert frozen.change is not None
+    assert frozen.change.sign == -1
+    assert "paired by seed" in frozen.change.method
+
+
+def test_bits_are_sorted_into_families(full: Record) -> None:
+    data = bits.data(full)
+    assert data is not None
+    families = {v.name: v.family for v in data.variants}
+    assert families["w4a4t4-nearest"] == "uniform"
+    assert families["w4a4t8-stochastic-tuned"] == "mixed"
+    assert families["w32a32t2-stochastic"] == "trace"
+    assert families["w3a32t32-nearest"] == "weight"
+    mixed = next(v for v in data.variants if v.family == "mixed")
+    assert bits.tick(mixed) == "4/4/8"
+    assert mixed.change is not None
+    assert mixed.change.n == 3
+
+
+def test_importances_keep_the_tail_in_the_caption(full: Record) -> None:
+    many = full._replace(importances={f"a.{i}": 1 / 20 for i in range(20)})
+    data = importances.data(many)
+    assert data is not None
+    assert len(data.shares) == 20
+    assert "Another 8 addresses share 40%" in importances.caption(data)
+
+
+def test_topology_counts_and_says_what_it_leaves_out(full: Record) -> None:
+    data = graphs.data(full)
+    assert data is not None
+    assert data.name == "winner-0"
+    assert data.sizes == [69, 37, 5]
+    assert sum(b.edges for b in data.blocks) == len(data.edges) == 1300
+    assert [(b.pre, b.post) for b in data.blocks] == [(-1, 0), (-1, 1), (0, 1)]
+    assert [b.possible for b in data.blocks] == [69 * 37, 69 * 5, 37 * 5]
+    into = sum(e.post[0] == 0 for e in data.edges)
+    assert f"240 of {into} into layer 0" in graphs.caption(data)
+    root = ET.fromstring(graphs.draw(data))
+    hover = [t.text or "" for t in root.iter(f"{_SVG}title")]
+    assert sum(": weight " in t for t in hover) == sum(data.drawn)
+    assert any("plastic" in t and "alpha" in t for t in hover)
+
+
+def test_topology_with_loops_and_recurrence(tmp_path: Path) -> None:
+    nodes = [{"id": f"input.{i}", "layer": -1, "index": i} for i in range(3)]
+    nodes += [{"id": f"layers.0.{i}", "layer": 0, "index": i} for i in range(2)]
+    pairs = [("input.0", "layers.0.0"), ("layers.0.0", "layers.0.0"), ("layers.0.1", "layers.0.0"), ("gone", "input.0")]
+    edges = [{"source": a, "target": b, "weight": 0.0, "alpha": None, "plastic": True} for a, b in pairs]
+    record = runs.load(synthetic.empty(tmp_path))
+    record = record._replace(topologies={"winner-0": {"nodes": nodes, "edges": edges}, "winner-1": {"nodes": []}})
+    data = graphs.data(record)
+    assert data is not None
+    assert len(data.edges) == 3
+    assert data.others == ["winner-1"]
+    assert ET.fromstring(graphs.draw(data)).tag == f"{_SVG}svg"
+    assert graphs.data(record._replace(topologies={"winner-0": {"nodes": [], "edges": []}})) is None
+
+
+@pytest.mark.parametrize(("inputs", "side"), [(69, 8), (64, 8), (784, 28), (20, 0), (60, 0), (0, 0)])
+def test_what_looks_like_an_image(inputs: int, side: int) -> None:
+    assert grid(inputs) == side
