@@ -118,9 +118,10 @@ def _search(record: Record) -> Verdict:
     sizes = [count(g.cost("connections")) for g in (ours, theirs)]
     says += (
         f" Retrained alike, {name}'s best scores {estimate(ours.mean())} with {sizes[0]} connections, random search's "
-        f"{estimate(theirs.mean())} with {sizes[1]}. A search that does not beat random search has found nothing that "
-        "chance would not have."
+        f"{estimate(theirs.mean())} with {sizes[1]}."
     )
+    if answer != "yes":
+        says += " A search that does not beat random search has found nothing that chance would not have."
     return Verdict("search", question, answer, head, says, [found])
 
 
@@ -159,7 +160,8 @@ def _structure(record: Record) -> Verdict:
     sure = d.low is not None and d.low >= -MARGIN
     answer = "yes" if within and sure else "unclear" if within else "no"
     where = f"within {MARGIN}" if within else f"more than {MARGIN} away"
-    reach = "" if not within or sure else ", though the interval reaches further"
+    where = "so nothing is lost" if d.value >= 0 else where
+    reach = f", though the interval reaches more than {MARGIN} below" if within and not sure else ""
     head = f"{percent(share)} of the connections are kept: {_above(d)} the dense network, {where}{reach}."
     says = (
         f"With {count(kept)} connections the winner scores {estimate(winner.mean())}; the same network with all "
