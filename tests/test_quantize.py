@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from plastic_search.cells.linear import Linear
 from plastic_search.errors import PlasticSearchError
 from plastic_search.modulations.constant import Constant
-from plastic_search.network import Network
+from plastic_search.network import Network, named
 from plastic_search.precisions import Format, Role, Rounding
 from plastic_search.precisions.integer import Integer
 from plastic_search.quantize import codes, next_dither, parameter_rounder, round_trace, start_dither, step_size
@@ -168,6 +168,25 @@ def test_no_two_neighbours_round_as_one() -> None:
     ups = torch.stack(steps).flatten(1)
     together = (ups.unsqueeze(1) == ups.unsqueeze(2)).float().mean(0)
     assert (together + torch.eye(8).neg()).max() < 0.95
+
+
+@pytest.mark.parametrize("rounding", Rounding)
+@pytest.mark.parametrize("bits", BITS)
+def test_a_rounded_trace_is_a_whole_number_of_steps_to_the_last_bit(bits: int, rounding: Rounding) -> None:
+    form = Format(bits, rounding)
+    trace = 0.7 * torch.tanh(noise(2, 30, 40))
+    rounded = round_trace(trace, form, 0.7, start_dither(2, trace))
+    step = step_size(form, 0.7)
+    assert torch.equal((rounded / step).round() * step, rounded)
+
+
+def test_a_network_moves_its_noise_on_at_every_step() -> None:
+    net = Network(NetworkSpec((Layer(3, plastic=Pathway.BOTH),), Integer(trace=4)), 2)
+    dither, state = start_dither(2, torch.zeros(1)), net.start(2)
+    for x in noise(5, 1, 2, 2):
+        assert torch.equal(named(state)["layers.0.dither"], dither)
+        _, state = net(x, state)
+        dither = next_dither(dither)
 
 
 @pytest.mark.parametrize("rounding", Rounding)
