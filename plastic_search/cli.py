@@ -163,8 +163,9 @@ def export(
     if as_json:
         _print_json(made)
         return
-    print(f"{made['bundle']}: {made['name']}, {made['bytes']} bytes, score {made['score']:.3f} on its examples")
-    print(f"against the reference over {made['compared']} steps: largest difference {made['parity']:.1e}")
+    print(f"{made['bundle']}: {made['name']}, {made['bytes']:.0f} bytes, score {made['score']:.3f} on its examples")
+    print(f"against the reference, each of {made['steps']:.0f} steps: largest difference {made['stepwise']:.1e}")
+    print(f"left to itself, the first {made['compared']:.0f} steps: largest difference {made['parity']:.1e}")
     print(f"run it without torch: python {made['bundle']}/runner.py")
 
 

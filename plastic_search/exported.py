@@ -43,6 +43,7 @@ def export(out: Path, name: str = "", seed: int | None = None, folder: Path | No
         about = {"study": record.name, "network": source.name, "trial": source.trial, "seed": source.seed}
         made = bundle.write(net, target, task=study.task, about=about)
         metrics = {
+            "stepwise": made.parity.stepwise,
             "parity": made.parity.largest,
             "compared": float(made.parity.compared),
             "steps": float(made.parity.steps),

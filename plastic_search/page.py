@@ -234,7 +234,7 @@ def _control(group: Group, winner: list[float]) -> dict[str, Any]:
 
 
 def _exported(record: Record) -> list[dict[str, Any]] | None:
-    names = ("parity", "compared", "steps", "ties", "score", "bytes")
+    names = ("stepwise", "parity", "compared", "steps", "ties", "score", "bytes")
     return [
         {"name": r.name, "seed": r.seed, "bundle": str(r.choices.get("bundle", "bundle"))}
         | {name: findings.finite(r.metrics.get(name)) for name in names}

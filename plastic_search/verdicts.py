@@ -216,10 +216,11 @@ def _export(record: Record) -> Verdict:
     if not exported:
         return Verdict("export", question, "unknown", "It has not been exported yet.", "", [])
     last = exported[-1].metrics
-    head = (
-        f"Exported, it stays within {last['parity']:.1e} of the reference "
-        f"over {count(findings.finite(last.get('compared')))} steps on its own."
-    )
+    steps, compared = (findings.finite(last.get(name)) for name in ("steps", "compared"))
+    each = f"each of {count(steps)} steps is within {last.get('stepwise', last['parity']):.1e} of the reference"
+    alone = f"left to itself it stays within {last['parity']:.1e} over {count(compared)}"
+    tie = "" if compared == steps else ", where a last bit decides how a number of the trace is rounded"
+    head = f"Exported, {each}; {alone}{tie}."
     return Verdict("export", question, "yes", head, "", [])
 
 
