@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-__all__ = ["Classes", "OneShot", "one_shot"]
+__all__ = ["Classes", "OneShot", "named_right", "naming_loss", "one_shot"]
 
 
 class Classes(NamedTuple):
@@ -44,3 +44,13 @@ def one_shot(classes: Classes, size: int, ways: int, rng: Generator) -> OneShot:
     inputs[:ways, :, pixels:] = F.one_hot(labels, ways).to(inputs.dtype).transpose(0, 1)
     inputs[ways, :, :pixels] = classes.images[chosen[row, asked], query]
     return OneShot(inputs, labels[row, asked])
+
+
+def naming_loss(outputs: Tensor, targets: Tensor, sharpness: float) -> Tensor:
+    """The cross-entropy of the last step's outputs [time, batch, ways], times `sharpness`, with the labels [batch]."""
+    return F.cross_entropy(sharpness * outputs[-1], targets)
+
+
+def named_right(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Each episode's score [batch]: 1 where the largest output of the last step is the label, else 0."""
+    return (outputs[-1].argmax(-1) == targets).float()

@@ -176,6 +176,11 @@ def _flatten(values: dict[str, Any], at: str = "") -> dict[str, Tensor]:
             flat[at + name] = value
         elif hasattr(value, "_asdict"):
             flat |= _flatten(value._asdict(), f"{at}{name}.")
+        elif value not in (None, ()):
+            raise PlasticSearchError(
+                f"{at}{name} is a {type(value).__name__}; what a part learns or remembers must be a NamedTuple of "
+                "tensors, so that every one of them has a name"
+            )
     return flat
 
 

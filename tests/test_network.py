@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -14,8 +15,9 @@ from plastic_search.errors import PlasticSearchError
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.modulations.simple import Simple
 from plastic_search.network import Network, State, load_named, named
-from plastic_search.part import discover
+from plastic_search.part import Part, discover
 from plastic_search.precisions.integer import Integer
+from plastic_search.rules import Activity, Change, Outer, Rule
 from plastic_search.rules.bcm import BCM
 from plastic_search.rules.hebb import Hebb
 from plastic_search.space import choice, real
@@ -239,3 +241,22 @@ def test_batch_elements_never_meet() -> None:
     for b in range(3):
         alone, _ = net(x[:, b : b + 1], load_named({n: t[b : b + 1] for n, t in named(start).items()}, start))
         torch.testing.assert_close(alone[:, 0], whole[:, b])
+
+
+def test_a_state_without_names_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Nameless(Rule):
+        """dH = post (x) pre"""
+
+        def state(self, batch: int, post: int, pre: int, like: torch.Tensor) -> tuple[torch.Tensor]:
+            return (like.new_zeros(batch, post),)
+
+        def step(self, params: tuple[()], state: tuple[torch.Tensor], seen: Activity) -> tuple[Change, Any]:
+            return Change((Outer(seen.post, seen.pre),)), state
+
+    try:
+        net = Network(NetworkSpec((Layer(units=3, rule=Nameless(), plastic=Pathway.INPUT),)), 2)
+        with pytest.raises(PlasticSearchError, match=r"layers\.0\.rule is a tuple; .* must be a NamedTuple"):
+            named(net.start(1))
+    finally:
+        Part.kinds.pop("Nameless")

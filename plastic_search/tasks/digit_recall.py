@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.images import Classes, one_shot
+from plastic_search.images import Classes, named_right, naming_loss, one_shot
 from plastic_search.tasks import Episodes, Split, Task
 
 _SHARES = {Split.TRAIN: (0.0, 0.6), Split.VALIDATION: (0.6, 0.8), Split.TEST: (0.8, 1.0)}
@@ -50,10 +49,10 @@ class DigitRecall(Task):
         return Episodes(inputs, targets, self.ways)
 
     def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return F.cross_entropy(self.sharpness * outputs[-1], episodes.targets)
+        return naming_loss(outputs, episodes.targets, self.sharpness)
 
     def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return (outputs[-1].argmax(-1) == episodes.targets).float()
+        return named_right(outputs, episodes.targets)
 
 
 @cache

@@ -15,12 +15,11 @@ from functools import cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from plastic_search.datasets import Archive, members, obtain
 from plastic_search.errors import PlasticSearchError
-from plastic_search.images import Classes, one_shot
+from plastic_search.images import Classes, named_right, naming_loss, one_shot
 from plastic_search.tasks import Episodes, Split, Task
 
 _HOME = "https://raw.githubusercontent.com/brendenlake/omniglot/057f034baf2ecb8530bc5710e5a23584d2a519cc/python"
@@ -82,10 +81,10 @@ class OmniglotRecall(Task):
         return Episodes(inputs, targets, self.ways)
 
     def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return F.cross_entropy(self.sharpness * outputs[-1], episodes.targets)
+        return naming_loss(outputs, episodes.targets, self.sharpness)
 
     def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return (outputs[-1].argmax(-1) == episodes.targets).float()
+        return named_right(outputs, episodes.targets)
 
 
 @cache
