@@ -256,7 +256,7 @@ def test_a_state_without_names_is_refused() -> None:
 
     try:
         net = Network(NetworkSpec((Layer(units=3, rule=Nameless(), plastic=Pathway.INPUT),)), 2)
-        with pytest.raises(PlasticSearchError, match=r"layers\.0\.rule is a tuple; .* must be a NamedTuple"):
+        with pytest.raises(PlasticSearchError, match=r"rule is a tuple; .* must be a NamedTuple"):
             named(net.start(1))
     finally:
         Part.kinds.pop("Nameless")
