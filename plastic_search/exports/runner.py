@@ -149,3 +149,5 @@ if __name__ == "__main__":
         print(examples(Path(__file__).resolve().parent))
     except BundleError as error:
         sys.exit(str(error))
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error.name} is not installed: python -m pip install numpy onnxruntime safetensors")
