@@ -12,6 +12,7 @@ from plastic_search.structures import Structure
 from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
+from plastic_search.structures.graph import Graph
 
 __all__ = ["dense", "fixed", "fixed_lstm"]
 
@@ -22,8 +23,18 @@ def dense(spec: NetworkSpec) -> NetworkSpec:
 
 
 def fixed(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
-    """The same network without plasticity, its gates gone, its first layer widened to at least `count` parameters."""
-    bare = replace(dense(spec), layers=tuple(replace(each, plastic=Pathway.NONE) for each in dense(spec).layers))
+    """The same network without plasticity, its gates gone, its first layer widened to at least `count` parameters.
+
+    A graph's edges name columns that widening moves, so it goes with the gates. The task sets the width of a
+    network's last layer: where that is the only one, a layer of the same kind is put before it and widened, and the
+    last layer hears both that one and the input.
+    """
+    still = [replace(each, plastic=Pathway.NONE, structure=_open(each.structure)) for each in spec.layers]
+    bare = replace(spec, layers=tuple(still))
+    if len(still) == 1 and Network(bare, inputs).count() < count:
+        (last,) = still
+        hidden = replace(last, units=1, structure=Dense() if last.structure.recurrent else FeedForward())
+        bare = replace(bare, layers=(hidden, replace(last, skip=(1,))))
     return _widened(bare, inputs, count)
 
 
@@ -37,12 +48,14 @@ def _ungated(structure: Structure) -> Structure:
     return structure.within if isinstance(structure, Gated) else structure
 
 
-def _widened(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
-    """`spec` with the fewest units in its first layer that give at least `count` parameters.
+def _open(structure: Structure) -> Structure:
+    """What gates or a graph chose within."""
+    return _open(structure.within) if isinstance(structure, Gated | Graph) else structure
 
-    A network of one layer is returned as it is, since the task sets its width.
-    """
-    if len(spec.layers) == 1:
+
+def _widened(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
+    """`spec` with the fewest units in its first layer that give at least `count` parameters."""
+    if len(spec.layers) == 1:  # it has them already
         return spec
 
     def at(units: int) -> NetworkSpec:

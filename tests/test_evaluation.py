@@ -9,14 +9,18 @@ import pytest
 import torch
 
 from plastic_search import topology
+from plastic_search.cells.rnn import RNN
 from plastic_search.controls import dense, fixed, fixed_lstm
 from plastic_search.errors import PlasticSearchError
 from plastic_search.evaluation import evaluate, frozen, shuffled
 from plastic_search.network import Network
+from plastic_search.rules.abcd import ABCD
 from plastic_search.spec import Layer, NetworkSpec, Pathway
+from plastic_search.structures import Structure
 from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
+from plastic_search.structures.graph import Graph
 from plastic_search.tasks import Split
 from plastic_search.tasks.pattern_completion import PatternCompletion
 
@@ -68,6 +72,23 @@ def test_controls_take_away_what_they_say() -> None:
         assert Network(control, 4).count() >= count
         smaller = replace(control.layers[0], units=control.layers[0].units - 1)
         assert Network(replace(control, layers=(smaller, control.layers[1])), 4).count() < count
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [Dense(), FeedForward(), Gated(density=0.5, plastic=0.5), Graph(((0, 1),), ((1, 0), (2, 3)), FeedForward())],
+)
+def test_a_network_of_one_layer_has_a_control_of_as_many_parameters(structure: Structure) -> None:
+    spec = NetworkSpec((Layer(units=4, cell=RNN(), rule=ABCD(), plastic=Pathway.INPUT, structure=structure),))
+    count = Network(spec, 4).count()
+    control = fixed(spec, 4, count)
+    hidden, last = control.layers
+    assert (hidden.plastic, last.plastic, last.units, last.skip) == (Pathway.NONE, Pathway.NONE, 4, (1,))
+    assert hidden.structure.recurrent == last.structure.recurrent == structure.recurrent
+    assert Network(control, 4).count() >= count
+    if hidden.units > 1:
+        smaller = replace(control, layers=(replace(hidden, units=hidden.units - 1), last))
+        assert Network(smaller, 4).count() < count
 
 
 def test_the_graph_has_the_networks_connections_and_makes_it_again() -> None:
