@@ -1,18 +1,22 @@
-"""The winner in few bits: every role at 8, 4, 3 and 2, together and alone, before and after fine-tuning."""
+"""The winner in few bits: every role at 8, 4, 3 and 2, together and alone, before and after fine-tuning.
+
+What fine-tuning gives is not what rounding costs: the winner is trained on in float too, for as long.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from plastic_search import runs
 from plastic_search.conduct import Event
 from plastic_search.errors import PlasticSearchError
 from plastic_search.jobs import Job
 from plastic_search.pool import Pool
-from plastic_search.precisions import Rounding
+from plastic_search.precisions import Role, Rounding
+from plastic_search.precisions.floating import Floating
 from plastic_search.precisions.integer import Integer
 from plastic_search.spec import NetworkSpec
 from plastic_search.study import Study, locked, open_study
@@ -26,20 +30,22 @@ _FLOAT = 32  # how a float role is written in a name
 class Variant(NamedTuple):
     """One way of rounding a network."""
 
-    precision: Integer
+    precision: Integer | Floating
     tuned: bool  # trained on with its rounding in place
 
     @property
     def name(self) -> str:
         """`w4a4t8-stochastic-tuned`: bits of weight, alpha and trace, the trace's rounding, whether fine-tuned."""
         p = self.precision
+        if isinstance(p, Floating):  # trained on as long as the others, to compare them with
+            return f"w{_FLOAT}a{_FLOAT}t{_FLOAT}" + "-tuned" * self.tuned
         bits = f"w{p.weight or _FLOAT}a{p.alpha or _FLOAT}t{p.trace or _FLOAT}"
         return "-".join([bits, p.rounding.value] + ["tuned"] * self.tuned)
 
 
 def variants(bits: tuple[int, ...] = BITS) -> list[Variant]:
-    """All roles at each width, each role alone, and 4-bit weight and alpha with an 8-bit trace."""
-    made = []
+    """All roles at each width, each role alone, and 4-bit weight and alpha with an 8-bit trace; float, trained on."""
+    made = [Variant(Floating(), tuned=True)]
     for tuned in (False, True):
         for rounding in Rounding:
             widths = [(b, b, b) for b in bits] + [(4, 4, 8)] + [(None, None, b) for b in bits]
@@ -75,7 +81,8 @@ def quantize(
 def _job(study: Study, name: str, out: Path, winner: runs.Run, variant: Variant, seed: int) -> Job:
     p, models, identity = variant.precision, out / runs.MODELS, runs.identity(winner.spec)
     spec = replace(NetworkSpec.from_json(winner.spec), precision=p)
-    choices = {"weight": p.weight, "alpha": p.alpha, "trace": p.trace, "rounding": p.rounding.value}
+    choices: dict[str, Any] = {role.value: form.bits if (form := p.format(role)) else None for role in Role}
+    choices["rounding"] = (p.rounding if isinstance(p, Integer) else Rounding.NEAREST).value
     return Job(
         name, "quantized", variant.name, winner.trial, (seed,), spec.to_json(), study.task.to_json(),
         study.fine_tuning.to_json() if variant.tuned else None, choices | {"tuned": variant.tuned}, ("test",),

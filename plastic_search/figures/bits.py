@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from plastic_search import findings
 from plastic_search.figures import _canvas as canvas
+from plastic_search.findings import Group
 from plastic_search.runs import Record, Run
 from plastic_search.statistics import Estimate
 
@@ -31,43 +32,61 @@ class Variant(NamedTuple):
     seeds: list[float]
     score: Estimate
     change: Estimate | None  # against the float winner
+    matched: Estimate | None  # of one that was trained on: against the float winner trained on as long
+
+    @property
+    def cost(self) -> Estimate | None:
+        """What rounding changes, as far as it can be told from what training on changes."""
+        return self.matched or self.change
+
+    @property
+    def fair(self) -> bool:
+        """Whether what it is compared with was trained as long."""
+        return not self.tuned or self.matched is not None
 
 
 class Bits(NamedTuple):
     score_name: str
     chance: float | None
     float_score: float | None
+    float_tuned: Variant | None  # the winner trained on as long as the others, but not rounded
     variants: list[Variant]
 
 
 def data(record: Record) -> Bits | None:
     """Every variant, finest first; None where none was made."""
-    names = list(dict.fromkeys(r.name for r in record.stage("quantized")))
+    groups = [findings.group(record, n, "quantized") for n in dict.fromkeys(r.name for r in record.stage("quantized"))]
     reference = findings.group(record, "winner")
-    made = []
-    for name in names:
-        group = findings.group(record, name, "quantized")
-        score = group.mean()
-        if score is not None:
-            made.append(_variant(name, group.runs[0], group.values(), score, reference.values()))
-    if not made:
+    longer = next((g.values() for g in groups if g.values() and not _rounded(g.runs[0])), {})
+    made = [_variant(g, score, reference.values(), longer) for g in groups if (score := g.mean()) is not None]
+    rounded = [v for v in made if v.family != _FLOAT]
+    if not rounded:
         return None
     mean = reference.mean()
-    order = sorted(made, key=lambda v: (_FAMILIES.index(v.family), -_width(v), v.rounding, v.tuned, v.name))
-    return Bits(findings.score_name(record), findings.chance(record), mean.value if mean else None, order)
+    order = sorted(rounded, key=lambda v: (_FAMILIES.index(v.family), -_width(v), v.rounding, v.tuned, v.name))
+    tuned = next((v for v in made if v.family == _FLOAT), None)
+    return Bits(findings.score_name(record), findings.chance(record), mean.value if mean else None, tuned, order)
 
 
+_FLOAT = "float"
 _FAMILIES = ("uniform", "mixed", *ROLES)
 
 
-def _variant(name: str, run: Run, values: dict[int, float], score: Estimate, reference: dict[int, float]) -> Variant:
-    bits = {role: int(b) if (b := findings.finite(run.choices.get(role))) is not None else None for role in ROLES}
-    held = [role for role in ROLES if bits[role] is not None]
-    widths = {bits[role] for role in held}
-    family = held[0] if len(held) == 1 else "uniform" if len(held) == len(ROLES) and len(widths) == 1 else "mixed"
-    rounding, tuned = str(run.choices.get("rounding", "nearest")), bool(run.choices.get("tuned", False))
+def _rounded(run: Run) -> dict[str, int]:
+    """The bits of each role that is rounded."""
+    return {role: int(b) for role in ROLES if (b := findings.finite(run.choices.get(role))) is not None}
+
+
+def _variant(group: Group, score: Estimate, reference: dict[int, float], longer: dict[int, float]) -> Variant:
+    run, values = group.runs[0], group.values()
+    held, tuned = _rounded(run), bool(run.choices.get("tuned", False))
+    bits = {role: held.get(role) for role in ROLES}
+    family = "uniform" if len(held) == len(ROLES) and len({*held.values()}) == 1 else "mixed"
+    family = next(iter(held)) if len(held) == 1 else family if held else _FLOAT
+    rounding = str(run.choices.get("rounding", "nearest"))
     change = findings.compared(values, reference)
-    return Variant(name, family, bits, rounding, tuned, list(values.values()), score, change)
+    matched = findings.compared(values, longer) if tuned and held else None
+    return Variant(group.name, family, bits, rounding, tuned, list(values.values()), score, change, matched)
 
 
 def _width(variant: Variant) -> float:
@@ -85,14 +104,22 @@ def tick(variant: Variant) -> str:
 
 def caption(data: Bits) -> str:
     """How to read it."""
-    lines = [name for name, known in (("the float winner", data.float_score), ("chance", data.chance)) if known]
+    reference = "the float winner" + (", right trained on as long" if data.float_tuned else "")
+    lines = [name for name, known in ((reference, data.float_score), ("chance", data.chance)) if known is not None]
     marks = f" Dashed and dotted lines: {' and '.join(lines)}." if lines else ""
     return (
         "Above, weights, alphas and trace all in as many bits (4/4/8: an 8-bit trace beside 4-bit weights and alphas); "
         "below, one of them alone, the others in float. Left, rounded and tested; right, trained on for a while with "
         "the rounding in place. Filled marks: the trace is written by stochastic rounding, up with a probability "
         f"equal to the distance covered; hollow ones: to nearest. Bars: 95 % Student intervals over seeds.{marks}"
+        + ("" if data.float_tuned or not any(v.tuned for v in data.variants) else _UNMATCHED)
     )
+
+
+_UNMATCHED = (
+    " The float winner was not trained on as long as the networks at the right, which may so lie above its line for "
+    "no other reason."
+)
 
 
 def draw(data: Bits) -> str:
@@ -100,6 +127,7 @@ def draw(data: Bits) -> str:
     columns = [t for t in (False, True) if any(v.tuned == t for v in data.variants)]
     rows = [f for f in (("uniform", "mixed"), ROLES) if any(v.family in f for v in data.variants)]
     marks = [s for v in data.variants for s in v.seeds] + [x for x in (data.chance, data.float_score) if x is not None]
+    marks += data.float_tuned.seeds if data.float_tuned else []
 
     def paint(figure: Figure) -> None:
         grid = figure.subplots(len(rows), len(columns), sharey=True, squeeze=False)
@@ -123,8 +151,10 @@ def draw(data: Bits) -> str:
 def _panel(axes: Axes, variants: list[Variant], ticks: list[str], data: Bits) -> None:
     """One line for each role and rounding; where all roles are rounded, for each rounding."""
     canvas.chance_line(axes, data.chance)
-    if data.float_score is not None:
-        axes.axhline(data.float_score, color=canvas.INK, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
+    longer = data.float_tuned if any(v.tuned for v in variants) else None
+    reference = longer.score.value if longer else data.float_score
+    if reference is not None:
+        axes.axhline(reference, color=canvas.INK, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
     lines: dict[tuple[str, str], list[Variant]] = {}
     for each in variants:
         lines.setdefault((each.family if each.family in ROLES else "all", each.rounding), []).append(each)
