@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -48,16 +49,18 @@ def export(out: Path, name: str = "", seed: int | None = None, folder: Path | No
             "compared": float(made.parity.compared),
             "steps": float(made.parity.steps),
             "ties": float(made.parity.ties),
+            "free_ties": float(made.parity.free_ties),
             "score": made.score,
             "bytes": float(made.size),
         }
-        choices = source.choices | {"bundle": target.name}
+        choices = source.choices | {"bundle": os.path.relpath(target, out)}
         costs = source.costs | {"seconds": round(time.perf_counter() - began, 3)}
         run = Run(
             record.name, "exported", source.name, source.trial, source.seed, "complete", source.spec, choices, metrics,
             [], costs, versions(),
         )  # fmt: skip
-        if run.metrics not in [r.metrics for r in record.stage("exported", source.name)]:
+        known = [(r.spec, r.metrics, r.choices) for r in record.stage("exported", source.name)]
+        if (run.spec, run.metrics, run.choices) not in known:
             runs.append(out, [run])
     return {"bundle": str(target), "name": source.name, "seed": source.seed} | metrics
 

@@ -88,6 +88,11 @@ def test_the_manifest_says_what_the_bundle_is(written: tuple[Network, Bundle]) -
     assert sorted(path.name for path in made.folder.iterdir()) == sorted([*FILES, "manifest.json"])
 
 
+def test_a_bundle_of_before_the_free_runs_ties_were_told_is_still_one(copied: Path) -> None:
+    resealed(copied, lambda data: data["parity"].pop("free_ties"))
+    assert "free_ties" not in manifest.read(copied)["parity"]
+
+
 def test_every_file_and_the_manifest_are_hashed(written: tuple[Network, Bundle]) -> None:
     folder, said = written[1].folder, written[1].manifest
     assert said["files"].keys() == set(FILES)

@@ -35,12 +35,13 @@ _INNER = {
     "input": {"name", "width"},
     "output": {"name", "width"},
     "precision": {"weight", "alpha", "trace"},
-    "parity": {"steps", "compared", "largest", "stepwise", "ties", "allowed"},
+    "parity": {"steps", "compared", "largest", "stepwise", "ties", "free_ties", "allowed"},
     "examples": {
         "task", "split", "seed", "count", "asked", "score_name", "chance", "score", "exported_score", "largest",
         "apart",
     },
 }  # fmt: skip
+_NEWER = {"parity.free_ties"}  # what bundles of an earlier version do not have
 _STATE, _FILE = {"name", "shape", "dtype", "start"}, {"bytes", "sha256"}
 
 
@@ -116,7 +117,7 @@ def _keys(data: Any, known: set[str], at: str, path: Path) -> None:
     for name in data:
         if name not in known:
             raise unknown("key of a manifest", at + name, {at + each for each in known}, f"It stands in {path}.")
-    for name in sorted(known - data.keys()):
+    for name in sorted(known - data.keys() - {each.removeprefix(at) for each in _NEWER}):
         raise PlasticSearchError(f"{path} lacks {at}{name}")
 
 

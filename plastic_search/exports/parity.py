@@ -43,6 +43,7 @@ class Parity(NamedTuple):
     largest: float  # difference of any output or state in the free run
     stepwise: float  # the same where every step starts from the reference's state, ties left out
     ties: int  # trace values one level apart, in the stepwise comparison
+    free_ties: int  # the same where the free run ended; 0 where it did not, or the network itself magnified a last bit
 
 
 class _Gaps(NamedTuple):
@@ -107,7 +108,7 @@ class _Comparison:
         rng = torch.Generator().manual_seed(seed)
         state = self._start(batch)
         own, free, each = dict(named(state)), [], []
-        writes, together = 0, True
+        writes, together, tied = 0, True, 0
         for t in range(steps):
             x = torch.randn(batch, self.net.inputs, generator=rng)
             wanted, after = self._reference(x, state)
@@ -119,11 +120,12 @@ class _Comparison:
             if together:
                 given = self._exported(x, own)
                 gaps = self._gaps(given, wanted)
+                tied = gaps.ties
                 together = gaps.ties == 0 and (gaps.largest <= ALLOWED or self._follows(gaps, batch, t, seed))
                 free += [gaps] * together
                 own = {name: given[f"{name}.next"] for name in own}
             state = after
-        return self._parity(free, each, writes)
+        return self._parity(free, each, writes, tied)
 
     def _start(self, batch: int) -> State:
         return law.start(self.net.spec, self.net.shapes, batch, torch.zeros(()), self.ready)
@@ -190,7 +192,7 @@ class _Comparison:
             raise _parted(gaps.largest, max(gaps.of, key=gaps.of.__getitem__), step, "left to itself")
         return False
 
-    def _parity(self, free: list[_Gaps], each: list[_Gaps], writes: int) -> Parity:
+    def _parity(self, free: list[_Gaps], each: list[_Gaps], writes: int, tied: int) -> Parity:
         if not each:
             raise PlasticSearchError("the network's first step is not finite, so there is nothing to compare with")
         ties = sum(gaps.ties for gaps in each)
@@ -202,7 +204,7 @@ class _Comparison:
                 f"at most a share of {allowed:.0e} is allowed, so it writes or rounds in another way; do not use it"
             )
         largest, stepwise = (max((gaps.largest for gaps in run), default=0.0) for run in (free, each))
-        return Parity(len(each), len(free), largest, stepwise, ties)
+        return Parity(len(each), len(free), largest, stepwise, ties, tied)
 
     def _signature(self, path: Path) -> None:
         """Refuse a file whose inputs and outputs are not those of the network."""
