@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from plastic_search import statistics
-from plastic_search.runs import Record, Run
+from plastic_search.runs import Record, Run, identity
 from plastic_search.statistics import Estimate
 
 __all__ = [
-    "Group", "Trial", "arm_label", "arms", "baselines", "chance", "command", "compared", "finals", "finite", "group",
-    "of_arm", "score_name", "trials", "winning_trial",
+    "Group", "Trial", "arm_label", "arms", "baselines", "chance", "compared", "ended", "finals", "finite", "group",
+    "of_arm", "of_winner", "outdated", "score_name", "smaller", "trials", "winning_trial",
 ]  # fmt: skip
 
 _ARMS = {"tpe": "TPE", "random": "random search"}
@@ -23,9 +22,10 @@ _FINALS = {
     "best_random": ("best of random search", "the best trial of random search, trained as long"),
     "random": ("best of random search", "the best trial of random search, trained as long"),
     "dense": ("dense", "the winner with every connection allowed that its gates chose among"),
-    "fixed": ("fixed", "the winner without plasticity and without gates, widened to at least as many parameters"),
-    "fixed_lstm": ("fixed LSTM", "an LSTM without plasticity, of at least as many parameters"),
+    "fixed": ("fixed", "the winner without plasticity and without gates"),
+    "fixed_lstm": ("fixed LSTM", "an LSTM without plasticity"),
 }
+_MATCHED = ("fixed", "fixed_lstm")  # meant to have at least as many parameters as the winner
 _WORST = ("infeasible", "diverged", "pruned", "complete")
 
 
@@ -92,12 +92,6 @@ def chance(record: Record) -> float | None:
     return finite(record.study.get("task", {}).get("chance"))
 
 
-def command(record: Record, verb: str) -> str:
-    """The command line that fills what is missing."""
-    what = record.name if verb == "run" else f"runs/{record.name}"
-    return f"plastic-search {verb} {shlex.quote(what)}"
-
-
 def trials(record: Record, arm: str | None = None) -> list[Trial]:
     """The trials of a search in the order of their numbers."""
     grouped: dict[tuple[str, int], list[Run]] = {}
@@ -149,7 +143,26 @@ def finals(record: Record) -> list[Group]:
 def group(record: Record, name: str, stage: str = "final") -> Group:
     """The runs of one network of a stage."""
     label, about = _FINALS.get(name, (name, "")) if stage == "final" else (name, "")
-    return Group(name, label, about, record.stage(stage, name))
+    made = Group(name, label, about, record.stage(stage, name))
+    return made if stage != "final" or name not in _MATCHED else made._replace(about=_sized(record, made))
+
+
+def _sized(record: Record, control: Group) -> str:
+    """What a control is, with the parameters that it and the winner really have."""
+    winner = group(record, "winner")
+    mine, theirs = control.cost("parameters"), winner.cost("parameters")
+    ours, full = ([len(r.spec.get("layers", ())) for r in each.runs[:1]] for each in (control, winner))
+    more = ", a layer put before it" if control.name == "fixed" and ours > full else ""
+    if mine is None or theirs is None:
+        return f"{control.about}{more}"
+    short = ": not matched" if mine < theirs else ""
+    return f"{control.about}{more}; {mine:,.0f} parameters against {theirs:,.0f}{short}"
+
+
+def smaller(record: Record, control: Group) -> bool:
+    """Whether a control that is meant to have as many parameters as the winner has fewer."""
+    mine, theirs = control.cost("parameters"), group(record, "winner").cost("parameters")
+    return control.name in _MATCHED and mine is not None and theirs is not None and mine < theirs
 
 
 def of_arm(record: Record, arm: str) -> Group | None:
@@ -174,6 +187,27 @@ def baselines(record: Record) -> list[Group]:
     """The finalists without a trace to take away: what a plastic winner must beat."""
     searched = {g.name for arm in arms(record) if (g := of_arm(record, arm))} | {"winner", "dense"}
     return [g for g in finals(record) if g.name not in searched and not g.plastic and g.values()]
+
+
+def of_winner(record: Record, run: Run) -> bool:
+    """Whether a run's network is the present winner, whatever its precision."""
+    return identity(run.spec) in {identity(r.spec) for r in record.stage("final", "winner")}
+
+
+def outdated(record: Record, run: Run) -> bool:
+    """Whether a run's network is no longer what its name says: the study went on, and another one won."""
+    now = record.stage("final", run.name) or record.stage("final", "winner")
+    return bool(now) and identity(run.spec) not in {identity(r.spec) for r in now}
+
+
+def ended(run: Run) -> str:
+    """Why the free run of an export was compared no further: "" (it was, to the end), tie, magnified, or either."""
+    steps, alone, ties, last = (finite(run.metrics.get(n)) for n in ("steps", "compared", "ties", "free_ties"))
+    if steps is None or alone is None or alone >= steps:
+        return ""
+    if last is None:  # a record that does not say
+        return "either" if ties else "magnified"
+    return "tie" if last else "magnified"
 
 
 def compared(ours: dict[int, float], theirs: dict[int, float]) -> Estimate | None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from plastic_search import findings, statistics, verdicts
+from plastic_search import commands, findings, origins, statistics, verdicts
 from plastic_search.figures import Figure, ablation, bits, learning_curves, topology
 from plastic_search.findings import Group, Trial
-from plastic_search.runs import Record, Run
+from plastic_search.runs import Record
 from plastic_search.wording import MARGIN
 
 __all__ = ["SCHEMA", "contents", "plain"]
@@ -63,7 +62,7 @@ def contents(record: Record, title: str, prose: str, shown: dict[Figure, Any]) -
         "figures": [_figure(f, data) for f, data in shown.items() if data is not None],
     }
     made["missing"] = [
-        {"section": s, "title": about, "command": findings.command(record, verb)}
+        {"section": s, "title": about, "command": commands.filling(record, verb)}
         for s, (about, verb) in _SECTIONS.items()
         if not made[s]
     ]
@@ -207,6 +206,7 @@ def _bits(record: Record) -> dict[str, Any] | None:
         row["tuned" if v.tuned else "rounded"] = v
     return {
         "float": findings.group(record, "winner").mean(),
+        "float_tuned": made.float_tuned,
         "rows": [{"family": f, "bits": b, "rounding": r} | row for (f, b, r), row in rows.items()],
     }
 
@@ -234,17 +234,14 @@ def _control(group: Group, winner: list[float]) -> dict[str, Any]:
 
 
 def _exported(record: Record) -> list[dict[str, Any]] | None:
-    names = ("stepwise", "parity", "compared", "steps", "ties", "score", "bytes")
+    names = ("stepwise", "parity", "compared", "steps", "ties", "free_ties", "score", "bytes")
     return [
         {"name": r.name, "seed": r.seed, "bundle": str(r.choices.get("bundle", "bundle"))}
+        | {"outdated": findings.outdated(record, r), "ended": findings.ended(r)}
         | {name: findings.finite(r.metrics.get(name)) for name in names}
-        | {"command": f"python {shlex.quote(_bundle(record, r))}/runner.py"}
+        | {"command": commands.running(record, r)}
         for r in record.stage("exported")
     ] or None
-
-
-def _bundle(record: Record, run: Run) -> str:
-    return f"runs/{record.name}/{run.choices.get('bundle', 'bundle')}"
 
 
 def _equations(record: Record) -> list[dict[str, Any]]:
@@ -272,14 +269,16 @@ def _kinds(spec: Any) -> Iterator[str]:
 
 def _provenance(record: Record) -> dict[str, Any]:
     study = record.study
-    asked = study.get("study", {})
+    asked, task = study.get("study", {}), study.get("task", {})
     versions = dict(study.get("versions", {}))
     others = sorted({f"{n} {v}" for r in record.runs for n, v in r.versions.items() if versions.get(n) != v})
     stages = dict.fromkeys(r.stage for r in record.runs)
     winners = [r.spec for r in record.stage("final", "winner")[:1]]
-    verbs = ["run"] + ["quantize"] * ("quantized" in stages) + ["export"] * ("exported" in stages) + ["report"]
     return {
         "created": str(study.get("created", "")),
+        "data": str(task.get("source") or origins.data(str(task.get("kind", "")))),
+        "machine": _told(study.get("machine")),
+        "code": str(study.get("code", "")),
         "versions": versions,
         "other_versions": others,
         "seeds": study.get("seeds", []),
@@ -300,5 +299,10 @@ def _provenance(record: Record) -> dict[str, Any]:
             for stage in stages
         ],
         "winner": json.dumps(winners[0], indent=1) if winners else None,
-        "commands": [findings.command(record, verb) for verb in verbs],
+        "commands": commands.again(record),
     }
+
+
+def _told(value: Any) -> dict[str, str]:
+    """Names and values, where there are some."""
+    return {str(k): str(v) for k, v in value.items()} if isinstance(value, dict) else {}

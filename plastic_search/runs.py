@@ -111,9 +111,10 @@ def identity(spec: dict[str, Any]) -> str:
 def _current(runs: list[Run]) -> list[Run]:
     """The runs that still count: a search that goes on may find another winner, whose followers replace the old."""
     latest = {(r.stage, r.name, r.trial if r.stage == "search" else -1, r.seed): r for r in runs}
-    winner = next((identity(r.spec) for r in reversed(runs) if (r.stage, r.name) == ("final", "winner")), "")
+    now = {r.name: identity(r.spec) for r in runs if r.stage == "final"}
     kept = set(map(id, latest.values()))
-    stale = {id(r) for r in runs if r.stage == "quantized" and identity(r.spec) != winner}
+    stale = {id(r) for r in runs if r.stage == "final" and identity(r.spec) != now[r.name]}
+    stale |= {id(r) for r in runs if r.stage == "quantized" and identity(r.spec) != now.get("winner", "")}
     return [r for r in runs if id(r) in kept - stale]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from plastic_search import findings, statistics
+from plastic_search import commands, findings, statistics
 from plastic_search.figures import bits as rounded
-from plastic_search.figures import topology
+from plastic_search.figures import learning_curves, topology
 from plastic_search.findings import Group
 from plastic_search.runs import Record
 from plastic_search.statistics import Estimate
@@ -62,7 +62,8 @@ def _plasticity(record: Record) -> Verdict:
     if frozen is None or held is None:
         return Verdict("plasticity", question, "unknown", "The winner was not tested without its trace.", "", [])
     made = [Comparison("winner", "winner, trace frozen", frozen, None)]
-    against = [c for g in findings.baselines(record) if (c := _compare(winner, g)) is not None]
+    without = [(g, c) for g in findings.baselines(record) if (c := _compare(winner, g)) is not None]
+    against = [c for _, c in without]
     says = (
         f"With its trace held at zero the winner scores {estimate(held)} instead of {estimate(mean)}: "
         f"{change(-frozen.value)} by seed, {_interval(frozen, -1)}. That shows whether it uses its trace. Whether a "
@@ -71,9 +72,8 @@ def _plasticity(record: Record) -> Verdict:
     if not against:
         head = f"The winner scores {estimate(mean)}, and {score(held.value)} with its trace frozen."
         return Verdict("plasticity", question, "unclear", head, f"{says}, and none was trained.", made)
-    guessing = {g.label for g in findings.baselines(record) if _guesses(g, findings.chance(record))}
-    told = [f"{c.theirs}{', no better than chance,' * (c.theirs in guessing)} is {_short_of(c)}" for c in against]
-    nearest = min(against, key=lambda c: c.difference.value)
+    told = [f"{c.theirs}{_weakness(record, g)} is {_short_of(c)}" for g, c in without]
+    rival, nearest = min(without, key=lambda pair: pair[1].difference.value)
     signs = [frozen.sign, *(c.difference.sign for c in against)]
     answer = "yes" if min(signs) > 0 else "no" if nearest.difference.sign < 0 else "unclear"
     start = {
@@ -83,9 +83,42 @@ def _plasticity(record: Record) -> Verdict:
     }[answer]
     head = (
         f"{start}: the winner scores {estimate(mean)}, {_above(nearest.difference)} the best network without it "
-        f"({nearest.theirs})."
+        f"({nearest.theirs}{_caveat(record, rival) if nearest.difference.value > 0 else ''})."
     )
     return Verdict("plasticity", question, answer, head, f"{says}: {listed(told)}.", made + against)
+
+
+def _weakness(record: Record, group: Group) -> str:
+    """Why a control may say less than it seems to."""
+    marks = {
+        "no better than chance": _guesses(group, findings.chance(record)),
+        "of fewer parameters than the winner": findings.smaller(record, group),
+        "still rising at the end of its training": _rise(record, group) is not None,
+    }
+    found = [mark for mark, true in marks.items() if true]
+    return f", {listed(found)}," if found else ""
+
+
+def _caveat(record: Record, rival: Group) -> str:
+    """What else might explain that the winner is above the best network without plasticity."""
+    rise, made = _rise(record, rival), ""
+    if findings.smaller(record, rival):
+        made += f", which has only {count(rival.cost('parameters'))} parameters against " + count(
+            findings.group(record, "winner").cost("parameters")
+        )
+    if rise is not None:
+        made += (
+            f"; its learning curve still rises, by {score(rise)} over the last fifth of training, so longer training "
+            "might narrow this"
+        )
+    return made
+
+
+def _rise(record: Record, group: Group) -> float | None:
+    """How much its learning curve gained at its end, where that is more than the curve's noise."""
+    made = learning_curves.data(record)
+    curve = next((c for c in made.curves if c.name == group.name), None) if made else None
+    return curve.rise if curve and curve.rising else None
 
 
 def _guesses(group: Group, chance: float | None) -> bool:
@@ -161,7 +194,8 @@ def _structure(record: Record) -> Verdict:
     answer = "yes" if within and sure else "unclear" if within else "no"
     where = f"within {MARGIN}" if within else f"more than {MARGIN} away"
     where = "so nothing is lost" if d.value >= 0 else where
-    reach = f", though the interval reaches more than {MARGIN} below" if within and not sure else ""
+    below = d.low is not None and d.low < -MARGIN
+    reach = f", though the interval reaches more than {MARGIN} below" if within and below else ""
     head = f"{percent(share)} of the connections are kept: {_above(d)} the dense network, {where}{reach}."
     says = (
         f"With {count(kept)} connections the winner scores {estimate(winner.mean())}; the same network with all "
@@ -177,37 +211,74 @@ def _precision(record: Record) -> Verdict:
     if not made or not together:
         return Verdict("precision", question, "unknown", "What rounding costs is not known yet.", "", [])
     chosen = min(together, key=lambda v: (v.family != "mixed", not v.tuned, v.rounding != "stochastic", _total(v)))
-    d = chosen.change
+    d = chosen.cost
     if d is None:
         return Verdict("precision", question, "unknown", "What rounding costs is not known: no float winner.", "", [])
-    sure = d.low is not None and d.low >= -MARGIN
+    sure = d.low is not None and d.low >= -MARGIN and chosen.fair
     answer = "yes" if sure else "unclear" if d.value >= -MARGIN else "no"
     how = f"{bits(chosen.bits)} bits (weight/alpha/trace, {_how(chosen)})"
-    head = f"In {how} its score changes by {estimate(d, True)}."
-    near = [v for v in together if v.change and v.change.low is not None and v.change.low >= -MARGIN]
-    fewest = min(near, key=_total, default=None)
-    says = (
-        f"The fewest bits that surely stay within {MARGIN} of float are {bits(fewest.bits)} ({_how(fewest)}), "
-        f"{estimate(fewest.change, True)}, the fewest of {len(together)} ways that were tried."
-        if fewest
-        else f"None of the {len(together)} ways of rounding all roles surely stays within {MARGIN} of float."
+    theirs = "float, trained on as long" if chosen.matched else "float"
+    against = f"the winner in {theirs}" if chosen.fair else "the winner in float, which was not trained on as long"
+    head = f"In {how} its score changes by {estimate(d, True)} against {against}."
+    compared = [Comparison(f"{bits(chosen.bits)} bits", theirs, d, None)]
+    says = _trained_on(record, chosen) + _fewest(together) + _by_chance(made)
+    return Verdict("precision", question, answer, head, says, compared)
+
+
+def _trained_on(record: Record, chosen: rounded.Variant) -> str:
+    """What training on, and not rounding, has to do with a change."""
+    if not chosen.tuned or chosen.change is None:
+        return ""
+    if chosen.matched:
+        return f"Against the winner as it was, before any training on, it changes by {estimate(chosen.change, True)}. "
+    return (
+        "The rounded network was trained on and the float winner was not, so this does not part what rounding costs "
+        f"from what more training gives; `{commands.filling(record, 'quantize')}` trains the float winner on as long. "
     )
-    compared = [Comparison(f"{bits(chosen.bits)} bits", "float", d, None)]
-    return Verdict("precision", question, answer, head, says + _by_chance(made), compared)
+
+
+def _fewest(together: list[rounded.Variant]) -> str:
+    """The fewest bits that cost little, of the ways that have a fair comparison."""
+    fair = [(v, v.cost) for v in together if v.fair and v.cost is not None]
+    sure = [(v, d) for v, d in fair if d.low is not None and d.low >= -MARGIN]
+    ways = f"{len(fair)} ways of rounding all roles that can be compared with float fairly"
+    if sure:
+        v, d = min(sure, key=lambda pair: _total(pair[0]))
+        return (
+            f"The fewest bits that surely stay within {MARGIN} of float are {bits(v.bits)} ({_how(v)}), "
+            f"{estimate(d, True)}, the fewest of the {ways}."
+        )
+    if all(not d.known for _, d in fair):
+        return f"With one seed, none of the {ways} can be shown to stay within {MARGIN} of it."
+    return f"None of the {ways} surely stays within {MARGIN} of it."
 
 
 def _by_chance(made: rounded.Bits) -> str:
-    """What stochastic rounding does for the trace alone, at the fewest bits that have both."""
-    alone = {(v.bits["trace"], v.rounding): v for v in made.variants if v.family == "trace" and not v.tuned}
-    both = [b for b, _ in alone if b is not None and (b, "nearest") in alone and (b, "stochastic") in alone]
-    if not both:
+    """What stochastic rounding does for the trace alone, at every width that has both."""
+    told, surely = [], {1: [], -1: []}
+    for tuned, when in ((False, "without fine-tuning"), (True, "fine-tuned")):
+        alone = {(v.bits["trace"], v.rounding): v for v in made.variants if v.family == "trace" and v.tuned == tuned}
+        both = [b for b, rounding in alone if b is not None and rounding == "nearest" and (b, "stochastic") in alone]
+        steps = []
+        for b in sorted(both, reverse=True):
+            d = _difference(alone[b, "stochastic"], alone[b, "nearest"])
+            steps.append(f"{estimate(d, True)} at {b} bits")
+            if d.sign:
+                surely[d.sign].append(f"{b} bits {when}")
+        told += [f"{when} by {listed(steps)}"] * bool(steps)
+    if not told:
         return ""
-    b = min(both)
-    told = [f"{estimate(alone[b, r].change, True)} when written {w}" for r, w in _ROUNDINGS if alone[b, r].change]
-    return f" A {b}-bit trace alone, without fine-tuning, changes the score by {listed(told)}." if told else ""
+    sides = [f"surely {word} at {listed(surely[sign])}" for sign, word in ((1, "helps"), (-1, "hurts")) if surely[sign]]
+    return (
+        " Writing the trace alone by stochastic instead of nearest rounding changes the score, by seed, "
+        f"{'; '.join(told)}: it {' and '.join(sides) or 'makes no sure difference'}."
+    )
 
 
-_ROUNDINGS = (("nearest", "to nearest"), ("stochastic", "by stochastic rounding"))
+def _difference(ours: rounded.Variant, theirs: rounded.Variant) -> Estimate:
+    if len(ours.seeds) == len(theirs.seeds):
+        return statistics.mean([a - b for a, b in zip(ours.seeds, theirs.seeds, strict=True)])
+    return statistics.difference(ours.seeds, theirs.seeds)
 
 
 def _export(record: Record) -> Verdict:
@@ -215,13 +286,30 @@ def _export(record: Record) -> Verdict:
     exported = [r for r in record.stage("exported") if findings.finite(r.metrics.get("parity")) is not None]
     if not exported:
         return Verdict("export", question, "unknown", "It has not been exported yet.", "", [])
-    last = exported[-1].metrics
-    steps, compared = (findings.finite(last.get(name)) for name in ("steps", "compared"))
-    each = f"each of {count(steps)} steps is within {last.get('stepwise', last['parity']):.1e} of the reference"
-    alone = f"left to itself it stays within {last['parity']:.1e} over {count(compared)}"
-    tie = "" if compared == steps else ", where a last bit decides how a number of the trace is rounded"
-    head = f"Exported, {each}; {alone}{tie}."
-    return Verdict("export", question, "yes", head, "", [])
+    mine = [r for r in exported if findings.of_winner(record, r)]
+    if record.stage("final", "winner") and not mine:
+        what = "an earlier winner" if findings.outdated(record, exported[-1]) else exported[-1].name
+        head = f"The bundle is of {what}, not of this winner; `{commands.filling(record, 'export')}` makes it anew."
+        return Verdict("export", question, "unclear", head, "", [])
+    last = (mine or exported)[-1]
+    steps, alone = (findings.finite(last.metrics.get(name)) for name in ("steps", "compared"))
+    parity = last.metrics["parity"]
+    each = f"each of {_steps(steps)} from the same state is within {last.metrics.get('stepwise', parity):.1e}"
+    free = f"left to itself it stays within {parity:.1e} of it for {_steps(alone)}"
+    head = f"Exported, {each} of the reference; {free if alone else 'left to itself it parts from it'}"
+    return Verdict("export", question, "yes", f"{head}{_ENDED[findings.ended(last)]}.", "", [])
+
+
+_ENDED = {  # why the free run was compared no further
+    "": "",
+    "tie": ", up to where a last bit decides how a number of the trace is rounded",
+    "magnified": "; beyond that the network itself magnifies a last bit as much",
+    "either": ", up to where a last bit decides how a number of the trace is rounded, or the network magnifies it",
+}
+
+
+def _steps(number: float | None) -> str:
+    return f"{count(number)} step{'s' if number != 1 else ''}"
 
 
 def _above(d: Estimate) -> str:

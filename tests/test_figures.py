@@ -14,6 +14,7 @@ from plastic_search.figures import ablation, bits, controls, figures, importance
 from plastic_search.figures import search_progress as progress
 from plastic_search.figures import topology as graphs
 from plastic_search.figures._graph import grid
+from plastic_search.findings import Group
 from plastic_search.page import plain
 from plastic_search.runs import Record
 
@@ -158,6 +159,37 @@ def test_importances_keep_the_tail_in_the_caption(full: Record) -> None:
     assert data is not None
     assert len(data.shares) == 20
     assert "Another 8 addresses share 40%" in importances.caption(data)
+
+
+def test_a_choice_that_is_there_only_below_another_says_in_how_many_trials(full: Record) -> None:
+    data = importances.data(full)
+    assert data is not None
+    said = dict(zip(data.addresses, zip(data.present, data.conditional, strict=True), strict=True))
+    assert said["layers.1.rule"] == (data.trials, False)
+    assert said["layers.1.structure.density"][1] is False
+    present, conditional = said["layers.1.rule.Hebb.decay"]
+    assert conditional
+    assert 0 < present < data.trials
+    assert f"7%, in {present} of {data.trials}" in importances.draw(data)
+    assert "only where the choice took its option" in importances.caption(data)
+    one = importances.data(full._replace(importances={f"a{i}": 1 / 13 for i in range(13)}))
+    assert one is not None
+    assert "Another address has 8%" in importances.caption(one)
+
+
+def _rising(values: list[list[float]]) -> bool:
+    rows = [[[100.0 * (i + 1), 0.0, y] for i, y in enumerate(seed)] for seed in values]
+    made = [runs.Run("s", "final", "fixed", 0, n, "complete", {}, curve=curve) for n, curve in enumerate(rows)]
+    return learning_curves.__dict__["_curve"](Group("fixed", "fixed", "", made)).rising
+
+
+def test_a_curve_rises_at_its_end_only_by_more_than_its_noise() -> None:
+    steady = [0.2 + 0.05 * i for i in range(10)]
+    assert _rising([steady, [y + 0.01 for y in steady]])
+    assert _rising([steady])
+    assert not _rising([[0.7, 0.8, 0.9, 0.95, 0.95, 0.94, 0.96, 0.95, 0.96, 0.955]])
+    assert not _rising([[*steady[:8], 0.6, 0.7], [*steady[:8], 0.6, 0.5]]), "one seed rose, the other fell"
+    assert not _rising([[0.1, 0.2, 0.3]])
 
 
 def test_topology_counts_and_says_what_it_leaves_out(full: Record) -> None:

@@ -1,0 +1,72 @@
+"""The command lines on a page are those that were typed, and name the folder in which the record is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+
+from plastic_search import commands, exported, quantized, runs
+from plastic_search.runs import Record
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    return runs.load(synthetic.full(tmp_path_factory.mktemp("full"), trials=6))
+
+
+def asked(record: Record, folder: str, **words: Any) -> Record:
+    return record._replace(folder=Path(folder), study=record.study | {"asked": words})
+
+
+def test_what_was_typed_is_printed(full: Record) -> None:
+    sets = ["trials=10", "layers.1.rule=Oja", 'task.note="a b"']
+    record = asked(full, "out/here", study="my study.py", sets=sets, parts=["parts.py"], out="out/here")
+    assert commands.again(record) == [
+        "plastic-search run 'my study.py' --set trials=10 --set layers.1.rule=Oja --set 'task.note=\"a b\"' "
+        "--out out/here --parts parts.py",
+        "plastic-search quantize out/here --parts 'my study.py' --parts parts.py",
+        "plastic-search export out/here --parts 'my study.py' --parts parts.py",
+        "plastic-search report out/here",
+    ]
+
+
+def test_a_study_of_ours_in_its_own_folder_is_told_shortly(full: Record) -> None:
+    record = asked(full, "runs/digit_recall", study="digit_recall", sets=[], parts=[], out="runs/digit_recall")
+    assert commands.again(record) == commands.again(full._replace(folder=Path("runs/digit_recall")))
+    assert commands.again(record)[:2] == [
+        "plastic-search run digit_recall",
+        "plastic-search quantize runs/digit_recall",
+    ]
+
+
+def test_an_older_record_names_the_folder_that_it_is_in(full: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert commands.filling(full, "quantize") == f"plastic-search quantize {full.folder}"
+    assert commands.filling(full, "run") == f"plastic-search run digit_recall --out {full.folder}"
+    (run,) = full.stage("exported")
+    assert commands.running(full, run) == f"python {full.folder}/bundle/runner.py"
+    monkeypatch.chdir(full.folder.parent)
+    assert commands.filling(full, "export") == f"plastic-search export {full.folder.name}"
+
+
+def test_a_moved_record_is_filled_where_it_is_and_made_again_where_it_was(full: Record) -> None:
+    record = asked(full, "moved/here", study="digit_recall", sets=[], parts=[], out="runs/digit_recall")
+    assert commands.filling(record, "run") == "plastic-search run digit_recall --out moved/here"
+    assert commands.again(record)[0] == "plastic-search run digit_recall"
+
+
+def test_other_widths_and_other_bundles_are_told(full: Record) -> None:
+    few = [r for r in full.runs if r.stage != "quantized" or r.name.startswith(("w8a8t8", "w4a4t4"))]
+    (run,) = full.stage("exported")
+    other = {"name": "dense", "seed": 2, "choices": {"bundle": "../mine"}}
+    few.append(runs.Run(**{**vars(run), **other}))
+    told = commands.again(full._replace(runs=few, folder=Path("runs/digit_recall")))
+    assert told[1] == "plastic-search quantize runs/digit_recall --bits 8,4"
+    assert told[3] == "plastic-search export runs/digit_recall --name dense --seed 2 --out runs/mine"
+
+
+def test_what_is_left_unsaid_is_what_the_commands_take() -> None:
+    assert commands.__dict__["_PREFERRED"] == exported.PREFERRED
+    assert commands.__dict__["_WIDTHS"] == ",".join(map(str, quantized.BITS))
