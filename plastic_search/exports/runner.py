@@ -6,7 +6,8 @@
     y = net(x)        # x [batch, inputs], y [batch, outputs]; the state is kept for the next step
     net.reset(batch)  # a new episode: everything learned since the last reset is forgotten
 
-`python runner.py` runs the examples that came with the network, and says how it fared.
+`python runner.py` runs the examples that came with the network, and says how it fared; `python runner.py FOLDER` those
+of another folder like this one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+try:
+    import numpy as np
+except ModuleNotFoundError:
+    if __name__ != "__main__":
+        raise
+    sys.exit("numpy is not installed: python -m pip install numpy onnxruntime safetensors")
 
 MANIFEST, LARGEST = "manifest.json", 16 * 2**20  # bytes of a manifest
 
@@ -144,10 +150,26 @@ def _start(each: dict[str, Any], batch: int) -> np.ndarray:
     return np.broadcast_to(value.reshape(-1, *[1] * (len(shape) - 1)), shape).astype(each["dtype"])
 
 
-if __name__ == "__main__":
+def main(words: list[str]) -> str:
+    """What the command line answers.
+
+    Raises:
+        SystemExit: with one line that says what is wrong.
+    """
+    if words in (["-h"], ["--help"]):
+        return str(__doc__).strip()
+    if len(words) > 1 or any(word.startswith("-") for word in words):
+        odd = next((word for word in words if word.startswith("-")), words[-1])
+        sys.exit(f"runner.py does not know {odd!r}; it takes one folder at most: python runner.py [FOLDER], or --help")
     try:
-        print(examples(Path(__file__).resolve().parent))
+        return examples(Path(words[0]) if words else Path(__file__).resolve().parent)
     except BundleError as error:
         sys.exit(str(error))
     except ModuleNotFoundError as error:
         sys.exit(f"{error.name} is not installed: python -m pip install numpy onnxruntime safetensors")
+    except OSError as error:
+        sys.exit(f"cannot read {error.filename or words}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    print(main(sys.argv[1:]))
