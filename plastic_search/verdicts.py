@@ -230,7 +230,10 @@ def _trained_on(record: Record, chosen: rounded.Variant) -> str:
     if not chosen.tuned or chosen.change is None:
         return ""
     if chosen.matched:
-        return f"Against the winner as it was, before any training on, it changes by {estimate(chosen.change, True)}. "
+        return (
+            f"Against the winner as it was, before any training on, the score in {bits(chosen.bits)} bits changes by "
+            f"{estimate(chosen.change, True)}. "
+        )
     return (
         "The rounded network was trained on and the float winner was not, so this does not part what rounding costs "
         f"from what more training gives; `{commands.filling(record, 'quantize')}` trains the float winner on as long. "
@@ -264,7 +267,7 @@ def _by_chance(made: rounded.Bits) -> str:
             d = _difference(alone[b, "stochastic"], alone[b, "nearest"])
             steps.append(f"{estimate(d, True)} at {b} bits")
             if d.sign:
-                surely[d.sign].append(f"{b} bits {when}")
+                surely[d.sign].append(f"{b} bits ({when})")
         told += [f"{when} by {listed(steps)}"] * bool(steps)
     if not told:
         return ""

@@ -201,7 +201,7 @@ def test_topology_counts_and_says_what_it_leaves_out(full: Record) -> None:
     assert [(b.pre, b.post) for b in data.blocks] == [(-1, 0), (-1, 1), (0, 1)]
     assert [b.possible for b in data.blocks] == [69 * 37, 69 * 5, 37 * 5]
     into = sum(e.post[0] == 0 for e in data.edges)
-    assert f"240 of {into} into layer 0" in graphs.caption(data)
+    assert f"240 of {into:,} into layer 0" in graphs.caption(data)
     root = ET.fromstring(graphs.draw(data))
     hover = [t.text or "" for t in root.iter(f"{_SVG}title")]
     assert sum(": weight " in t for t in hover) == sum(data.drawn)

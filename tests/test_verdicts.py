@@ -83,8 +83,8 @@ def test_both_roundings_are_quoted_at_every_width(full: Record) -> None:
     told = answers(better)["precision"].says
     for width in (8, 4, 3, 2):
         assert told.count(f" at {width} bits") >= 2, "without fine-tuning, and fine-tuned"
-    assert "surely helps at 4 bits without fine-tuning" in told
-    assert "surely hurts at 8 bits without fine-tuning" in told
+    assert "surely helps at 4 bits (without fine-tuning)" in told
+    assert "surely hurts at 8 bits (without fine-tuning)" in told
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,35 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from plastic_search.statistics import Estimate
+
 __all__ = [
-    "BLUE", "COLOURS", "GREEN", "GRID", "INK", "MUTED", "ORANGE", "PAPER", "PURPLE", "SKY", "WIDTH", "YELLOW",
-    "bare", "chance_line", "header", "legend", "render", "short", "spread", "variable", "whiskers",
+    "BLUE",
+    "COLOURS",
+    "CUT",
+    "GREEN",
+    "GRID",
+    "INK",
+    "MUTED",
+    "ORANGE",
+    "PAPER",
+    "PURPLE",
+    "SKY",
+    "WIDTH",
+    "YELLOW",
+    "bare",
+    "beyond",
+    "chance_line",
+    "header",
+    "legend",
+    "render",
+    "short",
+    "spread",
+    "variable",
+    "whiskers",
 ]  # fmt: skip
 
+CUT = " An arrowhead: the interval goes on beyond the axis."
 WIDTH = 680  # points; a page shows one as one pixel
 
 # Okabe and Ito's palette, told apart by colour-blind readers; `variable` lets the page adapt each to the dark.
@@ -150,12 +174,25 @@ def chance_line(axes: Axes, value: float | None, along: str = "x") -> None:
     line(value, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
 
 
-def whiskers(axes: Axes, at: float, low: float | None, high: float | None, colour: str, along: str = "x") -> None:
-    """An interval, where there is one."""
-    if low is None or high is None:
+def whiskers(
+    axes: Axes, at: float, made: Estimate, colour: str, along: str = "x", within: tuple[float, float] | None = None
+) -> None:
+    """An interval, where there is one; an arrowhead where it goes on beyond the limits `within` of the axis."""
+    if made.low is None or made.high is None:
         return
+    low, high = (made.low, made.high) if within is None else (max(made.low, within[0]), min(made.high, within[1]))
     line = axes.hlines if along == "x" else axes.vlines
     line(at, low, high, color=colour, linewidth=2.2, alpha=0.55, zorder=2)
+    for edge, cut, marker in ((low, low > made.low, "<v"), (high, high < made.high, ">^")):
+        if cut:
+            x, y = (edge, at) if along == "x" else (at, edge)
+            axes.plot(x, y, marker=marker[along != "x"], color=colour, markersize=5, linestyle="none", clip_on=False,
+                      zorder=3)  # fmt: skip
+
+
+def beyond(made: list[Estimate], within: tuple[float, float]) -> bool:
+    """Whether any interval goes on beyond the limits of an axis."""
+    return any(e.low is not None and e.high is not None and (e.low < within[0] or e.high > within[1]) for e in made)
 
 
 def spread(count: int, width: float = 0.5) -> Sequence[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from html import escape
 from typing import NamedTuple
@@ -12,6 +13,7 @@ __all__ = ["Block", "Edge", "grid", "matrices", "picture"]
 
 _HEIGHT, _TOP, _CELL = 400.0, 34.0, 22.0
 _FIXED, _PLASTIC = MUTED, ORANGE
+_TITLE = 118.0  # points that a column's title takes
 _LEVELS = 4  # shades of a matrix
 _SQUARES = 8000  # most connections that one matrix draws
 
@@ -48,7 +50,8 @@ def grid(inputs: int) -> int:
 
 def picture(edges: list[Edge], sizes: list[int], most: int) -> tuple[str, float]:
     """The graph, with the `most` strongest edges into each layer, and how far down it reaches."""
-    places = _places(sizes)
+    loops = any(e.pre[0] == e.post[0] == len(sizes) - 2 for e in edges)
+    places = _places(sizes, 70.0 if loops else 24.0)
     drawn: list[tuple[Edge, float]] = []
     for layer in range(len(sizes) - 1):
         mine = [e for e in edges if e.post[0] == layer][:most]
@@ -58,25 +61,30 @@ def picture(edges: list[Edge], sizes: list[int], most: int) -> tuple[str, float]
     return "\n".join(body), _TOP + _HEIGHT
 
 
-def _places(sizes: list[int]) -> dict[tuple[int, int], Place]:
-    """Where each node stands."""
+def _places(sizes: list[int], right: float) -> dict[tuple[int, int], Place]:
+    """Where each node stands; `right` is left free for edges that loop back to the last layer."""
     made: dict[tuple[int, int], Place] = {}
     side, middle = grid(sizes[0]), _TOP + _HEIGHT / 2
-    left = 14 + side * _CELL if side else 60.0
+    left = 14 + side * _cell(side) if side else 40.0
     for layer in range(-1, len(sizes) - 1):
         n = sizes[layer + 1]
         if layer == -1 and side:
             made |= _grid_places(n, side, middle)
             continue
-        x = left + (WIDTH - 70 - left) * (layer + 1) / max(len(sizes) - 1, 1)
+        x = left + (WIDTH - right - left) * (layer + 1) / max(len(sizes) - 1, 1)
         step = min(_HEIGHT / max(n, 1), 46.0)
         made |= {(layer, i): (x, middle + step * (i - (n - 1) / 2)) for i in range(n)}
     return made
 
 
+def _cell(side: int) -> float:
+    """How wide one input of an image is drawn."""
+    return min(_CELL, (_HEIGHT - 40) / (side + 2))
+
+
 def _grid_places(inputs: int, side: int, middle: float) -> dict[tuple[int, int], Place]:
     extra = inputs - side * side
-    cell = min(_CELL, (_HEIGHT - 40) / (side + 2))
+    cell = _cell(side)
     top = middle - cell * (side + (2 if extra else 0)) / 2
     made = {}
     for i in range(inputs):
@@ -126,16 +134,26 @@ def _nodes(edges: list[Edge], sizes: list[int], places: dict[tuple[int, int], Pl
         name = f"input.{i}" if layer == -1 else f"layers.{layer}.{i}"
         look = f'style="fill: {PAPER}; stroke: {INK}; stroke-width: {max(0.5, radius / 4):.1f}"'
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" {look}><title>{name}</title></circle>')
-    for layer in range(-1, len(sizes) - 1):
-        xs = [x for (at, _), (x, _) in places.items() if at == layer]
-        if xs:
-            parts.append(_text((min(xs) + max(xs)) / 2, 14, called(layer, sizes[layer + 1]), "middle"))
+    return "".join(parts) + _titles(sizes, places)
+
+
+def _titles(sizes: list[int], places: dict[tuple[int, int], Place]) -> str:
+    """What each column is, on two lines in turn where the columns are too close for one."""
+    columns = [(layer, [x for (at, _), (x, _) in places.items() if at == layer]) for layer in range(-1, len(sizes) - 1)]
+    spots = [(layer, (min(xs) + max(xs)) / 2) for layer, xs in columns if xs]
+    close = any(b - a < _TITLE for (_, a), (_, b) in itertools.pairwise(spots))
+    parts = []
+    for turn, (layer, x) in enumerate(spots):
+        y = 12 + 15 * (turn % 2) if close else 14
+        room = min(x, WIDTH - x) >= _TITLE / 2
+        anchor, x = ("middle", x) if room else ("end", WIDTH - 2) if x > WIDTH / 2 else ("start", 2)
+        parts.append(_text(x, y, called(layer, sizes[layer + 1]), anchor))
     return "".join(parts)
 
 
 def _pixel(x: float, y: float, name: str, share: float, side: int) -> str:
     """One input of an image, opaque, so that the edges pass beneath."""
-    size = min(_CELL, (_HEIGHT - 40) / (side + 2)) - 3
+    size = _cell(side) - min(3.0, 0.2 * _cell(side))
     box = f'x="{x - size / 2:.1f}" y="{y - size / 2:.1f}" width="{size:.1f}" height="{size:.1f}" rx="2.5"'
     return (
         f'<rect {box} style="fill: {PAPER}"/>'
@@ -160,7 +178,7 @@ def matrices(edges: list[Edge], sizes: list[int], top: float) -> tuple[str, floa
             continue
         columns = sum(sizes[s + 1] for s in sources)
         gap = 26.0
-        cell = min(9.0, (WIDTH - 20 - gap * (len(sources) - 1)) / columns, 300.0 / sizes[layer + 1])
+        cell = min(9.0, (WIDTH - 20 - gap * (len(sources) - 1)) / columns, 420.0 / sizes[layer + 1])
         x = 1.0
         shown = mine[:_SQUARES]
         cut = f", the strongest {len(shown)} of {len(mine)}" if len(shown) < len(mine) else ""

@@ -63,12 +63,22 @@ def caption(data: Ablation) -> str:
         "The same trained networks, each tested three times: as it is; with every trace held at zero, so that only "
         "the fixed weights answer; and with the trace's entries exchanged among the synapses of a layer just before "
         "the question, so that what was written is all there but no longer where it was written. Bars: 95 % Student "
-        "intervals over seeds." + (" Dotted line: chance." if data.chance is not None else "")
+        "intervals over seeds."
+        + (" Dotted line: chance." if data.chance is not None else "")
+        + canvas.CUT * canvas.beyond([c.score for n in data.networks for c in n.conditions], _limits(data))
     )
+
+
+def _limits(data: Ablation) -> tuple[float, float]:
+    """Wide enough for every seed and for chance."""
+    marks = [s for n in data.networks for c in n.conditions for s in c.seeds]
+    marks += [data.chance] if data.chance is not None else []
+    return min(0.0, *marks), max(marks) + 0.08 * (max(marks) - min(marks)) + 0.02
 
 
 def draw(data: Ablation) -> str:
     """Networks side by side, treatments within each."""
+    limits = _limits(data)
 
     def paint(figure: Figure) -> None:
         axes: Axes = figure.subplots()
@@ -76,20 +86,18 @@ def draw(data: Ablation) -> str:
         for x, network in enumerate(data.networks):
             for condition, dx in zip(network.conditions, canvas.spread(len(network.conditions), 0.56), strict=True):
                 colour, marker = looks[condition.name]
-                canvas.whiskers(axes, x + dx, condition.score.low, condition.score.high, colour, "y")
+                canvas.whiskers(axes, x + dx, condition.score, colour, "y", limits)
                 axes.plot([x + dx + d for d in canvas.spread(len(condition.seeds), 0.06)], condition.seeds,
                           linestyle="none", marker=marker, markersize=3, markerfacecolor=canvas.PAPER,
                           markeredgecolor=colour, zorder=3)  # fmt: skip
                 axes.plot(x + dx, condition.score.value, marker=marker, markersize=8, color=colour, zorder=4,
                           linestyle="none", label=condition.name if x == 0 else None)  # fmt: skip
-                axes.annotate(f"{condition.score.value:.3f}", (x + dx, condition.score.value), xytext=(10, 0),
+                axes.annotate(f"{condition.score.value:.3f}", (x + dx, condition.score.value), xytext=(12, 0),
                               textcoords="offset points", va="center", fontsize=10)  # fmt: skip
         canvas.chance_line(axes, data.chance)
         axes.set_xticks(range(len(data.networks)), [canvas.short(n.label, 24) for n in data.networks])
         axes.set_xlim(-0.5, max(len(data.networks), 2) - 0.5)
-        marks = [s for n in data.networks for c in n.conditions for s in c.seeds]
-        marks += [data.chance] if data.chance is not None else []
-        axes.set_ylim(min(0.0, *marks), max(marks) + 0.08 * (max(marks) - min(marks)) + 0.02)
+        axes.set_ylim(*limits)
         axes.set_ylabel(f"test {data.score_name}")
         canvas.bare(axes)
         canvas.legend(axes)

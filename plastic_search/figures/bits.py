@@ -104,7 +104,7 @@ def tick(variant: Variant) -> str:
 
 def caption(data: Bits) -> str:
     """How to read it."""
-    reference = "the float winner" + (", right trained on as long" if data.float_tuned else "")
+    reference = "the float winner" + (" (at the right, trained on as long)" if data.float_tuned else "")
     lines = [name for name, known in ((reference, data.float_score), ("chance", data.chance)) if known is not None]
     marks = f" Dashed and dotted lines: {' and '.join(lines)}." if lines else ""
     return (
@@ -112,6 +112,7 @@ def caption(data: Bits) -> str:
         "below, one of them alone, the others in float. Left, rounded and tested; right, trained on for a while with "
         "the rounding in place. Filled marks: the trace is written by stochastic rounding, up with a probability "
         f"equal to the distance covered; hollow ones: to nearest. Bars: 95 % Student intervals over seeds.{marks}"
+        + canvas.CUT * canvas.beyond([v.score for v in data.variants], _limits(data))
         + ("" if data.float_tuned or not any(v.tuned for v in data.variants) else _UNMATCHED)
     )
 
@@ -122,12 +123,18 @@ _UNMATCHED = (
 )
 
 
+def _limits(data: Bits) -> tuple[float, float]:
+    """Wide enough for every seed and every line."""
+    marks = [s for v in data.variants for s in v.seeds] + [x for x in (data.chance, data.float_score) if x is not None]
+    marks += data.float_tuned.seeds if data.float_tuned else []
+    room = 0.06 * (max(marks) - min(marks)) + 0.01
+    return min(marks) - room, max(marks) + room
+
+
 def draw(data: Bits) -> str:
     """All roles above, each alone below; before fine-tuning left, after it right."""
     columns = [t for t in (False, True) if any(v.tuned == t for v in data.variants)]
     rows = [f for f in (("uniform", "mixed"), ROLES) if any(v.family in f for v in data.variants)]
-    marks = [s for v in data.variants for s in v.seeds] + [x for x in (data.chance, data.float_score) if x is not None]
-    marks += data.float_tuned.seeds if data.float_tuned else []
 
     def paint(figure: Figure) -> None:
         grid = figure.subplots(len(rows), len(columns), sharey=True, squeeze=False)
@@ -142,8 +149,7 @@ def draw(data: Bits) -> str:
             line[0].set_ylabel(f"test {data.score_name}")
         for axes in grid[-1]:
             axes.set_xlabel("bits")
-        room = 0.06 * (max(marks) - min(marks)) + 0.01
-        grid[0][0].set_ylim(min(marks) - room, max(marks) + room)
+        grid[0][0].set_ylim(*_limits(data))
 
     return canvas.render("bits", f"{TITLE}. {QUESTION}", 40 + 230 * len(rows), paint)
 
@@ -167,7 +173,7 @@ def _panel(axes: Axes, variants: list[Variant], ticks: list[str], data: Bits) ->
         shift = 0.06 if filled else -0.06
         spots = [(ticks.index(tick(v)) + shift, v) for v in members]
         for x, each in spots:
-            canvas.whiskers(axes, x, each.score.low, each.score.high, colour, "y")
+            canvas.whiskers(axes, x, each.score, colour, "y", _limits(data))
         alike = [(x, v.score.value) for x, v in spots if v.family != "mixed"]
         if alike:
             axes.plot(*zip(*alike, strict=True), color=colour, linewidth=1.3, linestyle="-" if filled else "--",

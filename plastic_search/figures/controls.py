@@ -51,17 +51,26 @@ def caption(data: Controls) -> str:
         + ("A network trained with one seed has no interval. " if alone else "")
         + ("Dotted line: chance. " if data.chance is not None else "")
         + f"Scores are {data.score_name} on test episodes, which chose nothing."
+        + canvas.CUT * canvas.beyond([row.score for row in data.rows], _limits(data))
     )
+
+
+def _limits(data: Controls) -> tuple[float, float]:
+    """Wide enough for every seed and for chance; an interval that runs further is cut at the edge."""
+    marks = [s for row in data.rows for s in row.seeds] + ([data.chance] if data.chance is not None else [])
+    room = 0.12 * (max(marks) - min(marks)) + 0.01
+    return min(marks) - room, max(marks) + room
 
 
 def draw(data: Controls) -> str:
     """One row a network."""
+    limits = _limits(data)
 
     def paint(figure: Figure) -> None:
         axes: Axes = figure.subplots()
         for y, row in enumerate(data.rows):
             colour = canvas.BLUE if row.name == "winner" else canvas.MUTED
-            canvas.whiskers(axes, y, row.score.low, row.score.high, colour)
+            canvas.whiskers(axes, y, row.score, colour, within=limits)
             axes.plot(row.seeds, [y + d for d in canvas.spread(len(row.seeds), 0.3)], linestyle="none", marker="o",
                       markersize=3.5, markerfacecolor=canvas.PAPER, markeredgecolor=colour, zorder=3)  # fmt: skip
             axes.plot(row.score.value, y, marker="o", markersize=8, color=colour, zorder=4)
@@ -72,16 +81,9 @@ def draw(data: Controls) -> str:
             axes.annotate(" chance", (data.chance, -0.75), va="center", color=canvas.MUTED, fontsize=10)
         axes.set_yticks(range(len(data.rows)), [canvas.short(row.label, 24) for row in data.rows])
         axes.set_ylim(len(data.rows) - 0.4, -1)
-        _limits(axes, data)
+        axes.set_xlim(*limits)
         axes.set_xlabel(f"test {data.score_name}")
         canvas.bare(axes, "x")
         axes.spines["left"].set_visible(False)
 
     return canvas.render("controls", f"{TITLE}. {QUESTION}", 74 + 34 * len(data.rows), paint)
-
-
-def _limits(axes: Axes, data: Controls) -> None:
-    """Wide enough for every seed and for chance; an interval that runs further is cut at the edge."""
-    marks = [s for row in data.rows for s in row.seeds] + ([data.chance] if data.chance is not None else [])
-    room = 0.12 * (max(marks) - min(marks)) + 0.01
-    axes.set_xlim(min(marks) - room, max(marks) + room)

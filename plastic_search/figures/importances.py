@@ -44,7 +44,7 @@ def caption(data: Importances) -> str:
     """How to read it."""
     rest = data.shares[_MOST:]
     many = f"{len(rest)} addresses share" if len(rest) > 1 else "address has"
-    more = f" Another {many} {sum(rest):.0%}." if rest else ""
+    more = f" Another {many} {_percent(sum(rest))}." if rest else ""
     some = (
         " An address below a choice is there only where the choice took its option: in as many trials as stand beside "
         "it, so that its share rests on fewer."
@@ -67,7 +67,7 @@ def draw(data: Importances) -> str:
         axes: Axes = figure.subplots()
         axes.barh(range(len(rows)), [share for _, share in rows], height=0.62, color=canvas.BLUE, alpha=0.85)
         for y, (_, share) in enumerate(rows):
-            axes.annotate((f"{share:.0%}" if share >= 0.005 else "< 1%") + in_some[y], (share, y), xytext=(6, 0),
+            axes.annotate(_percent(share) + in_some[y], (share, y), xytext=(6, 0),
                           textcoords="offset points", va="center")  # fmt: skip
         axes.set_yticks(range(len(rows)), [canvas.short(address) for address, _ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -77,3 +77,7 @@ def draw(data: Importances) -> str:
         axes.spines["bottom"].set_visible(False)
 
     return canvas.render("importances", f"{TITLE}. {QUESTION}", 24 + 26 * len(rows), paint)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.005 else "< 1%"

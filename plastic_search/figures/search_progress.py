@@ -85,7 +85,8 @@ def draw(data: Progress) -> str:
             axes.annotate("chance", (1, data.chance), xycoords=("axes fraction", "data"), ha="right", va="bottom",
                           color=canvas.MUTED, fontsize=10)  # fmt: skip
         axes.set(xlabel="trials", ylabel=f"validation {data.score_name}")
-        axes.locator_params(axis="x", integer=True)
+        axes.set_xlim(0.5, max(n for arm in data.arms for n in arm.numbers) + 0.5)
+        axes.locator_params(axis="x", integer=True, min_n_ticks=1)
         canvas.bare(axes)
         canvas.legend(axes)
 

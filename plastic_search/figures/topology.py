@@ -76,7 +76,7 @@ def _blocks(edges: list[Edge], sizes: list[int]) -> list[Block]:
 def caption(data: Topology) -> str:
     """How to read it."""
     lacking = [
-        f"{drawn} of {n} into layer {layer}"
+        f"{drawn} of {n:,} into layer {layer}"
         for layer, drawn in enumerate(data.drawn)
         if (n := sum(e.post[0] == layer for e in data.edges)) > drawn
     ]
