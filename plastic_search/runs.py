@@ -4,7 +4,7 @@ runs/NAME/
   study.json        the question, the parts it may use and their equations, the versions that asked it
   journal.log       Optuna's record of both searches
   runs.jsonl        one Run a line: one network trained once
-  importances.json  what each address mattered, once a search has ended
+  importances.json  what sets the best tenth of the trials apart, once a search has ended
   models/           parameters, as safetensors
   topologies/       learned graphs, as node-link JSON
 """

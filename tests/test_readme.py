@@ -1,0 +1,58 @@
+"""What README prints runs as it is printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from plastic_search.exports import bundle
+from plastic_search.network import Network
+from plastic_search.spec import Layer, NetworkSpec, Pathway
+from plastic_search.tasks.digit_recall import DigitRecall
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PYTHON = [(page, code) for page in PAGES for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
+RULE = next(code for _, code in PYTHON if "(Rule)" in code)
+CLI = "import sys; from plastic_search.cli import main; sys.argv[0] = 'plastic-search'; main()"
+
+
+def run(*words: str, cwd: Path) -> str:
+    command, env = [sys.executable, "-W", "error", *words], os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `make demo` has left a bundle."""
+    task, folder = DigitRecall(), tmp_path_factory.mktemp("demo")
+    net = Network(NetworkSpec((Layer(units=5, plastic=Pathway.INPUT),)), task.inputs)
+    bundle.write(net, folder / "runs" / "digit_recall" / "bundle", task=task, about={}, examples=5)
+    return folder
+
+
+@pytest.mark.parametrize("code", [code for _, code in PYTHON], ids=[f"{page.stem}" for page, _ in PYTHON])
+def test_python_runs_as_it_is_printed(code: str, demo: Path) -> None:
+    run("-B", "-c", code, cwd=demo)
+
+
+def test_the_rule_is_one_file_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(RULE)
+    assert "dH = post^3 (x) pre" in run("-c", CLI, "list", "rules", "--parts", "loud.py", cwd=tmp_path)
+    promises = "from loud import Loud; from plastic_search.testing import rule_promises; rule_promises(Loud)"
+    run("-c", f"import sys; sys.path.append('.'); {promises}", cwd=tmp_path)
+
+
+def test_light_commands_run_as_they_are_printed(tmp_path: Path) -> None:
+    lines = re.findall(r"^    plastic-search (.*?)(?:  +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert {line.split()[0] for line in lines} == {"list", "show", "copy", "run", "quantize", "export", "report"}
+    for line in lines:
+        if line.split()[0] in ("list", "show", "copy"):
+            run("-c", CLI, *line.split(), cwd=tmp_path)
