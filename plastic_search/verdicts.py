@@ -167,9 +167,11 @@ def _trial_by_trial(name: str, trials: list[list[float]]) -> str:
     if not ours or not theirs:
         return ""
     p = statistics.improvement(ours, theirs)
+    p = p if p.known else p._replace(note="one trial on a side: no interval")
+    many = "s" if len(ours) != 1 else ""
     return (
-        f"On validation, {name}'s best of {len(ours)} complete trials scores {score(max(ours))}, random search's best "
-        f"of {len(theirs)} {score(max(theirs))}; one trial of {name} scores more than one of random search with "
+        f"On validation, {name}'s best of {len(ours)} complete trial{many} scores {score(max(ours))}, random search's "
+        f"best of {len(theirs)} {score(max(theirs))}; one trial of {name} scores more than one of random search with "
         f"probability {estimate(p)}."
     )
 

@@ -10,9 +10,12 @@ import pytest
 import synthetic
 
 from plastic_search import runs
+from plastic_search.figures import _canvas as canvas
 from plastic_search.figures import ablation, bits, controls, figures, importances, learning_curves, pareto
 from plastic_search.figures import search_progress as progress
 from plastic_search.figures import topology as graphs
+from plastic_search.figures._graph import _places as places
+from plastic_search.figures._graph import _titles as titles
 from plastic_search.figures._graph import grid
 from plastic_search.findings import Group
 from plastic_search.page import plain
@@ -122,6 +125,46 @@ def test_curves_are_means_between_worst_and_best(full: Record) -> None:
         assert curve.seeds == 3
         assert curve.steps[-1] == 2000
         assert all(a <= b <= c for a, b, c in zip(curve.low, curve.mean, curve.high, strict=True))
+
+
+def test_the_axis_of_one_trial_counts_trials(full: Record) -> None:
+    one = full._replace(runs=[r for r in full.runs if r.stage == "search" and r.trial == 0])
+    data = progress.data(one)
+    assert data is not None
+    texts = [t.text for t in ET.fromstring(progress.draw(data)).iter(f"{_SVG}text")]
+    assert "1" in texts
+    assert not {"0.96", "0.98", "1.00", "1.02"} & set(texts)
+
+
+def test_an_interval_that_leaves_the_axis_is_marked(full: Record) -> None:
+    data = controls.data(full)
+    assert data is not None
+    assert canvas.CUT not in controls.caption(data)
+    wide = data.rows[1]._replace(score=data.rows[1].score._replace(low=-3.0, high=4.0))
+    cut = data._replace(rows=[data.rows[0], wide, *data.rows[2:]])
+    assert controls.caption(cut).endswith(canvas.CUT)
+    marks = [controls.draw(d).count("<use ") for d in (data, cut)]
+    assert marks[1] == marks[0] + 2
+
+
+@pytest.mark.parametrize("sizes", [[446, 33, 5], [69, 33, 20, 10, 8, 5], [20, 20], [784, 128, 64, 10]])
+def test_the_titles_of_a_topology_stand_apart(sizes: list[int]) -> None:
+    spots = titles(sizes, places(sizes, 24.0))
+    words = [
+        (float(t.get("x", 0)), t.get("y"), t.text or "", t.get("style", "")) for t in ET.fromstring(f"<g>{spots}</g>")
+    ]
+    assert len(words) == len(sizes)
+    reach = [(x - shift(style) * 6.2 * len(text), y, 6.2 * len(text)) for x, y, text, style in words]
+    for i, (x, y, width) in enumerate(reach):
+        assert x > -2
+        assert x + width < 682
+        assert all(x + width < a or a + b < x for a, line, b in reach[i + 1 :] if line == y)
+    assert max(x for x, _ in places(sizes, 24.0).values()) > 640
+
+
+def shift(style: str) -> float:
+    """Which share of a text lies to the left of its place."""
+    return 0.5 if "middle" in style else 1.0 if "anchor: end" in style else 0.0
 
 
 def test_controls_and_ablation(full: Record) -> None:

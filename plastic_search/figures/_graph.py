@@ -51,7 +51,7 @@ def grid(inputs: int) -> int:
 def picture(edges: list[Edge], sizes: list[int], most: int) -> tuple[str, float]:
     """The graph, with the `most` strongest edges into each layer, and how far down it reaches."""
     loops = any(e.pre[0] == e.post[0] == len(sizes) - 2 for e in edges)
-    places = _places(sizes, 70.0 if loops else 24.0)
+    places = _places(sizes, 84.0 if loops else 24.0)
     drawn: list[tuple[Edge, float]] = []
     for layer in range(len(sizes) - 1):
         mine = [e for e in edges if e.post[0] == layer][:most]
