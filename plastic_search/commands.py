@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from plastic_search import findings
 from plastic_search.runs import Record, Run
 
 __all__ = ["again", "filling", "folder", "running"]
@@ -28,7 +29,9 @@ def again(record: Record) -> list[str]:
     if "quantized" in stages:
         widths = _widths(record)
         made.append(_line(record, "quantize", where, ["--bits", widths] if widths not in ("", _WIDTHS) else []))
-    made += [_line(record, "export", where, _options(record, run)) for run in record.stage("exported")]
+    exported = record.stage("exported")
+    mine = [_options(record, run) for run in exported if not findings.outdated(record, run)]
+    made += [_line(record, "export", where, options) for options in mine or [[]] * bool(exported)]
     return [*dict.fromkeys(made), _line(record, "report", where)]
 
 

@@ -60,11 +60,21 @@ def test_a_moved_record_is_filled_where_it_is_and_made_again_where_it_was(full: 
 def test_other_widths_and_other_bundles_are_told(full: Record) -> None:
     few = [r for r in full.runs if r.stage != "quantized" or r.name.startswith(("w8a8t8", "w4a4t4"))]
     (run,) = full.stage("exported")
-    other = {"name": "dense", "seed": 2, "choices": {"bundle": "../mine"}}
+    spec = full.stage("final", "dense")[0].spec
+    other = {"name": "dense", "seed": 2, "spec": spec, "choices": {"bundle": "../mine"}}
     few.append(runs.Run(**{**vars(run), **other}))
     told = commands.again(full._replace(runs=few, folder=Path("runs/digit_recall")))
     assert told[1] == "plastic-search quantize runs/digit_recall --bits 8,4"
     assert told[3] == "plastic-search export runs/digit_recall --name dense --seed 2 --out runs/mine"
+
+
+def test_the_bundle_of_an_earlier_winner_is_not_asked_for_again(full: Record) -> None:
+    """Its rounded networks are gone, so its name would be refused."""
+    spec = {"kind": "NetworkSpec", "layers": [{"kind": "Layer", "units": 9}]}
+    kept = [r for r in full.runs if r.stage != "quantized"]
+    made = [runs.Run(**vars(r) | {"spec": spec}) if r.name == "winner" else r for r in kept]
+    told = commands.again(full._replace(runs=made, folder=Path("runs/digit_recall")))
+    assert "plastic-search export runs/digit_recall" in told
 
 
 def test_what_is_left_unsaid_is_what_the_commands_take() -> None:

@@ -16,8 +16,10 @@ from plastic_search.errors import PlasticSearchError
 from plastic_search.modulations.constant import Constant
 from plastic_search.network import Network, named
 from plastic_search.precisions import Format, Role, Rounding
+from plastic_search.precisions.floating import Floating
 from plastic_search.precisions.integer import Integer
 from plastic_search.quantize import codes, next_dither, parameter_rounder, round_trace, start_dither, step_size
+from plastic_search.quantized import variants
 from plastic_search.rules.hebb import Hebb
 from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures.feed_forward import FeedForward
@@ -216,6 +218,12 @@ def test_a_network_rounds_what_its_precision_says() -> None:
             assert tensor is not None
             levels = len(tensor.unique())
             assert levels > 15 if bits is None else levels <= 2**bits - 1, f"{role}: {levels} levels at {bits} bits"
+
+
+def test_what_is_fine_tuned_has_a_float_network_trained_as_long_beside_it() -> None:
+    made = variants(BITS)
+    assert [v.name for v in made if v.precision == Floating()] == ["w32a32t32-tuned"]
+    assert len({v.name for v in made}) == len(made) == 53
 
 
 def test_a_trace_without_a_bound_cannot_be_an_integer() -> None:
