@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_the_bundle_of_an_earlier_winner_is_not_asked_for_again(full: Record) ->
     """Its rounded networks are gone, so its name would be refused."""
     spec = {"kind": "NetworkSpec", "layers": [{"kind": "Layer", "units": 9}]}
     kept = [r for r in full.runs if r.stage != "quantized"]
-    made = [runs.Run(**vars(r) | {"spec": spec}) if r.name == "winner" else r for r in kept]
+    made = [replace(r, spec=spec) if r.name == "winner" else r for r in kept]
     told = commands.again(full._replace(runs=made, folder=Path("runs/digit_recall")))
     assert "plastic-search export runs/digit_recall" in told
 
