@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from plastic_search import topology
+from plastic_search.answers import blamed, look
 from plastic_search.errors import PlasticSearchError
 from plastic_search.evaluation import evaluate, frozen, shuffled
 from plastic_search.network import Network
@@ -54,15 +55,27 @@ class Job(NamedTuple):
     graph: str = ""  # a folder for the topology; "" keeps none
     note: str = ""
 
+    @property
+    def title(self) -> str:
+        """`tpe trial 3`, or `winner, seed 0`."""
+        return f"{self.name} trial {self.trial}" if self.stage == "search" else f"{self.name}, seed {self.seeds[0]}"
+
 
 def perform(job: Job) -> list[Run]:
-    """Do a job: one run a seed. A run that is pruned is the last."""
+    """Do a job: one run a seed. A run that is pruned is the last.
+
+    Raises:
+        PlasticSearchError: it cannot be done; the message says which job, whose the fault is, and where.
+    """
     torch.set_num_threads(1)
     made = []
-    for seed in job.seeds:
-        made.append(_one(job, seed))
-        if made[-1].outcome != "complete":
-            break
+    try:
+        for seed in job.seeds:
+            made.append(_one(job, seed))
+            if made[-1].outcome != "complete":
+                break
+    except Exception as error:  # a part of the user's own may raise anything, and not all of it crosses processes
+        raise blamed(error, job.title) from error
     return made
 
 
@@ -74,6 +87,7 @@ def _one(job: Job, seed: int) -> Run:
         raise PlasticSearchError(
             f"the last layer has {net.outputs} units, but {type(task).__name__} wants {task.outputs} outputs"
         )
+    look(net)
     if job.begin:
         load_parameters(net, Path(job.begin) / f"{seed}.safetensors")
     outcome, curve, steps = _train(job, net, task, seed)

@@ -57,13 +57,13 @@ class Pool:
         pending: dict[Future[list[Run]], Job] = {self._executor.submit(perform, job): job for job in jobs}
         while pending:
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in sorted(done, key=lambda f: f.exception() is not None):  # what is finished is kept
                 job = pending.pop(future)
                 try:
                     yield job, future.result()
                 except BrokenProcessPool:
                     raise PlasticSearchError(
-                        f"a worker died while it trained {job.stage} {job.name} {job.trial} (out of memory?); "
+                        f"a worker died while it trained {job.title} (out of memory?); "
                         "what was finished is kept, and the same command goes on from there; try --workers 1"
                     ) from None
 

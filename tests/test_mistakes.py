@@ -1,0 +1,137 @@
+"""What a user's own parts and settings may get wrong: told in one line that names them, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import study
+from test_cli import one_line, spawn
+
+from plastic_search import runs
+from plastic_search.answers import blamed
+from plastic_search.conduct import run
+from plastic_search.errors import PlasticSearchError
+from plastic_search.modulations import Modulation
+from plastic_search.part import Part
+from plastic_search.rules import Change, Outer, Rule
+from plastic_search.space import override
+
+RULES = '''"""Rules that fail."""
+
+from dataclasses import dataclass
+
+from small import study
+
+from plastic_search.rules import Rule
+
+
+class Odd(Exception):
+    """Does not cross processes."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+@dataclass(frozen=True)
+class Raiser(Rule):
+    """dH = 0"""
+
+    def step(self, params, state, seen):
+        raise Odd("this", "that")
+
+
+STUDY = study(trials=1)
+'''
+
+
+@pytest.fixture(autouse=True)
+def _only_here() -> Iterator[None]:
+    before = dict(Part.kinds)
+    yield
+    Part.kinds.clear()
+    Part.kinds.update(before)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_rule_that_raises_is_named_with_its_line_and_once_mended_the_study_goes_on(
+    workers: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(RULES)
+    words = ("run", "mine.py", "--set", "layers.1.rule=Raiser", "--workers", workers)
+    told = one_line(spawn(*words, cwd=tmp_path))
+    line = RULES.split("\n").index('        raise Odd("this", "that")') + 1
+    assert f"rule Raiser (mine.py:{line}) raised Odd: this and that in " in told
+    assert told.endswith(" trial 0; mend it and give the same command again\n")
+    if workers == "1":
+        mended = "from plastic_search.rules import Change\n        return Change(()), state"
+        (tmp_path / "mine.py").write_text(RULES.replace('raise Odd("this", "that")', mended))
+        assert spawn(*words, cwd=tmp_path).returncode == 0
+
+
+def tried(part: Part, out: Path) -> str:
+    """What is told of a study whose second layer holds `part`."""
+    small = study(trials=1)
+    field = "rule" if isinstance(part, Rule) else "modulation"
+    plain = override(small.space, "layers.1.rule", "Oja").layers[1]
+    layer = replace(plain, **{field: part})
+    with pytest.raises(PlasticSearchError) as caught:
+        list(run(replace(small, space=replace(small.space, layers=(small.space.layers[0], layer))), "s", out, 1))
+    return str(caught.value)
+
+
+def test_an_answer_of_the_wrong_kind_or_shape_names_the_part(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Swapped(Rule):
+        """dH = pre (x) post"""
+
+        def step(self, params: Any, state: Any, seen: Any) -> Any:
+            return Change((Outer(seen.pre, seen.post),)), state
+
+    @dataclass(frozen=True)
+    class Three(Rule):
+        """dH = 3"""
+
+        def step(self, params: Any, state: Any, seen: Any) -> Any:
+            return 3
+
+    @dataclass(frozen=True)
+    class Grows(Rule):
+        """dH = post (x) pre"""
+
+        def step(self, params: Any, state: Any, seen: Any) -> Any:
+            return Change((Outer(seen.post, seen.pre),)), seen
+
+    @dataclass(frozen=True)
+    class Flat(Modulation):
+        """rate = 1"""
+
+        def step(self, params: Any, output: Any) -> Any:
+            return 1.0
+
+    wanted = {
+        Swapped(): "must make Outer.post [batch, post], here [2, 4], but made one of shape [2, ",
+        Three(): "must answer (Change, state), but answered 3; mend it",
+        Grows(): "must give its state back as it was, nothing, but gave pre [2, ",
+        Flat(): "wants a Rate as its answer, but gave 1.0",
+    }
+    for part, message in wanted.items():
+        name = type(part).__name__
+        told = tried(part, tmp_path / name)
+        assert message in told
+        assert f" {name} (" in told
+        assert "test_mistakes.py:" in told
+        assert runs.load(tmp_path / name).runs == []
+
+
+def test_a_failure_that_is_nobodys_alone_names_the_work_and_the_line() -> None:
+    try:
+        raise RuntimeError("two\nlines")
+    except RuntimeError as error:
+        told = str(blamed(error, "tpe trial 3"))
+    assert told.startswith("tpe trial 3 raised RuntimeError: two lines (")
+    assert "test_mistakes.py:" in told
+    assert "more memory" in str(blamed(MemoryError(), "tpe trial 3"))
