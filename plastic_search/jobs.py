@@ -23,7 +23,7 @@ from plastic_search.spec import NetworkSpec, Pathway
 from plastic_search.tasks import Split, Task
 from plastic_search.trainers import Trainer
 
-__all__ = ["Job", "Rival", "load_parameters", "perform", "versions"]
+__all__ = ["Job", "Rival", "fit", "load_parameters", "perform", "versions"]
 
 _LOOK = 500  # validation episodes at each progress
 _FULL = 2000  # episodes of a final figure
@@ -82,11 +82,8 @@ def perform(job: Job) -> list[Run]:
 def _one(job: Job, seed: int) -> Run:
     began = time.perf_counter()
     task, spec = Task.from_json(job.task), NetworkSpec.from_json(job.spec)
+    fit(spec, task)
     net = Network(spec, task.inputs, seed)
-    if net.outputs != task.outputs:
-        raise PlasticSearchError(
-            f"the last layer has {net.outputs} units, but {type(task).__name__} wants {task.outputs} outputs"
-        )
     look(net)
     if job.begin:
         load_parameters(net, Path(job.begin) / f"{seed}.safetensors")
@@ -167,6 +164,15 @@ def _keep(job: Job, net: Network, seed: int) -> None:
     if job.graph:
         data = topology.to_json(topology.to_graph(net))
         write_text(Path(job.graph) / f"{job.name}-{seed}.json", json.dumps(data))
+
+
+def fit(spec: NetworkSpec, task: Task) -> None:
+    """Refuse a network that does not say as many numbers as the task wants to hear."""
+    units = spec.layers[-1].units
+    if units != task.outputs:
+        raise PlasticSearchError(
+            f"the last layer has units={units}, but {type(task).__name__} wants {task.outputs} outputs"
+        )
 
 
 def load_parameters(net: Network, path: Path) -> None:

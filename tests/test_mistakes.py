@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,10 @@ from plastic_search.errors import PlasticSearchError
 from plastic_search.modulations import Modulation
 from plastic_search.part import Part
 from plastic_search.rules import Change, Outer, Rule
-from plastic_search.space import override
+from plastic_search.space import choice, integer, override, possible, real
+from plastic_search.spec import Layer, NetworkSpec, Pathway
+from plastic_search.structures.feed_forward import FeedForward
+from plastic_search.structures.gated import Gated
 
 RULES = '''"""Rules that fail."""
 
@@ -50,10 +54,11 @@ STUDY = study(trials=1)
 
 @pytest.fixture(autouse=True)
 def _only_here() -> Iterator[None]:
-    before = dict(Part.kinds)
+    before = set(Part.kinds)
     yield
-    Part.kinds.clear()
-    Part.kinds.update(before)
+    for name in set(Part.kinds) - before:
+        if not Part.kinds[name].__module__.startswith("plastic_search."):
+            del Part.kinds[name]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -135,3 +140,58 @@ def test_a_failure_that_is_nobodys_alone_names_the_work_and_the_line() -> None:
     assert told.startswith("tpe trial 3 raised RuntimeError: two lines (")
     assert "test_mistakes.py:" in told
     assert "more memory" in str(blamed(MemoryError(), "tpe trial 3"))
+
+
+IMPOSSIBLE = [
+    ({"layers.1.units": "0"}, "space.layers.1: a layer needs at least 1 unit, but got units=0"),
+    ({"layers.0.units": "0"}, "a layer needs at least 1 unit, but got units=0"),
+    ({"layers.1.units": "5"}, "space: the last layer has units=5, but PatternCompletion wants 4 outputs"),
+    (
+        {"layers.0.structure.plastic": "2"},
+        "space.layers.0.structure: nothing can be built here, with 300 fillings tried",
+    ),
+    ({"layers.1.skip": "[4]"}, "layers.1.skip=(4,) reaches back beyond the network's input"),
+]
+
+
+@pytest.mark.parametrize(("sets", "message"), IMPOSSIBLE, ids=[message for _, message in IMPOSSIBLE])
+def test_what_no_filling_can_mend_is_refused_before_there_is_a_folder(
+    sets: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    def asked() -> None:
+        value = study()
+        for address, text in sets.items():
+            value = override(value, f"space.{address}", text)
+        next(run(value, "small", tmp_path / "a", 1))
+
+    with pytest.raises(PlasticSearchError, match=re.escape(message)):
+        asked()
+    assert not (tmp_path / "a").exists()
+
+
+def test_an_option_that_cannot_be_is_refused_and_one_filling_in_many_will_do() -> None:
+    layer = Layer(units=integer(2, 4), plastic=choice(Pathway.RECURRENT, Pathway.INPUT), structure=FeedForward())
+    possible(NetworkSpec((layer,)))
+    odd = Layer(units=3, structure=choice(FeedForward(), Gated(density=0.0, plastic=real(0.2, 0.9))))
+    with pytest.raises(PlasticSearchError, match=r"^layers\.0\.structure\.Gated: nothing .*Gated wants shares"):
+        possible(NetworkSpec((odd,)))
+
+
+def test_a_trial_of_another_width_than_the_task_wants_is_counted_not_fatal(tmp_path: Path) -> None:
+    value = study(trials=4)
+    last = replace(value.space.layers[1], units=choice(4, 5))
+    events = list(
+        run(replace(value, space=replace(value.space, layers=(value.space.layers[0], last))), "s", tmp_path, 1)
+    )
+    record = runs.load(tmp_path)
+    assert {r.note for r in record.stage("search") if r.outcome == "infeasible"} == {
+        "the last layer has units=5, but PatternCompletion wants 4 outputs"
+    }
+    assert [e.done for e in events if e.stage == "search"] == list(range(1, 9))
+
+
+def test_after_a_kill_trials_are_counted_from_where_they_were(tmp_path: Path) -> None:
+    first = run(study(trials=4), "small", tmp_path, 1)
+    assert [next(first).done for _ in range(3)] == [1, 2, 3]
+    first.close()
+    assert [e.done for e in run(study(trials=4), "small", tmp_path, 1) if e.stage == "search"] == [4, 5, 6, 7, 8]
