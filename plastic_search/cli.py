@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -115,13 +116,19 @@ def run(
     path = content.find("studies", study)
     value = _with_sets(content.value("studies", study), sets)
     folder = out or Path("runs") / path.stem
-    follow(conduct.run(value, path.stem, folder, workers, (*parts, *_own(path))))
+    asked = {"study": study, "sets": sets, "parts": [str(p) for p in parts], "out": str(out or "")}
+    follow(conduct.run(value, path.stem, folder, workers, (*parts, *_own(path)), asked))
     record = runs.load(folder)
+    held = len({r.trial for r in record.stage("search", "tpe")})
+    if held > value.trials:
+        say(
+            f"{folder} holds {held} trials of each search already, more than the {value.trials} asked for; all are kept"
+        )
     if as_json:
         _print_json(summary(record))
         return
     summary_table(record)
-    say(f"next: plastic-search quantize {folder}; plastic-search export {folder}; plastic-search report {folder}")
+    say(f"next: {_next(folder, parts, _own(path))}")
 
 
 @app.command()
@@ -226,7 +233,11 @@ def show(
     if as_json:
         _print_json(told)
         return
+    settings = told.pop("settings", {})
     print_table(what, ("what", "value"), [(k, v if isinstance(v, str) else json.dumps(v)) for k, v in told.items()])
+    if settings:
+        print()
+        print_table("settings: --set ADDRESS=VALUE changes any of them", ("address", "value"), settings.items())
 
 
 @app.command()
@@ -260,6 +271,18 @@ def _own(path: Path) -> tuple[Path, ...]:
     from plastic_search import content
 
     return () if path.parent == content.folder("studies") else (path,)
+
+
+def _next(folder: Path, parts: list[Path], own: tuple[Path, ...]) -> str:
+    """The commands that come after `run`; those that build networks must know the files in which parts stand."""
+    from plastic_search.part import Part
+    from plastic_search.shown import source
+
+    homes = {Path(source(kind)).resolve() for kind in Part.kinds.values()} if own else set()
+    files = [*parts, *(f for f in own if f.resolve() in homes)]
+    needed = "".join(f" --parts {shlex.quote(str(f))}" for f in dict.fromkeys(files))
+    at = shlex.quote(str(folder))
+    return f"plastic-search quantize {at}{needed}; plastic-search export {at}{needed}; plastic-search report {at}"
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Generator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from plastic_search import controls, runs
 from plastic_search.errors import PlasticSearchError
@@ -35,7 +35,14 @@ class Event(NamedTuple):
     text: str  # what, in a few words
 
 
-def run(study: Study, name: str, out: Path, workers: int = 2, files: tuple[Path, ...] = ()) -> Generator[Event]:
+def run(
+    study: Study,
+    name: str,
+    out: Path,
+    workers: int = 2,
+    files: tuple[Path, ...] = (),
+    asked: dict[str, Any] | None = None,
+) -> Generator[Event]:
     """Search, then train the winners and their controls; an event after each piece of work.
 
     Whatever is finished is on disk before its event is told. A study that was stopped goes on where it was.
@@ -45,6 +52,7 @@ def run(study: Study, name: str, out: Path, workers: int = 2, files: tuple[Path,
         out: the run folder.
         workers: processes.
         files: Python files with the user's own parts.
+        asked: the words in which the study was asked, which study.json keeps.
 
     Raises:
         PlasticSearchError: nothing of the space can be built, or has the outputs that the task wants; a part of the
@@ -52,7 +60,7 @@ def run(study: Study, name: str, out: Path, workers: int = 2, files: tuple[Path,
     """
     possible(study.space, lambda spec: fit(spec, study.task), "space")
     with locked(made(out)):
-        begin(study, name, out)
+        begin(study, name, out, asked)
         with Pool(workers, list(files)) as pool:
             yield from _search(study, name, out, pool)
             yield from _finals(study, name, out, pool)

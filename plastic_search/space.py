@@ -17,7 +17,7 @@ from typing import Any, Protocol, get_args, get_origin
 from plastic_search.errors import PlasticSearchError, unknown
 from plastic_search.part import Hole, Part, coerce, discover, field_types
 
-__all__ = ["choice", "each", "fill", "holes", "integer", "override", "possible", "real"]
+__all__ = ["choice", "each", "fill", "holes", "integer", "override", "places", "possible", "real"]
 
 _DRAWS = 300  # fillings that are tried before a space is called impossible
 
@@ -143,12 +143,8 @@ def holes(space: Any, at: str = "") -> Iterator[tuple[str, Hole]]:
     """Every hole with its address, depth first."""
     if isinstance(space, Hole):
         yield at, space
-    if isinstance(space, Choice):
-        for label, option in zip(space.labels, space.options, strict=True):
-            yield from holes(option, f"{at}.{label}")
-    else:
-        for name, value in _places(space):
-            yield from holes(value, _join(at, name))
+    for name, value in places(space):
+        yield from holes(value, _join(at, name))
 
 
 def possible(space: Any, fits: Callable[[Any], object] = lambda filled: None, at: str = "") -> None:
@@ -160,8 +156,7 @@ def possible(space: Any, fits: Callable[[Any], object] = lambda filled: None, at
     Raises:
         PlasticSearchError: with the words of the part that refuses, and its address.
     """
-    inside = zip(space.labels, space.options, strict=True) if isinstance(space, Choice) else _places(space)
-    for name, value in inside:
+    for name, value in places(space):
         if any(holes(value)):
             possible(value, at=_join(at, name))
     if isinstance(space, Hole) or not isinstance(space, Part):
@@ -195,6 +190,16 @@ class _Drawn:
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         return self._rng.uniform(low, high)
+
+
+def places(value: Any) -> Iterator[tuple[str, Any]]:
+    """What stands inside a part, a choice or a tuple, by the next word of its address."""
+    if isinstance(value, Choice):
+        yield from zip(value.labels, value.options, strict=True)
+    elif isinstance(value, Part) and not isinstance(value, Hole):
+        yield from _children(value)
+    elif isinstance(value, tuple):
+        yield from ((str(i), v) for i, v in enumerate(value))
 
 
 def override(value: Any, address: str, text: str) -> Any:
@@ -258,14 +263,6 @@ def _label(option: Any) -> str:
 
 def _children(part: Part) -> Iterator[tuple[str, Any]]:
     return ((f.name, getattr(part, f.name)) for f in fields(part))
-
-
-def _places(value: Any) -> Iterator[tuple[str, Any]]:
-    """What stands inside a part or a tuple, by name or number."""
-    if isinstance(value, Part) and not isinstance(value, Hole):
-        yield from _children(value)
-    elif isinstance(value, tuple):
-        yield from ((str(i), v) for i, v in enumerate(value))
 
 
 def _join(at: str, name: str) -> str:

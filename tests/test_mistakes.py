@@ -19,10 +19,14 @@ from plastic_search.errors import PlasticSearchError
 from plastic_search.modulations import Modulation
 from plastic_search.part import Part
 from plastic_search.rules import Change, Outer, Rule
+from plastic_search.rules.bcm import BCM
+from plastic_search.rules.hebb import Hebb
+from plastic_search.rules.oja import Oja
 from plastic_search.space import choice, integer, override, possible, real
 from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
+from plastic_search.study import Study, change
 
 RULES = '''"""Rules that fail."""
 
@@ -195,3 +199,41 @@ def test_after_a_kill_trials_are_counted_from_where_they_were(tmp_path: Path) ->
     assert [next(first).done for _ in range(3)] == [1, 2, 3]
     first.close()
     assert [e.done for e in run(study(trials=4), "small", tmp_path, 1) if e.stage == "search"] == [4, 5, 6, 7, 8]
+
+
+def test_a_folder_remembers_how_it_was_asked_and_an_older_one_learns_it(tmp_path: Path) -> None:
+    asked = {"study": "small", "sets": ["trials=1"], "parts": [], "out": ""}
+    list(run(study(trials=1), "small", tmp_path, 1))
+    assert "asked" not in runs.load(tmp_path).study
+    list(run(study(trials=1), "small", tmp_path, asked=asked))
+    assert runs.load(tmp_path).study["asked"] == asked
+    list(run(study(trials=1), "small", tmp_path, asked=asked | {"study": "otherwise"}))
+    assert runs.load(tmp_path).study["asked"] == asked
+
+
+def test_another_question_says_what_is_new_or_gone_and_where_long_values_part() -> None:
+    long = "Why " * 40
+    rules = choice(Hebb(), Oja())
+    cases = [
+        ({"seeds": (0,)}, {"seeds": (0, 5)}, "seeds.1 is new: 5"),
+        ({"seeds": (0, 5)}, {"seeds": (0,)}, "seeds.1 is gone; it was 5"),
+        ({"rule": rules}, {"rule": choice(Hebb(), Oja(), BCM())}, "layers.1.rule gained the option BCM"),
+        ({"rule": rules}, {"rule": choice(Hebb(), BCM())}, "layers.1.rule gained the option BCM"),
+        ({"rule": rules}, {"rule": choice(Oja())}, "layers.1.rule lost the option Hebb"),
+        ({"rule": rules}, {"rule": choice(Oja(), Hebb())}, "layers.1.rule has its options in another order"),
+        ({"rule": rules}, {"rule": choice(Hebb(0.5), Oja())}, "layers.1.rule.Hebb.decay was 0.0, is 0.5"),
+        ({"rule": rules}, {"rule": Oja()}, "layers.1.rule.kind was "),
+    ]
+    for old, new, message in cases:
+        assert message in change(asking(**old).to_json(), asking(**new).to_json())
+    told = change(asking(question=long + "?").to_json(), asking(question=long + "!").to_json())
+    assert 'Why ?" was' not in told
+    assert told.endswith('Why ?", is ...Why Why Why Why Why !"')
+    assert change(asking(trials=3).to_json(), asking(trials=9).to_json()) == ""
+
+
+def asking(rule: Any = None, **changes: Any) -> Study:
+    small = study()
+    first, second = small.space.layers
+    space = small.space if rule is None else replace(small.space, layers=(first, replace(second, rule=rule)))
+    return replace(small, space=space, **changes)
