@@ -197,8 +197,14 @@ def _tell(study: Study, out: Path, arm: Arm, proposals: list[Proposal]) -> None:
 def _finals(study: Study, name: str, out: Path, pool: Pool) -> Generator[Event]:
     record = runs.load(out)
     done = [(r.name, r.seed, r.spec) for r in record.stage("final")]
+    kept = [(r.name, r.seed) for r in record.stage("final") if r.outcome == "complete"]
     wanted = _final_jobs(study, name, record, out)
-    jobs = [job for job in wanted if (job.name, job.seeds[0], job.spec) not in done]
+    jobs = [
+        job
+        for job in wanted
+        if (job.name, job.seeds[0], job.spec) not in done
+        or ((job.name, job.seeds[0]) in kept and not all(f.is_file() for f in job.files))
+    ]
     for count, (job, ended) in enumerate(pool.each(jobs), start=len(wanted) - len(jobs) + 1):
         runs.append(out, ended)
         scores = [r.metrics["score"] for r in runs.load(out).stage("final", "winner") if "score" in r.metrics]

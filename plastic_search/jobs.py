@@ -27,6 +27,7 @@ __all__ = ["Job", "Rival", "fit", "load_parameters", "perform", "versions"]
 
 _LOOK = 500  # validation episodes at each progress
 _FULL = 2000  # episodes of a final figure
+_AGAIN = "remove it, and the command that trained it (`plastic-search run`, or `quantize`) trains it again"
 
 
 class Rival(NamedTuple):
@@ -59,6 +60,12 @@ class Job(NamedTuple):
     def title(self) -> str:
         """`tpe trial 3`, or `winner, seed 0`."""
         return f"{self.name} trial {self.trial}" if self.stage == "search" else f"{self.name}, seed {self.seeds[0]}"
+
+    @property
+    def files(self) -> list[Path]:
+        """What a complete run leaves behind, beside its line."""
+        saved = [Path(self.save) / f"{seed}.safetensors" for seed in self.seeds if self.save]
+        return saved + [Path(self.graph) / f"{self.name}-{seed}.json" for seed in self.seeds if self.graph]
 
 
 def perform(job: Job) -> list[Run]:
@@ -182,17 +189,17 @@ def load_parameters(net: Network, path: Path) -> None:
         PlasticSearchError: the file is missing or damaged, or is of another network.
     """
     if not path.is_file():
-        raise PlasticSearchError(f"there are no parameters at {path}; `plastic-search run` makes them")
+        raise PlasticSearchError(f"there are no parameters at {path}; the command that trained them makes them again")
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise PlasticSearchError(f"{path} is damaged: {error}") from None
+        raise PlasticSearchError(f"{path} is damaged ({error}); {_AGAIN}") from None
     wanted = {n: list(p.shape) for n, p in net.named_parameters()}
     given = {n: list(t.shape) for n, t in tensors.items()}
     if wanted != given:
         odd = next(n for n in wanted | given if wanted.get(n) != given.get(n))
         raise PlasticSearchError(
-            f"{path} is of another network: {odd} should be {wanted.get(odd)}, is {given.get(odd)}"
+            f"{path} is of another network: {odd} should be {wanted.get(odd)}, is {given.get(odd)}; {_AGAIN}"
         )
     net.load_state_dict(tensors)
 

@@ -46,7 +46,7 @@ class Pool:
             return
         if kind is not None:
             for process in list((self._executor._processes or {}).values()):
-                process.terminate()
+                process.kill()
         self._executor.shutdown(wait=kind is None, cancel_futures=True)
 
     def each(self, jobs: list[Job]) -> Iterator[tuple[Job, list[Run]]]:
@@ -76,6 +76,7 @@ def _begin(parent: int, files: list[Path]) -> None:
             time.sleep(1.0)
         os._exit(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent alone answers it
+    for asked in (signal.SIGINT, signal.SIGTERM):  # they may reach the whole group; the parent alone answers them
+        signal.signal(asked, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
     load_parts(files)

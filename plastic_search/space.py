@@ -241,7 +241,9 @@ def _parse(value: Any, kind: Any, text: str, address: str) -> Any:
         return value.option(text, address)
     try:
         data = json.loads(text)
-    except ValueError:
+    except ValueError as error:
+        if text.lstrip()[:1] in ("{", "[", '"'):
+            raise PlasticSearchError(f"{address} was given broken JSON, {text!r}: {error}") from None
         data = text
     if isinstance(data, str) and isinstance(kind, type) and issubclass(kind, Part):
         data = {"kind": data}
