@@ -42,7 +42,7 @@ def find(name: str, asked: str) -> Path:
         return folder(name) / f"{stem}.py"
     if path.suffix == ".py":
         raise PlasticSearchError(
-            f"there is no file {path}; name a file that is there, or one of: {', '.join(names(name))}"
+            f"there is no file {path}; name one that is there, or one of: {', '.join(names(name))}"
         )
     raise unknown(name.removesuffix("ies").removesuffix("s") + ("y" if name == "studies" else ""), asked, names(name))
 
