@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,6 +37,7 @@ class Pool:
             raise PlasticSearchError(f"at least 1 worker is needed, but got {workers}")
         self._executor = None
         if workers > 1:
+            _quiet_tracker()
             context = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(workers, context, _begin, (os.getpid(), files))
 
@@ -66,6 +69,15 @@ class Pool:
                         f"a worker died while it trained {job.title} (out of memory?); "
                         "what was finished is kept, and the same command goes on from there; try --workers 1"
                     ) from None
+
+
+def _quiet_tracker() -> None:
+    """Start the process that clears semaphores away after a kill -9; it need not warn that it had to."""
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.pop()
 
 
 def _begin(parent: int, files: list[Path]) -> None:

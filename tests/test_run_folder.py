@@ -175,20 +175,33 @@ def test_what_is_misused_is_one_line(tmp_path: Path) -> None:
         assert "--help tells more)" in ended.stderr
 
 
-@pytest.mark.parametrize(("workers", "group"), [("1", False), ("2", False), ("2", True)])
-def test_a_polite_kill_is_answered_like_ctrl_c(workers: str, group: bool, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("from small import study\n\nSTUDY = study(trials=40, steps=50)\n")
+def killed(how: signal.Signals, workers: str, group: bool, home: Path) -> tuple[int, str]:
+    """The exit code of a run that was killed after its first event, and what it then said."""
+    (home / "mine.py").write_text("from small import study\n\nSTUDY = study(trials=40, steps=50)\n")
     script = "from plastic_search.cli import main\nif __name__ == '__main__': main()"
     command = [sys.executable, "-c", script, "run", "mine.py", "--workers", workers]
     env = os.environ | {"PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parent)))}
     with subprocess.Popen(
-        command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, cwd=home, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         assert process.stderr is not None
         process.stderr.readline()
-        (os.killpg if group else os.kill)(process.pid, signal.SIGTERM)
+        (os.killpg if group else os.kill)(process.pid, how)
         told = process.stderr.read()
-    assert process.returncode == 130
+    return process.returncode, told
+
+
+@pytest.mark.parametrize(("workers", "group"), [("1", False), ("2", False), ("2", True)])
+def test_a_polite_kill_is_answered_like_ctrl_c(workers: str, group: bool, tmp_path: Path) -> None:
+    code, told = killed(signal.SIGTERM, workers, group, tmp_path)
+    assert code == 130
     assert told.endswith("plastic-search: stopped; the same command goes on from here\n")
     assert "Traceback" not in told
     assert "leaked" not in told
+
+
+def test_kill_9_leaves_no_warning_on_the_terminal(tmp_path: Path) -> None:
+    code, told = killed(signal.SIGKILL, "2", False, tmp_path)
+    assert code == -signal.SIGKILL
+    assert "leaked" not in told
+    assert "Traceback" not in told
