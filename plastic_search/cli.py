@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -37,6 +39,7 @@ _CORES = max(1, min(len(os.sched_getaffinity(0)), 8)) if hasattr(os, "sched_geta
 
 def main() -> None:
     """Run the command line; a mistake in what was asked is one line on standard error and exit code 1."""
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         code = app(prog_name="plastic-search", standalone_mode=False)
     except PlasticSearchError as error:
@@ -44,13 +47,30 @@ def main() -> None:
         sys.exit(1)
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of the parser's own
-            error.show()  # type: ignore[attr-defined]
-            sys.exit(error.exit_code)  # type: ignore[attr-defined]
+            _misused(error)
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
     if code == _INTERRUPTED:
         print("plastic-search: stopped; the same command goes on from here", file=sys.stderr)
     if isinstance(code, int):
         sys.exit(code)
+
+
+def _stop(number: int, frame: Any) -> None:
+    """A polite kill is answered like Ctrl-C: what is finished is kept, and workers and semaphores go."""
+    raise KeyboardInterrupt
+
+
+def _misused(error: Any) -> NoReturn:
+    """One line where one will do; the whole help where nothing was asked."""
+    text, context = error.format_message(), getattr(error, "ctx", None)
+    if "\n" in text or not text:
+        error.show()
+    else:
+        hint = f" ({context.command_path} --help tells more)" if context is not None else ""
+        print(f"plastic-search: {text}{hint}", file=sys.stderr)
+    sys.exit(error.exit_code)
 
 
 def _version(asked: bool) -> None:
@@ -113,15 +133,21 @@ def run(
 
     content.load_parts(parts)
     path = content.find("studies", study)
-    value = _with_sets(content.value("studies", study), sets)
+    value = _with_sets(content.value("studies", study), sets, path)
     folder = out or Path("runs") / path.stem
-    follow(conduct.run(value, path.stem, folder, workers, (*parts, *_own(path))))
+    asked = {"study": study, "sets": sets, "parts": [str(p) for p in parts], "out": str(out or "")}
+    follow(conduct.run(value, path.stem, folder, workers, (*parts, *_own(path)), asked))
     record = runs.load(folder)
+    held = len({r.trial for r in record.stage("search", "tpe")})
+    if held > value.trials:
+        say(
+            f"{folder} holds {held} trials of each search already, more than the {value.trials} asked for; all are kept"
+        )
     if as_json:
         _print_json(summary(record))
         return
     summary_table(record)
-    say(f"next: plastic-search quantize {folder}; plastic-search export {folder}; plastic-search report {folder}")
+    say(f"next: {_next(folder, parts, _own(path))}")
 
 
 @app.command()
@@ -226,7 +252,11 @@ def show(
     if as_json:
         _print_json(told)
         return
+    settings = told.pop("settings", {})
     print_table(what, ("what", "value"), [(k, v if isinstance(v, str) else json.dumps(v)) for k, v in told.items()])
+    if settings:
+        print()
+        print_table("settings: --set ADDRESS=VALUE changes any of them", ("address", "value"), settings.items())
 
 
 @app.command()
@@ -238,14 +268,16 @@ def repair(folder: Folder) -> None:
         print(told)
 
 
-def _with_sets(study: Any, sets: list[str]) -> Any:
+def _with_sets(study: Any, sets: list[str], path: Path) -> Any:
     """The study with each ADDRESS=VALUE put in; addresses of the space may leave out `space.`."""
     from plastic_search.part import field_types
     from plastic_search.space import override
     from plastic_search.study import Study
 
     if not isinstance(study, Study):
-        raise PlasticSearchError(f"STUDY must be a Study, but is a {type(study).__name__}")
+        name = type(study).__name__
+        article = "an" if name[0].lower() in "aeiou" else "a"
+        raise PlasticSearchError(f"{path}: STUDY must be a Study, but is {article} {name}")
     for each in sets:
         address, equals, text = each.partition("=")
         if not equals:
@@ -260,6 +292,18 @@ def _own(path: Path) -> tuple[Path, ...]:
     from plastic_search import content
 
     return () if path.parent == content.folder("studies") else (path,)
+
+
+def _next(folder: Path, parts: list[Path], own: tuple[Path, ...]) -> str:
+    """The commands that come after `run`; those that build networks must know the files in which parts stand."""
+    from plastic_search.part import Part
+    from plastic_search.shown import source
+
+    homes = {Path(source(kind)).resolve() for kind in Part.kinds.values()} if own else set()
+    files = [*parts, *(f for f in own if f.resolve() in homes)]
+    needed = "".join(f" --parts {shlex.quote(str(f))}" for f in dict.fromkeys(files))
+    at = shlex.quote(str(folder))
+    return f"plastic-search quantize {at}{needed}; plastic-search export {at}{needed}; plastic-search report {at}"
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -6,15 +6,16 @@ import json
 import math
 from collections.abc import Generator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from plastic_search import controls, runs
 from plastic_search.errors import PlasticSearchError
-from plastic_search.jobs import Job, Rival
+from plastic_search.jobs import Job, Rival, fit
 from plastic_search.network import Network
 from plastic_search.pool import Pool
 from plastic_search.runs import Record, Run
 from plastic_search.search import ARMS, Arm, Direction, Proposal, importances, open_journal
+from plastic_search.space import possible
 from plastic_search.spec import NetworkSpec
 from plastic_search.study import Study, begin, locked, made
 
@@ -34,7 +35,14 @@ class Event(NamedTuple):
     text: str  # what, in a few words
 
 
-def run(study: Study, name: str, out: Path, workers: int = 2, files: tuple[Path, ...] = ()) -> Generator[Event]:
+def run(
+    study: Study,
+    name: str,
+    out: Path,
+    workers: int = 2,
+    files: tuple[Path, ...] = (),
+    asked: dict[str, Any] | None = None,
+) -> Generator[Event]:
     """Search, then train the winners and their controls; an event after each piece of work.
 
     Whatever is finished is on disk before its event is told. A study that was stopped goes on where it was.
@@ -44,12 +52,15 @@ def run(study: Study, name: str, out: Path, workers: int = 2, files: tuple[Path,
         out: the run folder.
         workers: processes.
         files: Python files with the user's own parts.
+        asked: the words in which the study was asked, which study.json keeps.
 
     Raises:
-        PlasticSearchError: `out` cannot be written, is in use, is torn, or holds another question.
+        PlasticSearchError: nothing of the space can be built, or has the outputs that the task wants; a part of the
+            user's own fails; or `out` cannot be written, is in use, is torn, or holds another question.
     """
+    possible(study.space, lambda spec: fit(spec, study.task), "space")
     with locked(made(out)):
-        begin(study, name, out)
+        begin(study, name, out, asked)
         with Pool(workers, list(files)) as pool:
             yield from _search(study, name, out, pool)
             yield from _finals(study, name, out, pool)
@@ -90,21 +101,27 @@ def _search(study: Study, name: str, out: Path, pool: Pool) -> Generator[Event]:
     record = runs.load(out)
     _agree(record, arms)
     while any(arm.done < study.trials for arm in arms):
+        asked = {
+            arm.name: [_fitting(study, p) for p in arm.propose(min(_ROUND, study.trials - arm.done))]
+            for arm in arms
+            if arm.done < study.trials
+        }
+        for arm, proposal in ((arm, p) for arm, proposals in asked.items() for p in proposals if p.spec is None):
+            if not _ran(runs.load(out), arm, proposal.number):
+                runs.append(out, [_infeasible(name, arm, proposal)])
+                yield _search_event(study, runs.load(out), arms)
         record = runs.load(out)
-        asked = {arm.name: arm.propose(min(_ROUND, study.trials - arm.done)) for arm in arms if arm.done < study.trials}
         jobs = [
             _trial_job(study, name, record, arm, proposal)
             for arm, proposals in asked.items()
             for proposal in proposals
             if proposal.spec is not None and not _ran(record, arm, proposal.number)
         ]
-        before = sum(arm.done for arm in arms)
-        for done, (_, ended) in enumerate(pool.each(jobs), start=1):
+        for _, ended in pool.each(jobs):
             runs.append(out, ended)
-            record = runs.load(out)
-            yield _search_event(study, record, before + done, ended)
+            yield _search_event(study, runs.load(out), arms)
         for arm in arms:
-            _tell(study, name, out, arm, asked.get(arm.name, []))
+            _tell(study, out, arm, asked.get(arm.name, []))
     runs.write_text(out / runs.IMPORTANCES, json.dumps(importances(arms)))
 
 
@@ -125,6 +142,21 @@ def _ran(record: Record, arm: str, trial: int) -> bool:
     return any(r.trial == trial for r in record.stage("search", arm))
 
 
+def _fitting(study: Study, proposal: Proposal) -> Proposal:
+    """The proposal, without its network where that has not as many outputs as the task wants."""
+    try:
+        if proposal.spec is not None:
+            fit(proposal.spec, study.task)
+    except PlasticSearchError as error:
+        return proposal._replace(spec=None, note=str(error))
+    return proposal
+
+
+def _infeasible(name: str, arm: str, proposal: Proposal) -> Run:
+    choices, note = proposal.choices, proposal.note
+    return Run(name, "search", arm, proposal.number, -1, "infeasible", {}, choices, note=note)
+
+
 def _trial_job(study: Study, name: str, record: Record, arm: str, proposal: Proposal) -> Job:
     if proposal.spec is None:
         raise PlasticSearchError(f"{arm} trial {proposal.number} cannot be built: {proposal.note}")
@@ -137,23 +169,22 @@ def _trial_job(study: Study, name: str, record: Record, arm: str, proposal: Prop
     )  # fmt: skip
 
 
-def _search_event(study: Study, record: Record, done: int, made: list[Run]) -> Event:
+def _search_event(study: Study, record: Record, arms: list[Arm]) -> Event:
+    """The last run of the record, and how many trials have ended: those with a run, be they told to Optuna or not."""
+    recorded = {(r.name, r.trial) for r in record.stage("search")}
+    done = len(recorded.union(*(((arm.name, number) for number in arm.ended) for arm in arms)))
     scores = [r.metrics["score"] for r in record.stage("search") if r.outcome == "complete"]
-    last = made[-1]
-    told = f"{last.name} {last.trial}: {last.outcome}, score {last.metrics.get('score', 0.0):.3f}"
-    return Event("search", done, 2 * study.trials, max(scores, default=None), told)
+    last = record.runs[-1]
+    score = f", score {last.metrics['score']:.3f}" if "score" in last.metrics else ""
+    return Event(
+        "search", done, 2 * study.trials, max(scores, default=None), f"{last.name} {last.trial}: {last.outcome}{score}"
+    )
 
 
-def _tell(study: Study, name: str, out: Path, arm: Arm, proposals: list[Proposal]) -> None:
-    record = runs.load(out)
-    ended = {r.trial: r for r in _trials(record, arm.name)}
+def _tell(study: Study, out: Path, arm: Arm, proposals: list[Proposal]) -> None:
+    ended = {r.trial: r for r in _trials(runs.load(out), arm.name)}
     for proposal in proposals:
         if proposal.spec is None:
-            note = Run(
-                name, "search", arm.name, proposal.number, -1, "infeasible", {}, proposal.choices, note=proposal.note
-            )
-            if not _ran(record, arm.name, proposal.number):
-                runs.append(out, [note])
             arm.tell(proposal.number, None, None)
             continue
         run = ended[proposal.number]
@@ -166,8 +197,14 @@ def _tell(study: Study, name: str, out: Path, arm: Arm, proposals: list[Proposal
 def _finals(study: Study, name: str, out: Path, pool: Pool) -> Generator[Event]:
     record = runs.load(out)
     done = [(r.name, r.seed, r.spec) for r in record.stage("final")]
+    kept = [(r.name, r.seed) for r in record.stage("final") if r.outcome == "complete"]
     wanted = _final_jobs(study, name, record, out)
-    jobs = [job for job in wanted if (job.name, job.seeds[0], job.spec) not in done]
+    jobs = [
+        job
+        for job in wanted
+        if (job.name, job.seeds[0], job.spec) not in done
+        or ((job.name, job.seeds[0]) in kept and not all(f.is_file() for f in job.files))
+    ]
     for count, (job, ended) in enumerate(pool.each(jobs), start=len(wanted) - len(jobs) + 1):
         runs.append(out, ended)
         scores = [r.metrics["score"] for r in runs.load(out).stage("final", "winner") if "score" in r.metrics]

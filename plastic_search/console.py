@@ -85,14 +85,21 @@ def _lines(events: Iterable[Event]) -> None:
         print(f"{name} {event.done}/{event.total}{best}{left} ({event.text})", file=sys.stderr, flush=True)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on standard output."""
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], whole: int = 1) -> None:
+    """A table on standard output.
+
+    Args:
+        whole: how many of the first columns are never broken over lines: names are copied from them.
+    """
     table = Table(title=escape(title), title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for name in columns:
-        table.add_column(escape(name), overflow="fold")
+    for i, name in enumerate(columns):
+        table.add_column(escape(name), overflow="fold", no_wrap=i < whole)
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    least = console.measure(table, options=console.options.update(max_width=1000)).minimum
+    console.width = max(console.width, least)  # rather a broken line than a figure that lost its end
+    console.print(table)
 
 
 def summary(record: Record) -> dict[str, Any]:
@@ -125,8 +132,8 @@ def summary_table(record: Record) -> None:
         for stage, names in told["stages"].items()
         for name, v in names.items()
     ]
-    columns = ("stage", "network", "runs", "mean score", "trace frozen", "trace shuffled", "connections")
-    print_table(told["folder"], columns, rows)
+    columns = ("stage", "network", "runs", "mean\nscore", "trace\nfrozen", "trace\nshuffled", "connections")
+    print_table(told["folder"], columns, rows, whole=len(columns))
 
 
 def _mean(metrics: list[dict[str, float]], name: str) -> float | None:

@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from traceback import walk_tb
 from types import ModuleType
 from typing import Any
 
@@ -39,6 +40,10 @@ def find(name: str, asked: str) -> Path:
     stem = path.stem if path.parent.name in ("", name) else asked
     if stem in names(name):
         return folder(name) / f"{stem}.py"
+    if path.suffix == ".py":
+        raise PlasticSearchError(
+            f"there is no file {path}; name one that is there, or one of: {', '.join(names(name))}"
+        )
     raise unknown(name.removesuffix("ies").removesuffix("s") + ("y" if name == "studies" else ""), asked, names(name))
 
 
@@ -57,27 +62,33 @@ def load_module(path: Path) -> ModuleType:
     Raises:
         PlasticSearchError: the file does not exist, or does not run; the message names the line.
     """
-    path = path.resolve()
+    asked, path = path, path.resolve()
     if not path.is_file():
-        raise PlasticSearchError(f"there is no file {path}")
+        raise PlasticSearchError(f"there is no file {asked}")
     name = f"_content_{path.parent.name}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise PlasticSearchError(f"{path} is not a Python file")
+        raise PlasticSearchError(f"{asked} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
-    except PlasticSearchError as error:
-        raise PlasticSearchError(f"{path}: {error}") from None
     except SyntaxError as error:
-        raise PlasticSearchError(f"{path}, line {error.lineno}: {error.msg}") from None
+        where = asked if error.filename in (None, str(path)) else Path(str(error.filename))
+        raise PlasticSearchError(f"{where}, line {error.lineno}: {error.msg}") from None
     except Exception as error:
-        raise PlasticSearchError(f"{path} does not run: {type(error).__name__}: {error}") from error
+        kind = "" if isinstance(error, PlasticSearchError) else f"{type(error).__name__}: "
+        raise PlasticSearchError(f"{asked}{_line(error, path)}: {kind}{error}") from error
     finally:
         sys.path.remove(str(path.parent))
     return module
+
+
+def _line(error: Exception, path: Path) -> str:
+    """`, line 3`, where the last of the lines of `path` that led to the error is its third."""
+    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""
 
 
 def load_parts(files: list[Path]) -> None:

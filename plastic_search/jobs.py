@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from plastic_search import topology
+from plastic_search.answers import blamed, look
 from plastic_search.errors import PlasticSearchError
 from plastic_search.evaluation import evaluate, frozen, shuffled
 from plastic_search.network import Network
@@ -22,10 +23,11 @@ from plastic_search.spec import NetworkSpec, Pathway
 from plastic_search.tasks import Split, Task
 from plastic_search.trainers import Trainer
 
-__all__ = ["Job", "Rival", "load_parameters", "perform", "versions"]
+__all__ = ["Job", "Rival", "fit", "load_parameters", "perform", "versions"]
 
 _LOOK = 500  # validation episodes at each progress
 _FULL = 2000  # episodes of a final figure
+_AGAIN = "remove it, and the command that trained it (`plastic-search run`, or `quantize`) trains it again"
 
 
 class Rival(NamedTuple):
@@ -54,26 +56,42 @@ class Job(NamedTuple):
     graph: str = ""  # a folder for the topology; "" keeps none
     note: str = ""
 
+    @property
+    def title(self) -> str:
+        """`tpe trial 3`, or `winner, seed 0`."""
+        return f"{self.name} trial {self.trial}" if self.stage == "search" else f"{self.name}, seed {self.seeds[0]}"
+
+    @property
+    def files(self) -> list[Path]:
+        """What a complete run leaves behind, beside its line."""
+        saved = [Path(self.save) / f"{seed}.safetensors" for seed in self.seeds if self.save]
+        return saved + [Path(self.graph) / f"{self.name}-{seed}.json" for seed in self.seeds if self.graph]
+
 
 def perform(job: Job) -> list[Run]:
-    """Do a job: one run a seed. A run that is pruned is the last."""
+    """Do a job: one run a seed. A run that is pruned is the last.
+
+    Raises:
+        PlasticSearchError: it cannot be done; the message says which job, whose the fault is, and where.
+    """
     torch.set_num_threads(1)
     made = []
-    for seed in job.seeds:
-        made.append(_one(job, seed))
-        if made[-1].outcome != "complete":
-            break
+    try:
+        for seed in job.seeds:
+            made.append(_one(job, seed))
+            if made[-1].outcome != "complete":
+                break
+    except Exception as error:  # a part of the user's own may raise anything, and not all of it crosses processes
+        raise blamed(error, job.title) from error
     return made
 
 
 def _one(job: Job, seed: int) -> Run:
     began = time.perf_counter()
     task, spec = Task.from_json(job.task), NetworkSpec.from_json(job.spec)
+    fit(spec, task)
     net = Network(spec, task.inputs, seed)
-    if net.outputs != task.outputs:
-        raise PlasticSearchError(
-            f"the last layer has {net.outputs} units, but {type(task).__name__} wants {task.outputs} outputs"
-        )
+    look(net)
     if job.begin:
         load_parameters(net, Path(job.begin) / f"{seed}.safetensors")
     outcome, curve, steps = _train(job, net, task, seed)
@@ -155,6 +173,15 @@ def _keep(job: Job, net: Network, seed: int) -> None:
         write_text(Path(job.graph) / f"{job.name}-{seed}.json", json.dumps(data))
 
 
+def fit(spec: NetworkSpec, task: Task) -> None:
+    """Refuse a network that does not say as many numbers as the task wants to hear."""
+    units = spec.layers[-1].units
+    if units != task.outputs:
+        raise PlasticSearchError(
+            f"the last layer has units={units}, but {type(task).__name__} wants {task.outputs} outputs"
+        )
+
+
 def load_parameters(net: Network, path: Path) -> None:
     """Fill `net` with the parameters in a safetensors file.
 
@@ -162,17 +189,17 @@ def load_parameters(net: Network, path: Path) -> None:
         PlasticSearchError: the file is missing or damaged, or is of another network.
     """
     if not path.is_file():
-        raise PlasticSearchError(f"there are no parameters at {path}; `plastic-search run` makes them")
+        raise PlasticSearchError(f"there are no parameters at {path}; the command that trained them makes them again")
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise PlasticSearchError(f"{path} is damaged: {error}") from None
+        raise PlasticSearchError(f"{path} is damaged ({error}); {_AGAIN}") from None
     wanted = {n: list(p.shape) for n, p in net.named_parameters()}
     given = {n: list(t.shape) for n, t in tensors.items()}
     if wanted != given:
         odd = next(n for n in wanted | given if wanted.get(n) != given.get(n))
         raise PlasticSearchError(
-            f"{path} is of another network: {odd} should be {wanted.get(odd)}, is {given.get(odd)}"
+            f"{path} is of another network: {odd} should be {wanted.get(odd)}, is {given.get(odd)}; {_AGAIN}"
         )
     net.load_state_dict(tensors)
 

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from plastic_search import step as law
 from plastic_search.errors import PlasticSearchError
-from plastic_search.spec import AlphaShape, Layer, NetworkSpec, shapes
+from plastic_search.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
 from plastic_search.step import LayerParams, LayerState
 from plastic_search.structures import Shape
 
@@ -28,11 +28,15 @@ class Network(nn.Module):
         seed: of the parameters' start values.
 
     Raises:
-        PlasticSearchError: a hole is left open, or a part refuses the shape it is given.
+        PlasticSearchError: a hole is left open, a part refuses the shape it is given, or there is not one input.
     """
 
     def __init__(self, spec: NetworkSpec, inputs: int, seed: int = 0) -> None:
         super().__init__()
+        if not isinstance(spec, NetworkSpec):
+            raise PlasticSearchError(f"spec must be a NetworkSpec, but is {_told(spec)}")
+        if type(inputs) is not int or inputs < 1:
+            raise PlasticSearchError(f"inputs must be a whole number from 1, but is {_told(inputs)}")
         self.spec, self.inputs, self.shapes = spec, inputs, shapes(spec, inputs)
         rng = torch.Generator().manual_seed(seed)
         drawn = [_start_params(layer, shape, rng) for layer, shape in zip(spec.layers, self.shapes, strict=True)]
@@ -102,10 +106,25 @@ class Network(nn.Module):
         """How many numbers training tunes."""
         return sum(p.numel() for p in self.parameters())
 
+    def __repr__(self) -> str:
+        """What it is made of, a line a layer."""
+        lines = [
+            f"Network({self.inputs} -> {self.outputs}, {self.connections()} connections, {self.count()} parameters)"
+        ]
+        for i, layer in enumerate(self.spec.layers):
+            lines.append(f"  layers.{i}: {layer.units} units, {layer.cell}, {layer.structure}")
+            if layer.plastic is not Pathway.NONE:
+                lines[-1] += f", {layer.plastic.value} plastic by {layer.rule} and {layer.modulation}"
+        return "\n".join([*lines, f"  precision: {self.spec.precision}"])
+
     def _bags(self) -> list[_Bag]:
         return list(self.layers)  # type: ignore[arg-type]
 
     def _check(self, x: Tensor) -> None:
+        if not isinstance(x, Tensor):
+            raise PlasticSearchError(
+                f"x must be a tensor [time, batch, inputs], but is {_told(x)}; `torch.as_tensor` makes one"
+            )
         if x.dim() != 3 or x.shape[2] != self.inputs or x.shape[0] < 1:
             raise PlasticSearchError(
                 f"x must be [time, batch, inputs] with inputs={self.inputs} and at least one step, "
@@ -196,7 +215,16 @@ def _nest(like: dict[str, Any], flat: dict[str, Tensor], at: str = "") -> dict[s
     return made
 
 
+def _told(value: Any) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 40 else 'one'} of type {type(value).__name__}"
+
+
 def _same_shapes(state: State, fresh: State) -> State:
+    if not isinstance(state, tuple) or not all(isinstance(layer, LayerState) for layer in state):
+        raise PlasticSearchError(
+            f"state must be what `start` or an earlier call gave, a LayerState for each layer, but is {_told(state)}"
+        )
     given, wanted = ({n: f"{list(t.shape)} of {t.dtype}" for n, t in named(s).items()} for s in (state, fresh))
     for name in wanted | given:
         if given.get(name) != wanted.get(name):

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import math
 import pkgutil
+import sys
 from abc import ABC
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
@@ -77,13 +78,31 @@ class Hole(Part):
 
 
 def discover(package: str) -> dict[str, type[Part]]:
-    """Import every module of `package` and return its parts by name, with those that users registered."""
-    root = importlib.import_module(package)
+    """Import every module of `package` and return its parts by name, with those that users registered.
+
+    Raises:
+        PlasticSearchError: there is no such package, or its members are not parts.
+    """
+    try:
+        root = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if not f"{package}.".startswith(f"{error.name}."):
+            raise  # it is there, but needs something that is not
+        root = None
+    if root is None or package not in _open_folders():
+        hint = "An open folder is a package whose members are parts."
+        raise unknown("open folder", package, _open_folders(), hint)
     for info in pkgutil.iter_modules(root.__path__):
         importlib.import_module(f"{package}.{info.name}")
     base = next(k for k in vars(root).values() if inspect.isclass(k) and Part in k.__bases__ and _home(k) == package)
     own = {name: kind for name, kind in sorted(Part.kinds.items()) if issubclass(kind, base) and kind is not base}
     return {name: kind for name, kind in own.items() if not inspect.isabstract(kind)}
+
+
+def _open_folders() -> list[str]:
+    """The packages whose members `discover` finds, of those that are imported: `plastic_search.rules`, ..."""
+    bases = [kind for kind in Part.kinds.values() if Part in kind.__bases__]
+    return sorted({_home(k) for k in bases if hasattr(sys.modules.get(_home(k)), "__path__")})
 
 
 def equation(kind: type[Part]) -> str:
@@ -160,9 +179,11 @@ def _kind(name: Any, wanted: Any, where: str) -> type[Part]:
         discover(base.__module__)
     made = {n: k for n, k in Part.kinds.items() if k is not Hole and not inspect.isabstract(k)}
     known = {n: k for n, k in made.items() if issubclass(k, base | Hole)}
+    if name not in known and not inspect.isabstract(base) and base is not Part:
+        raise PlasticSearchError(f"{where}: {_called(base)} is wanted here, not a part of the kind {name!r}")
     if name not in known:
         hint = "If it is your own, name its file with --parts FILE." if base is not Part else ""
-        offered = [n for n, k in known.items() if k is not base and not issubclass(k, Hole)] or [base.__name__]
+        offered = [n for n, k in known.items() if k is not base and not issubclass(k, Hole)]
         raise unknown(base.__name__.lower(), name, offered, hint)
     return known[name]
 

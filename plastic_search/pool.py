@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,6 +37,7 @@ class Pool:
             raise PlasticSearchError(f"at least 1 worker is needed, but got {workers}")
         self._executor = None
         if workers > 1:
+            _quiet_tracker()
             context = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(workers, context, _begin, (os.getpid(), files))
 
@@ -46,7 +49,7 @@ class Pool:
             return
         if kind is not None:
             for process in list((self._executor._processes or {}).values()):
-                process.terminate()
+                process.kill()
         self._executor.shutdown(wait=kind is None, cancel_futures=True)
 
     def each(self, jobs: list[Job]) -> Iterator[tuple[Job, list[Run]]]:
@@ -57,15 +60,24 @@ class Pool:
         pending: dict[Future[list[Run]], Job] = {self._executor.submit(perform, job): job for job in jobs}
         while pending:
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in sorted(done, key=lambda f: f.exception() is not None):  # what is finished is kept
                 job = pending.pop(future)
                 try:
                     yield job, future.result()
                 except BrokenProcessPool:
                     raise PlasticSearchError(
-                        f"a worker died while it trained {job.stage} {job.name} {job.trial} (out of memory?); "
+                        f"a worker died while it trained {job.title} (out of memory?); "
                         "what was finished is kept, and the same command goes on from there; try --workers 1"
                     ) from None
+
+
+def _quiet_tracker() -> None:
+    """Start the process that clears semaphores away after a kill -9; it need not warn that it had to."""
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.pop()
 
 
 def _begin(parent: int, files: list[Path]) -> None:
@@ -76,6 +88,7 @@ def _begin(parent: int, files: list[Path]) -> None:
             time.sleep(1.0)
         os._exit(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent alone answers it
+    for asked in (signal.SIGINT, signal.SIGTERM):  # they may reach the whole group; the parent alone answers them
+        signal.signal(asked, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
     load_parts(files)

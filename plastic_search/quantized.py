@@ -68,14 +68,19 @@ def quantize(
         winners = record.stage("final", "winner")
         if not winners:
             raise PlasticSearchError(f"{out} has no winner yet; `plastic-search run` finds one")
-        done = {(r.name, r.seed) for r in record.stage("quantized")}
+        done = {(r.name, r.seed): r.outcome for r in record.stage("quantized")}
         jobs = [_job(study, record.name, out, winners[-1], v, seed) for v in variants(bits) for seed in study.seeds]
-        left = [job for job in jobs if (job.name, job.seeds[0]) not in done]
+        left = [job for job in jobs if not _kept(job, done.get((job.name, job.seeds[0])))]
         with Pool(workers, list(files)) as pool:
             for count, (job, made) in enumerate(pool.each(left), start=len(jobs) - len(left) + 1):
                 runs.append(out, made)
                 score = made[-1].metrics.get("score", 0.0)
                 yield Event("quantized", count, len(jobs), None, f"{job.name}, seed {job.seeds[0]}: {score:.3f}")
+
+
+def _kept(job: Job, outcome: str | None) -> bool:
+    """Whether a job needs no doing: its run is recorded, and what it leaves behind is there."""
+    return outcome is not None and (outcome != "complete" or all(f.is_file() for f in job.files))
 
 
 def _job(study: Study, name: str, out: Path, winner: runs.Run, variant: Variant, seed: int) -> Job:

@@ -13,13 +13,15 @@ __all__ = ["repair"]
 
 
 def repair(out: Path) -> list[str]:
-    """Keep the whole lines of the journal and of the runs, and the runs that the journal knows.
+    """Keep the journal up to its first broken line, every whole line of the runs, and the runs that the journal knows.
+
+    The journal is replayed in order, so what follows a broken line of it cannot be relied on; a run stands for itself.
 
     Returns:
         A sentence for each thing done; empty where nothing was broken.
     """
     with locked(out):
-        done = [told for name in (runs.JOURNAL, runs.RUNS) if (told := _whole_lines(out / name))]
+        done = [told for told in (_begun(out / runs.JOURNAL), _sifted(out / runs.RUNS)) if told]
         study, _ = open_study(out)
         storage = open_journal(out / runs.JOURNAL)
         directions: list[Direction] = [o.direction for o in study.objectives]
@@ -33,24 +35,33 @@ def repair(out: Path) -> list[str]:
         return done
 
 
-def _whole_lines(path: Path) -> str:
-    """Cut `path` before its first broken line; the old file stays under another name."""
-    if not path.is_file():
-        return ""
-    lines = path.read_text(errors="replace").splitlines(keepends=True)
-    good = next((i for i, line in enumerate(lines) if not _whole(line)), len(lines))
+def _begun(journal: Path) -> str:
+    """Cut the journal before its first broken line; the old file stays under another name."""
+    lines = _lines(journal)
+    good = next((i for i, line in enumerate(lines) if not runs.is_whole(line)), len(lines))
     if good == len(lines):
         return ""
+    aside = _aside(journal)
+    runs.write_text(journal, "".join(lines[:good]))
+    return (
+        f"{journal.name}: kept the {good} lines before the first broken one, of {len(lines)}, since a journal is read "
+        f"in order; the old file is {aside.name}"
+    )
+
+
+def _sifted(path: Path) -> str:
+    """Take the broken lines out of the runs; the old file stays under another name."""
+    lines = _lines(path)
+    good = [line for line in lines if runs.is_whole(line, runs.is_run)]
+    if len(good) == len(lines):
+        return ""
     aside = _aside(path)
-    runs.write_text(path, "".join(lines[:good]))
-    return f"{path.name}: kept {good} of {len(lines)} lines; the old file is {aside.name}"
+    runs.write_text(path, "".join(good))
+    return f"{path.name}: kept {len(good)} of {len(lines)} lines, all that are whole; the old file is {aside.name}"
 
 
-def _whole(line: str) -> bool:
-    try:
-        return line.endswith("\n") and isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
+def _lines(path: Path) -> list[str]:
+    return path.read_text(errors="replace").splitlines(keepends=True) if path.is_file() else []
 
 
 def _aside(path: Path) -> Path:

@@ -15,13 +15,14 @@ import hashlib
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from plastic_search.errors import PlasticSearchError, unknown
 
-__all__ = ["Record", "Run", "append", "identity", "load", "read_json", "read_lines", "write_text"]
+__all__ = ["Record", "Run", "append", "identity", "is_run", "is_whole", "load", "read_json", "read_lines", "write_text"]
 
 RUNS, STUDY, JOURNAL, IMPORTANCES, TOPOLOGIES, MODELS = (
     "runs.jsonl",
@@ -88,17 +89,26 @@ def load(folder: Path) -> Record:
     """
     if not (folder / STUDY).is_file():
         raise PlasticSearchError(f"{folder} holds no study: it has no {STUDY}. `plastic-search run STUDY` makes one")
-    study = read_json(folder / STUDY)
+    study = read_json(folder / STUDY, "put a copy of it back, or ask the study in another folder with --out FOLDER")
+    for name in ("name", "question", "study", "trials"):
+        if name not in study:
+            raise PlasticSearchError(
+                f"{folder / STUDY} is not a study of ours: it lacks {name!r}; put a copy of it back, or ask the study "
+                "in another folder with --out FOLDER"
+            )
     known = {f.name for f in fields(Run)}
     runs = []
     for number, data in enumerate(read_lines(folder / RUNS), start=1):
         for name in data:
             if name not in known:
                 raise unknown("field of a run", name, known, f"It stands in {folder / RUNS}, line {number}.")
+        if not is_run(data):
+            raise _torn(folder / RUNS, number)
         runs.append(Run(**data))
     runs = _current(runs)
-    importances = read_json(folder / IMPORTANCES) if (folder / IMPORTANCES).is_file() else {}
-    topologies = {p.stem: read_json(p) for p in sorted((folder / TOPOLOGIES).glob("*.json"))}
+    again = "remove it, and `plastic-search run` writes it again"
+    importances = read_json(folder / IMPORTANCES, again) if (folder / IMPORTANCES).is_file() else {}
+    topologies = {p.stem: read_json(p, again) for p in sorted((folder / TOPOLOGIES).glob("*.json"))}
     return Record(str(study["name"]), folder, study, runs, importances, topologies)
 
 
@@ -129,29 +139,48 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     text = path.read_text(errors="replace")
     made = []
     for number, line in enumerate(text.splitlines(keepends=True), start=1):
-        try:
-            data = json.loads(line) if line.endswith("\n") else None
-        except ValueError:
-            data = None
-        if not isinstance(data, dict):
-            raise PlasticSearchError(
-                f"{path} is torn at line {number}; nothing was changed. "
-                f"`plastic-search repair {path.parent}` keeps the whole lines and sets the old file aside"
-            )
-        made.append(data)
+        if not is_whole(line):
+            raise _torn(path, number)
+        made.append(json.loads(line))
     return made
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of at most 64 MiB."""
+def is_whole(line: str, holds: Callable[[dict[str, Any]], bool] = lambda data: True) -> bool:
+    """Whether a line is ended, and is a JSON object for which `holds` holds."""
+    try:
+        data = json.loads(line) if line.endswith("\n") else None
+    except ValueError:
+        return False
+    return isinstance(data, dict) and holds(data)
+
+
+def is_run(data: dict[str, Any]) -> bool:
+    """Whether a JSON object has the fields of a run, and none besides."""
+    needed = {f.name for f in fields(Run) if f.default is MISSING and f.default_factory is MISSING}
+    return needed <= data.keys() <= {f.name for f in fields(Run)}
+
+
+def _torn(path: Path, number: int) -> PlasticSearchError:
+    return PlasticSearchError(
+        f"{path} is torn at line {number}; nothing was changed. "
+        f"`plastic-search repair {path.parent}` keeps what is whole and sets the old file aside"
+    )
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """The JSON object in a file of at most 64 MiB.
+
+    Args:
+        remedy: what to do where it is damaged.
+    """
     if path.stat().st_size > 64 * 2**20:
-        raise PlasticSearchError(f"{path} is larger than any file of ours: {path.stat().st_size} bytes")
+        raise PlasticSearchError(f"{path} is larger than any file of ours: {path.stat().st_size} bytes; {remedy}")
     try:
         data = json.loads(path.read_text())
     except ValueError as error:
-        raise PlasticSearchError(f"{path} is not JSON: {error}") from None
+        raise PlasticSearchError(f"{path} is damaged, it is not JSON ({error}); {remedy}") from None
     if not isinstance(data, dict):
-        raise PlasticSearchError(f"{path} must hold a JSON object, but holds a {type(data).__name__}")
+        raise PlasticSearchError(f"{path} must hold a JSON object, but holds a {type(data).__name__}; {remedy}")
     return data
 
 

@@ -70,7 +70,12 @@ class Arm:
     @property
     def done(self) -> int:
         """How many trials have ended, over all starts."""
-        return len(self._trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+        return len(self.ended)
+
+    @property
+    def ended(self) -> set[int]:
+        """The numbers of the trials that have ended."""
+        return {t.number for t in self._trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)}
 
     def propose(self, count: int) -> list[Proposal]:
         """`count` trials to be run; those that an earlier start left running come first."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from plastic_search import content, runs
 from plastic_search.console import summary
 from plastic_search.errors import unknown
-from plastic_search.part import Part, discover, equation, field_types
-from plastic_search.space import holes
+from plastic_search.part import Hole, Part, discover, equation, field_types
+from plastic_search.space import Choice, holes, places
+from plastic_search.spec import Layer, NetworkSpec
+from plastic_search.study import Study
 
-__all__ = ["show"]
+__all__ = ["show", "source"]
 
 _AXES = ("cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers")
 
@@ -44,12 +51,56 @@ def show(what: str) -> dict[str, Any]:
 
 def _part(kind: type[Part]) -> dict[str, Any]:
     types = field_types(kind)
-    settings = {f.name: f"{getattr(types[f.name], '__name__', types[f.name])} = {f.default}" for f in fields(kind)}
-    return {"name": kind.__name__, "equation": equation(kind), "file": kind.__module__} | settings
+    settings = {
+        f.name: getattr(types[f.name], "__name__", str(types[f.name]))
+        + ("" if f.default is MISSING else f" = {f.default}")
+        for f in fields(kind)
+    }
+    return {"name": kind.__name__, "equation": equation(kind), "file": source(kind)} | settings
+
+
+def source(kind: type[Part]) -> str:
+    """Where a part stands: our own by module, a user's by file, as seen from where the user stands."""
+    if kind.__module__.split(".")[0] == "plastic_search":
+        return kind.__module__
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    if file is None:
+        return kind.__module__
+    near = os.path.relpath(file)
+    return file if near.startswith("..") else near
 
 
 def _space(value: Part) -> dict[str, Any]:
-    """Every open address with what may stand there."""
-    question = getattr(value, "question", "")
-    open_addresses = {address: str(hole) for address, hole in holes(getattr(value, "space", value))}
-    return ({"question": question} if question else {}) | open_addresses
+    """Every open address with what may stand there, and under `settings` every other one with what does stand there.
+
+    Addresses of a study's space leave out `space.`, as they may on the command line.
+    """
+    space = getattr(value, "space", value)
+    question = {"question": value.question} if isinstance(value, Study) else {}
+    open_addresses = {address: str(hole) for address, hole in holes(space)}
+    around = dict(_settings(value)) if space is not value else {}
+    settings = {a: v for a, v in around.items() if a.split(".")[0] not in ("space", "question")}
+    return question | open_addresses | {"settings": settings | dict(_settings(space))}
+
+
+def _settings(value: Any, at: str = "") -> Iterator[tuple[str, str]]:
+    """Every address below `at` at which no hole stands, with its value as `--set` would take it."""
+    for name, each in places(value):
+        here = f"{at}.{name}" if at else name
+        nest = isinstance(each, Hole | Layer | NetworkSpec) or _parts_in(each)
+        if not nest and not isinstance(value, Choice):  # an option is set by its choice's address
+            yield here, _written(each)
+        if nest or isinstance(each, Part):
+            yield from _settings(each, here)
+
+
+def _parts_in(value: Any) -> bool:
+    return isinstance(value, tuple) and any(isinstance(v, Part) for v in value)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Part):
+        return type(value).__name__
+    if isinstance(value, Enum | str):
+        return str(value.value) if isinstance(value, Enum) else value
+    return json.dumps([v.value if isinstance(v, Enum) else v for v in value] if isinstance(value, tuple) else value)

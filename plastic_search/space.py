@@ -8,7 +8,8 @@ command line.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any, Protocol, get_args, get_origin
@@ -16,7 +17,9 @@ from typing import Any, Protocol, get_args, get_origin
 from plastic_search.errors import PlasticSearchError, unknown
 from plastic_search.part import Hole, Part, coerce, discover, field_types
 
-__all__ = ["choice", "each", "fill", "holes", "integer", "override", "real"]
+__all__ = ["choice", "each", "fill", "holes", "integer", "override", "places", "possible", "real"]
+
+_DRAWS = 300  # fillings that are tried before a space is called impossible
 
 
 class Trial(Protocol):
@@ -140,15 +143,63 @@ def holes(space: Any, at: str = "") -> Iterator[tuple[str, Hole]]:
     """Every hole with its address, depth first."""
     if isinstance(space, Hole):
         yield at, space
-    if isinstance(space, Choice):
-        for label, option in zip(space.labels, space.options, strict=True):
-            yield from holes(option, f"{at}.{label}")
-    elif isinstance(space, Part) and not isinstance(space, Hole):
-        for name, value in _children(space):
-            yield from holes(value, _join(at, name))
-    elif isinstance(space, tuple):
-        for i, value in enumerate(space):
-            yield from holes(value, _join(at, str(i)))
+    for name, value in places(space):
+        yield from holes(value, _join(at, name))
+
+
+def possible(space: Any, fits: Callable[[Any], object] = lambda filled: None, at: str = "") -> None:
+    """Refuse a space of which nothing can be built, or a part inside it, however its holes are filled.
+
+    Args:
+        fits: raises where a filling of the whole space cannot be used.
+
+    Raises:
+        PlasticSearchError: with the words of the part that refuses, and its address.
+    """
+    for name, value in places(space):
+        if any(holes(value)):
+            possible(value, at=_join(at, name))
+    if isinstance(space, Hole) or not isinstance(space, Part):
+        return
+    refusals: set[str] = set()
+    for seed in range(_DRAWS):
+        try:
+            fits(fill(space, _Drawn(seed)))
+            return
+        except PlasticSearchError as error:
+            refusals.add(str(error))
+    where, first = f"{at}: " if at else "", min(refusals)
+    if len(refusals) == 1:
+        raise PlasticSearchError(f"{where}{first}")
+    raise PlasticSearchError(
+        f"{where}nothing can be built here, with {_DRAWS} fillings tried; one was refused: {first}"
+    )
+
+
+class _Drawn:
+    """A trial whose every suggestion is drawn at random."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        return self._rng.choice(choices)
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        return self._rng.randint(low, high)
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        return self._rng.uniform(low, high)
+
+
+def places(value: Any) -> Iterator[tuple[str, Any]]:
+    """What stands inside a part, a choice or a tuple, by the next word of its address."""
+    if isinstance(value, Choice):
+        yield from zip(value.labels, value.options, strict=True)
+    elif isinstance(value, Part) and not isinstance(value, Hole):
+        yield from _children(value)
+    elif isinstance(value, tuple):
+        yield from ((str(i), v) for i, v in enumerate(value))
 
 
 def override(value: Any, address: str, text: str) -> Any:
@@ -190,7 +241,9 @@ def _parse(value: Any, kind: Any, text: str, address: str) -> Any:
         return value.option(text, address)
     try:
         data = json.loads(text)
-    except ValueError:
+    except ValueError as error:
+        if text.lstrip()[:1] in ("{", "[", '"'):
+            raise PlasticSearchError(f"{address} was given broken JSON, {text!r}: {error}") from None
         data = text
     if isinstance(data, str) and isinstance(kind, type) and issubclass(kind, Part):
         data = {"kind": data}

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,9 @@ from plastic_search.tasks import Task
 from plastic_search.trainers import Trainer
 from plastic_search.trainers.gradient import Gradient
 
-__all__ = ["Objective", "Study", "begin", "locked", "made", "open_study"]
+__all__ = ["Objective", "Study", "begin", "change", "locked", "made", "open_study"]
+
+_WIDTH = 60  # of a value in a message
 
 
 class Objective(Enum):
@@ -115,17 +118,24 @@ def made(out: Path) -> Path:
     return out
 
 
-def begin(study: Study, name: str, out: Path) -> None:
-    """Write study.json, or see that the one that is there asks the same."""
+def begin(study: Study, name: str, out: Path, asked: dict[str, Any] | None = None) -> None:
+    """Write study.json, or see that the one that is there asks the same.
+
+    Args:
+        asked: the words in which it was asked, for whoever wants to ask it again; nothing is decided by them.
+    """
     data, path = study.to_json(), out / runs.STUDY
     if path.is_file():
         old = runs.load(out).study
-        change = _change(old["study"], data)
-        if change:
+        difference = change(old["study"], data)
+        if difference:
             raise PlasticSearchError(
-                f"{out} holds another question: {change}. Choose another folder with --out, or remove this one"
+                f"{out} holds another question: {difference}. Nothing was changed; give this question a folder of its "
+                "own with --out FOLDER"
             )
         if old["trials"] >= study.trials:
+            if asked is not None and "asked" not in old and old["trials"] == study.trials:
+                runs.write_text(path, json.dumps(old | {"asked": asked}, indent=1))
             return
     about = {
         "schema": "plastic_search/study/1",
@@ -147,28 +157,59 @@ def begin(study: Study, name: str, out: Path) -> None:
         "study": data,
         "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    } | ({} if asked is None else {"asked": asked})
     runs.write_text(path, json.dumps(about, indent=1))
 
 
-def _change(old: Any, new: Any, at: str = "") -> str:
-    """The first address at which two studies differ, other than in their number of trials."""
+_GONE = object()  # what stands where nothing stands
+
+
+def change(old: Any, new: Any, at: str = "") -> str:
+    """The first address at which two studies differ, other than in their number of trials, and how."""
+    if old is _GONE or new is _GONE:
+        return f"{at} is new: {_short(new)}" if old is _GONE else f"{at} is gone; it was {_short(old)}"
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in old | new:
-            if (at, key) == ("", "trials"):
-                continue
-            found = _change(old.get(key), new.get(key), f"{at}.{key}" if at else key)
-            if found:
-                return found
-        return ""
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return next((c for i, (a, b) in enumerate(zip(old, new, strict=True)) if (c := _change(a, b, f"{at}.{i}"))), "")
-    return "" if old == new else f"{at} was {_short(old)}, is {_short(new)}"
+        if old.get("kind") == new.get("kind") == "Choice":
+            return _other_options(old["options"], new["options"], at)
+        keys = [key for key in old | new if (at, key) != ("", "trials")]
+        pairs = [(f"{at}.{key}" if at else key, old.get(key, _GONE), new.get(key, _GONE)) for key in keys]
+    elif isinstance(old, list) and isinstance(new, list):
+        pairs = [(f"{at}.{i}", a, b) for i, (a, b) in enumerate(zip_longest(old, new, fillvalue=_GONE))]
+    else:
+        return "" if old == new else "{} was {}, is {}".format(at, *_apart(json.dumps(old), json.dumps(new)))
+    return next((found for where, a, b in pairs if (found := change(a, b, where))), "")
+
+
+def _other_options(old: list[Any], new: list[Any], at: str) -> str:
+    """What a choice gained or lost, or where one of its options differs."""
+    olds, news = [_option(o) for o in old], [_option(o) for o in new]
+    for verb, some, others in (("gained", news, olds), ("lost", olds, news)):
+        found = [name for name in dict.fromkeys(some) if name not in others]
+        if found:
+            return f"{at} {verb} the option{'s' if len(found) > 1 else ''} {', '.join(found)}"
+    if olds != news:
+        return f"{at} has its options in another order, or another number of times: {_short(olds)}, now {_short(news)}"
+    return next((c for n, a, b in zip(olds, old, new, strict=True) if (c := change(a, b, f"{at}.{n}"))), "")
+
+
+def _option(option: Any) -> str:
+    return str(option["kind"]) if isinstance(option, dict) else str(option)
+
+
+def _apart(old: str, new: str) -> tuple[str, str]:
+    """Two texts, cut so that where they part is seen."""
+    same = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    start = max(0, same - 20) if max(len(old), len(new)) > _WIDTH else 0
+    return _cut(old, start), _cut(new, start)
+
+
+def _cut(text: str, start: int = 0) -> str:
+    left = text[start:]
+    return ("..." if start else "") + (left if len(left) <= _WIDTH else left[: _WIDTH - 3] + "...")
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return _cut(json.dumps(value))
 
 
 def _parts() -> dict[str, dict[str, str]]:

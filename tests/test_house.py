@@ -29,7 +29,7 @@ FLOORS = (  # a module imports only from floors that stand before its own
     {"step"},
     {"kernels"},
     {"network"},
-    {"topology", "ablations", "controls", "evaluation", "trainers", "exports"},
+    {"answers", "topology", "ablations", "controls", "evaluation", "trainers", "exports"},
     {"jobs"},
     {"pool", "search", "study"},
     {"conduct"},

@@ -147,6 +147,32 @@ def test_a_wrong_state_is_refused() -> None:
             net(x, state)
 
 
+def test_what_is_not_even_of_the_right_type_is_refused() -> None:
+    net, x = Network(rich(), 3), torch.zeros(1, 2, 3)
+    cases: list[tuple[Any, str]] = [
+        (lambda: net(x.numpy()), "x must be a tensor [time, batch, inputs], but is one of type ndarray"),
+        (lambda: net([1, 2]), "but is [1, 2] of type list; `torch.as_tensor` makes one"),
+        (lambda: net(x, 42), "a LayerState for each layer, but is 42 of type int"),
+        (lambda: net(x, (None,)), "a LayerState for each layer, but is (None,) of type tuple"),
+        (lambda: Network(rich(), inputs="8"), "inputs must be a whole number from 1, but is '8' of type str"),  # type: ignore[arg-type]
+        (lambda: Network(rich(), inputs=0), "inputs must be a whole number from 1, but is 0 of type int"),
+        (lambda: Network(rich().layers[0], 3), "spec must be a NetworkSpec, but is "),  # type: ignore[arg-type]
+    ]
+    for make, message in cases:
+        with pytest.raises(PlasticSearchError, match=re.escape(message)):
+            make()
+
+
+def test_it_tells_what_it_is_made_of() -> None:
+    net = Network(NetworkSpec((Layer(3), Layer(2, rule=Hebb(0.5), plastic=Pathway.INPUT))), 4)
+    assert repr(net).splitlines() == [
+        f"Network(4 -> 2, {net.connections()} connections, {net.count()} parameters)",
+        "  layers.0: 3 units, RNN(), Dense()",
+        f"  layers.1: 2 units, RNN(), Dense(), input plastic by Hebb(decay=0.5) and {Layer().modulation}",
+        "  precision: Floating()",
+    ]
+
+
 def test_an_edit_sees_every_step_and_stands_in_for_the_state() -> None:
     net, seen = Network(rich(), 3), []
 
