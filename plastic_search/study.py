@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
-from plastic_search import runs
+from plastic_search import origins, runs
 from plastic_search.errors import PlasticSearchError
 from plastic_search.jobs import versions
 from plastic_search.part import Part, discover, equation
@@ -156,6 +156,8 @@ def begin(study: Study, name: str, out: Path, asked: dict[str, Any] | None = Non
         "holes": {address: _hole(hole) for address, hole in holes(study.space)},
         "study": data,
         "versions": versions(),
+        "machine": origins.machine(),
+        "code": origins.code(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     } | ({} if asked is None else {"asked": asked})
     runs.write_text(path, json.dumps(about, indent=1))
