@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from plastic_search import step as law
 from plastic_search.errors import PlasticSearchError
+from plastic_search.kernels.choice import known, sequences
 from plastic_search.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
 from plastic_search.step import LayerParams, LayerState
 from plastic_search.structures import Shape
@@ -26,17 +27,19 @@ class Network(nn.Module):
         spec: what to build, with no hole left open.
         inputs: how many numbers the network hears per step.
         seed: of the parameters' start values.
+        kernel: what runs it: "reference" or "cpu"; None takes the fastest that can. `plastic-search doctor` tells.
 
     Raises:
         PlasticSearchError: a hole is left open, a part refuses the shape it is given, or there is not one input.
     """
 
-    def __init__(self, spec: NetworkSpec, inputs: int, seed: int = 0) -> None:
+    def __init__(self, spec: NetworkSpec, inputs: int, seed: int = 0, kernel: str | None = None) -> None:
         super().__init__()
         if not isinstance(spec, NetworkSpec):
             raise PlasticSearchError(f"spec must be a NetworkSpec, but is {_told(spec)}")
         if type(inputs) is not int or inputs < 1:
             raise PlasticSearchError(f"inputs must be a whole number from 1, but is {_told(inputs)}")
+        self.kernel = known(kernel)
         self.spec, self.inputs, self.shapes = spec, inputs, shapes(spec, inputs)
         rng = torch.Generator().manual_seed(seed)
         drawn = [_start_params(layer, shape, rng) for layer, shape in zip(spec.layers, self.shapes, strict=True)]
@@ -86,10 +89,11 @@ class Network(nn.Module):
         like = next(self.parameters())
         fresh = law.start(self.spec, self.shapes, x.shape[1], like, ready)
         now: State = fresh if state is None else _same_shapes(state, fresh)
+        if edit is None:
+            return sequences(self.spec, self.shapes, ready, now, x, self.kernel)
         ys = []
         for t in range(x.shape[0]):
-            now = now if edit is None else edit(t, now)
-            y, now = law.step(self.spec, self.shapes, ready, now, x[t])
+            y, now = law.step(self.spec, self.shapes, ready, edit(t, now), x[t])
             ys.append(y)
         return torch.stack(ys), now
 

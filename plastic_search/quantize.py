@@ -16,7 +16,7 @@ from torch import Tensor
 
 from plastic_search.precisions import Format, Rounding
 
-__all__ = ["codes", "next_dither", "parameter_rounder", "round_trace", "start_dither", "step_size"]
+__all__ = ["codes", "next_dither", "parameter_rounder", "phases", "round_trace", "start_dither", "step_size"]
 
 # The golden ratio, and the first two inverse powers of the plastic number: steps that fill [0, 1) most evenly. The
 # batch has a step of its own, the square root of 7, lest its elements round as their neighbours' columns do.
@@ -82,16 +82,15 @@ def round_trace(trace: Tensor, form: Format, limit: float, dither: Tensor) -> Te
     """
     step = step_size(form, limit)
     with torch.no_grad():
-        noise = _offsets(trace) + dither if form.rounding is Rounding.STOCHASTIC else None
+        noise = phases(trace.shape[1], trace.shape[2], trace) + dither if form.rounding is Rounding.STOCHASTIC else None
         shift = 0.5 if noise is None else noise - noise.floor()
         levels = torch.floor(trace / step + shift).clamp(-form.top, form.top)
         rounded = levels * step
     return rounded + (trace - trace.detach())  # the difference is exactly 0
 
 
-def _offsets(trace: Tensor) -> Tensor:
-    """A fixed phase [post, pre] per synapse, spread evenly, so that neighbours never round together."""
-    _, post, pre = trace.shape
-    rows = torch.arange(post, dtype=torch.float64, device=trace.device).view(-1, 1) * _POST
-    columns = torch.arange(pre, dtype=torch.float64, device=trace.device) * _PRE
-    return ((rows + columns) % 1.0).to(trace.dtype)
+def phases(post: int, pre: int, like: Tensor) -> Tensor:
+    """A fixed phase [post, pre] of the noise per synapse, spread evenly, so that neighbours never round together."""
+    rows = torch.arange(post, dtype=torch.float64, device=like.device).view(-1, 1) * _POST
+    columns = torch.arange(pre, dtype=torch.float64, device=like.device) * _PRE
+    return ((rows + columns) % 1.0).to(like.dtype)

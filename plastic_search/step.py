@@ -22,7 +22,7 @@ from plastic_search.rules import Activity
 from plastic_search.spec import Bound, Layer, NetworkSpec
 from plastic_search.structures import Shape
 
-__all__ = ["LayerParams", "LayerState", "Ready", "resolve", "start", "step"]
+__all__ = ["LayerParams", "LayerState", "Ready", "layer_step", "resolve", "start", "step"]
 
 
 class LayerParams(NamedTuple):
@@ -120,15 +120,21 @@ def step(
     for layer, shape, made, before in zip(spec.layers, shapes, ready, state, strict=True):
         sources = [heard[-1], *(heard[-1 - k] for k in layer.skip)]
         pre = torch.cat([*sources, before.output] if shape.own else sources, dim=1)
-        now = _layer_step(layer, shape, made, before, pre, form)
+        now = layer_step(layer, shape, made, before, pre, form)
         heard.append(now.output)
         after.append(now)
     return heard[-1], tuple(after)
 
 
-def _layer_step(
+def layer_step(
     layer: Layer, shape: Shape, ready: Ready, state: LayerState, pre: Tensor, form: Format | None
 ) -> LayerState:
+    """One time step of one layer.
+
+    Args:
+        pre: [batch, pre], what it hears: its sources, then its own previous output where it has a recurrent block.
+        form: the format of its trace; None leaves it a float.
+    """
     drive = torch.einsum("dmn,bn->bdm", ready.weight, pre) + ready.bias
     if ready.alpha is None or state.trace is None:
         cell, response = layer.cell.step(state.cell, drive)

@@ -62,6 +62,7 @@ PARTS = {"cells", "rules", "modulations", "structures", "precisions", "tasks", "
 NEIGHBOURS = {"structures"}  # folders whose members may build on one another
 ONLY_IN = {  # a third party's only doors
     "brevitas": {"quantize"},
+    "llvmlite": {"kernels"},
     "optuna": {"study", "search"},
     "onnx": {"exports"},
     "onnxscript": {"exports"},

@@ -174,7 +174,7 @@ def test_it_tells_what_it_is_made_of() -> None:
 
 
 def test_an_edit_sees_every_step_and_stands_in_for_the_state() -> None:
-    net, seen = Network(rich(), 3), []
+    net, seen = Network(rich(), 3, kernel="reference"), []
 
     def shut(t: int, state: State) -> State:
         seen.append(t)

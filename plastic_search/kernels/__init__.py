@@ -1,0 +1,1 @@
+"""Fast paths for whole sequences. Each equals `step.step` run over time, forward and backward."""

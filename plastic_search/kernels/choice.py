@@ -1,0 +1,128 @@
+"""Which kernel runs a layer, and why.
+
+Layers are run one after another, each over the whole sequence, which is the same as step by step: a layer hears
+others of this step and itself of the step before, and never one that comes after it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from plastic_search.errors import PlasticSearchError, unknown
+from plastic_search.kernels import reference
+from plastic_search.precisions import Format, Role
+from plastic_search.spec import Layer, NetworkSpec
+from plastic_search.step import LayerState, Ready
+from plastic_search.structures import Shape
+
+__all__ = ["KERNELS", "Choice", "SlowerPath", "choose", "known", "sequences"]
+
+KERNELS = ("reference", "cpu")
+
+
+class SlowerPath(UserWarning):
+    """A layer is run by the reference, since no kernel takes it."""
+
+
+class Choice(NamedTuple):
+    """What runs a layer."""
+
+    kernel: str
+    reason: str  # why nothing faster does; "" where it is the fastest
+
+
+_told: set[str] = set()
+
+
+def known(kernel: str | None) -> str | None:
+    """`kernel`, if there is one of that name; None leaves the choice to us."""
+    if kernel is not None and kernel not in KERNELS:
+        raise unknown("kernel", str(kernel), KERNELS)
+    return kernel
+
+
+def choose(kernel: str | None, layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> Choice:
+    """The kernel for a layer that hears `x` [time, batch, sources].
+
+    Args:
+        kernel: a name of `KERNELS`, which must then be possible; or None, for the fastest that is.
+
+    Raises:
+        PlasticSearchError: the kernel asked for does not take this layer; the message says why.
+    """
+    if kernel == "reference":
+        return Choice("reference", "it was asked for")
+    passing = _passing(x)
+    lasting = "" if passing else _declined(layer, shape, form, x)
+    if not passing and not lasting:
+        return Choice("cpu", "")
+    if kernel is not None:
+        raise PlasticSearchError(f"the cpu kernel does not take {_named(layer)}: {passing or lasting}; use kernel=None")
+    if lasting and lasting not in _told:
+        _told.add(lasting)
+        warnings.warn(f"{_named(layer)} runs by the reference, which is slower: {lasting}", SlowerPath, stacklevel=4)
+    return Choice("reference", passing or lasting)
+
+
+def sequences(
+    spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: tuple[LayerState, ...], x: Tensor,
+    kernel: str | None,
+) -> tuple[Tensor, tuple[LayerState, ...]]:  # fmt: skip
+    """Every layer over a whole sequence.
+
+    Args:
+        x: [time, batch, inputs].
+
+    Returns:
+        The last layer's outputs [time, batch, post], and the state after the last step.
+    """
+    heard, after, form = [x], [], spec.precision.format(Role.TRACE)
+    for layer, shape, made, before in zip(spec.layers, shapes, ready, state, strict=True):
+        sources = [heard[-1], *(heard[-1 - k] for k in layer.skip)]
+        joined = torch.cat(sources, dim=2) if layer.skip else heard[-1]
+        run = _runner(choose(kernel, layer, shape, form, joined).kernel)
+        said, now = run(layer, shape, form, made, before, joined)
+        heard.append(said)
+        after.append(now)
+    return heard[-1], tuple(after)
+
+
+def _runner(kernel: str) -> Callable[..., tuple[Tensor, LayerState]]:
+    if kernel == "reference":
+        return reference.sequence
+    from plastic_search.kernels import cpu
+
+    return cpu.sequence
+
+
+def _declined(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> str:
+    try:
+        import llvmlite  # noqa: F401
+    except ImportError:
+        return "llvmlite is not installed: python -m pip install llvmlite"
+    from plastic_search.kernels import cpu
+
+    return cpu.declined(layer, shape, form, x)
+
+
+def _passing(x: Tensor) -> str:
+    """What of this moment, not of the layer, keeps a kernel from it."""
+    inside: Any = torch._C
+    if inside._functorch.peek_interpreter_stack() is not None:
+        return "torch.func transforms it"
+    if torch.compiler.is_compiling():
+        return "torch compiles it"
+    if torch.is_autocast_enabled("cpu"):
+        return "autocast is on"
+    if x.device.type != "cpu":
+        return f"the network is on {x.device.type}"
+    return "there are no episodes" if x.shape[1] == 0 else ""
+
+
+def _named(layer: Layer) -> str:
+    return f"a layer of {type(layer.cell).__name__}, {type(layer.rule).__name__} and {type(layer.modulation).__name__}"

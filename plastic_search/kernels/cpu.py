@@ -1,0 +1,153 @@
+"""A layer's whole sequence on the CPU, forward and backward, by code that is made from its parts.
+
+It equals `step.step` run over time. Products with the sources are one matrix product for the whole sequence, and left
+to torch; everything that waits for the step before is in the compiled functions.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from plastic_search.errors import PlasticSearchError
+from plastic_search.kernels.layer import assembly
+from plastic_search.kernels.machine import Compiled, compiled
+from plastic_search.kernels.memory import Call, Given, Memory, Sizes
+from plastic_search.kernels.passes import backward, forward
+from plastic_search.kernels.table import Kind
+from plastic_search.kernels.traced import trace
+from plastic_search.precisions import Format
+from plastic_search.quantize import next_dither
+from plastic_search.rules import Activity
+from plastic_search.spec import Bound, Layer
+from plastic_search.step import LayerState, Ready
+from plastic_search.structures import Shape
+
+__all__ = ["declined", "kind", "sequence"]
+
+
+def declined(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> str:
+    """Why this layer cannot be run here; "" where it can."""
+    if x.device.type != "cpu":
+        return f"the network is on {x.device.type}"
+    if x.dtype not in (torch.float32, torch.float64):
+        return f"its numbers are {x.dtype}"
+    made = trace(layer, _plastic(shape), x.dtype)
+    return made if isinstance(made, str) else ""
+
+
+def kind(layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype) -> Kind:
+    """What code a layer needs.
+
+    Raises:
+        ValueError: the layer is declined.
+    """
+    plastic = _plastic(shape)
+    made = trace(layer, plastic, dtype)
+    if isinstance(made, str):
+        raise ValueError(made)
+    own_plastic = plastic and shape.own > 0 and shape.plastic.stop == shape.pre
+    bound = layer.bound if plastic else Bound.NONE
+    rounding = form.rounding if plastic and form is not None else None
+    return Kind(made, dtype == torch.float64, bound, shape.own > 0, own_plastic, rounding)
+
+
+def _plastic(shape: Shape) -> bool:
+    return shape.plastic.stop > shape.plastic.start
+
+
+@lru_cache(maxsize=256)
+def _text(which: Kind) -> str:
+    return assembly(which)
+
+
+def code(which: Kind) -> Compiled:
+    """The compiled functions of a kind of layer."""
+    return compiled(_text(which), ("forward", "backward"))
+
+
+def sequence(
+    layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState, x: Tensor
+) -> tuple[Tensor, LayerState]:
+    """All time steps of one layer that is not declined.
+
+    Args:
+        x: [time, batch, sources], what the layer hears of others.
+
+    Returns:
+        Its outputs [time, batch, post], and its state after the last step.
+    """
+    which = kind(layer, shape, form, x.dtype)
+    states, nest = pytree.tree_flatten((state.cell, state.rule))
+    params = pytree.tree_leaves((ready.rule, ready.modulation)) if ready.alpha is not None else []
+    vectors = [p for p, leaf in zip(params, which.traced.params.of, strict=True) if leaf is not None]
+    call = Call(which, _sizes(which, shape, x), layer.limit, form.top if form else 0, len(states), len(vectors))
+    dithers, dither = _dithers(state.dither, len(x))
+    given = Given(
+        ready.weight, ready.bias, ready.alpha, state.output, state.trace, state.eligibility, dithers,
+        (*states, *vectors, *_matrices(layer, shape, ready, which, x)),
+    )  # fmt: skip
+    y, trace_, eligibility, *after = _Sequence.apply(call, x, *given.flat())  # type: ignore[misc]
+    cell, rule = pytree.tree_unflatten(after, nest)
+    return y, LayerState(y[-1], cell, trace_, rule, eligibility, dither)
+
+
+def _dithers(first: Tensor | None, times: int) -> tuple[Tensor | None, Tensor | None]:
+    """The noise [time, batch] of each step, and that of the step after."""
+    if first is None:
+        return None, None
+    made = [first]
+    for _ in range(times):
+        made.append(next_dither(made[-1]))
+    return torch.stack(made[:-1]).flatten(1), made[-1]
+
+
+def _matrices(layer: Layer, shape: Shape, ready: Ready, which: Kind, like: Tensor) -> list[Tensor]:
+    """The coefficients that have a number for every synapse, as the rule makes them from its parameters."""
+    if not which.matrices:
+        return []
+    width = shape.plastic.stop - shape.plastic.start
+    post, pre = like.new_zeros(1, shape.post), like.new_zeros(1, width)
+    change, _ = layer.rule.step(ready.rule, layer.rule.state(1, shape.post, width, like), Activity(pre, post, post))
+    found = {f"coef{k}": term.coef for k, term in enumerate(change.terms)} | {"decay": change.decay}
+    return [torch.as_tensor(found[name]).expand(shape.post, width) for name in which.matrices]
+
+
+_APART = 1.75  # kept traces are this many times the square root of the time apart: few of them, in a cache still
+
+
+def _sizes(which: Kind, shape: Shape, x: Tensor) -> Sizes:
+    lanes = which.number.lanes
+    sources, width = shape.pre - shape.own, shape.plastic.stop - shape.plastic.start
+    heard = max(min(shape.plastic.stop, sources) - shape.plastic.start, 0)
+    post_room = -(-shape.post // lanes) * lanes
+    pre_room = -(-(heard + post_room * which.own_plastic) // lanes) * lanes if width else lanes
+    every = min(x.shape[0], round(_APART * math.sqrt(x.shape[0])))
+    return Sizes(shape.post, sources, heard, width, x.shape[0], x.shape[1], post_room, pre_room, every)
+
+
+class _Sequence(torch.autograd.Function):
+    """Forward and backward of one layer's sequence."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, x: Tensor, *tensors: Tensor | None) -> Any:
+        needed = any(ctx.needs_input_grad)
+        memory = forward(call, code(call.kind).functions["forward"], x, Given.of(tensors), keep=needed)
+        if needed:
+            ctx.call = call
+            ctx.save_for_backward(x, *tensors, *memory)
+        return memory.results(call)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if torch.is_grad_enabled():  # as create_graph=True does
+            raise PlasticSearchError("the cpu kernel has no second derivative; use Network(..., kernel='reference')")
+        x, *saved = ctx.saved_tensors
+        count, function = len(saved) - len(Memory._fields), code(ctx.call.kind).functions["backward"]
+        given, memory = Given.of(saved[:count]), Memory(*saved[count:])
+        return (None, *backward(ctx.call, function, x, given, memory, grads, ctx.needs_input_grad[1]))

@@ -1,0 +1,169 @@
+"""What a layer's two functions have in common: sizes, addresses, constants, and running a program."""
+
+from __future__ import annotations
+
+from plastic_search.kernels.emit import Emitter
+from plastic_search.kernels.lanes import Axis
+from plastic_search.kernels.machine import wide
+from plastic_search.kernels.program import Program, Shares
+from plastic_search.kernels.sweeps import Matrices, Writes
+from plastic_search.kernels.sweeps_back import BackSweeps
+from plastic_search.kernels.table import LITERALS, SIZES, Area, Kind, place
+from plastic_search.kernels.vectors import Place, Vectors
+
+__all__ = ["Function"]
+
+
+class Function:
+    """The beginning of a compiled function `name(table, scratch, first, last)`, for episodes first to last - 1."""
+
+    def __init__(self, kind: Kind, name: str) -> None:
+        self.kind, self.name = kind, name
+        self.e = e = Emitter(kind.number, 4 if wide() else 2)
+        self.loaded: dict[str, str] = {}
+        for i, entry in enumerate(kind.table):
+            value = e.load(e.let(f"getelementptr i64, ptr %table, i64 {i}"), "i64")
+            self.loaded[entry] = value if entry in SIZES else e.let(f"inttoptr i64 {value} to ptr")
+        self.post_blocks = e.let(f"sdiv i64 {self['post_room']}, {e.number.lanes}")
+        self.pre_blocks = e.let(f"sdiv i64 {self['pre_room']}, {e.number.lanes}")
+        self.constants = self._constants()
+        self.synapses = e.mul(self["post"], self["pre_room"])  # numbers in one trace
+        if kind.traced.shares is not None:
+            limit, level, top = (e.splat(e.load(e.at(self["limits"], str(i)), e.number.name)) for i in range(3))
+            sizes = (self["post"], self["pre_room"], self.pre_blocks)
+            self.sweeps = BackSweeps(e, self.shares, kind.bound, kind.rounding, sizes, (limit, level, top))
+        self._rooms()
+
+    def __getitem__(self, name: str) -> str:
+        return self.loaded[name]
+
+    @property
+    def shares(self) -> Shares:
+        if self.kind.traced.shares is None:
+            raise AssertionError("nothing is plastic")
+        return self.kind.traced.shares
+
+    @property
+    def plastic(self) -> bool:
+        return self.kind.traced.shares is not None
+
+    @property
+    def retroactive(self) -> bool:
+        return self.plastic and self.shares.retroactive
+
+    def text(self) -> str:
+        head = (
+            f'define void @{self.name}(ptr %table, ptr %scratch, i64 %first, i64 %last) "prefer-vector-width"="512" {{'
+        )
+        return "\n".join([head, "entry:", *self.e.entry, *self.e.lines, "  ret void", "}", ""])
+
+    def _constants(self) -> dict[float, tuple[str, str]]:
+        e, made = self.e, {}
+        for i, value in enumerate(self.kind.constants):
+            number = e.load(e.at(self["constants"], str(i)), e.number.name)
+            made[value] = (number, e.splat(number))
+        for value in LITERALS:
+            made[value] = (e.constant(value, e.number.name), e.constant(value))
+        return made
+
+    def _rooms(self) -> None:
+        """Divide the scratch memory as `Kind.scratch` counts it."""
+        e, kind = self.e, self.kind
+        self.state_room = e.at("%scratch", self.size(kind.adjoints.area))
+        self.temporary_room = e.at(self.state_room, self.size(kind.state))
+        self.segment = e.at(self.temporary_room, self.size(kind.temporary))
+        self.eligible_segment = e.at(self.segment, e.mul(self.synapses, e.sub(self["every"], "1")))
+
+    # -- addresses
+
+    def size(self, area: Area) -> str:
+        """How many numbers an area holds."""
+        e = self.e
+        size = e.add(e.mul(self["post_room"], str(area.post)), e.mul(self["pre_room"], str(area.pre)))
+        return e.add(size, str(area.ones * e.number.lanes))
+
+    def place(self, area: Area, base: str, axis: Axis, number: int) -> str:
+        """Where a row of an area begins."""
+        return place(self.e, area, base, axis, number, self["post_room"], self["pre_room"])
+
+    def adjoint(self, name: str) -> str:
+        """Where the derivative of one of a step's vectors lies."""
+        rows = self.kind.adjoints
+        return self.place(rows.area, "%scratch", *rows.find(name))
+
+    def taped(self, tape: str, name: str) -> str:
+        """Where one of a step's vectors lies on its tape; "" where there is none."""
+        rows = self.kind.tape
+        if name not in rows.post + rows.pre + rows.ones:
+            return ""
+        return self.place(rows.area, tape, *rows.find(name))
+
+    def step(self, base: str, index: str, size: str) -> str:
+        """The address of the `index`-th thing of `size` numbers."""
+        return self.e.at(base, self.e.mul(index, size))
+
+    def at_time(self, t: str, b: str, name: str) -> str:
+        """Where what belongs to one time and one episode lies. `output` and `state` are those before that time."""
+        e, kind = self.e, self.kind
+        index = e.add(e.mul(t, self["batch"]), b)
+        sizes = {
+            "drive": lambda: e.mul(self["post_room"], str(kind.traced.drives)),
+            "output": lambda: self["post_room"],
+            "pre": lambda: self["pre_room"],
+            "state": lambda: self.size(kind.state),
+            "tape": lambda: self.size(kind.tape.area),
+            "dither": lambda: "1",
+        }
+        return self.step(self[name], index, sizes[name.removeprefix("d_")]())
+
+    def drive(self, base: str, number: int) -> str:
+        """One of a cell's drives."""
+        return self.e.at(base, self.e.mul(self["post_room"], str(number)))
+
+    def matrices(self, trace: str, eligibility: str) -> Matrices:
+        """A trace with what does not change within an episode."""
+        coefs = tuple(self.loaded.get(f"coef{k}", "") for k in range(len(self.shares.matrices)))
+        phases = self["phases"] if self.kind.rounding else ""
+        return Matrices(trace, eligibility, self["alpha"], coefs, self.loaded.get("decay", ""), phases)
+
+    def writes(self, t: str, b: str) -> Writes:
+        """The vectors that say what is written at one time."""
+        tape, pre, aliases = self.at_time(t, b, "tape"), self.at_time(t, b, "pre"), self.kind.aliases
+        u = tuple(self.taped(tape, f"u{k}") for k in range(len(aliases)))
+        v = tuple(pre if alias else self.taped(tape, f"v{k}") for k, alias in enumerate(aliases))
+        row, column, write, eta = (self.taped(tape, name) for name in ("row", "column", "write", "eta"))
+        return Writes(u, v, row, column, write, eta, self.at_time(t, b, "dither"))
+
+    # -- what is done
+
+    def run(self, program: Program, source: Place, target: Place) -> None:
+        """Emit a program."""
+
+        def to(buffer: str, axis: Axis, number: int) -> str:
+            if buffer == "temporary":
+                return self.place(self.kind.temporary, self.temporary_room, axis, number)
+            return target(buffer, axis, number)
+
+        blocks = {Axis.POST: self.post_blocks, Axis.PRE: self.pre_blocks}
+        counts = {Axis.POST: self["post"], Axis.PRE: self["width"]}
+        Vectors(self.e, blocks, counts, source, to, self.constants).emit(program)
+
+    def copy(self, source: str, target: str, blocks: str, add: bool = False) -> None:
+        """target = source, or target += source"""
+        e = self.e
+        with e.loop(blocks) as block:
+            at = e.mul(block, str(e.number.lanes))
+            value = e.load(e.at(source, at))
+            if add:
+                value = e.binary("add", value, e.load(e.at(target, at)))
+            e.store(value, e.at(target, at))
+
+    def clear(self, target: str, blocks: str) -> None:
+        """target = 0"""
+        e = self.e
+        with e.loop(blocks) as block:
+            e.store(e.constant(0.0), e.at(target, e.mul(block, str(e.number.lanes))))
+
+    def choose(self, condition: str, one: str, other: str) -> str:
+        """One of two addresses."""
+        return self.e.let(f"select i1 {condition}, ptr {one}, ptr {other}")

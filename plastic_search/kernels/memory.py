@@ -1,0 +1,196 @@
+"""The tensors of one call: laid out with padding, filled from what torch holds, and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from plastic_search.kernels.lanes import Axis
+from plastic_search.kernels.program import Leaf, Leaves
+from plastic_search.kernels.table import Area, Kind
+
+__all__ = ["Call", "Given", "Memory", "Sizes", "begun", "own_weight", "pack", "padded", "source_weight", "unpack"]
+
+
+class Sizes(NamedTuple):
+    """How long everything is."""
+
+    post: int
+    sources: int  # numbers heard of others
+    heard: int  # ... of them by plastic connections
+    width: int  # plastic inputs
+    times: int
+    batch: int
+    post_room: int  # with padding, to whole vectors
+    pre_room: int
+    every: int  # steps from one kept trace to the next
+
+
+class Call(NamedTuple):
+    """All that is not a tensor."""
+
+    kind: Kind
+    sizes: Sizes
+    limit: float
+    top: int  # the highest level of a trace that is rounded
+    states: int  # how many tensors the parts carry from step to step
+    vectors: int  # ... and how many that training tunes, matrices not counted
+
+
+class Given(NamedTuple):
+    """The tensors of a layer, as torch holds them."""
+
+    weight: Tensor  # [drives, post, pre]
+    bias: Tensor  # [drives, post]
+    alpha: Tensor | None  # [post, width]
+    output: Tensor  # [batch, post], what was said before
+    trace: Tensor | None  # [batch, post, width]
+    eligibility: Tensor | None
+    dither: Tensor | None  # [time, batch], noise that rounds the trace
+    others: tuple[Tensor, ...]  # states, parameters that are vectors, and coefficients that are matrices
+
+    @classmethod
+    def of(cls, tensors: Sequence[Any]) -> Given:
+        """From the flat order in which autograd keeps them."""
+        weight, bias, alpha, output, trace, eligibility, dither, *others = tensors
+        return cls(weight, bias, alpha, output, trace, eligibility, dither, tuple(others))
+
+    def flat(self) -> tuple[Tensor | None, ...]:
+        """The order of `of`."""
+        *single, others = self
+        return (*single, *others)  # type: ignore[misc]
+
+
+class Memory(NamedTuple):
+    """What forward leaves behind. All tensors are padded to whole vectors."""
+
+    drive: Tensor  # [time, batch, drives, post]
+    output: Tensor  # [1 + time, batch, post], from what was said before
+    pre: Tensor  # [time, batch, pre]
+    state: Tensor  # [1 + time, batch, ...]
+    tape: Tensor  # [time, batch, ...]
+    trace: Tensor  # [batch, post, pre], the last
+    eligibility: Tensor  # [batch, post, pre], the last, or [0]
+    traces: Tensor  # [kept, batch, post, pre], or [0]
+    eligibilities: Tensor
+    params: Tensor  # [...]
+
+    def results(self, call: Call) -> tuple[Tensor | None, ...]:
+        """What a layer's sequence answers: outputs, trace, eligibility trace, and its parts' states."""
+        s = call.sizes
+        plastic = call.kind.traced.shares is not None
+        retroactive = call.kind.traced.shares is not None and call.kind.traced.shares.retroactive
+        trace = self.trace[..., : s.width] if plastic else None
+        eligibility = self.eligibility[..., : s.width] if retroactive else None
+        states = unpack(self.state[-1], call.kind.traced.state, call.kind.state, s, call.kind.number.lanes)
+        return (self.output[1:, :, : s.post], trace, eligibility, *states)
+
+
+def begun(call: Call, x: Tensor, given: Given, keep: bool) -> Memory:
+    """Memory, with all that is known before the first step."""
+    s, kind = call.sizes, call.kind
+    shares, lanes = kind.traced.shares, kind.number.lanes
+    batch = s.batch
+    said = x.new_zeros(1 + s.times, batch, s.post_room)
+    said[0, :, : s.post] = given.output
+    pre = x.new_zeros(s.times, batch, s.pre_room) if shares else x.new_zeros(0)
+    if s.heard:
+        pre[..., : s.heard] = x
+    state = x.new_zeros(1 + s.times, batch, kind.state.size(s.post_room, s.pre_room, lanes))
+    pack(state[0], given.others[: call.states], kind.traced.state, kind.state, s, lanes)
+    tape = x.new_empty(s.times, batch, kind.tape.area.size(s.post_room, s.pre_room, lanes))
+    kept = (-(-s.times // s.every), batch, s.post, s.pre_room) if keep and shares else (0,)
+    params = x.new_zeros(kind.params.size(s.post_room, s.pre_room, lanes))
+    pack(params, given.others[call.states : call.states + call.vectors], _vectors(kind), kind.params, s, lanes)
+    retroactive = shares is not None and shares.retroactive
+    return Memory(
+        _sources_say(x, given, s),
+        said,
+        pre,
+        state,
+        tape,
+        padded(given.trace, s) if given.trace is not None else x.new_zeros(0),
+        padded(given.eligibility, s) if given.eligibility is not None else x.new_zeros(0),
+        x.new_empty(kept),
+        x.new_empty(kept if retroactive else (0,)),
+        params,
+    )
+
+
+def _vectors(kind: Kind) -> Leaves:
+    """Where parameters lie that are in the buffer."""
+    leaves = kind.traced.params
+    return Leaves(tuple(leaf for leaf in leaves.of if leaf is not None), leaves.counts)
+
+
+def source_weight(weight: Tensor, s: Sizes) -> Tensor:
+    """The weights of what others say [drives * post, sources], padded."""
+    made = weight.new_zeros(weight.shape[0], s.post_room, s.sources)
+    made[:, : s.post] = weight[:, :, : s.sources]
+    return made.flatten(0, 1)
+
+
+def _sources_say(x: Tensor, given: Given, s: Sizes) -> Tensor:
+    """The part of the drive [time, batch, drives, post] that does not wait for the step before."""
+    drives = len(given.bias)
+    still = x.new_zeros(drives, s.post_room)
+    still[:, : s.post] = given.bias
+    flat = torch.addmm(still.flatten(), x.reshape(-1, s.sources), source_weight(given.weight, s).T)
+    return flat.view(s.times, s.batch, drives, s.post_room)
+
+
+def own_weight(weight: Tensor, s: Sizes) -> Tensor:
+    """The weights of what the layer itself said [drives, post, post], padded."""
+    made = weight.new_zeros(weight.shape[0], s.post, s.post_room)
+    made[:, :, : s.post] = weight[:, :, s.sources :]
+    return made
+
+
+def padded(matrix: Tensor, s: Sizes) -> Tensor:
+    """A matrix for every synapse [..., post, pre], padded and of its own memory."""
+    made = matrix.new_zeros(*matrix.shape[:-1], s.pre_room)
+    made[..., : s.width] = matrix
+    return made
+
+
+def pack(buffer: Tensor, tensors: Sequence[Tensor | None], leaves: Leaves, area: Area, s: Sizes, lanes: int) -> None:
+    """Lay tensors into the rows of a buffer [..., numbers]."""
+    for tensor, leaf in zip(tensors, leaves.of, strict=True):
+        if leaf is None or tensor is None or not leaf.rows:
+            continue
+        rows = _rows(tensor, leaf, buffer.dim() - 1)
+        for i in range(leaf.rows):
+            at = area.first(leaf.axis, leaf.first + i, s.post_room, s.pre_room, lanes)
+            buffer[..., at : at + rows.shape[-1]] = rows[..., i, :]
+
+
+def unpack(buffer: Tensor, leaves: Leaves, area: Area, s: Sizes, lanes: int) -> list[Tensor]:
+    """The tensors that lie in a buffer."""
+    made = []
+    length = {Axis.POST: s.post, Axis.PRE: s.width, Axis.ONE: 1}
+    for leaf in leaves.of:
+        if leaf is None:
+            continue
+        if not leaf.rows:
+            made.append(buffer.new_zeros(*buffer.shape[:-1], *leaf.lead))
+            continue
+        n = length[leaf.axis]
+        firsts = [area.first(leaf.axis, leaf.first + i, s.post_room, s.pre_room, lanes) for i in range(leaf.rows)]
+        rows = torch.stack([buffer[..., at : at + n] for at in firsts], -2)  # [..., rows, n]
+        lead = buffer.shape[:-1]
+        if leaf.place < 0:
+            made.append(rows.reshape(*lead, *leaf.lead))
+        else:
+            made.append(rows.reshape(*lead, *leaf.lead, n).movedim(-1, len(lead) + leaf.place))
+    return made
+
+
+def _rows(tensor: Tensor, leaf: Leaf, batched: int) -> Tensor:
+    """A tensor as [..., rows, n]."""
+    lead = tensor.shape[:batched]
+    if leaf.place < 0:
+        return tensor.reshape(*lead, leaf.rows, 1)
+    return tensor.movedim(batched + leaf.place, -1).reshape(*lead, leaf.rows, -1)

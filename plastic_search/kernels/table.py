@@ -1,0 +1,179 @@
+"""Where everything lies that a compiled function reads and writes: areas of rows, and one table of addresses."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from plastic_search.kernels.emit import DOUBLE, FLOAT, Emitter, Number
+from plastic_search.kernels.lanes import Axis
+from plastic_search.kernels.program import Leaves, Program, Traced, ordered
+from plastic_search.kernels.vectors import stored
+from plastic_search.precisions import Rounding
+from plastic_search.spec import Bound
+
+__all__ = ["LITERALS", "SIZES", "Area", "Kind", "Rows", "place"]
+
+SIZES = ("post", "width", "times", "batch", "post_room", "pre_room", "own", "every", "keep", "keep_pre")
+FORWARD = ("drive", "output", "pre", "state", "tape", "trace", "eligibility", "traces", "eligibilities")
+BACKWARD = ("d_drive", "d_output", "d_pre", "d_state", "d_params", "d_trace", "d_eligibility", "d_alpha")
+PARAMETERS = ("alpha", "own_weight", "params", "constants", "limits", "phases", "dither")
+LITERALS = (0.0, 1.0, -1.0, 2.0, 0.5, -2.0)  # constants that are written into the code
+
+
+class Area(NamedTuple):
+    """Rows over POST, then rows over PRE, then single numbers, each in a block of its own."""
+
+    post: int = 0
+    pre: int = 0
+    ones: int = 0
+
+    def size(self, post: int, pre: int, lanes: int) -> int:
+        """How many numbers it holds, where rows are `post` and `pre` numbers long, padding included."""
+        return self.post * post + self.pre * pre + self.ones * lanes
+
+    def first(self, axis: Axis, number: int, post: int, pre: int, lanes: int) -> int:
+        """Where a row begins."""
+        return {
+            Axis.POST: number * post,
+            Axis.PRE: self.post * post + number * pre,
+            Axis.ONE: self.post * post + self.pre * pre + number * lanes,
+        }[axis]
+
+
+class Rows(NamedTuple):
+    """An area whose rows have names."""
+
+    post: tuple[str, ...] = ()
+    pre: tuple[str, ...] = ()
+    ones: tuple[str, ...] = ()
+
+    @property
+    def area(self) -> Area:
+        return Area(len(self.post), len(self.pre), len(self.ones))
+
+    def find(self, name: str) -> tuple[Axis, int]:
+        for axis, names in ((Axis.POST, self.post), (Axis.PRE, self.pre), (Axis.ONE, self.ones)):
+            if name in names:
+                return axis, names.index(name)
+        raise KeyError(name)
+
+
+class Kind(NamedTuple):
+    """All that decides what code a layer needs; sizes, settings and parameters are given when it is called."""
+
+    traced: Traced
+    double: bool
+    bound: Bound
+    recurrent: bool  # whether it hears itself
+    own_plastic: bool  # ... by plastic connections
+    rounding: Rounding | None  # how its trace is written; None: as it is
+
+    @property
+    def number(self) -> Number:
+        return DOUBLE if self.double else FLOAT
+
+    @property
+    def recalls(self) -> bool:
+        """Whether the rule asks what the trace alone would answer."""
+        return self.traced.forward.uses("recall")
+
+    @property
+    def state(self) -> Area:
+        return _area(self.traced.state)
+
+    @property
+    def params(self) -> Area:
+        return _area(self.traced.params)
+
+    @property
+    def aliases(self) -> tuple[bool, ...]:
+        """For each outer product, whether its second vector is what the layer hears, and need not be stored."""
+        rows = [o for o in self.traced.forward.outputs if o.buffer == "v"]
+        return tuple(o.lane.op == "input" and o.lane.slot[0] == "pre" for o in rows)
+
+    @property
+    def forward(self) -> Program:
+        """What is computed in a step, without copies of what is there."""
+        outputs = self.traced.forward.outputs
+        aliased = self.aliases
+        return Program(tuple(o for o in outputs if o.buffer != "v" or not aliased[o.number]))
+
+    @property
+    def backward(self) -> Program:
+        """The derivative of a step."""
+        unplastic = self.traced.shares is None
+        return Program(
+            tuple(o for o in self.traced.backward.outputs if not (unplastic and o.buffer in ("pre", "recall")))
+        )
+
+    @property
+    def tape(self) -> Rows:
+        """What a step leaves behind for the backward pass."""
+        shares = self.traced.shares
+        if shares is None:
+            return Rows()
+        terms = len(shares.matrices)
+        post = ["recall"] * self.recalls + [f"u{k}" for k in range(terms)] + ["row"] * shares.row
+        pre = [f"v{k}" for k in range(terms) if not self.aliases[k]] + ["column"] * shares.column
+        return Rows(tuple(post + ["write"] * shares.retroactive), tuple(pre), ("eta",) if shares.retroactive else ())
+
+    @property
+    def adjoints(self) -> Rows:
+        """Derivatives of a step's vectors, and a row of zeros."""
+        shares = self.traced.shares
+        if shares is None:
+            return Rows(("zero",), (), ())
+        terms = len(shares.matrices)
+        post = ["zero", "recall", *(f"u{k}" for k in range(terms)), "row", "write"]
+        return Rows(tuple(post), ("nothing", "pre", *(f"v{k}" for k in range(terms)), "column"), ("eta",))
+
+    @property
+    def temporary(self) -> Area:
+        """Room for lanes that one loop leaves for another."""
+        lanes = [stored(program) for program in (self.forward, self.backward)]
+        post, pre = (max(sum(x.axis is axis for x in some) for some in lanes) for axis in (Axis.POST, Axis.PRE))
+        return Area(post, pre, 0)
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        """The settings of its parts, which are given when it is called."""
+        programs = (self.forward, self.backward)
+        lanes = [x for program in programs for x in ordered([o.lane for o in program.outputs]) if x.op == "constant"]
+        return tuple(dict.fromkeys(x.value for x in lanes if x.value not in LITERALS))
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """Names of the coefficients that have a number for every synapse."""
+        shares = self.traced.shares
+        if shares is None:
+            return ()
+        return tuple(f"coef{k}" for k, there in enumerate(shares.matrices) if there) + ("decay",) * shares.matrix
+
+    @property
+    def table(self) -> tuple[str, ...]:
+        """The order of the table that a compiled function is given."""
+        d_matrices = tuple(f"d_{name}" for name in self.matrices)
+        return (*SIZES, *FORWARD, *PARAMETERS, *self.matrices, *BACKWARD, *d_matrices)
+
+    def scratch(self, post: int, pre: int, rows: int, every: int) -> tuple[int, ...]:
+        """Numbers of room that one thread needs: adjoints, states, temporary, traces, eligibility traces."""
+        lanes, shares = self.number.lanes, self.traced.shares
+        areas = [a.size(post, pre, lanes) for a in (self.adjoints.area, self.state, self.temporary)]
+        segment = rows * pre * max(every - 1, 0) if shares else 0
+        return (*areas, segment, segment if shares and shares.retroactive else 0)
+
+
+def _area(leaves: Leaves) -> Area:
+    ones, post, pre = leaves.counts
+    return Area(post, pre, ones)
+
+
+def place(e: Emitter, area: Area, base: str, axis: Axis, number: int, post: str, pre: str) -> str:
+    """The address of a row of an area; `post` and `pre` are registers with the lengths of rows, padding included."""
+    if axis is Axis.POST:
+        return e.at(base, e.mul(post, str(number)))
+    offset = e.mul(post, str(area.post))
+    if axis is Axis.PRE:
+        return e.at(base, e.add(offset, e.mul(pre, str(number))))
+    offset = e.add(offset, e.mul(pre, str(area.pre)))
+    return e.at(base, e.add(offset, str(number * e.number.lanes)))

@@ -1,0 +1,308 @@
+"""Every kernel equals the law, forward and backward, whatever the parts and the sizes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from plastic_search.cells import Cell
+from plastic_search.cells.linear import Linear
+from plastic_search.cells.lstm import LSTM
+from plastic_search.errors import PlasticSearchError
+from plastic_search.kernels.choice import SlowerPath
+from plastic_search.modulations import FanOut, Modulation
+from plastic_search.modulations.retroactive import Retroactive
+from plastic_search.modulations.simple import Simple
+from plastic_search.network import Network, State, load_named, named
+from plastic_search.part import discover
+from plastic_search.precisions import Rounding
+from plastic_search.precisions.integer import Integer
+from plastic_search.rules import Activity, Change, Outer, Rule
+from plastic_search.rules.hebb import Hebb
+from plastic_search.rules.oja import Oja
+from plastic_search.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway
+from plastic_search.structures.feed_forward import FeedForward
+from plastic_search.structures.gated import Gated
+from plastic_search.structures.self_recurrent import SelfRecurrent
+
+CELLS, RULES, MODULATIONS = (discover(f"plastic_search.{axis}") for axis in ("cells", "rules", "modulations"))
+SIZES, BATCHES, TIMES = (1, 7, 33, 100), (1, 5), (1, 2, 63)
+PATHWAYS = (Pathway.INPUT, Pathway.RECURRENT, Pathway.BOTH)
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that nobody has written is NaN, so that reading it is seen."""
+    empty = torch.Tensor.new_empty
+
+    def poison(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        made = empty(self, *args, **kwargs)
+        return made.fill_(torch.nan) if made.is_floating_point() else made
+
+    monkeypatch.setattr(torch.Tensor, "new_empty", poison)
+
+
+def network(spec: NetworkSpec, inputs: int, dtype: torch.dtype, seed: int = 0) -> Network:
+    """A network whose alphas are far from zero, and which does not magnify what it hears."""
+    net = Network(spec, inputs, seed).to(dtype)
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for bag, shape in zip(net.layers, net.shapes, strict=True):
+            bag.get_parameter("weight").mul_(0.4)
+            alpha = bag.get_parameter("alpha")
+            alpha.copy_(0.5 * torch.randn(alpha.shape, generator=rng, dtype=torch.float64) * shape.pre**-0.5)
+    return net
+
+
+def results(net: Network, kernel: str, x: Tensor, state: State | None) -> dict[str, Tensor]:
+    """Outputs, last state, and the derivatives of all that there is, the state at the start included."""
+    net.kernel = kernel
+    net.zero_grad(set_to_none=True)
+    x = x.clone().requires_grad_()
+    begin = None
+    if state is not None:
+        begin = load_named({n: t.clone().requires_grad_() for n, t in named(state).items()}, state)
+    y, last = net(x, begin)
+    made = {"y": y} | named(last)
+    rng = torch.Generator().manual_seed(1)
+    terms = [(t * torch.randn(t.shape, generator=rng, dtype=torch.float64).to(t.dtype)).sum() for t in made.values()]
+    torch.stack(terms).sum().backward()
+    made |= {f"d.{n}": p.grad for n, p in net.named_parameters() if p.grad is not None} | {"d.x": x.grad}
+    if begin is not None:
+        made |= {f"d.{n}": t.grad for n, t in named(begin).items() if t.grad is not None}
+    return {name: value.detach() for name, value in made.items() if value is not None}
+
+
+def gaps(law: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, float]:
+    """How far results are from the law's, relative to the size of each."""
+    for name in law.keys() ^ other.keys():  # a derivative that is zero may be left out
+        assert name.startswith("d.")
+        assert not (law | other)[name].any(), name
+    both = law.keys() & other.keys()
+    assert all(law[n].isfinite().all() for n in both), "this network shows nothing: its numbers overflow"
+    return {n: float((law[n] - other[n]).norm() / law[n].norm().clamp_min(1e-3)) for n in both}
+
+
+def apart(net: Network, x: Tensor, state: State | None = None) -> float:
+    """The largest difference between kernel and law."""
+    law, fast = (results(net, kernel, x, state) for kernel in ("reference", "cpu"))
+    return max(gaps(law, fast).values(), key=lambda gap: torch.inf if gap != gap else gap)
+
+
+def started(net: Network, x: Tensor) -> State:
+    """A state in the middle of an episode."""
+    with torch.no_grad():
+        net.kernel = "reference"
+        return net(x)[1]
+
+
+def settings() -> Iterator[tuple[AlphaShape, Pathway, int, int, int]]:
+    """Combinations of all else, every pair of values soon among them."""
+    every = list(itertools.product(AlphaShape, PATHWAYS, SIZES, BATCHES, TIMES))
+    order = torch.randperm(len(every), generator=torch.Generator().manual_seed(0)).tolist()
+    return itertools.cycle(every[i] for i in order)
+
+
+@pytest.mark.parametrize(
+    ("cell", "rule", "modulation"),
+    list(itertools.product(CELLS.values(), RULES.values(), MODULATIONS.values())),
+    ids=lambda kind: kind.__name__,
+)
+def test_a_layer_of_any_parts_equals_the_law(cell: type[Cell], rule: type[Rule], modulation: type[Modulation]) -> None:
+    rng = torch.Generator().manual_seed(0)
+    others = settings()
+    names = (cell.__name__, rule.__name__, modulation.__name__)
+    skipped = sum(
+        list(axis).index(n) * k for axis, n, k in zip((CELLS, RULES, MODULATIONS), names, (1, 3, 15), strict=True)
+    )
+    for _ in range(3 * skipped):
+        next(others)
+    for bound in Bound:
+        alpha, pathway, size, batch, time = next(others)
+        layer = Layer(size, cell(), rule(), modulation(), plastic=pathway, bound=bound, limit=0.3, alpha=alpha)
+        net = network(NetworkSpec((layer,)), 3, torch.float64)
+        x = 0.5 * torch.randn(time, batch, 3, generator=rng, dtype=torch.float64)
+        state = started(net, x[:2])
+        told = f"{layer}, batch {batch}, time {time}"
+        law = results(net, "reference", x, state)
+        assert max(gaps(law, results(net, "cpu", x, state)).values()) <= 1e-10, told
+        net, single = net.float(), load_named({n: t.float() for n, t in named(state).items()}, state)
+        rounded, fast = (gaps(law, results(net, kernel, x.float(), single)) for kernel in ("reference", "cpu"))
+        for name, gap in fast.items():  # where terms cancel, the law itself loses digits
+            assert gap <= max(1e-5, 4 * rounded[name]), f"{told}: {gap:.1e} at {name}, the law {rounded[name]:.1e}"
+
+
+STACK = NetworkSpec(
+    (
+        Layer(9, structure=FeedForward()),
+        Layer(17, LSTM(), Oja(), Retroactive(), SelfRecurrent(), Pathway.BOTH, skip=(1,)),
+        Layer(6, LSTM(), structure=Gated(0.4)),
+        Layer(5, Linear(), Hebb(0.5), Simple(FanOut.NETWORK), Gated(0.5, 0.7), Pathway.BOTH, Bound.SOFT, skip=(1, 3)),
+    )
+)
+
+
+def test_a_stack_with_skips_and_gates_equals_the_law() -> None:
+    net = network(STACK, 4, torch.float64)
+    x = torch.randn(12, 3, 4, dtype=torch.float64)
+    assert apart(net, x, started(net, x[:3])) <= 1e-10
+
+
+@pytest.mark.parametrize("rounding", Rounding)
+@pytest.mark.parametrize("bits", [8, 3])
+@pytest.mark.parametrize("modulation", [Simple(), Retroactive()])
+def test_a_rounded_trace_equals_the_law(rounding: Rounding, bits: int, modulation: Modulation) -> None:
+    layers = tuple(Layer(11, modulation=modulation, plastic=Pathway.BOTH, bound=b) for b in (Bound.HARD, Bound.SOFT))
+    net = network(NetworkSpec(layers, Integer(4, 4, bits, rounding)), 3, torch.float64)
+    x = torch.randn(20, 4, 3, dtype=torch.float64)
+    assert apart(net, x, started(net, x[:5])) <= 1e-10
+
+
+def test_derivatives_are_those_of_finite_differences() -> None:
+    layer = Layer(3, LSTM(), Oja(), Retroactive(), plastic=Pathway.BOTH, bound=Bound.SOFT)
+    net = network(NetworkSpec((layer,)), 2, torch.float64)
+    net.kernel = "cpu"
+    x = torch.randn(4, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, *_: net(x)[0], (x, *net.parameters()))
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    net = network(NetworkSpec((Layer(40, plastic=Pathway.RECURRENT),)), 3, torch.float32)
+    x, before = torch.randn(30, 45, 3), torch.get_num_threads()
+    try:
+        made = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            made.append(results(net, "cpu", x, None))
+    finally:
+        torch.set_num_threads(before)
+    for other in made[1:]:
+        for name, value in made[0].items():
+            if name == "d.layers.0.weight":  # a matrix product of torch's, whose library may share it out as it likes
+                assert (value - other[name]).norm() <= 1e-6 * value.norm()
+            else:
+                assert torch.equal(value, other[name]), name
+
+
+def test_a_sequence_in_pieces_is_the_same_sequence() -> None:
+    net = network(STACK, 4, torch.float64)
+    net.kernel = "cpu"
+    x = torch.randn(10, 2, 4, dtype=torch.float64)
+    whole, last = net(x)
+    first, state = net(x[:4])
+    second, end = net(x[4:], state)
+    assert torch.allclose(torch.cat([first, second]), whole, rtol=0, atol=1e-12)
+    assert all(
+        torch.allclose(a, b, rtol=0, atol=1e-12) for a, b in zip(named(last).values(), named(end).values(), strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class Saturating(Rule):
+    """dH = tanh(post) (x) sigmoid(pre) - H / (1 + pre^2), with operations that no rule of ours has"""
+
+    floor: float = 0.05
+
+    def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
+        gain = torch.where(seen.post > self.floor, seen.post.exp(), seen.post.clamp(-0.5, 0.2))
+        size = (1.0 + seen.pre.square().sum(-1, keepdim=True)).rsqrt()
+        terms = (Outer(gain.tanh() * size, seen.pre.sigmoid()), Outer((seen.recall.abs() + 0.1).sqrt(), seen.pre, 0.3))
+        return Change(terms, 1.0 / (1.0 + seen.pre.square()).unsqueeze(1)), state
+
+
+@dataclass(frozen=True)
+class Crowded(Rule):
+    """dH = post (x) pre, less the mean over the batch, which no rule may look at"""
+
+    def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
+        return Change((Outer(seen.post - seen.post.mean(0), seen.pre),)), state
+
+
+@dataclass(frozen=True)
+class Sorting(Rule):
+    """dH = sort(post) (x) pre, with an operation that no kernel knows"""
+
+    def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
+        return Change((Outer(seen.post.sort(-1).values, seen.pre),)), state
+
+
+@dataclass(frozen=True)
+class Counting(Rule):
+    """dH = post (x) pre / n, with a number that only the size of the layer tells"""
+
+    def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
+        return Change((Outer(seen.post / seen.post.shape[-1], seen.pre),)), state
+
+
+def test_a_rule_of_the_users_own_is_compiled_too() -> None:
+    for pathway in PATHWAYS:
+        net = network(NetworkSpec((Layer(13, rule=Saturating(), plastic=pathway),)), 5, torch.float64)
+        assert apart(net, torch.randn(9, 3, 5, dtype=torch.float64)) <= 1e-10
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"), [(Crowded, "episodes of a batch"), (Sorting, "sort"), (Counting, "number of units")]
+)
+def test_a_rule_that_no_kernel_takes_runs_by_the_reference_and_says_so_once(rule: type[Rule], why: str) -> None:
+    spec, x = NetworkSpec((Layer(4, rule=rule(), plastic=Pathway.RECURRENT),)), torch.randn(3, 2, 3)
+    with pytest.warns(SlowerPath, match=why):
+        y, _ = Network(spec, 3)(x)
+    assert torch.equal(y, Network(spec, 3, kernel="reference")(x)[0])
+    Network(spec, 3)(x)  # a second warning would be an error
+    with pytest.raises(PlasticSearchError, match=rf"cpu kernel does not take a layer of RNN, {rule.__name__}.*{why}"):
+        Network(spec, 3, kernel="cpu")(x)
+
+
+def test_a_kernel_that_is_not_there_is_refused() -> None:
+    with pytest.raises(PlasticSearchError, match="no kernel is called 'cuda'; known: cpu, reference"):
+        Network(STACK, 4, kernel="cuda")
+
+
+def test_what_torch_does_around_it_works_or_is_refused() -> None:
+    net = network(NetworkSpec((Layer(4, plastic=Pathway.RECURRENT),)), 3, torch.float32)
+    x = torch.randn(5, 2, 3)
+    plain = net(x)[0]
+    params = {n: p.detach() for n, p in net.named_parameters()}
+    called = torch.func.vmap(lambda v: torch.func.functional_call(net, params, (v,))[0])(torch.stack([x, x]))
+    assert torch.allclose(called[1], plain, atol=1e-6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        net(x)
+        net.kernel = "cpu"
+        with pytest.raises(PlasticSearchError, match="autocast is on; use kernel=None"):
+            net(x)
+    inputs = x.requires_grad_()
+    with pytest.raises(PlasticSearchError, match="no second derivative; use Network"):
+        torch.autograd.grad(net(inputs)[0].sum(), inputs, create_graph=True)
+    with pytest.raises(PlasticSearchError, match=r"torch\.func transforms it"):
+        torch.func.vmap(lambda v: net(v)[0])(torch.stack([x, x]).detach())
+
+
+def test_forked_processes_and_threads_do_not_wait_for_one_another() -> None:
+    net = network(NetworkSpec((Layer(40, plastic=Pathway.RECURRENT),)), 3, torch.float32)
+    x, before = torch.randn(30, 8, 3), torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        wanted = results(net, "cpu", x, None)["y"]
+        child = os.fork()
+        if not child:
+            torch.set_num_threads(1)  # as every worker of a DataLoader does, since torch's own threads are not forked
+            os._exit(0 if torch.equal(net(x)[0], wanted) else 1)
+        made: list[Tensor] = []
+        threads = [threading.Thread(target=lambda: made.append(net(x)[0].detach())) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        torch.set_num_threads(before)
+    assert len(made) == 4
+    assert all(torch.equal(y, wanted) for y in made)
