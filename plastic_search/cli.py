@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from plastic_search import __version__
+from plastic_search import __version__, cli_machine
 from plastic_search.errors import PlasticSearchError, unknown
 
 __all__ = ["app", "main"]
@@ -32,7 +32,7 @@ Workers = Annotated[int, typer.Option("--workers", min=1, help="How many network
 Folder = Annotated[Path, typer.Argument(help="A run folder, such as runs/digit_recall.")]
 
 _AXES = ("cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers")
-_CONTENT = ("search_spaces", "studies", "reports")
+_CONTENT = ("search_spaces", "studies", "reports", "benchmarks")
 _INTERRUPTED = 130  # what the parser answers when Ctrl-C ended a command
 _CORES = max(1, min(len(os.sched_getaffinity(0)), 8)) if hasattr(os, "sched_getaffinity") else 2
 
@@ -266,6 +266,10 @@ def repair(folder: Folder) -> None:
 
     for told in mend.repair(folder) or ["nothing was broken"]:
         print(told)
+
+
+for command in (cli_machine.bench, cli_machine.doctor):
+    app.command()(command)
 
 
 def _with_sets(study: Any, sets: list[str], path: Path) -> Any:

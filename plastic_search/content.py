@@ -15,7 +15,7 @@ from plastic_search.errors import PlasticSearchError, unknown
 
 __all__ = ["anywhere", "find", "folder", "load_module", "load_parts", "names", "sentence", "value"]
 
-VARIABLES = {"search_spaces": "SPACE", "studies": "STUDY", "reports": "REPORT"}
+VARIABLES = {"search_spaces": "SPACE", "studies": "STUDY", "reports": "REPORT", "benchmarks": "BENCHMARK"}
 
 
 def folder(name: str) -> Path:
@@ -48,7 +48,7 @@ def find(name: str, asked: str) -> Path:
 
 
 def value(name: str, asked: str) -> Any:
-    """The one value (SPACE, STUDY or REPORT) in a content file."""
+    """The one value (SPACE, STUDY, REPORT or BENCHMARK) in a content file."""
     path, variable = find(name, asked), VARIABLES[name]
     module = load_module(path)
     if not hasattr(module, variable):

@@ -207,7 +207,7 @@ def load_parameters(net: Network, path: Path) -> None:
 def versions() -> dict[str, str]:
     """The versions of everything that a result depends on."""
     made = {}
-    for name in ("plastic-search", "torch", "numpy", "optuna", "brevitas", "onnx", "onnxruntime"):
+    for name in ("plastic-search", "torch", "numpy", "optuna", "brevitas", "onnx", "onnxruntime", "llvmlite"):
         try:
             made[name] = version(name)
         except PackageNotFoundError:

@@ -39,7 +39,8 @@ FLOORS = (  # a module imports only from floors that stand before its own
     {"commands", "wording", "figures"},
     {"verdicts"},
     {"page"},
-    {"report", "shown"},
+    {"report", "speed", "shown", "doctor", "benchmark"},
+    {"cli_machine"},
     {"cli"},
 )
 FLOOR = {room: n for n, rooms in enumerate(FLOORS) for room in rooms}
@@ -57,6 +58,7 @@ PROSE = {
     "verdicts",
     "page",
     "report",
+    "speed",
 }
 PARTS = {"cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers"}  # one part a file
 NEIGHBOURS = {"structures"}  # folders whose members may build on one another
@@ -69,8 +71,8 @@ ONLY_IN = {  # a third party's only doors
     "onnxruntime": {"exports"},
     "networkx": {"topology", "figures"},
     "matplotlib": {"figures"},
-    "jinja2": {"report"},
-    "typer": {"cli"},
+    "jinja2": {"report", "speed"},
+    "typer": {"cli", "cli_machine"},
     "rich": {"cli", "console"},
 }
 
@@ -230,5 +232,5 @@ def test_a_content_file_holds_one_value_and_no_logic(folder: str, file: Path) ->
     assert len(values) == 1, f"{name_of(file)}:{values[-1].lineno} does more than hold {variable}"
     logic = [node.lineno for node in ast.walk(values[0]) if isinstance(node, LOGIC)]
     assert not logic, f"{name_of(file)}:{logic[0]} computes; a content file only names values"
-    kind = {"search_spaces": "NetworkSpec", "studies": "Study", "reports": "Report"}[folder]
+    kind = {"search_spaces": "NetworkSpec", "studies": "Study", "reports": "Report", "benchmarks": "Benchmark"}[folder]
     assert type(content.value(folder, str(file))).__name__ == kind

@@ -94,12 +94,16 @@ def begun(call: Call, x: Tensor, given: Given, keep: bool) -> Memory:
     s, kind = call.sizes, call.kind
     shares, lanes = kind.traced.shares, kind.number.lanes
     batch = s.batch
-    said = x.new_zeros(1 + s.times, batch, s.post_room)
+    said = x.new_empty(1 + s.times, batch, s.post_room)  # what is empty is written, padding included, before it is read
+    said[0] = 0.0
     said[0, :, : s.post] = given.output
-    pre = x.new_zeros(s.times, batch, s.pre_room) if shares else x.new_zeros(0)
+    pre = x.new_empty(s.times, batch, s.pre_room) if shares else x.new_empty(0)
     if s.heard:
         pre[..., : s.heard] = x
-    state = x.new_zeros(1 + s.times, batch, kind.state.size(s.post_room, s.pre_room, lanes))
+    own = s.post_room if kind.own_plastic else 0
+    pre[..., s.heard + own :] = 0.0
+    state = x.new_empty(1 + s.times, batch, kind.state.size(s.post_room, s.pre_room, lanes))
+    state[0] = 0.0
     pack(state[0], given.others[: call.states], kind.traced.state, kind.state, s, lanes)
     tape = x.new_empty(s.times, batch, kind.tape.area.size(s.post_room, s.pre_room, lanes))
     kept = (-(-s.times // s.every), batch, s.post, s.pre_room) if keep and shares else (0,)

@@ -93,9 +93,9 @@ def _begun(call: Call, x: Tensor, grads: Sequence[Tensor | None], keep_pre: bool
     s, kind = call.sizes, call.kind
     lanes, shares = kind.number.lanes, kind.traced.shares
     d_y, d_trace, d_eligibility, *d_states = grads
-    output = x.new_zeros(1 + s.times, s.batch, s.post_room)
-    if d_y is not None:
-        output[1:, :, : s.post] = d_y
+    output = x.new_empty(1 + s.times, s.batch, s.post_room)
+    output[0] = output[..., s.post :] = 0.0
+    output[1:, :, : s.post] = 0.0 if d_y is None else d_y
     state = x.new_zeros(s.batch, kind.state.size(s.post_room, s.pre_room, lanes))
     pack(state, d_states, kind.traced.state, kind.state, s, lanes)
     made = {

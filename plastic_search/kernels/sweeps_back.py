@@ -100,8 +100,7 @@ class BackSweeps(Sweeps):
         if self.bound is Bound.NONE:
             return g
         e = self.e
-        inside = e.compare("le", e.unary("abs", after), self.limit)
-        return e.select(inside, g, e.constant(0.0))
+        return e.select(e.compare("eq", self._clipped(after), after), g, e.constant(0.0))
 
     def _write_back(
         self, step: _Step, q: str, change: str, soft: tuple[str, str], retro: tuple[str, str, str], spread: _Columns

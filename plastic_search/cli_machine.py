@@ -1,0 +1,60 @@
+"""The commands about this machine rather than about a study: doctor and bench."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["bench", "doctor"]
+
+
+def doctor(
+    parts: Annotated[list[Path], typer.Option("--parts", help="A Python file with parts of your own.")] = [],  # noqa: B006
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Tell what this machine has, which kernel runs which parts here, and why not a faster one."""
+    from plastic_search import content
+    from plastic_search import doctor as ask
+    from plastic_search.console import print_table
+
+    content.load_parts(parts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what runs slowly is in the table
+        found = ask.examine()
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    for title in ("versions", "machine", "cache", "kernels", "slow"):
+        rows = [(str(key), str(value)) for key, value in found[title].items()]
+        print_table(title, ("what", "is"), rows or [("nothing", "every combination of parts has a fast kernel")])
+    print(f"gpu: {found['gpu']}")
+
+
+def bench(
+    benchmark: Annotated[
+        str, typer.Argument(help="One of `list benchmarks`, or a file that defines BENCHMARK.")
+    ] = "layers",
+    out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("runs/speed"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Time plastic layers on this machine, side by side with the law and with torch's own layers, and write a page."""
+    from plastic_search import content, speed
+    from plastic_search.benchmark import Benchmark, measure
+    from plastic_search.errors import PlasticSearchError
+    from plastic_search.study import made
+
+    value = content.value("benchmarks", benchmark)
+    if not isinstance(value, Benchmark):
+        raise PlasticSearchError(f"BENCHMARK must be a Benchmark, but is a {type(value).__name__}")
+    made(out)
+    found = {}
+    for text, so_far in measure(value):
+        print(text, file=sys.stderr, flush=True)
+        found = so_far
+    path = speed.write(found, out)
+    print(json.dumps(found, indent=1) if as_json else path)

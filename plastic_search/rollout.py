@@ -1,0 +1,83 @@
+"""A network in an environment: one step at a time without gradients, then the whole episode again with them.
+
+Actions that were sampled from a step's output can be scored when the recorded inputs are run again as one sequence,
+by the kernel that is fastest for sequences; nothing of the rollout itself has to be remembered by autograd.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from plastic_search.errors import PlasticSearchError
+from plastic_search.kernels.choice import sequences
+from plastic_search.network import Network, State, load_named, named
+
+__all__ = ["Rollout"]
+
+
+class Rollout:
+    """`y = rollout.step(x)`, and then `y, state = rollout.replay()`.
+
+    Args:
+        net: its parameters must not change between a step and the replay.
+        batch: how many episodes run side by side.
+        state: where they go on from; None starts them.
+    """
+
+    def __init__(self, net: Network, batch: int, state: State | None = None) -> None:
+        self._net, self._batch, self._heard = net, batch, []
+        with torch.no_grad():
+            self._ready = net.resolve()
+            self._first = net.start(batch) if state is None else state
+        self.state = self._first
+
+    @torch.no_grad()
+    def step(self, x: Tensor) -> Tensor:
+        """One time step.
+
+        Args:
+            x: [batch, inputs].
+
+        Returns:
+            The outputs [batch, outputs]; `state` holds the state after the step.
+
+        Raises:
+            PlasticSearchError: `x` has the wrong shape or type.
+        """
+        net, like = self._net, next(self._net.parameters())
+        if x.shape != (self._batch, net.inputs) or x.dtype != like.dtype:
+            raise PlasticSearchError(
+                f"x must be [batch, inputs] = {[self._batch, net.inputs]} of {like.dtype}, "
+                f"but is {list(x.shape)} of {x.dtype}"
+            )
+        self._heard.append(x.clone())
+        y, self.state = sequences(net.spec, net.shapes, self._ready, self.state, x.unsqueeze(0), net.kernel)
+        return y[0]
+
+    def replay(self) -> tuple[Tensor, State]:
+        """Run all that was heard again, with gradients.
+
+        Returns:
+            The outputs [time, batch, outputs], equal to those of the steps but for rounding, and the last state.
+
+        Raises:
+            PlasticSearchError: nothing was heard yet.
+        """
+        if not self._heard:
+            raise PlasticSearchError("there is nothing to replay: no step was taken")
+        return self._net(torch.stack(self._heard), self._first)
+
+    def reset(self, which: Tensor) -> None:
+        """Start some episodes anew, and forget what was heard: what comes is another recording.
+
+        Args:
+            which: [batch], true where an episode begins.
+        """
+        with torch.no_grad():
+            fresh, now = named(self._net.start(self._batch)), named(self.state)
+            for name, value in now.items():
+                mask = which.view(-1, *[1] * (value.dim() - 1))
+                now[name] = torch.where(mask, fresh[name], value)
+        self.state = self._first = load_named(now, self.state)
+        self._heard = []

@@ -1,0 +1,53 @@
+"""Steps without gradients, and the same episode again with them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from plastic_search.cells.lstm import LSTM
+from plastic_search.errors import PlasticSearchError
+from plastic_search.modulations.retroactive import Retroactive
+from plastic_search.network import Network, named
+from plastic_search.rollout import Rollout
+from plastic_search.spec import Layer, NetworkSpec, Pathway
+
+SPEC = NetworkSpec((Layer(9, LSTM(), modulation=Retroactive(), plastic=Pathway.BOTH), Layer(4, skip=(1,))))
+
+
+@pytest.mark.parametrize("kernel", ["reference", "cpu"])
+def test_a_replay_is_the_rollout_with_gradients(kernel: str) -> None:
+    net = Network(SPEC, 3, kernel=kernel).double()
+    rollout, rng = Rollout(net, 5), torch.Generator().manual_seed(0)
+    x = torch.randn(5, 3, dtype=torch.float64, generator=rng)
+    said = []
+    for _ in range(12):
+        y = rollout.step(x)
+        said.append(y)
+        x = x + 0.1 * y[:, :3]  # what is heard depends on what was said
+    assert not said[0].requires_grad
+    again, state = rollout.replay()
+    assert torch.allclose(again, torch.stack(said), rtol=0, atol=1e-12)
+    for name, value in named(state).items():
+        assert torch.allclose(value, named(rollout.state)[name], rtol=0, atol=1e-12)
+    again.square().sum().backward()
+    assert all(p.grad is not None for p in net.parameters() if p.numel())
+
+
+def test_some_episodes_begin_anew() -> None:
+    net = Network(SPEC, 3)
+    rollout, x = Rollout(net, 2), torch.randn(2, 3)
+    first = rollout.step(x)
+    rollout.reset(torch.tensor([True, False]))
+    second = rollout.step(x)
+    assert torch.equal(first[0], second[0])
+    assert not torch.equal(first[1], second[1])
+    assert len(rollout.replay()[0]) == 1
+
+
+def test_what_cannot_be_stepped_is_refused() -> None:
+    rollout = Rollout(Network(SPEC, 3), 2)
+    with pytest.raises(PlasticSearchError, match="nothing to replay"):
+        rollout.replay()
+    with pytest.raises(PlasticSearchError, match=r"x must be \[batch, inputs\] = \[2, 3\] of torch.float32, but is"):
+        rollout.step(torch.randn(3, 3))
