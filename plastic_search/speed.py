@@ -50,6 +50,7 @@ def _against_units(cases: list[dict[str, Any]]) -> str:
             axes.plot([c["units"] for c in alike], [1e3 * c[key] for c in alike], "o-", color=colour, label=label)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_xticks([c["units"] for c in alike], [str(c["units"]) for c in alike])
         axes.minorticks_off()
         axes.set_xlabel("units")
@@ -66,13 +67,16 @@ def _ratios(cases: list[dict[str, Any]]) -> str:
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         places = range(len(cases))
+        most = 1.3 * max(c["speedup"] for c in cases)  # a round that was disturbed would press all others together
+        axes.set_xlim(0, 1.1 * most)
         axes.barh(places, [c["speedup"] for c in cases], color=canvas.BLUE, height=0.6)
         for place, case in zip(places, cases, strict=True):
-            axes.hlines(place, *case["spread"], color=canvas.INK, linewidth=1.5)
-            axes.text(case["spread"][1], place, f"  {case['speedup']:.1f}", va="center")
+            low, high = case["spread"]
+            axes.hlines(place, low, min(high, most), color=canvas.INK, linewidth=1.5)
+            axes.text(min(max(high, case["speedup"]), most), place, f"  {case['speedup']:.1f}", va="center")
         axes.set_yticks(places, [_label(c) for c in cases])
         axes.invert_yaxis()
-        axes.set_xlabel("times faster than the law; the line goes from the slowest round to the fastest")
+        axes.set_xlabel("times faster; lines from the slowest round to the fastest")
         canvas.bare(axes, "x")
 
     return canvas.render("ratios", "how many times faster than the law, in each case", 40 + 28 * len(cases), paint)

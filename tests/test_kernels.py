@@ -22,7 +22,7 @@ from plastic_search.modulations import FanOut, Modulation
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.modulations.simple import Simple
 from plastic_search.network import Network, State, load_named, named
-from plastic_search.part import discover
+from plastic_search.part import Part, discover
 from plastic_search.precisions import Rounding
 from plastic_search.precisions.integer import Integer
 from plastic_search.rules import Activity, Change, Outer, Rule
@@ -205,59 +205,71 @@ def test_a_sequence_in_pieces_is_the_same_sequence() -> None:
     )
 
 
-@dataclass(frozen=True)
-class Saturating(Rule):
-    """dH = tanh(post) (x) sigmoid(pre) - H / (1 + pre^2), with operations that no rule of ours has"""
+@pytest.fixture
+def rules() -> Iterator[dict[str, type[Rule]]]:
+    """Rules of a user's own, which are forgotten afterwards."""
+    known = dict(Part.kinds)
 
-    floor: float = 0.05
+    @dataclass(frozen=True)
+    class Saturating(Rule):
+        """dH = tanh(post) (x) sigmoid(pre) - H / (1 + pre^2), with operations that no rule of ours has"""
 
-    def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
-        gain = torch.where(seen.post > self.floor, seen.post.exp(), seen.post.clamp(-0.5, 0.2))
-        size = (1.0 + seen.pre.square().sum(-1, keepdim=True)).rsqrt()
-        terms = (Outer(gain.tanh() * size, seen.pre.sigmoid()), Outer((seen.recall.abs() + 0.1).sqrt(), seen.pre, 0.3))
-        return Change(terms, 1.0 / (1.0 + seen.pre.square()).unsqueeze(1)), state
+        floor: float = 0.05
+
+        def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
+            gain = torch.where(seen.post > self.floor, seen.post.exp(), seen.post.clamp(-0.5, 0.2))
+            size = (1.0 + seen.pre.square().sum(-1, keepdim=True)).rsqrt()
+            terms = (
+                Outer(gain.tanh() * size, seen.pre.sigmoid()),
+                Outer((seen.recall.abs() + 0.1).sqrt(), seen.pre, 0.3),
+            )
+            return Change(terms, 1.0 / (1.0 + seen.pre.square()).unsqueeze(1)), state
+
+    @dataclass(frozen=True)
+    class Crowded(Rule):
+        """dH = post (x) pre, less the mean over the batch, which no rule may look at"""
+
+        def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
+            return Change((Outer(seen.post - seen.post.mean(0), seen.pre),)), state
+
+    @dataclass(frozen=True)
+    class Sorting(Rule):
+        """dH = sort(post) (x) pre, with an operation that no kernel knows"""
+
+        def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
+            return Change((Outer(seen.post.sort(-1).values, seen.pre),)), state
+
+    @dataclass(frozen=True)
+    class Counting(Rule):
+        """dH = post (x) pre / n, with a number that only the size of the layer tells"""
+
+        def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
+            return Change((Outer(seen.post / seen.post.shape[-1], seen.pre),)), state
+
+    yield {kind.__name__: kind for kind in (Saturating, Crowded, Sorting, Counting)}
+    Part.kinds.clear()
+    Part.kinds.update(known)
 
 
-@dataclass(frozen=True)
-class Crowded(Rule):
-    """dH = post (x) pre, less the mean over the batch, which no rule may look at"""
-
-    def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
-        return Change((Outer(seen.post - seen.post.mean(0), seen.pre),)), state
-
-
-@dataclass(frozen=True)
-class Sorting(Rule):
-    """dH = sort(post) (x) pre, with an operation that no kernel knows"""
-
-    def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
-        return Change((Outer(seen.post.sort(-1).values, seen.pre),)), state
-
-
-@dataclass(frozen=True)
-class Counting(Rule):
-    """dH = post (x) pre / n, with a number that only the size of the layer tells"""
-
-    def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
-        return Change((Outer(seen.post / seen.post.shape[-1], seen.pre),)), state
-
-
-def test_a_rule_of_the_users_own_is_compiled_too() -> None:
+def test_a_rule_of_the_users_own_is_compiled_too(rules: dict[str, type[Rule]]) -> None:
     for pathway in PATHWAYS:
-        net = network(NetworkSpec((Layer(13, rule=Saturating(), plastic=pathway),)), 5, torch.float64)
+        net = network(NetworkSpec((Layer(13, rule=rules["Saturating"](), plastic=pathway),)), 5, torch.float64)
         assert apart(net, torch.randn(9, 3, 5, dtype=torch.float64)) <= 1e-10
 
 
 @pytest.mark.parametrize(
-    ("rule", "why"), [(Crowded, "episodes of a batch"), (Sorting, "sort"), (Counting, "number of units")]
+    ("name", "why"), [("Crowded", "episodes of a batch"), ("Sorting", "sort"), ("Counting", "number of units")]
 )
-def test_a_rule_that_no_kernel_takes_runs_by_the_reference_and_says_so_once(rule: type[Rule], why: str) -> None:
+def test_a_rule_that_no_kernel_takes_runs_by_the_reference_and_says_so_once(
+    rules: dict[str, type[Rule]], name: str, why: str
+) -> None:
+    rule = rules[name]
     spec, x = NetworkSpec((Layer(4, rule=rule(), plastic=Pathway.RECURRENT),)), torch.randn(3, 2, 3)
     with pytest.warns(SlowerPath, match=why):
         y, _ = Network(spec, 3)(x)
     assert torch.equal(y, Network(spec, 3, kernel="reference")(x)[0])
     Network(spec, 3)(x)  # a second warning would be an error
-    with pytest.raises(PlasticSearchError, match=rf"cpu kernel does not take a layer of RNN, {rule.__name__}.*{why}"):
+    with pytest.raises(PlasticSearchError, match=rf"cpu kernel does not take a layer of RNN, {name}.*{why}"):
         Network(spec, 3, kernel="cpu")(x)
 
 

@@ -45,7 +45,8 @@ def test_the_page_is_one_file_that_holds_the_figures(found: dict[str, Any], tmp_
     assert json.loads((tmp_path / "report.json").read_text())["cases"] == json.loads(json.dumps(found["cases"]))
     assert "<script" not in page
     assert page.count("<svg") == 2
-    assert "http" not in page.replace("http://www.w3.org", "")
+    assert "http:" not in page.replace("http://www.w3.org", "")
+    assert "https:" not in page
     assert f"{found['cases'][0]['speedup']:.1f}" in page
 
 
