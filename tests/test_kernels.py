@@ -125,6 +125,7 @@ def test_a_layer_of_any_parts_equals_the_law(cell: type[Cell], rule: type[Rule],
     )
     for _ in range(3 * skipped):
         next(others)
+    single = list(Bound)[zlib.crc32(rule.__name__.encode() + modulation.__name__.encode()) % len(Bound)]
     for bound in Bound:
         alpha, pathway, size, batch, time = next(others)
         layer = Layer(size, cell(), rule(), modulation(), plastic=pathway, bound=bound, limit=0.3, alpha=alpha)
@@ -134,10 +135,11 @@ def test_a_layer_of_any_parts_equals_the_law(cell: type[Cell], rule: type[Rule],
         told = f"{layer}, batch {batch}, time {time}"
         law = results(net, "reference", x, state)
         assert max(gaps(law, results(net, "cpu", x, state)).values()) <= 1e-10, told
-        net, single = net.float(), load_named({n: t.float() for n, t in named(state).items()}, state)
-        rounded, fast = (gaps(law, results(net, kernel, x.float(), single)) for kernel in ("reference", "cpu"))
-        for name, gap in fast.items():  # where terms cancel, the law itself loses digits
-            assert gap <= max(1e-5, 4 * rounded[name]), f"{told}: {gap:.1e} at {name}, the law {rounded[name]:.1e}"
+        if bound is single:  # the other type is other code, which takes as long to compile
+            begun = load_named({n: t.float() for n, t in named(state).items()}, state)
+            rounded, fast = (gaps(law, results(net.float(), k, x.float(), begun)) for k in ("reference", "cpu"))
+            for name, gap in fast.items():  # where terms cancel, the law itself loses digits
+                assert gap <= max(1e-5, 4 * rounded[name]), f"{told}: {gap:.1e} at {name}, the law {rounded[name]:.1e}"
 
 
 STACK = NetworkSpec(

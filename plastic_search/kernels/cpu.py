@@ -118,7 +118,7 @@ def _matrices(layer: Layer, shape: Shape, ready: Ready, which: Kind, like: Tenso
     return [torch.as_tensor(found[name]).expand(shape.post, width) for name in which.matrices]
 
 
-_APART = 1.75  # kept traces are this many times the square root of the time apart: few of them, in a cache still
+_KEPT = 24 * 2**20  # bytes of kept traces that an allocator gives back without asking the system for new pages
 
 
 def _sizes(which: Kind, shape: Shape, x: Tensor) -> Sizes:
@@ -127,8 +127,10 @@ def _sizes(which: Kind, shape: Shape, x: Tensor) -> Sizes:
     heard = max(min(shape.plastic.stop, sources) - shape.plastic.start, 0)
     post_room = -(-shape.post // lanes) * lanes
     pre_room = -(-(heard + post_room * which.own_plastic) // lanes) * lanes if width else lanes
-    every = min(x.shape[0], round(_APART * math.sqrt(x.shape[0])))
-    return Sizes(shape.post, sources, heard, width, x.shape[0], x.shape[1], post_room, pre_room, every)
+    times, batch = x.shape[:2]
+    root, everything = math.sqrt(times), times * batch * shape.post * pre_room * x.element_size()
+    every = min(times, round(min(max(root, everything / _KEPT), 2.5 * root)))
+    return Sizes(shape.post, sources, heard, width, times, batch, post_room, pre_room, every)
 
 
 class _Sequence(torch.autograd.Function):

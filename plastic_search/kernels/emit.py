@@ -128,11 +128,16 @@ class Emitter:
         self.line(f"br label %{end}")
         self.lines.append(f"{end}:")
 
-    def groups(self, count: str, body: Callable[[str, int], None]) -> None:
-        """Emit `body(i, n)` for n rows from i on: for whole groups of `rows`, then for each row that is left."""
-        whole = self.mul(self.let(f"sdiv i64 {count}, {self.rows}"), str(self.rows))
-        with self.loop(whole, step=str(self.rows)) as i:
-            body(i, self.rows)
+    def groups(self, count: str, body: Callable[[str, int], None], shared: int = 1) -> None:
+        """Emit `body(i, n)` for n rows from i on: for whole groups, then for each row that is left.
+
+        Args:
+            shared: by how many episodes a row is used, so that groups of fewer rows fill the registers.
+        """
+        group = max(1, self.rows // shared)
+        whole = self.mul(self.let(f"sdiv i64 {count}, {group}"), str(group))
+        with self.loop(whole, step=str(group)) as i:
+            body(i, group)
         with self.loop(count, start=whole) as i:
             body(i, 1)
 
@@ -215,14 +220,14 @@ class Emitter:
         """The sum of each vector's lanes, side by side in a small vector, and its type; of one vector, a number."""
         if len(values) == 1:
             return self.total(values[0]), self.number.name
-        lanes = self.number.lanes
+        lanes, count = self.number.lanes, len(values)
         while len(values) > 1:  # neighbours are added, and two vectors become one
             values = [self._neighbours(a, b, lanes) for a, b in zip(values[::2], values[1::2], strict=True)]
         total = values[0]
-        while lanes > self.rows:
+        while lanes > count:
             total = self._neighbours(total, "", lanes)
             lanes //= 2
-        return total, f"<{self.rows} x {self.number.name}>"
+        return total, f"<{count} x {self.number.name}>"
 
     def _neighbours(self, a: str, b: str, lanes: int) -> str:
         """The sums of neighbouring lanes, of `a` and then, if there is one, of `b`."""

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from plastic_search.kernels.emit import Emitter
 from plastic_search.kernels.lanes import Axis
 from plastic_search.kernels.machine import wide
 from plastic_search.kernels.program import Program, Shares
 from plastic_search.kernels.sweeps import Matrices, Writes
 from plastic_search.kernels.sweeps_back import BackSweeps
-from plastic_search.kernels.table import LITERALS, SIZES, Area, Kind, place
+from plastic_search.kernels.table import LITERALS, SIZES, TOGETHER, Area, Kind, place
 from plastic_search.kernels.vectors import Place, Vectors
 
-__all__ = ["Function"]
+__all__ = ["Episode", "Function"]
+
+
+class Room(NamedTuple):
+    """One episode's part of the scratch memory: derivatives, a state, traces and eligibility traces."""
+
+    adjoints: str
+    state: str
+    segment: str
+    eligible_segment: str
+
+
+class Episode(NamedTuple):
+    """One of the episodes that are run together."""
+
+    place: str  # in the batch
+    room: Room
 
 
 class Function:
@@ -69,10 +88,25 @@ class Function:
     def _rooms(self) -> None:
         """Divide the scratch memory as `Kind.scratch` counts it."""
         e, kind = self.e, self.kind
-        self.state_room = e.at("%scratch", self.size(kind.adjoints.area))
-        self.temporary_room = e.at(self.state_room, self.size(kind.state))
-        self.segment = e.at(self.temporary_room, self.size(kind.temporary))
-        self.eligible_segment = e.at(self.segment, e.mul(self.synapses, e.sub(self["every"], "1")))
+        self.temporary_room = "%scratch"
+        start, self.rooms = e.at("%scratch", self.size(kind.temporary)), []
+        for _ in range(TOGETHER):
+            state = e.at(start, self.size(kind.adjoints.area))
+            segment = e.at(state, self.size(kind.state))
+            length = e.mul(self.synapses, e.sub(self["every"], "1")) if self.plastic else "0"
+            eligible = e.at(segment, length)
+            self.rooms.append(Room(start, state, segment, eligible))
+            start = e.at(eligible, length) if self.retroactive else eligible
+
+    def episodes(self, body: Callable[[list[Episode]], None]) -> None:
+        """Emit a body for the episodes from first to last: two at a time, and then for the one that may be left."""
+        e = self.e
+        pairs = e.let(f"sdiv i64 {e.sub('%last', '%first')}, {TOGETHER}")
+        whole = e.add("%first", e.mul(pairs, str(TOGETHER)))
+        with e.loop(whole, start="%first", step=str(TOGETHER)) as b:
+            body([Episode(e.add(b, str(k)), room) for k, room in enumerate(self.rooms)])
+        with e.loop("%last", start=whole) as b:
+            body([Episode(b, self.rooms[0])])
 
     # -- addresses
 
@@ -86,10 +120,10 @@ class Function:
         """Where a row of an area begins."""
         return place(self.e, area, base, axis, number, self["post_room"], self["pre_room"])
 
-    def adjoint(self, name: str) -> str:
+    def adjoint(self, episode: Episode, name: str) -> str:
         """Where the derivative of one of a step's vectors lies."""
         rows = self.kind.adjoints
-        return self.place(rows.area, "%scratch", *rows.find(name))
+        return self.place(rows.area, episode.room.adjoints, *rows.find(name))
 
     def taped(self, tape: str, name: str) -> str:
         """Where one of a step's vectors lies on its tape; "" where there is none."""
@@ -102,10 +136,10 @@ class Function:
         """The address of the `index`-th thing of `size` numbers."""
         return self.e.at(base, self.e.mul(index, size))
 
-    def at_time(self, t: str, b: str, name: str) -> str:
+    def at_time(self, t: str, episode: Episode, name: str) -> str:
         """Where what belongs to one time and one episode lies. `output` and `state` are those before that time."""
         e, kind = self.e, self.kind
-        index = e.add(e.mul(t, self["batch"]), b)
+        index = e.add(e.mul(t, self["batch"]), episode.place)
         sizes = {
             "drive": lambda: e.mul(self["post_room"], str(kind.traced.drives)),
             "output": lambda: self["post_room"],
@@ -124,15 +158,16 @@ class Function:
         """A trace with what does not change within an episode."""
         coefs = tuple(self.loaded.get(f"coef{k}", "") for k in range(len(self.shares.matrices)))
         phases = self["phases"] if self.kind.rounding else ""
-        return Matrices(trace, eligibility, self["alpha"], coefs, self.loaded.get("decay", ""), phases)
+        weight = self["weight"] if self.kind.own_plastic else ""
+        return Matrices(trace, eligibility, self["alpha"], coefs, self.loaded.get("decay", ""), phases, weight)
 
-    def writes(self, t: str, b: str) -> Writes:
+    def writes(self, t: str, episode: Episode) -> Writes:
         """The vectors that say what is written at one time."""
-        tape, pre, aliases = self.at_time(t, b, "tape"), self.at_time(t, b, "pre"), self.kind.aliases
+        tape, pre, aliases = self.at_time(t, episode, "tape"), self.at_time(t, episode, "pre"), self.kind.aliases
         u = tuple(self.taped(tape, f"u{k}") for k in range(len(aliases)))
         v = tuple(pre if alias else self.taped(tape, f"v{k}") for k, alias in enumerate(aliases))
         row, column, write, eta = (self.taped(tape, name) for name in ("row", "column", "write", "eta"))
-        return Writes(u, v, row, column, write, eta, self.at_time(t, b, "dither"))
+        return Writes(u, v, row, column, write, eta, self.at_time(t, episode, "dither"))
 
     # -- what is done
 

@@ -7,10 +7,11 @@ it is written anew, once, into a buffer that fits the cache (after Chen et al. 2
 
 from __future__ import annotations
 
-from plastic_search.kernels.function import Function
+from plastic_search.kernels import sweeps
+from plastic_search.kernels.function import Episode, Function
 from plastic_search.kernels.lanes import Axis
-from plastic_search.kernels.sweeps import Matrices, Writes
-from plastic_search.kernels.sweeps_back import Adjoints
+from plastic_search.kernels.sweeps import Block, Matrices, Reading, Writes
+from plastic_search.kernels.sweeps_back import Adjoints, Return
 from plastic_search.kernels.table import Area, Kind
 
 __all__ = ["assembly"]
@@ -29,30 +30,40 @@ class _Forward(Function):
     """Sets drive (which comes as what the sources say), output, state and tape, and moves the trace on."""
 
     def emit(self) -> None:
-        e = self.e
-        with e.loop("%last", start="%first") as b:
-            m = None
-            if self.plastic:
-                eligibility = self.step(self["eligibility"], b, self.synapses) if self.retroactive else ""
-                m = self.matrices(self.step(self["trace"], b, self.synapses), eligibility)
-            with e.loop(self["times"]) as t:
-                self._time(t, b, m)
-            if m is not None:
-                end = e.sub(self["times"], "1")
-                self.sweeps.write(m, self.writes(end, b), m)
+        self.episodes(self._run)
 
-    def _time(self, t: str, b: str, m: Matrices | None) -> None:
+    def _run(self, episodes: list[Episode]) -> None:
+        e = self.e
+        traces = [self._trace(episode) for episode in episodes] if self.plastic else []
+        with e.loop(self["times"]) as t:
+            self._time(t, episodes, traces)
+        if self.plastic:
+            end = e.sub(self["times"], "1")
+            self._sweep(traces, [self.writes(end, episode) for episode in episodes], None)
+
+    def _trace(self, episode: Episode) -> Matrices:
+        eligibility = self.step(self["eligibility"], episode.place, self.synapses) if self.retroactive else ""
+        return self.matrices(self.step(self["trace"], episode.place, self.synapses), eligibility)
+
+    def _time(self, t: str, episodes: list[Episode], traces: list[Matrices]) -> None:
         e, kind = self.e, self.kind
-        now = {name: self.at_time(t, b, name) for name in ("drive", "output", "pre", "state", "tape")}
-        later = {name: self.at_time(e.add(t, "1"), b, name) for name in ("output", "state")}
+        names = ("drive", "output", "pre", "state", "tape")
+        now = [{name: self.at_time(t, episode, name) for name in names} for episode in episodes]
         if kind.own_plastic:
-            self.copy(now["output"], e.at(now["pre"], self["own"]), self.post_blocks)
-        if kind.recurrent:
-            for d in range(kind.traced.drives):
-                weight = self.step(self["own_weight"], e.mul(self["post"], str(d)), self["post_room"])
-                self._times(weight, now["output"], self.drive(now["drive"], d))
-        if m is not None:
-            self._read(t, b, m, now)
+            for each in now:
+                self.copy(each["output"], e.at(each["pre"], self["own"]), self.post_blocks)
+        for d in kind.apart:
+            weight = self.step(self["own_weight"], e.mul(self["post"], str(d)), self["post_room"])
+            self._times(weight, [each["output"] for each in now], [self.drive(each["drive"], d) for each in now])
+        if self.plastic:
+            self._read(t, episodes, traces, now)
+        for episode, each in zip(episodes, now, strict=True):
+            self._parts(t, episode, each)
+
+    def _parts(self, t: str, episode: Episode, now: dict[str, str]) -> None:
+        """What the layer's parts do."""
+        kind = self.kind
+        later = {name: self.at_time(self.e.add(t, "1"), episode, name) for name in ("output", "state")}
 
         def source(buffer: str, axis: Axis, number: int) -> str:
             if buffer == "recall":
@@ -71,97 +82,129 @@ class _Forward(Function):
 
         self.run(kind.forward, source, target)
 
-    def _times(self, weight: str, heard: str, target: str) -> None:
-        """target += weight heard"""
+    def _times(self, weight: str, heard: list[str], targets: list[str]) -> None:
+        """target += weight heard, for each episode"""
         e = self.e
 
         def body(i: str, count: int) -> None:
             rows = [e.at(weight, e.mul(e.add(i, str(r)), self["post_room"])) for r in range(count)]
-            slots = [e.slot(e.vector) for _ in rows]
-            for slot in slots:
+            slots = [[e.slot(e.vector) for _ in rows] for _ in heard]
+            for slot in (slot for row in slots for slot in row):
                 e.store(e.constant(0.0), slot)
             with e.loop(self.post_blocks) as block:
                 at = e.mul(block, str(e.number.lanes))
-                x = e.load(e.at(heard, at))
-                for row, slot in zip(rows, slots, strict=True):
-                    e.store(e.fma(e.load(e.at(row, at)), x, e.load(slot)), slot)
-            total, vector = e.totals([e.load(slot) for slot in slots])
-            here = e.at(target, i)
-            e.store(e.binary("add", total, e.load(here, vector), vector), here, vector)
+                xs = [e.load(e.at(x, at)) for x in heard]
+                for r, row in enumerate(rows):
+                    value = e.load(e.at(row, at))
+                    for k, x in enumerate(xs):
+                        e.store(e.fma(value, x, e.load(slots[k][r])), slots[k][r])
+            for target, mine in zip(targets, slots, strict=True):
+                total, vector = e.totals([e.load(slot) for slot in mine])
+                here = e.at(target, i)
+                e.store(e.binary("add", total, e.load(here, vector), vector), here, vector)
 
-        e.groups(self["post"], body)
+        e.groups(self["post"], body, len(heard))
 
-    def _read(self, t: str, b: str, m: Matrices, now: dict[str, str]) -> None:
+    def _read(self, t: str, episodes: list[Episode], traces: list[Matrices], now: list[dict[str, str]]) -> None:
         """Apply the write of the step before, and read the trace; keep it, where it is time to."""
         e, kind = self.e, self.kind
-        answer = self.drive(now["drive"], kind.traced.plastic)
-        recall = self.taped(now["tape"], "recall")
+        readings = [
+            Reading(each["pre"], self.drive(each["drive"], kind.traced.plastic), self.taped(each["tape"], "recall"))
+            for each in now
+        ]
         first = e.let(f"icmp eq i64 {t}, 0")
         with e.when(first):
-            self.sweeps.read(m, now["pre"], answer, recall)
+            self._sweep(traces, [None] * len(traces), readings)
         with e.when(e.let(f"xor i1 {first}, true")):
-            writes = self.writes(e.sub(t, "1"), b)
-            self.sweeps.write_and_read(m, writes, now["pre"], answer, recall)
+            self._sweep(traces, [self.writes(e.sub(t, "1"), episode) for episode in episodes], readings)
         left = e.let(f"srem i64 {t}, {self['every']}")
         due = e.let(f"icmp eq i64 {left}, 0")
         keeps = e.let(f"icmp ne i64 {self['keep']}, 0")
         with e.when(e.let(f"and i1 {due}, {keeps}")):
-            place = e.add(e.mul(e.let(f"sdiv i64 {t}, {self['every']}"), self["batch"]), b)
-            blocks = e.mul(self["post"], self.pre_blocks)
-            self.copy(m.trace, self.step(self["traces"], place, self.synapses), blocks)
-            if self.retroactive:
-                self.copy(m.eligibility, self.step(self["eligibilities"], place, self.synapses), blocks)
+            part = e.mul(e.let(f"sdiv i64 {t}, {self['every']}"), self["batch"])
+            for episode, m in zip(episodes, traces, strict=True):
+                self._keep(e.add(part, episode.place), m)
+
+    def _keep(self, place: str, m: Matrices) -> None:
+        blocks = self.e.mul(self["post"], self.pre_blocks)
+        self.copy(m.trace, self.step(self["traces"], place, self.synapses), blocks)
+        if self.retroactive:
+            self.copy(m.eligibility, self.step(self["eligibilities"], place, self.synapses), blocks)
+
+    def _sweep(self, traces: list[Matrices], writes: list[Writes] | list[None], readings: list[Reading] | None) -> None:
+        many = readings or [None] * len(traces)
+        self.sweeps.forward(
+            [sweeps.Episode(m, w, m, reading) for m, w, reading in zip(traces, writes, many, strict=True)]
+        )
 
 
 class _Backward(Function):
     """From the derivatives of outputs and last state to those of drive, what was heard, parameters and first state."""
 
     def emit(self) -> None:
-        e = self.e
-        one = self["every"]
-        parts = e.let(f"sdiv i64 {e.sub(e.add(self['times'], one), '1')}, {one}")
-        with e.loop("%last", start="%first") as b:
-            with e.loop(parts) as back:
-                part = e.sub(e.sub(parts, "1"), back)
-                start = e.mul(part, one)
-                end, times = e.add(start, one), self["times"]
-                short = e.let(f"icmp slt i64 {end}, {times}")
-                self._part(b, part, start, e.let(f"select i1 {short}, i64 {end}, i64 {times}"))
-            self._start(b)
+        self.episodes(self._run)
 
-    def _part(self, b: str, part: str, start: str, end: str) -> None:
+    def _run(self, episodes: list[Episode]) -> None:
+        e, one, times = self.e, self["every"], self["times"]
+        for episode in episodes:
+            self.clear(self.adjoint(episode, "zero"), self.post_blocks)
+            if self.plastic:
+                self.clear(self.adjoint(episode, "recall"), self.post_blocks)
+                for row in ("nothing", "pre"):
+                    self.clear(self.adjoint(episode, row), self.pre_blocks)
+        parts = e.let(f"sdiv i64 {e.sub(e.add(times, one), '1')}, {one}")
+        with e.loop(parts) as back:
+            part = e.sub(e.sub(parts, "1"), back)
+            start = e.mul(part, one)
+            end = e.add(start, one)
+            short = e.let(f"icmp slt i64 {end}, {times}")
+            self._part(episodes, part, start, e.let(f"select i1 {short}, i64 {end}, i64 {times}"))
+        self._start(episodes)
+
+    def _part(self, episodes: list[Episode], part: str, start: str, end: str) -> None:
         """One stretch of time, whose traces are first written anew."""
         e = self.e
         count = e.sub(end, start)
-        kept = e.add(e.mul(part, self["batch"]), b)
         if self.plastic:
             with e.loop(count, start="1") as k:
-                t = e.sub(e.add(start, k), "1")
-                self.sweeps.write(self._trace(kept, e.sub(k, "1")), self.writes(t, b), self._trace(kept, k))
+                before, t = e.sub(k, "1"), e.sub(e.add(start, k), "1")
+                again = []
+                for episode in episodes:
+                    m, to = (self._trace(episode, part, which) for which in (before, k))
+                    again.append(sweeps.Episode(m, self.writes(t, episode), to, None))
+                self.sweeps.forward(again)
         with e.loop(count) as j:
             k = e.sub(e.sub(count, "1"), j)
-            self._time(b, e.add(start, k), kept, k)
+            self._time(episodes, e.add(start, k), part, k)
 
-    def _trace(self, kept: str, k: str) -> Matrices:
+    def _trace(self, episode: Episode, part: str, k: str) -> Matrices:
         """The trace at the k-th time of a stretch, the first of which forward has kept."""
         e = self.e
+        kept = e.add(e.mul(part, self["batch"]), episode.place)
         first, place = e.let(f"icmp eq i64 {k}, 0"), e.sub(k, "1")
         made = []
-        for name, segment in (("traces", self.segment), ("eligibilities", self.eligible_segment)):
+        for name, segment in (("traces", episode.room.segment), ("eligibilities", episode.room.eligible_segment)):
             own = self.step(segment, place, self.synapses)
             made.append(self.choose(first, self.step(self[name], kept, self.synapses), own))
         return self.matrices(made[0], made[1] if self.retroactive else "")
 
-    def _time(self, b: str, t: str, kept: str, k: str) -> None:
-        e, kind = self.e, self.kind
-        later, last = e.add(t, "1"), e.let(f"icmp eq i64 {e.add(t, '1')}, {self['times']}")
-        d_output = self.at_time(later, b, "d_output")
+    def _time(self, episodes: list[Episode], t: str, part: str, k: str) -> None:
+        e = self.e
+        later = e.add(t, "1")
+        last = e.let(f"icmp eq i64 {later}, {self['times']}")
         if self.plastic:
-            self._sweep(b, t, later, last, self._trace(kept, k))
+            self.sweeps.back([self._return(x, t, last, self._trace(x, part, k)) for x in episodes])
         with e.when(e.let(f"xor i1 {last}, true")):
-            self._heard_itself(later, b, d_output)
-        now = {name: self.at_time(t, b, name) for name in ("drive", "pre", "state", "tape", "d_drive")}
-        d_state = self.step(self["d_state"], b, self.size(kind.state))
+            self._heard_itself(later, episodes)
+        for episode in episodes:
+            self._parts(t, episode)
+
+    def _parts(self, t: str, episode: Episode) -> None:
+        """What the derivatives of the layer's parts do."""
+        kind = self.kind
+        now = {name: self.at_time(t, episode, name) for name in ("drive", "pre", "state", "tape", "d_drive")}
+        d_output = self.at_time(self.e.add(t, "1"), episode, "d_output")
+        d_state = self.step(self["d_state"], episode.place, self.size(kind.state))
 
         def source(buffer: str, axis: Axis, number: int) -> str:
             match buffer:
@@ -180,90 +223,95 @@ class _Backward(Function):
                 case "state":
                     return self.place(kind.state, now["state"], axis, number)
             name = buffer.removeprefix("d.")
-            return self.adjoint(f"{name}{number}" if name in "uv" else name)
+            return self.adjoint(episode, f"{name}{number}" if name in "uv" else name)
 
         def target(buffer: str, axis: Axis, number: int) -> str:
             match buffer:
                 case "drive":
                     return self.drive(now["d_drive"], number)
                 case "pre":
-                    return self._d_pre(t, b)
+                    return self._d_pre(t, episode)
                 case "recall":
-                    return self.adjoint("recall")
+                    return self.adjoint(episode, "recall")
                 case "state":
-                    return self.place(kind.state, self.state_room, axis, number)
+                    return self.place(kind.state, episode.room.state, axis, number)
             return self.place(kind.params, self["d_params"], axis, number)
 
         self.run(kind.backward, source, target)
-        blocks = e.let(f"sdiv i64 {self.size(kind.state)}, {e.number.lanes}")
-        self.copy(self.state_room, d_state, blocks)
+        blocks = self.e.let(f"sdiv i64 {self.size(kind.state)}, {self.e.number.lanes}")
+        self.copy(episode.room.state, d_state, blocks)
 
-    def _d_pre(self, t: str, b: str) -> str:
+    def _d_pre(self, t: str, episode: Episode) -> str:
         """Where the derivative of what was heard goes: kept for every time, or not."""
         keeps = self.e.let(f"icmp ne i64 {self['keep_pre']}, 0")
-        return self.choose(keeps, self.at_time(t, b, "d_pre"), self.adjoint("pre"))
+        return self.choose(keeps, self.at_time(t, episode, "d_pre"), self.adjoint(episode, "pre"))
 
-    def _sweep(self, b: str, t: str, later: str, last: str, m: Matrices) -> None:
+    def _return(self, episode: Episode, t: str, last: str, m: Matrices) -> Return:
         """Through the read at the time after `t`, and the write at `t`."""
-        e, kind = self.e, self.kind
-        answer = self.drive(self.at_time(later, b, "d_drive"), kind.traced.plastic)
-        answer = self.choose(last, self.adjoint("zero"), answer)
-        pre = self.choose(last, self.adjoint("nothing"), self.at_time(later, b, "pre"))
-        recall = self.choose(last, self.adjoint("zero"), self.adjoint("recall")) if kind.recalls else ""
-        d_pre = self.choose(last, self.adjoint("pre"), self._d_pre(later, b))
-        writes = self.writes(t, b)
-        adjoints = self._adjoints(b, d_pre)
+        e, kind, later = self.e, self.kind, self.e.add(t, "1")
+        zero = self.adjoint(episode, "zero")
+        answer = self.choose(last, zero, self.drive(self.at_time(later, episode, "d_drive"), kind.traced.plastic))
+        pre = self.choose(last, self.adjoint(episode, "nothing"), self.at_time(later, episode, "pre"))
+        recall = self.choose(last, zero, self.adjoint(episode, "recall")) if kind.recalls else ""
+        d_pre = self.choose(last, self.adjoint(episode, "pre"), self._d_pre(later, episode))
+        writes, adjoints = self.writes(t, episode), self._adjoints(episode, d_pre)
         for row in (*adjoints.writes.v, *([adjoints.writes.column] if writes.column else [])):
             self.clear(row, self.pre_blocks)
         e.store(e.constant(0.0, e.number.name), adjoints.writes.eta, e.number.name)
-        self.sweeps.back(m, writes, adjoints, pre, answer, recall)
+        return Return(sweeps.Episode(m, writes, m, Reading(pre, answer, recall)), adjoints)
 
-    def _adjoints(self, b: str, d_pre: str) -> Adjoints:
+    def _adjoints(self, episode: Episode, d_pre: str) -> Adjoints:
         terms = range(len(self.shares.matrices))
-        rows = {name: self.adjoint(name) for name in ("row", "column", "write", "eta")} | {"dither": ""}
-        writes = Writes(
-            tuple(self.adjoint(f"u{k}") for k in terms), tuple(self.adjoint(f"v{k}") for k in terms), **rows
-        )
-        eligibility = self.step(self["d_eligibility"], b, self.synapses) if self.retroactive else ""
+        at = lambda name: self.adjoint(episode, name)  # noqa: E731
+        rows = {name: at(name) for name in ("row", "column", "write", "eta")} | {"dither": ""}
+        writes = Writes(tuple(at(f"u{k}") for k in terms), tuple(at(f"v{k}") for k in terms), **rows)
+        eligibility = self.step(self["d_eligibility"], episode.place, self.synapses) if self.retroactive else ""
         coefs = tuple(self.loaded.get(f"d_coef{k}", "") for k in terms)
-        trace = self.step(self["d_trace"], b, self.synapses)
+        trace = self.step(self["d_trace"], episode.place, self.synapses)
         return Adjoints(trace, eligibility, self["d_alpha"], coefs, self.loaded.get("d_decay", ""), writes, d_pre)
 
-    def _heard_itself(self, t: str, b: str, d_output: str) -> None:
+    def _heard_itself(self, t: str, episodes: list[Episode]) -> None:
         """Add what the layer's hearing itself at `t` says of its output before."""
         e, kind = self.e, self.kind
+        outputs = [self.at_time(t, episode, "d_output") for episode in episodes]
         if kind.own_plastic:
-            self.copy(e.at(self._d_pre(t, b), self["own"]), d_output, self.post_blocks, add=True)
-        if kind.recurrent:
-            for d in range(kind.traced.drives):
-                weight = self.step(self["own_weight"], e.mul(self["post"], str(d)), self["post_room"])
-                self._times_back(weight, self.drive(self.at_time(t, b, "d_drive"), d), d_output)
+            for episode, d_output in zip(episodes, outputs, strict=True):
+                self.copy(e.at(self._d_pre(t, episode), self["own"]), d_output, self.post_blocks, add=True)
+        for d in kind.apart:
+            weight = self.step(self["own_weight"], e.mul(self["post"], str(d)), self["post_room"])
+            said = [self.drive(self.at_time(t, episode, "d_drive"), d) for episode in episodes]
+            self._times_back(weight, said, outputs)
 
-    def _times_back(self, weight: str, said: str, target: str) -> None:
-        """target += said weight"""
+    def _times_back(self, weight: str, said: list[str], targets: list[str]) -> None:
+        """target += said weight, for each episode"""
         e = self.e
 
         def body(i: str, count: int) -> None:
             rows = [e.add(i, str(r)) for r in range(count)]
-            factors = [e.splat(e.load(e.at(said, row), e.number.name)) for row in rows]
+            factors = [[e.splat(e.load(e.at(x, row), e.number.name)) for row in rows] for x in said]
             places = [e.at(weight, e.mul(row, self["post_room"])) for row in rows]
             with e.loop(self.post_blocks) as block:
                 at = e.mul(block, str(e.number.lanes))
-                here = e.at(target, at)
-                total = e.load(here)
-                for factor, place in zip(factors, places, strict=True):
-                    total = e.fma(factor, e.load(e.at(place, at)), total)
-                e.store(total, here)
+                shared = Block(e, at)
+                for target, mine in zip(targets, factors, strict=True):
+                    here = e.at(target, at)
+                    total = e.load(here)
+                    for factor, place in zip(mine, places, strict=True):
+                        total = e.fma(factor, shared.load(place), total)
+                    e.store(total, here)
 
-        e.groups(self["post"], body)
+        e.groups(self["post"], body, len(said))
 
-    def _start(self, b: str) -> None:
-        """Through the read at the first time, to the state that the episode started from."""
+    def _start(self, episodes: list[Episode]) -> None:
+        """Through the read at the first time, to the state that the episodes started from."""
         if self.plastic:
-            m = self._trace(b, "0")
-            recall = self.adjoint("recall") if self.kind.recalls else ""
-            answer = self.drive(self.at_time("0", b, "d_drive"), self.kind.traced.plastic)
-            self.sweeps.back_start(
-                m, self._adjoints(b, self._d_pre("0", b)), self.at_time("0", b, "pre"), answer, recall
-            )
-        self._heard_itself("0", b, self.at_time("0", b, "d_output"))
+            made = []
+            for episode in episodes:
+                answer = self.drive(self.at_time("0", episode, "d_drive"), self.kind.traced.plastic)
+                recall = self.adjoint(episode, "recall") if self.kind.recalls else ""
+                m, reading = self._trace(episode, "0", "0"), Reading(self.at_time("0", episode, "pre"), answer, recall)
+                made.append(
+                    Return(sweeps.Episode(m, None, m, reading), self._adjoints(episode, self._d_pre("0", episode)))
+                )
+            self.sweeps.back(made)
+        self._heard_itself("0", episodes)

@@ -21,6 +21,7 @@ from plastic_search.kernels.memory import (
     source_weight,
     unpack,
 )  # fmt: skip
+from plastic_search.kernels.table import TOGETHER
 from plastic_search.quantize import phases
 
 __all__ = ["backward", "forward"]
@@ -82,6 +83,9 @@ def _fixed(call: Call, x: Tensor, given: Given) -> dict[str, Tensor]:
         made["own_weight"] = own_weight(given.weight, s)
     if given.alpha is not None:
         made["alpha"] = padded(given.alpha, s)
+    if kind.own_plastic:
+        made["weight"] = x.new_zeros(s.post, s.pre_room)
+        made["weight"][:, s.heard : s.width] = given.weight[kind.traced.plastic, :, s.sources :]
     if given.dither is not None:
         made |= {"dither": given.dither, "phases": padded(phases(s.post, s.width, x), s)}
     matrices = given.others[call.states + call.vectors :]
@@ -141,10 +145,12 @@ def _d_weights(call: Call, flat: Tensor, x: Tensor, memory: Memory) -> tuple[Ten
 
 
 def _groups(call: Call, least: int) -> Iterator[tuple[int, int]]:
-    """First and last episode of each group: `least` of them, or as many as there are threads."""
+    """First and last episode of each group: `least` of them, or as many as there are threads, each of whole pairs."""
     batch = call.sizes.batch
-    count = max(1, min(batch, max(least, _workers(call))))
-    yield from ((i * batch // count, (i + 1) * batch // count) for i in range(count))
+    pairs = -(-batch // TOGETHER)
+    count = max(1, min(pairs, max(least, _workers(call))))
+    for i in range(count):
+        yield TOGETHER * (i * pairs // count), min(TOGETHER * ((i + 1) * pairs // count), batch)
 
 
 def _workers(call: Call) -> int:
@@ -167,11 +173,10 @@ def _run(call: Call, function: Any, x: Tensor, tables: list[tuple[Any, int, int]
     """Call the function for every group, groups shared out among threads."""
     s = call.sizes
     count = min(_workers(call), len(tables))
-    sizes = call.kind.scratch(s.post_room, s.pre_room, s.post, scratch)
+    size = call.kind.scratch(s.post_room, s.pre_room, s.post, scratch)
 
     def work(which: int) -> None:
-        room = x.new_empty(sum(sizes))
-        room[: sizes[0]] = 0.0  # some rows of zeros are read
+        room = x.new_empty(size)
         for table, first, last in tables[which::count]:
             function(table.ctypes.data, room.data_ptr(), first, last)
 

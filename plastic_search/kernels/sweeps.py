@@ -6,6 +6,7 @@ through the trace once. The write of one step is applied while the trace is read
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from plastic_search.kernels.emit import Emitter
@@ -13,7 +14,7 @@ from plastic_search.kernels.program import Shares
 from plastic_search.precisions import Rounding
 from plastic_search.spec import Bound
 
-__all__ = ["Matrices", "Row", "Sweeps", "Writes"]
+__all__ = ["Block", "Episode", "Matrices", "Reading", "Row", "Sweeps", "Writes"]
 
 
 class Matrices(NamedTuple):
@@ -25,6 +26,7 @@ class Matrices(NamedTuple):
     coefs: tuple[str, ...]  # "" where an outer product has none
     decay: str
     phases: str  # of the noise that rounds, where a trace is rounded by chance
+    weight: str  # fixed weights of the same connections, where the sweep adds what they say; "" elsewhere
 
 
 class Writes(NamedTuple):
@@ -39,6 +41,23 @@ class Writes(NamedTuple):
     dither: str  # one number: the noise that rounds what is written
 
 
+class Reading(NamedTuple):
+    """Addresses of one step's vectors, which say what is read; or, backwards, of the derivatives of what was."""
+
+    pre: str
+    answer: str
+    recall: str  # "" where the rule does not ask
+
+
+class Episode(NamedTuple):
+    """What a sweep does for one episode. Episodes that are swept together share all matrices but traces."""
+
+    m: Matrices
+    w: Writes | None  # None: nothing is written
+    to: Matrices  # where the trace goes that is written
+    reading: Reading | None
+
+
 class Row(NamedTuple):
     """One row of a sweep: addresses of its matrices, and its vectors of one number each."""
 
@@ -46,6 +65,42 @@ class Row(NamedTuple):
     u: tuple[str, ...]
     row: str
     write: str
+
+
+class Block:
+    """One vector's width of one row. What episodes share is loaded once, and added to once."""
+
+    def __init__(self, e: Emitter, at: str) -> None:
+        self.e, self.at = e, at
+        self.known: dict[str, str] = {}
+        self.sums: dict[str, str] = {}
+
+    def load(self, address: str) -> str:
+        """A vector of a matrix that does not change."""
+        if address not in self.known:
+            self.known[address] = self.e.load(self.e.at(address, self.at))
+        return self.known[address]
+
+    def add(self, address: str, a: str, b: str) -> None:
+        """Add a product to a vector, which is stored at the end."""
+        if address not in self.sums:
+            self.sums[address] = self.e.load(self.e.at(address, self.at))
+        self.sums[address] = self.e.fma(a, b, self.sums[address])
+
+    def store(self) -> None:
+        for address, total in self.sums.items():
+            self.e.store(total, self.e.at(address, self.at))
+
+
+class _Run(NamedTuple):
+    """One episode's part of a forward sweep over some rows."""
+
+    rows: list[Row]
+    targets: list[Matrices]
+    answers: list[str]
+    recalls: list[str]
+    kept: str
+    dither: str
 
 
 class Sweeps:
@@ -64,83 +119,94 @@ class Sweeps:
         self.e, self.shares, self.bound, self.rounding = e, shares, bound, rounding
         self.limit, self.level, self.top = limits
         self.post, self.width, self.blocks = sizes
+        self.shared: dict[tuple[Matrices, str, int], Matrices] = {}
         if bound is not Bound.NONE:
             self.less = e.unary("neg", self.limit)
         if bound is Bound.SOFT:
             self.per_limit = e.binary("div", e.constant(1.0), self.limit)
 
-    def read(self, m: Matrices, pre: str, answer: str, recall: str) -> None:
-        """answer += (alpha * H) pre, recall = H pre"""
-        self.e.groups(self.post, lambda i, count: self._forward(i, count, m, None, m, (pre, answer, recall)))
+    def forward(self, episodes: Sequence[Episode]) -> None:
+        """H = bound(H + change), where there is a write; then answer += (weight + alpha * H) pre, recall = H pre"""
+        self.e.groups(self.post, lambda i, count: self._forward(i, count, episodes), len(episodes))
 
-    def write_and_read(self, m: Matrices, w: Writes, pre: str, answer: str, recall: str) -> None:
-        """H = bound(H + change), then `read`"""
-        self.e.groups(self.post, lambda i, count: self._forward(i, count, m, w, m, (pre, answer, recall)))
-
-    def write(self, m: Matrices, w: Writes, to: Matrices) -> None:
-        """to = bound(H + change)"""
-        self.e.groups(self.post, lambda i, count: self._forward(i, count, m, w, to, None))
-
-    def _forward(
-        self, i: str, count: int, m: Matrices, w: Writes | None, to: Matrices, reading: tuple[str, str, str] | None
-    ) -> None:
+    def _forward(self, i: str, count: int, episodes: Sequence[Episode]) -> None:
         e = self.e
-        rows = [self._row(m, w, i, r) for r in range(count)]
-        targets = [self._addresses(to, i, r) for r in range(count)]
-        answers, recalls = ([e.slot(e.vector) for _ in rows] for _ in range(2))
-        if reading:
-            for slot in answers + (recalls if reading[2] else []):
-                e.store(e.constant(0.0), slot)
-        eta, dither = self._eta(w), self._dither(w)
+        runs = [self._begun(i, count, episode, episodes[0].m) for episode in episodes]
         with e.loop(self.blocks) as block:
             at = e.mul(block, str(e.number.lanes))
-            vs, column = self._columns(w, at)
-            heard = e.load(e.at(reading[0], at)) if reading else ""
-            for r, row in enumerate(rows):
-                h = e.load(e.at(row.matrices.trace, at))
-                if w is not None:
-                    h = self._written(row, targets[r], (vs, column), (eta[1], dither), h, at)
-                if reading:
-                    gain = e.binary("mul", e.load(e.at(row.matrices.alpha, at)), h)
-                    e.store(e.fma(gain, heard, e.load(answers[r])), answers[r])
-                    if reading[2]:
-                        e.store(e.fma(h, heard, e.load(recalls[r])), recalls[r])
-        if reading:
-            self._sums(answers, reading[1], i, add=True)
-            if reading[2]:
-                self._sums(recalls, reading[2], i, add=False)
+            columns = [self._columns(episode.w, at) for episode in episodes]
+            heard = [e.load(e.at(x.reading.pre, at)) if x.reading else "" for x in episodes]
+            for r in range(count):
+                shared = Block(e, at)
+                for k, (episode, run) in enumerate(zip(episodes, runs, strict=True)):
+                    row = run.rows[r]
+                    h = e.load(e.at(row.matrices.trace, at))
+                    if episode.w is not None:
+                        h = self._written(row, run.targets[r], columns[k], (run.kept, run.dither), h, shared)
+                    if episode.reading:
+                        self._add(run.answers[r], self._gain(row, h, shared), heard[k])
+                        if episode.reading.recall:
+                            self._add(run.recalls[r], h, heard[k])
+        for episode, run in zip(episodes, runs, strict=True):
+            if episode.reading:
+                self._sums(run.answers, episode.reading.answer, i, add=True)
+                if episode.reading.recall:
+                    self._sums(run.recalls, episode.reading.recall, i, add=False)
+
+    def _begun(self, i: str, count: int, episode: Episode, like: Matrices) -> _Run:
+        rows = self._shared_rows(episode.m, episode.w, i, count, like)
+        targets = [self._addresses(episode.to, i, r) for r in range(count)]
+        answers, recalls = ([self._zero() for _ in rows] for _ in range(2))
+        return _Run(rows, targets, answers, recalls, self._eta(episode.w)[1], self._dither(episode.w))
+
+    def _zero(self) -> str:
+        """Room for a sum."""
+        slot = self.e.slot(self.e.vector)
+        self.e.store(self.e.constant(0.0), slot)
+        return slot
+
+    def _add(self, slot: str, a: str, b: str) -> None:
+        self.e.store(self.e.fma(a, b, self.e.load(slot)), slot)
+
+    def _gain(self, row: Row, h: str, block: Block) -> str:
+        """weight + alpha h"""
+        e, alpha = self.e, block.load(row.matrices.alpha)
+        if not row.matrices.weight:
+            return e.binary("mul", alpha, h)
+        return e.fma(alpha, h, block.load(row.matrices.weight))
 
     def _written(
-        self, row: Row, to: Matrices, columns: tuple[tuple[str, ...], str], numbers: tuple[str, str], h: str, at: str
-    ) -> str:
+        self, row: Row, to: Matrices, columns: tuple[tuple[str, ...], str], numbers: tuple[str, str], h: str,
+        block: Block,
+    ) -> str:  # fmt: skip
         """Store and return the new trace; the eligibility trace is stored too."""
         e, (kept, dither) = self.e, numbers
-        change = self._change(row, *columns, h, at)
+        change = self._change(row, *columns, h, block)
         if self.shares.retroactive:
-            eligible = e.load(e.at(row.matrices.eligibility, at))
-            e.store(e.fma(kept, eligible, change), e.at(to.eligibility, at))
+            eligible = e.load(e.at(row.matrices.eligibility, block.at))
+            e.store(e.fma(kept, eligible, change), e.at(to.eligibility, block.at))
             change = e.binary("mul", row.write, eligible)
-        new = self._rounded(self._clipped(self._moved(h, change)[0]), row, dither, at)
-        e.store(new, e.at(to.trace, at))
+        new = self._rounded(self._clipped(self._moved(h, change)[0]), row, dither, block)
+        e.store(new, e.at(to.trace, block.at))
         return new
 
-    def _change(self, row: Row, vs: tuple[str, ...], column: str, h: str, at: str) -> str:
+    def _change(self, row: Row, vs: tuple[str, ...], column: str, h: str, block: Block) -> str:
         """sum_k C_k u_k v_k - decay h"""
         e, total = self.e, ""
         for u, v, coef in zip(row.u, vs, row.matrices.coefs, strict=True):
-            factor = e.binary("mul", u, e.load(e.at(coef, at))) if coef else u
+            factor = e.binary("mul", u, block.load(coef)) if coef else u
             total = e.fma(factor, v, total) if total else e.binary("mul", factor, v)
-        decay = self._decay(row, column, at)
+        decay = self._decay(row, column, block)
         if decay:
             total = e.fma(e.unary("neg", decay), h, total or e.constant(0.0))
         return total or e.constant(0.0)
 
-    def _decay(self, row: Row, column: str, at: str) -> str:
+    def _decay(self, row: Row, column: str, block: Block) -> str:
         e, decay = self.e, row.row
         if column:
             decay = e.binary("mul", decay, column)
         if self.shares.matrix:
-            decay = e.binary("mul", decay, e.load(e.at(row.matrices.decay, at)))
+            decay = e.binary("mul", decay, block.load(row.matrices.decay))
         return decay
 
     def _moved(self, h: str, change: str) -> tuple[str, str, str]:
@@ -156,20 +222,31 @@ class Sweeps:
     def _clipped(self, value: str) -> str:
         return value if self.bound is Bound.NONE else self.e.clamp(value, self.less, self.limit)
 
-    def _rounded(self, value: str, row: Row, dither: str, at: str) -> str:
+    def _rounded(self, value: str, row: Row, dither: str, block: Block) -> str:
         """A trace on the levels of its format, as `quantize.round_trace` writes it."""
         if self.rounding is None:
             return value
         e = self.e
         shift = e.constant(0.5)
         if self.rounding is Rounding.STOCHASTIC:
-            noise = e.binary("add", e.load(e.at(row.matrices.phases, at)), dither)
+            noise = e.binary("add", block.load(row.matrices.phases), dither)
             shift = e.binary("sub", noise, e.unary("floor", noise))
         steps = e.let(f"fdiv {e.vector} {value}, {self.level}")
         level = e.unary("floor", e.let(f"fadd {e.vector} {steps}, {shift}"))
         return e.binary("mul", e.clamp(level, e.unary("neg", self.top), self.top), self.level)
 
     # -- rows and columns
+
+    def _shared_rows(self, m: Matrices, w: Writes | None, i: str, count: int, like: Matrices) -> list[Row]:
+        """Rows whose shared matrices have the very addresses that those of `like` have."""
+        made = []
+        for r in range(count):
+            if (like, i, r) not in self.shared:
+                self.shared[like, i, r] = self._addresses(like, i, r)
+            row = self._row(m, w, i, r)
+            own = {"trace": row.matrices.trace, "eligibility": row.matrices.eligibility}
+            made.append(row._replace(matrices=self.shared[like, i, r]._replace(**own)))
+        return made
 
     def _row(self, m: Matrices, w: Writes | None, i: str, r: int) -> Row:
         one = (lambda a: self._one(a, i, r) if a else "") if w is not None else (lambda a: "")
@@ -184,7 +261,15 @@ class Sweeps:
     def _addresses(self, m: Matrices, i: str, r: int) -> Matrices:
         offset = self.e.mul(self.e.add(i, str(r)), self.width)
         go = lambda a: self.e.at(a, offset) if a else ""  # noqa: E731
-        return Matrices(go(m.trace), go(m.eligibility), go(m.alpha), tuple(map(go, m.coefs)), go(m.decay), go(m.phases))
+        return Matrices(
+            go(m.trace),
+            go(m.eligibility),
+            go(m.alpha),
+            tuple(map(go, m.coefs)),
+            go(m.decay),
+            go(m.phases),
+            go(m.weight),
+        )
 
     def _columns(self, w: Writes | None, at: str) -> tuple[tuple[str, ...], str]:
         if w is None:

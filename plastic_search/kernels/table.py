@@ -11,12 +11,13 @@ from plastic_search.kernels.vectors import stored
 from plastic_search.precisions import Rounding
 from plastic_search.spec import Bound
 
-__all__ = ["LITERALS", "SIZES", "Area", "Kind", "Rows", "place"]
+__all__ = ["LITERALS", "SIZES", "TOGETHER", "Area", "Kind", "Rows", "place"]
 
 SIZES = ("post", "width", "times", "batch", "post_room", "pre_room", "own", "every", "keep", "keep_pre")
 FORWARD = ("drive", "output", "pre", "state", "tape", "trace", "eligibility", "traces", "eligibilities")
 BACKWARD = ("d_drive", "d_output", "d_pre", "d_state", "d_params", "d_trace", "d_eligibility", "d_alpha")
-PARAMETERS = ("alpha", "own_weight", "params", "constants", "limits", "phases", "dither")
+PARAMETERS = ("alpha", "weight", "own_weight", "params", "constants", "limits", "phases", "dither")
+TOGETHER = 2  # episodes that are run side by side, so that what they share is loaded once for both
 LITERALS = (0.0, 1.0, -1.0, 2.0, 0.5, -2.0)  # constants that are written into the code
 
 
@@ -76,6 +77,12 @@ class Kind(NamedTuple):
     def recalls(self) -> bool:
         """Whether the rule asks what the trace alone would answer."""
         return self.traced.forward.uses("recall")
+
+    @property
+    def apart(self) -> tuple[int, ...]:
+        """The drives whose own connections are not read together with their trace."""
+        drives = range(self.traced.drives) if self.recurrent else ()
+        return tuple(d for d in drives if not (self.own_plastic and d == self.traced.plastic))
 
     @property
     def state(self) -> Area:
@@ -155,12 +162,13 @@ class Kind(NamedTuple):
         d_matrices = tuple(f"d_{name}" for name in self.matrices)
         return (*SIZES, *FORWARD, *PARAMETERS, *self.matrices, *BACKWARD, *d_matrices)
 
-    def scratch(self, post: int, pre: int, rows: int, every: int) -> tuple[int, ...]:
-        """Numbers of room that one thread needs: adjoints, states, temporary, traces, eligibility traces."""
+    def scratch(self, post: int, pre: int, rows: int, every: int) -> int:
+        """Numbers of room that one thread needs."""
         lanes, shares = self.number.lanes, self.traced.shares
-        areas = [a.size(post, pre, lanes) for a in (self.adjoints.area, self.state, self.temporary)]
-        segment = rows * pre * max(every - 1, 0) if shares else 0
-        return (*areas, segment, segment if shares and shares.retroactive else 0)
+        segment = rows * pre * (every - 1) if shares else 0
+        own = self.adjoints.area.size(post, pre, lanes) + self.state.size(post, pre, lanes) + segment
+        own += segment if shares and shares.retroactive else 0
+        return self.temporary.size(post, pre, lanes) + TOGETHER * own
 
 
 def _area(leaves: Leaves) -> Area:
