@@ -11,11 +11,12 @@ from torch import Generator, Tensor, nn
 from plastic_search import step as law
 from plastic_search.errors import PlasticSearchError
 from plastic_search.kernels.choice import known, sequences
+from plastic_search.parameters import Bag, flatten, nest
 from plastic_search.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
 from plastic_search.step import LayerParams, LayerState
 from plastic_search.structures import Shape
 
-__all__ = ["Network", "State", "load_named", "named"]
+__all__ = ["Network", "State", "load_named", "named", "same_shapes"]
 
 State = tuple[LayerState, ...]
 
@@ -43,8 +44,8 @@ class Network(nn.Module):
         self.spec, self.inputs, self.shapes = spec, inputs, shapes(spec, inputs)
         rng = torch.Generator().manual_seed(seed)
         drawn = [_start_params(layer, shape, rng) for layer, shape in zip(spec.layers, self.shapes, strict=True)]
-        self._like = tuple(drawn)  # the nesting of the parameters; the values live in `layers`
-        self.layers = nn.ModuleList(_Bag(_flatten(p._asdict())) for p in drawn)
+        self.like = tuple(drawn)  # the nesting of the parameters; the values live in `layers`
+        self.layers = nn.ModuleList(Bag(flatten(p._asdict())) for p in drawn)
         self.resolve()
 
     @property
@@ -55,8 +56,7 @@ class Network(nn.Module):
     def parts(self) -> tuple[LayerParams, ...]:
         """The parameters, nested as the parts made them."""
         return tuple(
-            LayerParams(**_nest(like._asdict(), bag.tensors()))
-            for like, bag in zip(self._like, self._bags(), strict=True)
+            LayerParams(**nest(like._asdict(), bag.tensors())) for like, bag in zip(self.like, self.bags(), strict=True)
         )
 
     def resolve(self) -> tuple[law.Ready, ...]:
@@ -88,7 +88,7 @@ class Network(nn.Module):
         ready = self.resolve()
         like = next(self.parameters())
         fresh = law.start(self.spec, self.shapes, x.shape[1], like, ready)
-        now: State = fresh if state is None else _same_shapes(state, fresh)
+        now: State = fresh if state is None else same_shapes(state, fresh)
         if edit is None:
             return sequences(self.spec, self.shapes, ready, now, x, self.kernel)
         ys = []
@@ -121,7 +121,8 @@ class Network(nn.Module):
                 lines[-1] += f", {layer.plastic.value} plastic by {layer.rule} and {layer.modulation}"
         return "\n".join([*lines, f"  precision: {self.spec.precision}"])
 
-    def _bags(self) -> list[_Bag]:
+    def bags(self) -> list[Bag]:
+        """The parameters of each layer."""
         return list(self.layers)  # type: ignore[arg-type]
 
     def _check(self, x: Tensor) -> None:
@@ -139,21 +140,9 @@ class Network(nn.Module):
             raise PlasticSearchError(f"x must be {kind}, as the network's parameters are, but is {x.dtype}")
 
 
-class _Bag(nn.Module):
-    """One layer's parameters under dotted names (`rule.both`), which nn.ParameterDict does not take."""
-
-    def __init__(self, tensors: dict[str, Tensor]) -> None:
-        super().__init__()
-        for name, tensor in tensors.items():
-            self.register_parameter(name.replace(".", "__"), nn.Parameter(tensor.clone()))
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {name.replace("__", "."): tensor for name, tensor in self.named_parameters()}
-
-
 def named(state: State) -> dict[str, Tensor]:
     """Every tensor of a state under its address: `layers.1.trace`, `layers.0.cell.memory`."""
-    return {f"layers.{i}.{n}": t for i, s in enumerate(state) for n, t in _flatten(s._asdict()).items()}
+    return {f"layers.{i}.{n}": t for i, s in enumerate(state) for n, t in flatten(s._asdict()).items()}
 
 
 def load_named(tensors: dict[str, Tensor], like: State) -> State:
@@ -168,7 +157,7 @@ def load_named(tensors: dict[str, Tensor], like: State) -> State:
     for i, layer in enumerate(like):
         at = f"layers.{i}."
         own = {n[len(at) :]: t for n, t in tensors.items() if n.startswith(at)}
-        made.append(LayerState(**_nest(layer._asdict(), own)))
+        made.append(LayerState(**nest(layer._asdict(), own)))
     return tuple(made)
 
 
@@ -192,39 +181,17 @@ def _start_params(layer: Layer, shape: Shape, rng: Generator) -> LayerParams:
     )
 
 
-def _flatten(values: dict[str, Any], at: str = "") -> dict[str, Tensor]:
-    flat: dict[str, Tensor] = {}
-    for name, value in values.items():
-        if isinstance(value, Tensor):
-            flat[at + name] = value
-        elif hasattr(value, "_asdict"):
-            flat |= _flatten(value._asdict(), f"{at}{name}.")
-        elif value not in (None, ()):
-            raise PlasticSearchError(
-                f"{at}{name} is a {type(value).__name__}; what a part learns or remembers must be a NamedTuple of "
-                "tensors, so that every one of them has a name"
-            )
-    return flat
-
-
-def _nest(like: dict[str, Any], flat: dict[str, Tensor], at: str = "") -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for name, value in like.items():
-        if isinstance(value, Tensor):
-            made[name] = flat[at + name]
-        elif hasattr(value, "_asdict"):
-            made[name] = type(value)(**_nest(value._asdict(), flat, f"{at}{name}."))
-        else:
-            made[name] = value
-    return made
-
-
 def _told(value: Any) -> str:
     text = repr(value)
     return f"{text if len(text) <= 40 else 'one'} of type {type(value).__name__}"
 
 
-def _same_shapes(state: State, fresh: State) -> State:
+def same_shapes(state: State, fresh: State) -> State:
+    """`state`, if it is formed as `fresh` is.
+
+    Raises:
+        PlasticSearchError: it is not; the message names what differs.
+    """
     if not isinstance(state, tuple) or not all(isinstance(layer, LayerState) for layer in state):
         raise PlasticSearchError(
             f"state must be what `start` or an earlier call gave, a LayerState for each layer, but is {_told(state)}"

@@ -47,7 +47,7 @@ def known(kernel: str | None) -> str | None:
 
 
 def choose(kernel: str | None, layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> Choice:
-    """The kernel for a layer that hears `x` [time, batch, sources].
+    """The kernel for a layer that hears `x` [..., time, batch, sources].
 
     Args:
         kernel: a name of `KERNELS`, which must then be possible; or None, for the fastest that is.
@@ -76,28 +76,28 @@ def sequences(
     """Every layer over a whole sequence.
 
     Args:
-        x: [time, batch, inputs].
+        x: [time, batch, inputs]; or [member, time, batch, inputs], where every other tensor begins with that axis too.
 
     Returns:
-        The last layer's outputs [time, batch, post], and the state after the last step.
+        The last layer's outputs [..., time, batch, post], and the state after the last step.
     """
     heard, after, form = [x], [], spec.precision.format(Role.TRACE)
     for layer, shape, made, before in zip(spec.layers, shapes, ready, state, strict=True):
         sources = [heard[-1], *(heard[-1 - k] for k in layer.skip)]
-        joined = torch.cat(sources, dim=2) if layer.skip else heard[-1]
-        run = _runner(choose(kernel, layer, shape, form, joined).kernel)
+        joined = torch.cat(sources, dim=-1) if layer.skip else heard[-1]
+        run = _runner(choose(kernel, layer, shape, form, joined).kernel, joined.dim() == 4)
         said, now = run(layer, shape, form, made, before, joined)
         heard.append(said)
         after.append(now)
     return heard[-1], tuple(after)
 
 
-def _runner(kernel: str) -> Callable[..., tuple[Tensor, LayerState]]:
+def _runner(kernel: str, many: bool) -> Callable[..., tuple[Tensor, LayerState]]:
     if kernel == "reference":
-        return reference.sequence
+        return reference.sequences if many else reference.sequence
     from plastic_search.kernels import cpu
 
-    return cpu.sequence
+    return cpu.sequences if many else cpu.sequence
 
 
 def _declined(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> str:
@@ -121,7 +121,7 @@ def _passing(x: Tensor) -> str:
         return "autocast is on"
     if x.device.type != "cpu":
         return f"the network is on {x.device.type}"
-    return "there are no episodes" if x.shape[1] == 0 else ""
+    return "there are no episodes" if x.shape[-2] == 0 else ""
 
 
 def _named(layer: Layer) -> str:

@@ -28,7 +28,7 @@ from plastic_search.spec import Bound, Layer
 from plastic_search.step import LayerState, Ready
 from plastic_search.structures import Shape
 
-__all__ = ["declined", "kind", "sequence"]
+__all__ = ["declined", "kind", "sequence", "sequences"]
 
 
 def declined(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> str:
@@ -82,40 +82,53 @@ def sequence(
     Returns:
         Its outputs [time, batch, post], and its state after the last step.
     """
+    alone = pytree.tree_map(lambda t: None if t is None else t.unsqueeze(0), (ready, state, x))
+    made = sequences(layer, shape, form, *alone)
+    return pytree.tree_map(lambda t: None if t is None else t.squeeze(0), made)
+
+
+def sequences(
+    layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState, x: Tensor
+) -> tuple[Tensor, LayerState]:
+    """All time steps of one layer of each member of a population. Every tensor's first axis is over members."""
     which = kind(layer, shape, form, x.dtype)
     states, nest = pytree.tree_flatten((state.cell, state.rule))
     params = pytree.tree_leaves((ready.rule, ready.modulation)) if ready.alpha is not None else []
     vectors = [p for p, leaf in zip(params, which.traced.params.of, strict=True) if leaf is not None]
     call = Call(which, _sizes(which, shape, x), layer.limit, form.top if form else 0, len(states), len(vectors))
-    dithers, dither = _dithers(state.dither, len(x))
+    dithers, dither = _dithers(state.dither, x.shape[1])
     given = Given(
         ready.weight, ready.bias, ready.alpha, state.output, state.trace, state.eligibility, dithers,
         (*states, *vectors, *_matrices(layer, shape, ready, which, x)),
     )  # fmt: skip
     y, trace_, eligibility, *after = _Sequence.apply(call, x, *given.flat())  # type: ignore[misc]
     cell, rule = pytree.tree_unflatten(after, nest)
-    return y, LayerState(y[-1], cell, trace_, rule, eligibility, dither)
+    return y, LayerState(y[:, -1], cell, trace_, rule, eligibility, dither)
 
 
 def _dithers(first: Tensor | None, times: int) -> tuple[Tensor | None, Tensor | None]:
-    """The noise [time, batch] of each step, and that of the step after."""
+    """The noise [member, time, batch] of each step, and that of the step after."""
     if first is None:
         return None, None
     made = [first]
     for _ in range(times):
         made.append(next_dither(made[-1]))
-    return torch.stack(made[:-1]).flatten(1), made[-1]
+    return torch.stack(made[:-1], 1).flatten(2), made[-1]
 
 
-def _matrices(layer: Layer, shape: Shape, ready: Ready, which: Kind, like: Tensor) -> list[Tensor]:
+def _matrices(layer: Layer, shape: Shape, ready: Ready, which: Kind, x: Tensor) -> list[Tensor]:
     """The coefficients that have a number for every synapse, as the rule makes them from its parameters."""
     if not which.matrices:
         return []
     width = shape.plastic.stop - shape.plastic.start
-    post, pre = like.new_zeros(1, shape.post), like.new_zeros(1, width)
-    change, _ = layer.rule.step(ready.rule, layer.rule.state(1, shape.post, width, like), Activity(pre, post, post))
-    found = {f"coef{k}": term.coef for k, term in enumerate(change.terms)} | {"decay": change.decay}
-    return [torch.as_tensor(found[name]).expand(shape.post, width) for name in which.matrices]
+    post, pre = x.new_zeros(1, shape.post), x.new_zeros(1, width)
+    made: list[list[Tensor]] = []
+    for k in range(len(x)):
+        own = pytree.tree_map(lambda t, k=k: t[k], ready.rule)
+        change, _ = layer.rule.step(own, layer.rule.state(1, shape.post, width, x), Activity(pre, post, post))
+        found = {f"coef{i}": term.coef for i, term in enumerate(change.terms)} | {"decay": change.decay}
+        made.append([torch.as_tensor(found[name]).expand(shape.post, width) for name in which.matrices])
+    return [torch.stack(each) for each in zip(*made, strict=True)]
 
 
 _KEPT = 24 * 2**20  # bytes of kept traces that an allocator gives back without asking the system for new pages
@@ -127,10 +140,10 @@ def _sizes(which: Kind, shape: Shape, x: Tensor) -> Sizes:
     heard = max(min(shape.plastic.stop, sources) - shape.plastic.start, 0)
     post_room = -(-shape.post // lanes) * lanes
     pre_room = -(-(heard + post_room * which.own_plastic) // lanes) * lanes if width else lanes
-    times, batch = x.shape[:2]
-    root, everything = math.sqrt(times), times * batch * shape.post * pre_room * x.element_size()
+    members, times, batch = x.shape[:3]
+    root, everything = math.sqrt(times), members * times * batch * shape.post * pre_room * x.element_size()
     every = min(times, round(min(max(root, everything / _KEPT), 2.5 * root)))
-    return Sizes(shape.post, sources, heard, width, times, batch, post_room, pre_room, every)
+    return Sizes(shape.post, sources, heard, width, members, times, batch, post_room, pre_room, every)
 
 
 class _Sequence(torch.autograd.Function):

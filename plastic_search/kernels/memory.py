@@ -22,8 +22,9 @@ class Sizes(NamedTuple):
     sources: int  # numbers heard of others
     heard: int  # ... of them by plastic connections
     width: int  # plastic inputs
+    members: int  # networks that are run at once
     times: int
-    batch: int
+    batch: int  # episodes of each member
     post_room: int  # with padding, to whole vectors
     pre_room: int
     every: int  # steps from one kept trace to the next
@@ -41,15 +42,15 @@ class Call(NamedTuple):
 
 
 class Given(NamedTuple):
-    """The tensors of a layer, as torch holds them."""
+    """The tensors of a layer, as torch holds them; those of each member of a population, member first."""
 
-    weight: Tensor  # [drives, post, pre]
-    bias: Tensor  # [drives, post]
-    alpha: Tensor | None  # [post, width]
-    output: Tensor  # [batch, post], what was said before
-    trace: Tensor | None  # [batch, post, width]
+    weight: Tensor  # [member, drives, post, pre]
+    bias: Tensor  # [member, drives, post]
+    alpha: Tensor | None  # [member, post, width]
+    output: Tensor  # [member, batch, post], what was said before
+    trace: Tensor | None  # [member, batch, post, width]
     eligibility: Tensor | None
-    dither: Tensor | None  # [time, batch], noise that rounds the trace
+    dither: Tensor | None  # [member, time, batch], noise that rounds the trace
     others: tuple[Tensor, ...]  # states, parameters that are vectors, and coefficients that are matrices
 
     @classmethod
@@ -67,16 +68,16 @@ class Given(NamedTuple):
 class Memory(NamedTuple):
     """What forward leaves behind. All tensors are padded to whole vectors."""
 
-    drive: Tensor  # [time, batch, drives, post]
-    output: Tensor  # [1 + time, batch, post], from what was said before
-    pre: Tensor  # [time, batch, pre]
-    state: Tensor  # [1 + time, batch, ...]
-    tape: Tensor  # [time, batch, ...]
-    trace: Tensor  # [batch, post, pre], the last
-    eligibility: Tensor  # [batch, post, pre], the last, or [0]
-    traces: Tensor  # [kept, batch, post, pre], or [0]
+    drive: Tensor  # [member, time, batch, drives, post]
+    output: Tensor  # [member, 1 + time, batch, post], from what was said before
+    pre: Tensor  # [member, time, batch, pre]
+    state: Tensor  # [member, 1 + time, batch, ...]
+    tape: Tensor  # [member, time, batch, ...]
+    trace: Tensor  # [member, batch, post, pre], the last
+    eligibility: Tensor  # [member, batch, post, pre], the last, or [member, 0]
+    traces: Tensor  # [member, kept, batch, post, pre], or [member, 0]
     eligibilities: Tensor
-    params: Tensor  # [...]
+    params: Tensor  # [member, ...]
 
     def results(self, call: Call) -> tuple[Tensor | None, ...]:
         """What a layer's sequence answers: outputs, trace, eligibility trace, and its parts' states."""
@@ -85,41 +86,41 @@ class Memory(NamedTuple):
         retroactive = call.kind.traced.shares is not None and call.kind.traced.shares.retroactive
         trace = self.trace[..., : s.width] if plastic else None
         eligibility = self.eligibility[..., : s.width] if retroactive else None
-        states = unpack(self.state[-1], call.kind.traced.state, call.kind.state, s, call.kind.number.lanes)
-        return (self.output[1:, :, : s.post], trace, eligibility, *states)
+        states = unpack(self.state[:, -1], call.kind.traced.state, call.kind.state, s, call.kind.number.lanes)
+        return (self.output[:, 1:, :, : s.post], trace, eligibility, *states)
 
 
 def begun(call: Call, x: Tensor, given: Given, keep: bool) -> Memory:
     """Memory, with all that is known before the first step."""
     s, kind = call.sizes, call.kind
-    shares, lanes = kind.traced.shares, kind.number.lanes
-    batch = s.batch
-    said = x.new_empty(1 + s.times, batch, s.post_room)  # what is empty is written, padding included, before it is read
-    said[0] = 0.0
-    said[0, :, : s.post] = given.output
-    pre = x.new_empty(s.times, batch, s.pre_room) if shares else x.new_empty(0)
+    shares, lanes, several = kind.traced.shares, kind.number.lanes, (s.members, s.times, s.batch)
+    said = x.new_empty(s.members, 1 + s.times, s.batch, s.post_room)  # what is empty is written before it is read
+    said[:, 0] = 0.0
+    said[:, 0, :, : s.post] = given.output
+    pre = x.new_empty(*several, s.pre_room) if shares else x.new_empty(s.members, 0)
     if s.heard:
         pre[..., : s.heard] = x
     own = s.post_room if kind.own_plastic else 0
     pre[..., s.heard + own :] = 0.0
-    state = x.new_empty(1 + s.times, batch, kind.state.size(s.post_room, s.pre_room, lanes))
-    state[0] = 0.0
-    pack(state[0], given.others[: call.states], kind.traced.state, kind.state, s, lanes)
-    tape = x.new_empty(s.times, batch, kind.tape.area.size(s.post_room, s.pre_room, lanes))
-    kept = (-(-s.times // s.every), batch, s.post, s.pre_room) if keep and shares else (0,)
-    params = x.new_zeros(kind.params.size(s.post_room, s.pre_room, lanes))
+    state = x.new_empty(s.members, 1 + s.times, s.batch, kind.state.size(s.post_room, s.pre_room, lanes))
+    state[:, 0] = 0.0
+    pack(state[:, 0], given.others[: call.states], kind.traced.state, kind.state, s, lanes)
+    tape = x.new_empty(*several, kind.tape.area.size(s.post_room, s.pre_room, lanes))
+    kept = (-(-s.times // s.every), s.batch, s.post, s.pre_room) if keep and shares else (0,)
+    params = x.new_zeros(s.members, kind.params.size(s.post_room, s.pre_room, lanes))
     pack(params, given.others[call.states : call.states + call.vectors], _vectors(kind), kind.params, s, lanes)
     retroactive = shares is not None and shares.retroactive
+    none = x.new_zeros(s.members, 0)
     return Memory(
         _sources_say(x, given, s),
         said,
         pre,
         state,
         tape,
-        padded(given.trace, s) if given.trace is not None else x.new_zeros(0),
-        padded(given.eligibility, s) if given.eligibility is not None else x.new_zeros(0),
-        x.new_empty(kept),
-        x.new_empty(kept if retroactive else (0,)),
+        padded(given.trace, s) if given.trace is not None else none,
+        padded(given.eligibility, s) if given.eligibility is not None else none,
+        x.new_empty(s.members, *kept),
+        x.new_empty(s.members, *(kept if retroactive else (0,))),
         params,
     )
 
@@ -131,25 +132,26 @@ def _vectors(kind: Kind) -> Leaves:
 
 
 def source_weight(weight: Tensor, s: Sizes) -> Tensor:
-    """The weights of what others say [drives * post, sources], padded."""
-    made = weight.new_zeros(weight.shape[0], s.post_room, s.sources)
-    made[:, : s.post] = weight[:, :, : s.sources]
-    return made.flatten(0, 1)
+    """The weights of what others say [member, drives * post, sources], padded."""
+    made = weight.new_zeros(*weight.shape[:2], s.post_room, s.sources)
+    made[:, :, : s.post] = weight[..., : s.sources]
+    return made.flatten(1, 2)
 
 
 def _sources_say(x: Tensor, given: Given, s: Sizes) -> Tensor:
-    """The part of the drive [time, batch, drives, post] that does not wait for the step before."""
-    drives = len(given.bias)
-    still = x.new_zeros(drives, s.post_room)
-    still[:, : s.post] = given.bias
-    flat = torch.addmm(still.flatten(), x.reshape(-1, s.sources), source_weight(given.weight, s).T)
-    return flat.view(s.times, s.batch, drives, s.post_room)
+    """The part of the drive [member, time, batch, drives, post] that does not wait for the step before."""
+    drives = given.bias.shape[1]
+    still = x.new_zeros(s.members, drives, s.post_room)
+    still[..., : s.post] = given.bias
+    weights = source_weight(given.weight, s).transpose(1, 2)
+    flat = torch.baddbmm(still.flatten(1).unsqueeze(1), x.reshape(s.members, -1, s.sources), weights)
+    return flat.view(s.members, s.times, s.batch, drives, s.post_room)
 
 
 def own_weight(weight: Tensor, s: Sizes) -> Tensor:
-    """The weights of what the layer itself said [drives, post, post], padded."""
-    made = weight.new_zeros(weight.shape[0], s.post, s.post_room)
-    made[:, :, : s.post] = weight[:, :, s.sources :]
+    """The weights of what the layer itself said [member, drives, post, post], padded."""
+    made = weight.new_zeros(*weight.shape[:2], s.post, s.post_room)
+    made[..., : s.post] = weight[..., s.sources :]
     return made
 
 

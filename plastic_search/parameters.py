@@ -1,0 +1,56 @@
+"""Nests of tensors, as parts make them, and the flat names under which they are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from plastic_search.errors import PlasticSearchError
+
+__all__ = ["Bag", "flatten", "nest"]
+
+
+class Bag(nn.Module):
+    """One layer's parameters under dotted names (`rule.both`), which nn.ParameterDict does not take."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        super().__init__()
+        for name, tensor in tensors.items():
+            self.register_parameter(name.replace(".", "__"), nn.Parameter(tensor.clone()))
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name.replace("__", "."): tensor for name, tensor in self.named_parameters()}
+
+
+def flatten(values: dict[str, Any], at: str = "") -> dict[str, Tensor]:
+    """Every tensor of a nest of named tuples under its address: `rule.both`.
+
+    Raises:
+        PlasticSearchError: something else is in it.
+    """
+    flat: dict[str, Tensor] = {}
+    for name, value in values.items():
+        if isinstance(value, Tensor):
+            flat[at + name] = value
+        elif hasattr(value, "_asdict"):
+            flat |= flatten(value._asdict(), f"{at}{name}.")
+        elif value not in (None, ()):
+            raise PlasticSearchError(
+                f"{at}{name} is a {type(value).__name__}; what a part learns or remembers must be a NamedTuple of "
+                "tensors, so that every one of them has a name"
+            )
+    return flat
+
+
+def nest(like: dict[str, Any], flat: dict[str, Tensor], at: str = "") -> dict[str, Any]:
+    """The nest whose tensors are `flat`, formed as `like` is: the inverse of `flatten`."""
+    made: dict[str, Any] = {}
+    for name, value in like.items():
+        if isinstance(value, Tensor):
+            made[name] = flat[at + name]
+        elif hasattr(value, "_asdict"):
+            made[name] = type(value)(**nest(value._asdict(), flat, f"{at}{name}."))
+        else:
+            made[name] = value
+    return made

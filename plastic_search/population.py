@@ -1,0 +1,116 @@
+"""Many networks of one shape, run and trained as one: seeds, trials of equal size, an evolution's generation.
+
+What small networks cost is mostly the overhead of calls, which a population pays once for all of its members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from plastic_search import step as law
+from plastic_search.errors import PlasticSearchError
+from plastic_search.kernels.choice import sequences
+from plastic_search.network import Network, State, same_shapes
+from plastic_search.parameters import Bag, nest
+from plastic_search.step import LayerParams, Ready
+
+__all__ = ["Population"]
+
+
+class Population(nn.Module):
+    """`y, state = population(x, state=None)`: each member does what it would do alone, but all do it at once.
+
+    Its parameters are those of its members under the same names, with an axis over members before all others. What is
+    elementwise in them, as Adam is, treats members as if each were trained alone.
+
+    Args:
+        members: networks of one spec and one number of inputs. Their parameters are copied; `member` gives them back.
+
+    Raises:
+        PlasticSearchError: there is no member, or one is of another shape than the first.
+    """
+
+    def __init__(self, members: Sequence[Network]) -> None:
+        super().__init__()
+        if not members:
+            raise PlasticSearchError("a population needs at least one network")
+        first = members[0]
+        for k, other in enumerate(members):
+            for what in ("spec", "inputs", "kernel"):
+                if getattr(other, what) != getattr(first, what):
+                    raise PlasticSearchError(
+                        f"the members of a population must be alike, but {what} of member {k} is "
+                        f"{getattr(other, what)}, of member 0 {getattr(first, what)}"
+                    )
+        self.spec, self.inputs, self.shapes, self.kernel = first.spec, first.inputs, first.shapes, first.kernel
+        self._like = first.like
+        bags = zip(*(member.bags() for member in members), strict=True)
+        self.layers = nn.ModuleList(
+            Bag({name: torch.stack([bag.tensors()[name].detach() for bag in same]) for name in same[0].tensors()})
+            for same in bags
+        )
+
+    def __len__(self) -> int:
+        """How many members there are."""
+        return len(next(self.parameters()))
+
+    def member(self, k: int) -> Network:
+        """A network of its own with the parameters that member `k` has now.
+
+        Raises:
+            IndexError: there is no such member.
+        """
+        net = Network(self.spec, self.inputs, kernel=self.kernel).to(next(self.parameters()))
+        net.load_state_dict({name: value[k] for name, value in self.state_dict().items()})
+        return net
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Run whole episodes of every member.
+
+        Args:
+            x: [member, time, batch, inputs]; or [time, batch, inputs], which every member hears.
+            state: where the episodes go on from, as an earlier call gave it; None starts them.
+
+        Returns:
+            The outputs [member, time, batch, outputs], and the state after the last step, whose tensors have an axis
+            over members before all others.
+
+        Raises:
+            PlasticSearchError: `x` or `state` has the wrong shape; the message names both.
+        """
+        x = self._heard(x)
+        ready = self._resolve()
+        one, like = pytree.tree_map(lambda t: None if t is None else t[0], ready), next(self.parameters())
+        start = law.start(self.spec, self.shapes, x.shape[2], like, one)
+        fresh: State = pytree.tree_map(lambda t: None if t is None else t.expand(len(self), *t.shape), start)
+        now = fresh if state is None else same_shapes(state, fresh)
+        return sequences(self.spec, self.shapes, ready, now, x, self.kernel)
+
+    def _resolve(self) -> tuple[Ready, ...]:
+        """The members' parameters as one episode uses them, each member's by the law, stacked."""
+        split = [{name: tensor.unbind() for name, tensor in bag.tensors().items()} for bag in self.layers]  # type: ignore[operator]
+        made = []
+        for k in range(len(self)):
+            own = [{name: tensors[k] for name, tensors in layer.items()} for layer in split]
+            parts = [LayerParams(**nest(like._asdict(), flat)) for like, flat in zip(self._like, own, strict=True)]
+            made.append(law.resolve(self.spec, self.shapes, tuple(parts)))
+        return pytree.tree_map(lambda *each: None if each[0] is None else torch.stack(each), *made)
+
+    def _heard(self, x: Tensor) -> Tensor:
+        """`x` with an axis over members."""
+        like = next(self.parameters())
+        many = x if isinstance(x, Tensor) and x.dim() == 4 else None
+        if isinstance(x, Tensor) and x.dim() == 3:
+            many = x.expand(len(self), *x.shape)
+        wanted = (len(self), self.inputs, like.dtype)
+        if many is None or not many.shape[1] or (len(many), many.shape[3], many.dtype) != wanted:
+            given = f"{list(x.shape)} of {x.dtype}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+            raise PlasticSearchError(
+                f"x must be [member, time, batch, inputs] with {len(self)} members, at least one step and "
+                f"inputs={self.inputs}, or the same without members, of {like.dtype}; but is {given}"
+            )
+        return many
