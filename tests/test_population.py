@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
 from plastic_search.errors import PlasticSearchError
 from plastic_search.modulations.retroactive import Retroactive
@@ -21,6 +22,8 @@ from plastic_search.rules.oja import Oja
 from plastic_search.spec import Bound, Layer, NetworkSpec, Pathway
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.self_recurrent import SelfRecurrent
+from plastic_search.tasks.pattern_completion import PatternCompletion
+from plastic_search.trainers.gradient import Gradient
 
 RULES = discover("plastic_search.rules")
 KERNELS = ("reference", "cpu")
@@ -123,3 +126,22 @@ def test_what_is_not_alike_is_refused() -> None:
         population(torch.zeros(5, 3))
     with pytest.raises(PlasticSearchError, match=r"layers\.0\.output must be"):
         population(torch.zeros(2, 5, 4, 3), Network(spec, 3)(torch.zeros(5, 4, 3))[1])
+
+
+def test_members_train_as_each_would_alone() -> None:
+    task, trainer = PatternCompletion(bits=6), Gradient(steps=6, batch=4, clip=0.05, reports=2)
+    spec = NetworkSpec((Layer(8, plastic=Pathway.RECURRENT), Layer(task.outputs, Linear())))
+    nets = [Network(spec, task.inputs, seed) for seed in range(3)]
+    population = Population(nets)
+    together = list(trainer.train_together(population, task, (4, 5, 6)))
+    for k, net in enumerate(nets):
+        alone = list(trainer.train(net, task, 4 + k))
+        assert [p.step for p in alone] == [each[k].step for each in together]
+        torch.testing.assert_close([p.loss for p in alone], [each[k].loss for each in together], rtol=1e-4, atol=0)
+        for name, value in population.member(k).state_dict().items():
+            torch.testing.assert_close(value, net.get_parameter(name), rtol=1e-3, atol=1e-4)
+
+
+def test_a_seed_is_wanted_for_each_member() -> None:
+    with pytest.raises(PlasticSearchError, match="3 members want as many seeds, but there are 2"):
+        next(Gradient().train_together(Population(members(STACK, "cpu")), PatternCompletion(), (0, 1)))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+from torch.nn import Parameter
 
 from plastic_search.errors import PlasticSearchError
 from plastic_search.network import Network
+from plastic_search.population import Population
 from plastic_search.tasks import Split, Task
 from plastic_search.trainers import Progress, Trainer
 
@@ -33,22 +36,66 @@ class Gradient(Trainer):
     def train(self, net: Network, task: Task, seed: int) -> Iterator[Progress]:
         rng = torch.Generator().manual_seed(seed)
         params = list(net.parameters())
-        adam = torch.optim.Adam(params, self.learning_rate)
-        fall = torch.optim.lr_scheduler.LambdaLR(adam, self._share)
-        every, losses = max(1, self.steps // self.reports), []
-        for step in range(1, self.steps + 1):
+
+        def losses() -> Tensor:
             episodes = task.episodes(self.batch, Split.TRAIN, rng)
             outputs, _ = net(episodes.inputs)
-            loss = task.loss(outputs, episodes)
-            adam.zero_grad()
-            loss.backward()
+            return task.loss(outputs, episodes).unsqueeze(0)
+
+        def clip() -> None:
             torch.nn.utils.clip_grad_norm_(params, self.clip)
+
+        for progress in self._updates(params, losses, clip):
+            yield progress[0]
+
+    def train_together(
+        self, population: Population, task: Task, seeds: Sequence[int]
+    ) -> Iterator[tuple[Progress, ...]]:
+        """Train every member in place, each as `train` would alone; the caller is told of each one's progress.
+
+        Args:
+            seeds: one a member, for the episodes that it hears.
+
+        Raises:
+            PlasticSearchError: there is not one seed for each member.
+        """
+        if len(seeds) != len(population):
+            raise PlasticSearchError(f"{len(population)} members want as many seeds, but there are {len(seeds)}")
+        rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
+        params = list(population.parameters())
+
+        def losses() -> Tensor:
+            drawn = [task.episodes(self.batch, Split.TRAIN, rng) for rng in rngs]
+            outputs, _ = population(torch.stack([episodes.inputs for episodes in drawn]))
+            return torch.stack([task.loss(said, own) for said, own in zip(outputs, drawn, strict=True)])
+
+        def clip() -> None:
+            grads = [p.grad for p in params if p.grad is not None]
+            squares = torch.stack([g.square().flatten(1).sum(1) for g in grads]).sum(0)
+            share = (self.clip / (squares.sqrt() + 1e-6)).clamp_max(1.0)  # as torch's own clip_grad_norm_
+            for grad in grads:
+                grad.mul_(share.view(-1, *[1] * (grad.dim() - 1)))
+
+        yield from self._updates(params, losses, clip)
+
+    def _updates(
+        self, params: list[Parameter], losses: Callable[[], Tensor], clip: Callable[[], None]
+    ) -> Iterator[tuple[Progress, ...]]:
+        """All updates. `losses` are one a network, and `clip` bounds each one's gradient."""
+        adam = torch.optim.Adam(params, self.learning_rate)
+        fall = torch.optim.lr_scheduler.LambdaLR(adam, self._share)
+        every, told = max(1, self.steps // self.reports), []
+        for step in range(1, self.steps + 1):
+            loss = losses()
+            adam.zero_grad()
+            loss.sum().backward()
+            clip()
             adam.step()
             fall.step()
-            losses.append(loss.detach())
+            told.append(loss.detach())
             if step % every == 0 or step == self.steps:
-                yield Progress(step, self.steps, torch.stack(losses).mean().item())
-                losses = []
+                yield tuple(Progress(step, self.steps, mean) for mean in torch.stack(told).mean(0).tolist())
+                told = []
 
     def _share(self, step: int) -> float:
         """The share of the learning rate that is used at `step`."""
