@@ -97,7 +97,7 @@ def _runner(kernel: str, many: bool) -> Callable[..., tuple[Tensor, LayerState]]
         return reference.sequences if many else reference.sequence
     from plastic_search.kernels import cpu
 
-    return cpu.sequences if many else cpu.sequence
+    return cpu.sequence
 
 
 def _declined(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> str:

@@ -7,6 +7,7 @@ to torch; everything that waits for the step before is in the compiled functions
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +29,7 @@ from plastic_search.spec import Bound, Layer
 from plastic_search.step import LayerState, Ready
 from plastic_search.structures import Shape
 
-__all__ = ["declined", "kind", "sequence", "sequences"]
+__all__ = ["declined", "kind", "sequence"]
 
 
 def declined(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> str:
@@ -54,21 +55,20 @@ def kind(layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype) ->
     own_plastic = plastic and shape.own > 0 and shape.plastic.stop == shape.pre
     bound = layer.bound if plastic else Bound.NONE
     rounding = form.rounding if plastic and form is not None else None
-    return Kind(made, dtype == torch.float64, bound, shape.own > 0, own_plastic, rounding)
+    return _kind(made, dtype == torch.float64, bound, shape.own > 0, own_plastic, rounding)
+
+
+_kind = lru_cache(maxsize=512)(Kind)
 
 
 def _plastic(shape: Shape) -> bool:
     return shape.plastic.stop > shape.plastic.start
 
 
-@lru_cache(maxsize=256)
-def _text(which: Kind) -> str:
-    return assembly(which)
-
-
+@lru_cache(maxsize=512)
 def code(which: Kind) -> Compiled:
     """The compiled functions of a kind of layer."""
-    return compiled(_text(which), ("forward", "backward"))
+    return compiled(assembly(which), ("forward", "backward"))
 
 
 def sequence(
@@ -77,43 +77,35 @@ def sequence(
     """All time steps of one layer that is not declined.
 
     Args:
-        x: [time, batch, sources], what the layer hears of others.
+        x: [time, batch, sources], what the layer hears of others; or [member, time, batch, sources], where every
+            other tensor begins with that axis too.
 
     Returns:
-        Its outputs [time, batch, post], and its state after the last step.
+        Its outputs [..., time, batch, post], and its state after the last step.
     """
-    alone = pytree.tree_map(lambda t: None if t is None else t.unsqueeze(0), (ready, state, x))
-    made = sequences(layer, shape, form, *alone)
-    return pytree.tree_map(lambda t: None if t is None else t.squeeze(0), made)
-
-
-def sequences(
-    layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState, x: Tensor
-) -> tuple[Tensor, LayerState]:
-    """All time steps of one layer of each member of a population. Every tensor's first axis is over members."""
     which = kind(layer, shape, form, x.dtype)
     states, nest = pytree.tree_flatten((state.cell, state.rule))
     params = pytree.tree_leaves((ready.rule, ready.modulation)) if ready.alpha is not None else []
     vectors = [p for p, leaf in zip(params, which.traced.params.of, strict=True) if leaf is not None]
     call = Call(which, _sizes(which, shape, x), layer.limit, form.top if form else 0, len(states), len(vectors))
-    dithers, dither = _dithers(state.dither, x.shape[1])
+    dithers, dither = _dithers(state.dither, x.shape[-3])
     given = Given(
         ready.weight, ready.bias, ready.alpha, state.output, state.trace, state.eligibility, dithers,
         (*states, *vectors, *_matrices(layer, shape, ready, which, x)),
     )  # fmt: skip
     y, trace_, eligibility, *after = _Sequence.apply(call, x, *given.flat())  # type: ignore[misc]
     cell, rule = pytree.tree_unflatten(after, nest)
-    return y, LayerState(y[:, -1], cell, trace_, rule, eligibility, dither)
+    return y, LayerState(y.select(-3, -1), cell, trace_, rule, eligibility, dither)
 
 
 def _dithers(first: Tensor | None, times: int) -> tuple[Tensor | None, Tensor | None]:
-    """The noise [member, time, batch] of each step, and that of the step after."""
+    """The noise [..., time, batch] of each step, and that of the step after."""
     if first is None:
         return None, None
     made = [first]
     for _ in range(times):
         made.append(next_dither(made[-1]))
-    return torch.stack(made[:-1], 1).flatten(2), made[-1]
+    return torch.stack(made[:-1], -4).flatten(-3), made[-1]
 
 
 def _matrices(layer: Layer, shape: Shape, ready: Ready, which: Kind, x: Tensor) -> list[Tensor]:
@@ -122,13 +114,16 @@ def _matrices(layer: Layer, shape: Shape, ready: Ready, which: Kind, x: Tensor) 
         return []
     width = shape.plastic.stop - shape.plastic.start
     post, pre = x.new_zeros(1, shape.post), x.new_zeros(1, width)
-    made: list[list[Tensor]] = []
-    for k in range(len(x)):
-        own = pytree.tree_map(lambda t, k=k: t[k], ready.rule)
-        change, _ = layer.rule.step(own, layer.rule.state(1, shape.post, width, x), Activity(pre, post, post))
+
+    def made(params: Any) -> list[Tensor]:
+        change, _ = layer.rule.step(params, layer.rule.state(1, shape.post, width, x), Activity(pre, post, post))
         found = {f"coef{i}": term.coef for i, term in enumerate(change.terms)} | {"decay": change.decay}
-        made.append([torch.as_tensor(found[name]).expand(shape.post, width) for name in which.matrices])
-    return [torch.stack(each) for each in zip(*made, strict=True)]
+        return [torch.as_tensor(found[name]).expand(shape.post, width) for name in which.matrices]
+
+    if x.dim() == 3:
+        return made(ready.rule)
+    members = [made(pytree.tree_map(lambda t, k=k: t[k], ready.rule)) for k in range(len(x))]
+    return [torch.stack(each) for each in zip(*members, strict=True)]
 
 
 _KEPT = 24 * 2**20  # bytes of kept traces that an allocator gives back without asking the system for new pages
@@ -140,23 +135,25 @@ def _sizes(which: Kind, shape: Shape, x: Tensor) -> Sizes:
     heard = max(min(shape.plastic.stop, sources) - shape.plastic.start, 0)
     post_room = -(-shape.post // lanes) * lanes
     pre_room = -(-(heard + post_room * which.own_plastic) // lanes) * lanes if width else lanes
-    members, times, batch = x.shape[:3]
+    times, batch = x.shape[-3:-1]
+    members = len(x) if x.dim() == 4 else 1
     root, everything = math.sqrt(times), members * times * batch * shape.post * pre_room * x.element_size()
     every = min(times, round(min(max(root, everything / _KEPT), 2.5 * root)))
     return Sizes(shape.post, sources, heard, width, members, times, batch, post_room, pre_room, every)
 
 
 class _Sequence(torch.autograd.Function):
-    """Forward and backward of one layer's sequence."""
+    """Forward and backward of one layer's sequence. Below it, a network that is alone is a population of one."""
 
     @staticmethod
     def forward(ctx: Any, call: Call, x: Tensor, *tensors: Tensor | None) -> Any:
-        needed = any(ctx.needs_input_grad)
+        needed, ctx.alone = any(ctx.needs_input_grad), x.dim() == 3
+        x, *tensors = _lifted(ctx.alone, (x, *tensors))  # type: ignore[assignment]
         memory = forward(call, code(call.kind).functions["forward"], x, Given.of(tensors), keep=needed)
         if needed:
             ctx.call = call
             ctx.save_for_backward(x, *tensors, *memory)
-        return memory.results(call)
+        return _lowered(ctx.alone, memory.results(call))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -165,4 +162,16 @@ class _Sequence(torch.autograd.Function):
         x, *saved = ctx.saved_tensors
         count, function = len(saved) - len(Memory._fields), code(ctx.call.kind).functions["backward"]
         given, memory = Given.of(saved[:count]), Memory(*saved[count:])
-        return (None, *backward(ctx.call, function, x, given, memory, grads, ctx.needs_input_grad[1]))
+        lifted = _lifted(ctx.alone, grads)
+        made = backward(ctx.call, function, x, given, memory, lifted, ctx.needs_input_grad[1])
+        return (None, *_lowered(ctx.alone, made))
+
+
+def _lifted(alone: bool, tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    """Tensors with an axis over members."""
+    return [t if t is None else t.unsqueeze(0) for t in tensors] if alone else tensors
+
+
+def _lowered(alone: bool, tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    """Tensors without that axis, where there was none."""
+    return tuple(t if t is None else t.squeeze(0) for t in tensors) if alone else tuple(tensors)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from plastic_search.kernels.emit import DOUBLE, FLOAT, Emitter, Number
@@ -59,8 +61,12 @@ class Rows(NamedTuple):
         raise KeyError(name)
 
 
-class Kind(NamedTuple):
-    """All that decides what code a layer needs; sizes, settings and parameters are given when it is called."""
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """All that decides what code a layer needs; sizes, settings and parameters are given when it is called.
+
+    It is known by its identity, and what follows from it is worked out once.
+    """
 
     traced: Traced
     double: bool
@@ -73,39 +79,39 @@ class Kind(NamedTuple):
     def number(self) -> Number:
         return DOUBLE if self.double else FLOAT
 
-    @property
+    @cached_property
     def recalls(self) -> bool:
         """Whether the rule asks what the trace alone would answer."""
         return self.traced.forward.uses("recall")
 
-    @property
+    @cached_property
     def apart(self) -> tuple[int, ...]:
         """The drives whose own connections are not read together with their trace."""
         drives = range(self.traced.drives) if self.recurrent else ()
         return tuple(d for d in drives if not (self.own_plastic and d == self.traced.plastic))
 
-    @property
+    @cached_property
     def state(self) -> Area:
         return _area(self.traced.state)
 
-    @property
+    @cached_property
     def params(self) -> Area:
         return _area(self.traced.params)
 
-    @property
+    @cached_property
     def aliases(self) -> tuple[bool, ...]:
         """For each outer product, whether its second vector is what the layer hears, and need not be stored."""
         rows = [o for o in self.traced.forward.outputs if o.buffer == "v"]
         return tuple(o.lane.op == "input" and o.lane.slot[0] == "pre" for o in rows)
 
-    @property
+    @cached_property
     def forward(self) -> Program:
         """What is computed in a step, without copies of what is there."""
         outputs = self.traced.forward.outputs
         aliased = self.aliases
         return Program(tuple(o for o in outputs if o.buffer != "v" or not aliased[o.number]))
 
-    @property
+    @cached_property
     def backward(self) -> Program:
         """The derivative of a step."""
         unplastic = self.traced.shares is None
@@ -113,7 +119,7 @@ class Kind(NamedTuple):
             tuple(o for o in self.traced.backward.outputs if not (unplastic and o.buffer in ("pre", "recall")))
         )
 
-    @property
+    @cached_property
     def tape(self) -> Rows:
         """What a step leaves behind for the backward pass."""
         shares = self.traced.shares
@@ -124,7 +130,7 @@ class Kind(NamedTuple):
         pre = [f"v{k}" for k in range(terms) if not self.aliases[k]] + ["column"] * shares.column
         return Rows(tuple(post + ["write"] * shares.retroactive), tuple(pre), ("eta",) if shares.retroactive else ())
 
-    @property
+    @cached_property
     def adjoints(self) -> Rows:
         """Derivatives of a step's vectors, and a row of zeros."""
         shares = self.traced.shares
@@ -134,21 +140,21 @@ class Kind(NamedTuple):
         post = ["zero", "recall", *(f"u{k}" for k in range(terms)), "row", "write"]
         return Rows(tuple(post), ("nothing", "pre", *(f"v{k}" for k in range(terms)), "column"), ("eta",))
 
-    @property
+    @cached_property
     def temporary(self) -> Area:
         """Room for lanes that one loop leaves for another."""
         lanes = [stored(program) for program in (self.forward, self.backward)]
         post, pre = (max(sum(x.axis is axis for x in some) for some in lanes) for axis in (Axis.POST, Axis.PRE))
         return Area(post, pre, 0)
 
-    @property
+    @cached_property
     def constants(self) -> tuple[float, ...]:
         """The settings of its parts, which are given when it is called."""
         programs = (self.forward, self.backward)
         lanes = [x for program in programs for x in ordered([o.lane for o in program.outputs]) if x.op == "constant"]
         return tuple(dict.fromkeys(x.value for x in lanes if x.value not in LITERALS))
 
-    @property
+    @cached_property
     def matrices(self) -> tuple[str, ...]:
         """Names of the coefficients that have a number for every synapse."""
         shares = self.traced.shares
@@ -156,7 +162,7 @@ class Kind(NamedTuple):
             return ()
         return tuple(f"coef{k}" for k, there in enumerate(shares.matrices) if there) + ("decay",) * shares.matrix
 
-    @property
+    @cached_property
     def table(self) -> tuple[str, ...]:
         """The order of the table that a compiled function is given."""
         d_matrices = tuple(f"d_{name}" for name in self.matrices)

@@ -37,7 +37,7 @@ _SIZES = ((17, 19), (29, 31))  # units and plastic inputs while tracing: primes 
 
 
 def trace(layer: Layer, plastic: bool, dtype: torch.dtype) -> Traced | str:
-    """Trace a layer's parts; a text says why that cannot be."""
+    """Trace a layer's parts; a text says why that cannot be. The same parts give the same object again."""
     return _trace(layer.cell, (layer.rule, layer.modulation) if plastic else None, dtype)
 
 
