@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -95,19 +96,15 @@ def sequences(
 def _runner(kernel: str, many: bool) -> Callable[..., tuple[Tensor, LayerState]]:
     if kernel == "reference":
         return reference.sequences if many else reference.sequence
-    from plastic_search.kernels import cpu
+    from plastic_search.kernels import cpu, sequence
 
-    return cpu.sequence
+    return partial(sequence.sequence, cpu.CPU())
 
 
 def _declined(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> str:
-    try:
-        import llvmlite  # noqa: F401
-    except ImportError:
-        return "llvmlite is not installed: python -m pip install llvmlite"
-    from plastic_search.kernels import cpu
+    from plastic_search.kernels import cpu, sequence
 
-    return cpu.declined(layer, shape, form, x)
+    return cpu.declined(x) or sequence.declined(layer, shape, x)
 
 
 def _passing(x: Tensor) -> str:

@@ -1,15 +1,13 @@
-"""One call of a layer's compiled functions: its table, its threads, and the products that are left to torch."""
+"""One call of a layer's two functions, whatever runs them: what they are given, and the products left to torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from plastic_search.kernels import threads
 from plastic_search.kernels.memory import (
     Call,
     Given,
@@ -21,25 +19,39 @@ from plastic_search.kernels.memory import (
     source_weight,
     unpack,
 )  # fmt: skip
-from plastic_search.kernels.table import TOGETHER
 from plastic_search.quantize import phases
 
-__all__ = ["backward", "forward"]
-
-_GROUPS = 32  # of episodes; their sums over the batch are added in one order, whatever the number of threads
-_SMALL = 200_000  # multiplications in a call that are not worth a second thread
+__all__ = ["Machine", "backward", "forward"]
 
 
-def forward(call: Call, function: Any, x: Tensor, given: Given, keep: bool) -> Memory:
+class Machine(Protocol):
+    """What runs a layer's two functions, `forward` and `backward`."""
+
+    name: str
+
+    def parts(self, call: Call) -> int:
+        """Into how many parts a member's episodes are divided backwards, each of which has sums of its own."""
+        ...
+
+    def run(self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> None:
+        """Run one of the two.
+
+        Args:
+            tensors: what it reads and writes, by the names of `Kind.table`, each [member, ...].
+            sums: what it adds to, each [member, part, ...].
+        """
+        ...
+
+
+def forward(machine: Machine, call: Call, x: Tensor, given: Given, keep: bool) -> Memory:
     """Run a layer over a sequence; `keep` what the backward pass needs."""
     memory = begun(call, x, given, keep)
-    groups, tensors = _groups(call, 1), memory._asdict() | _fixed(call, x, given)
-    _run(call, function, x, _tables(call, tensors, {}, len(groups)), groups, 1)
+    machine.run(call, "forward", memory._asdict() | _fixed(call, x, given), {})
     return memory
 
 
 def backward(
-    call: Call, function: Any, x: Tensor, given: Given, memory: Memory, grads: Sequence[Tensor | None], d_x: bool
+    machine: Machine, call: Call, x: Tensor, given: Given, memory: Memory, grads: Sequence[Tensor | None], d_x: bool
 ) -> list[Tensor | None]:
     """The derivatives of `x`, which is left out where it is not wanted, and of `given.flat()`.
 
@@ -48,10 +60,8 @@ def backward(
     """
     s, kind = call.sizes, call.kind
     d = _begun(call, x, grads, d_x)
-    groups = _groups(call, _GROUPS)
-    sums = _sums(call, x, len(groups))
-    tensors = memory._asdict() | _fixed(call, x, given) | d
-    _run(call, function, x, _tables(call, tensors, sums, len(groups)), groups, s.every)
+    sums = _sums(call, x, machine.parts(call))
+    machine.run(call, "backward", memory._asdict() | _fixed(call, x, given) | d, sums)
     flat = d["d_drive"].flatten(3).flatten(1, 2)
     lanes = kind.number.lanes
     others = unpack(d["d_state"], kind.traced.state, kind.state, s, lanes)
@@ -114,13 +124,13 @@ def _begun(call: Call, x: Tensor, grads: Sequence[Tensor | None], keep_pre: bool
     return made
 
 
-def _sums(call: Call, x: Tensor, groups: int) -> dict[str, Tensor]:
-    """Derivatives that are sums over episodes, one for each group of them."""
+def _sums(call: Call, x: Tensor, parts: int) -> dict[str, Tensor]:
+    """Derivatives that are sums over episodes, one for each part of them."""
     s, kind = call.sizes, call.kind
-    made = {"d_params": x.new_zeros(s.members, groups, kind.params.size(s.post_room, s.pre_room, kind.number.lanes))}
+    made = {"d_params": x.new_zeros(s.members, parts, kind.params.size(s.post_room, s.pre_room, kind.number.lanes))}
     if kind.traced.shares is not None:
         for name in ("alpha", *kind.matrices):
-            made[f"d_{name}"] = x.new_zeros(s.members, groups, s.post, s.pre_room)
+            made[f"d_{name}"] = x.new_zeros(s.members, parts, s.post, s.pre_room)
     return made
 
 
@@ -137,59 +147,3 @@ def _d_weights(call: Call, flat: Tensor, x: Tensor, memory: Memory) -> tuple[Ten
         said = memory.output[:, :-1].reshape(s.members, -1, s.post_room)
         parts.append((across @ said).view(*shape, s.post_room)[..., : s.post])
     return torch.cat(parts, -1)[:, :, : s.post], flat.sum(1).view(shape)[..., : s.post]
-
-
-# -- calling
-
-
-def _groups(call: Call, least: int) -> list[tuple[int, int]]:
-    """First and last episode of each group of a member: `least` groups, or as many as keep all threads at work.
-
-    Each is of whole pairs.
-    """
-    s = call.sizes
-    pairs = -(-s.batch // TOGETHER)
-    count = max(1, min(pairs, max(least, -(-_workers(call) // s.members))))
-    return [
-        (TOGETHER * (i * pairs // count), min(TOGETHER * ((i + 1) * pairs // count), s.batch)) for i in range(count)
-    ]
-
-
-def _workers(call: Call) -> int:
-    s = call.sizes
-    work = s.members * s.times * s.batch * s.post * (s.pre_room + s.post_room * call.kind.traced.drives)
-    return 1 if work < _SMALL else min(torch.get_num_threads(), s.members * s.batch)
-
-
-def _tables(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor], groups: int) -> Any:
-    """Addresses [member, group, entry] of `tensors` [member, ...] and `sums` [member, group, ...]."""
-    s, kept, heard = call.sizes, tensors["traces"].numel() > 0, tensors.get("d_pre")
-    numbers = {
-        "post": s.post, "width": s.width, "times": s.times, "batch": s.batch, "post_room": s.post_room,
-        "pre_room": s.pre_room, "own": s.heard, "every": s.every, "keep": int(kept),
-        "keep_pre": int(heard is not None and heard.numel() > 0),
-    }  # fmt: skip
-    entries, members, within = np.zeros((3, len(call.kind.table)), np.int64)
-    for i, name in enumerate(call.kind.table):
-        tensor = sums.get(name, tensors.get(name))
-        if name in numbers:
-            entries[i] = numbers[name]
-        elif tensor is not None and tensor.numel():
-            entries[i], members[i] = tensor.data_ptr(), tensor.stride(0) * tensor.element_size()
-            within[i] = tensor.stride(1) * tensor.element_size() if name in sums else 0
-    return entries + np.arange(s.members)[:, None, None] * members + np.arange(groups)[:, None] * within
-
-
-def _run(call: Call, function: Any, x: Tensor, tables: Any, groups: list[tuple[int, int]], scratch: int) -> None:
-    """Call the function for every group of every member, shared out among threads."""
-    s = call.sizes
-    pieces = [(table, *group) for member in tables for table, group in zip(member, groups, strict=True)]
-    count = min(_workers(call), len(pieces))
-    size = call.kind.scratch(s.post_room, s.pre_room, s.post, scratch)
-
-    def work(which: int) -> None:
-        room = x.new_empty(size)
-        for table, first, last in pieces[which::count]:
-            function(table.ctypes.data, room.data_ptr(), first, last)
-
-    threads.each([lambda which=which: work(which) for which in range(count)])

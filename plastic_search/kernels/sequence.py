@@ -1,0 +1,169 @@
+"""A layer's whole sequence, forward and backward, by code that is made from its parts.
+
+It equals `step.step` run over time. Products with the sources are one matrix product for the whole sequence, and left
+to torch; everything that waits for the step before is in two functions, which a machine runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from plastic_search.errors import PlasticSearchError
+from plastic_search.kernels.memory import Call, Given, Memory, Sizes
+from plastic_search.kernels.passes import Machine, backward, forward
+from plastic_search.kernels.table import Kind
+from plastic_search.kernels.traced import trace
+from plastic_search.precisions import Format
+from plastic_search.quantize import next_dither
+from plastic_search.rules import Activity
+from plastic_search.spec import Bound, Layer
+from plastic_search.step import LayerState, Ready
+from plastic_search.structures import Shape
+
+__all__ = ["declined", "kind", "sequence"]
+
+
+def declined(layer: Layer, shape: Shape, x: Tensor) -> str:
+    """Why no machine can run this layer; "" where one can."""
+    if x.dtype not in (torch.float32, torch.float64):
+        return f"its numbers are {x.dtype}"
+    made = trace(layer, _plastic(shape), x.dtype)
+    return made if isinstance(made, str) else ""
+
+
+def kind(layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype) -> Kind:
+    """What code a layer needs.
+
+    Raises:
+        ValueError: the layer is declined.
+    """
+    plastic = _plastic(shape)
+    made = trace(layer, plastic, dtype)
+    if isinstance(made, str):
+        raise ValueError(made)
+    own_plastic = plastic and shape.own > 0 and shape.plastic.stop == shape.pre
+    bound = layer.bound if plastic else Bound.NONE
+    rounding = form.rounding if plastic and form is not None else None
+    return _kind(made, dtype == torch.float64, bound, shape.own > 0, own_plastic, rounding)
+
+
+_kind = lru_cache(maxsize=512)(Kind)
+
+
+def _plastic(shape: Shape) -> bool:
+    return shape.plastic.stop > shape.plastic.start
+
+
+def sequence(
+    machine: Machine, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState, x: Tensor,
+) -> tuple[Tensor, LayerState]:  # fmt: skip
+    """All time steps of one layer that is not declined.
+
+    Args:
+        x: [time, batch, sources], what the layer hears of others; or [member, time, batch, sources], where every
+            other tensor begins with that axis too.
+
+    Returns:
+        Its outputs [..., time, batch, post], and its state after the last step.
+    """
+    which = kind(layer, shape, form, x.dtype)
+    states, nest = pytree.tree_flatten((state.cell, state.rule))
+    params = pytree.tree_leaves((ready.rule, ready.modulation)) if ready.alpha is not None else []
+    vectors = [p for p, leaf in zip(params, which.traced.params.of, strict=True) if leaf is not None]
+    call = Call(which, _sizes(which, shape, x), layer.limit, form.top if form else 0, len(states), len(vectors))
+    dithers, dither = _dithers(state.dither, x.shape[-3])
+    given = Given(
+        ready.weight, ready.bias, ready.alpha, state.output, state.trace, state.eligibility, dithers,
+        (*states, *vectors, *_matrices(layer, shape, ready, which, x)),
+    )  # fmt: skip
+    y, trace_, eligibility, *after = _Sequence.apply(machine, call, x, *given.flat())  # type: ignore[misc]
+    cell, rule = pytree.tree_unflatten(after, nest)
+    return y, LayerState(y.select(-3, -1), cell, trace_, rule, eligibility, dither)
+
+
+def _dithers(first: Tensor | None, times: int) -> tuple[Tensor | None, Tensor | None]:
+    """The noise [..., time, batch] of each step, and that of the step after."""
+    if first is None:
+        return None, None
+    made = [first]
+    for _ in range(times):
+        made.append(next_dither(made[-1]))
+    return torch.stack(made[:-1], -4).flatten(-3), made[-1]
+
+
+def _matrices(layer: Layer, shape: Shape, ready: Ready, which: Kind, x: Tensor) -> list[Tensor]:
+    """The coefficients that have a number for every synapse, as the rule makes them from its parameters."""
+    if not which.matrices:
+        return []
+    width = shape.plastic.stop - shape.plastic.start
+    post, pre = x.new_zeros(1, shape.post), x.new_zeros(1, width)
+
+    def made(params: Any) -> list[Tensor]:
+        change, _ = layer.rule.step(params, layer.rule.state(1, shape.post, width, x), Activity(pre, post, post))
+        found = {f"coef{i}": term.coef for i, term in enumerate(change.terms)} | {"decay": change.decay}
+        return [torch.as_tensor(found[name]).expand(shape.post, width) for name in which.matrices]
+
+    if x.dim() == 3:
+        return made(ready.rule)
+    members = [made(pytree.tree_map(lambda t, k=k: t[k], ready.rule)) for k in range(len(x))]
+    return [torch.stack(each) for each in zip(*members, strict=True)]
+
+
+_KEPT = 24 * 2**20  # bytes of kept traces that an allocator gives back without asking the system for new pages
+
+
+def _sizes(which: Kind, shape: Shape, x: Tensor) -> Sizes:
+    lanes = which.number.lanes
+    sources, width = shape.pre - shape.own, shape.plastic.stop - shape.plastic.start
+    heard = max(min(shape.plastic.stop, sources) - shape.plastic.start, 0)
+    post_room = -(-shape.post // lanes) * lanes
+    pre_room = -(-(heard + post_room * which.own_plastic) // lanes) * lanes if width else lanes
+    times, batch = x.shape[-3:-1]
+    members = len(x) if x.dim() == 4 else 1
+    root, everything = math.sqrt(times), members * times * batch * shape.post * pre_room * x.element_size()
+    every = min(times, round(min(max(root, everything / _KEPT), 2.5 * root)))
+    return Sizes(shape.post, sources, heard, width, members, times, batch, post_room, pre_room, every)
+
+
+class _Sequence(torch.autograd.Function):
+    """Forward and backward of one layer's sequence. Below it, a network that is alone is a population of one."""
+
+    @staticmethod
+    def forward(ctx: Any, machine: Machine, call: Call, x: Tensor, *tensors: Tensor | None) -> Any:
+        needed, ctx.alone = any(ctx.needs_input_grad), x.dim() == 3
+        x, *tensors = _lifted(ctx.alone, (x, *tensors))  # type: ignore[assignment]
+        memory = forward(machine, call, x, Given.of(tensors), keep=needed)
+        if needed:
+            ctx.machine, ctx.call = machine, call
+            ctx.save_for_backward(x, *tensors, *memory)
+        return _lowered(ctx.alone, memory.results(call))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if torch.is_grad_enabled():  # as create_graph=True does
+            raise PlasticSearchError(
+                f"the {ctx.machine.name} kernel has no second derivative; use Network(..., kernel='reference')"
+            )
+        x, *saved = ctx.saved_tensors
+        count = len(saved) - len(Memory._fields)
+        given, memory = Given.of(saved[:count]), Memory(*saved[count:])
+        lifted = _lifted(ctx.alone, grads)
+        made = backward(ctx.machine, ctx.call, x, given, memory, lifted, ctx.needs_input_grad[2])
+        return (None, None, *_lowered(ctx.alone, made))
+
+
+def _lifted(alone: bool, tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    """Tensors with an axis over members."""
+    return [t if t is None else t.unsqueeze(0) for t in tensors] if alone else tensors
+
+
+def _lowered(alone: bool, tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    """Tensors without that axis, where there was none."""
+    return tuple(t if t is None else t.squeeze(0) for t in tensors) if alone else tuple(tensors)
