@@ -23,7 +23,7 @@ from plastic_search.structures import Shape
 
 __all__ = ["KERNELS", "Choice", "SlowerPath", "choose", "known", "sequences"]
 
-KERNELS = ("reference", "cpu")
+KERNELS = ("reference", "cpu", "gpu")
 
 
 class SlowerPath(UserWarning):
@@ -58,12 +58,16 @@ def choose(kernel: str | None, layer: Layer, shape: Shape, form: Format | None, 
     """
     if kernel == "reference":
         return Choice("reference", "it was asked for")
+    name = kernel or "cpu"
     passing = _passing(x)
-    lasting = "" if passing else _declined(layer, shape, form, x)
+    if not passing and kernel is None and x.device.type != "cpu":
+        passing = f"it is on {x.device.type}, where the gpu kernel must be asked for: Network(..., kernel='gpu')"
+    lasting = "" if passing else _declined(name, layer, shape, x)
     if not passing and not lasting:
-        return Choice("cpu", "")
+        return Choice(name, "")
     if kernel is not None:
-        raise PlasticSearchError(f"the cpu kernel does not take {_named(layer)}: {passing or lasting}; use kernel=None")
+        why = passing or lasting
+        raise PlasticSearchError(f"the {kernel} kernel does not take {_named(layer)}: {why}; use kernel=None")
     if lasting and lasting not in _told:
         _told.add(lasting)
         warnings.warn(f"{_named(layer)} runs by the reference, which is slower: {lasting}", SlowerPath, stacklevel=4)
@@ -96,15 +100,15 @@ def sequences(
 def _runner(kernel: str, many: bool) -> Callable[..., tuple[Tensor, LayerState]]:
     if kernel == "reference":
         return reference.sequences if many else reference.sequence
-    from plastic_search.kernels import cpu, sequence
+    from plastic_search.kernels import cpu, gpu, sequence
 
-    return partial(sequence.sequence, cpu.CPU())
+    return partial(sequence.sequence, gpu.GPU() if kernel == "gpu" else cpu.CPU())
 
 
-def _declined(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> str:
-    from plastic_search.kernels import cpu, sequence
+def _declined(kernel: str, layer: Layer, shape: Shape, x: Tensor) -> str:
+    from plastic_search.kernels import cpu, gpu, sequence
 
-    return cpu.declined(x) or sequence.declined(layer, shape, x)
+    return (gpu if kernel == "gpu" else cpu).declined(x) or sequence.declined(layer, shape, x)
 
 
 def _passing(x: Tensor) -> str:
@@ -114,10 +118,8 @@ def _passing(x: Tensor) -> str:
         return "torch.func transforms it"
     if torch.compiler.is_compiling():
         return "torch compiles it"
-    if torch.is_autocast_enabled("cpu"):
+    if torch.is_autocast_enabled(x.device.type):
         return "autocast is on"
-    if x.device.type != "cpu":
-        return f"the network is on {x.device.type}"
     return "there are no episodes" if x.shape[-2] == 0 else ""
 
 

@@ -19,6 +19,7 @@ from plastic_search.kernels.memory import (
     source_weight,
     unpack,
 )  # fmt: skip
+from plastic_search.kernels.table import LITERALS
 from plastic_search.quantize import phases
 
 __all__ = ["Machine", "backward", "forward"]
@@ -83,7 +84,7 @@ def _fixed(call: Call, x: Tensor, given: Given) -> dict[str, Tensor]:
     """What the functions read and do not change."""
     s, kind = call.sizes, call.kind
     limits = (call.limit, call.limit / max(call.top, 1), call.top)
-    alike = {"constants": x.new_tensor(kind.constants), "limits": x.new_tensor(limits)}
+    alike = {"constants": x.new_tensor((*kind.constants, *LITERALS)), "limits": x.new_tensor(limits)}
     if given.dither is not None:
         alike["phases"] = padded(phases(s.post, s.width, x), s)
     made = {name: value.expand(s.members, *value.shape) for name, value in alike.items()}
