@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports triton; tests on a GPU set it to 0
+
 from plastic_search import datasets
 
 settings.register_profile("steady", deadline=None, derandomize=True)  # a busy machine fails nothing

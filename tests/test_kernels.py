@@ -12,97 +12,36 @@ from typing import Any
 
 import pytest
 import torch
+from parity import CELLS, MODULATIONS, PATHWAYS, RULES, STACK, gaps, network, poison, results, started
 from torch import Tensor
 
 from plastic_search.cells import Cell
-from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
 from plastic_search.errors import PlasticSearchError
 from plastic_search.kernels.choice import SlowerPath
-from plastic_search.modulations import FanOut, Modulation
+from plastic_search.modulations import Modulation
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.modulations.simple import Simple
 from plastic_search.network import Network, State, load_named, named
-from plastic_search.part import Part, discover
+from plastic_search.part import Part
 from plastic_search.precisions import Rounding
 from plastic_search.precisions.integer import Integer
 from plastic_search.rules import Activity, Change, Outer, Rule
-from plastic_search.rules.hebb import Hebb
 from plastic_search.rules.oja import Oja
 from plastic_search.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway
-from plastic_search.structures.feed_forward import FeedForward
-from plastic_search.structures.gated import Gated
-from plastic_search.structures.self_recurrent import SelfRecurrent
 
-CELLS, RULES, MODULATIONS = (discover(f"plastic_search.{axis}") for axis in ("cells", "rules", "modulations"))
 SIZES, BATCHES, TIMES = (1, 7, 33, 100), (1, 5), (1, 2, 63)
-PATHWAYS = (Pathway.INPUT, Pathway.RECURRENT, Pathway.BOTH)
 
 
 @pytest.fixture(autouse=True)
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory that nobody has written is NaN, so that reading it is seen."""
-    empty = torch.Tensor.new_empty
-
-    def poison(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        made = empty(self, *args, **kwargs)
-        return made.fill_(torch.nan) if made.is_floating_point() else made
-
-    monkeypatch.setattr(torch.Tensor, "new_empty", poison)
-
-
-def network(spec: NetworkSpec, inputs: int, dtype: torch.dtype, seed: int = 0) -> Network:
-    """A network whose alphas are far from zero, and which does not magnify what it hears."""
-    net = Network(spec, inputs, seed).to(dtype)
-    rng = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for bag, shape in zip(net.layers, net.shapes, strict=True):
-            bag.get_parameter("weight").mul_(0.4)
-            alpha = bag.get_parameter("alpha")
-            alpha.copy_(0.5 * torch.randn(alpha.shape, generator=rng, dtype=torch.float64) * shape.pre**-0.5)
-    return net
-
-
-def results(net: Network, kernel: str, x: Tensor, state: State | None) -> dict[str, Tensor]:
-    """Outputs, last state, and the derivatives of all that there is, the state at the start included."""
-    net.kernel = kernel
-    net.zero_grad(set_to_none=True)
-    x = x.clone().requires_grad_()
-    begin = None
-    if state is not None:
-        begin = load_named({n: t.clone().requires_grad_() for n, t in named(state).items()}, state)
-    y, last = net(x, begin)
-    made = {"y": y} | named(last)
-    rng = torch.Generator().manual_seed(1)
-    terms = [(t * torch.randn(t.shape, generator=rng, dtype=torch.float64).to(t.dtype)).sum() for t in made.values()]
-    torch.stack(terms).sum().backward()
-    made |= {f"d.{n}": p.grad for n, p in net.named_parameters() if p.grad is not None} | {"d.x": x.grad}
-    if begin is not None:
-        made |= {f"d.{n}": t.grad for n, t in named(begin).items() if t.grad is not None}
-    return {name: value.detach() for name, value in made.items() if value is not None}
-
-
-def gaps(law: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, float]:
-    """How far results are from the law's, relative to the size of each."""
-    for name in law.keys() ^ other.keys():  # a derivative that is zero may be left out
-        assert name.startswith("d.")
-        assert not (law | other)[name].any(), name
-    both = law.keys() & other.keys()
-    assert all(law[n].isfinite().all() for n in both), "this network shows nothing: its numbers overflow"
-    return {n: float((law[n] - other[n]).norm() / law[n].norm().clamp_min(1e-3)) for n in both}
+    poison(monkeypatch)
 
 
 def apart(net: Network, x: Tensor, state: State | None = None) -> float:
     """The largest difference between kernel and law."""
     law, fast = (results(net, kernel, x, state) for kernel in ("reference", "cpu"))
     return max(gaps(law, fast).values(), key=lambda gap: torch.inf if gap != gap else gap)
-
-
-def started(net: Network, x: Tensor) -> State:
-    """A state in the middle of an episode."""
-    with torch.no_grad():
-        net.kernel = "reference"
-        return net(x)[1]
 
 
 def settings() -> Iterator[tuple[AlphaShape, Pathway, int, int, int]]:
@@ -141,16 +80,6 @@ def test_a_layer_of_any_parts_equals_the_law(cell: type[Cell], rule: type[Rule],
             rounded, fast = (gaps(law, results(net.float(), k, x.float(), begun)) for k in ("reference", "cpu"))
             for name, gap in fast.items():  # where terms cancel, the law itself loses digits
                 assert gap <= max(1e-5, 4 * rounded[name]), f"{told}: {gap:.1e} at {name}, the law {rounded[name]:.1e}"
-
-
-STACK = NetworkSpec(
-    (
-        Layer(9, structure=FeedForward()),
-        Layer(17, LSTM(), Oja(), Retroactive(), SelfRecurrent(), Pathway.BOTH, skip=(1,)),
-        Layer(6, LSTM(), structure=Gated(0.4)),
-        Layer(5, Linear(), Hebb(0.5), Simple(FanOut.NETWORK), Gated(0.5, 0.7), Pathway.BOTH, Bound.SOFT, skip=(1, 3)),
-    )
-)
 
 
 def test_a_stack_with_skips_and_gates_equals_the_law() -> None:

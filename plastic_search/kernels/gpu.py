@@ -13,10 +13,10 @@ from typing import Any
 
 from torch import Tensor
 
-from plastic_search.kernels.gpu_text import text
+from plastic_search.kernels.gpu_text import text, warps
 from plastic_search.kernels.memory import Call
 
-__all__ = ["GPU", "compiled_text", "declined", "loaded"]
+__all__ = ["GPU", "compiled_text", "declined", "loaded", "names_of", "rooms"]
 
 
 def declined(x: Tensor) -> str:
@@ -39,37 +39,38 @@ class GPU:
         return call.sizes.batch
 
     def run(self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> None:
-        s, kind = call.sizes, call.kind
-        given = {**tensors, **sums}
-        if sums:
-            given |= _rooms(call, tensors["drive"])
-        names = tuple(sorted(given))
-        made = loaded(compiled_text(call, names, given))[function]
-        grid = (s.members * s.batch,)
-        numbers = s.post * (s.pre_room if kind.traced.shares else s.post_room)
-        warps = 16 if numbers > 8192 else 8 if numbers > 2048 else 4
-        made[grid](*(given[name] for name in names), s.times, s.batch, num_warps=warps, num_stages=1)
+        s, given = call.sizes, rooms(call, tensors, sums)
+        made = loaded(compiled_text(call, given))[function]
+        tensors_in_order = (given[name] for name in names_of(given))
+        options = {"num_warps": warps(call.kind, s, function), "num_stages": 1}
+        made[(s.members * s.batch,)](*tensors_in_order, s.times, s.batch, **options)
 
 
-def compiled_text(call: Call, names: tuple[str, ...], given: dict[str, Tensor]) -> str:
-    """The text of both functions, for a call that is given these tensors."""
-    sizes = call.sizes._replace(members=1, times=1, batch=1)  # which are not in the text
-    heard = given.get("d_pre")
-    return text(call.kind, sizes, names, given["traces"].numel() > 0, heard is not None and heard.numel() > 0)
-
-
-def _rooms(call: Call, like: Tensor) -> dict[str, Tensor]:
-    """Memory that each episode needs on the way back."""
-    s, kind = call.sizes, call.kind
+def rooms(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> dict[str, Tensor]:
+    """All tensors of a call, with the room that each episode needs on the way back."""
+    s, kind, like = call.sizes, call.kind, tensors["drive"]
+    if not sums:
+        return tensors
     episodes = s.members * s.batch
-    area = kind.adjoints.area.size(s.post_room, s.pre_room, kind.number.lanes)
-    made = {"adjoints": like.new_zeros(episodes, area)}
+    made = {"adjoints": like.new_zeros(episodes, kind.adjoints.area.size(s.post_room, s.pre_room, kind.number.lanes))}
     if kind.traced.shares is not None:
         trace = (episodes, s.every, s.post, s.pre_room)
         made["segment"] = like.new_empty(trace)
         if kind.traced.shares.retroactive:
             made["segment_e"] = like.new_empty(trace)
-    return made
+    return tensors | sums | made
+
+
+def names_of(given: dict[str, Tensor]) -> tuple[str, ...]:
+    """The order in which a function is given its tensors."""
+    return tuple(sorted(given))
+
+
+def compiled_text(call: Call, given: dict[str, Tensor]) -> str:
+    """The text of both functions, for a call that is given these tensors."""
+    sizes = call.sizes._replace(members=1, times=1, batch=1)  # which are not in the text
+    keep, heard = given["traces"].numel() > 0, given.get("d_pre")
+    return text(call.kind, sizes, names_of(given), keep, heard is not None and heard.numel() > 0)
 
 
 @lru_cache(maxsize=512)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from plastic_search.kernels.gpu_lines import Lines, constant_name
 from plastic_search.kernels.gpu_tiles import Tiles, Vectors
@@ -11,15 +12,34 @@ from plastic_search.kernels.lanes import Axis
 from plastic_search.kernels.memory import Sizes
 from plastic_search.kernels.table import LITERALS, Area, Kind
 
-__all__ = ["Part", "held"]
+__all__ = ["Part", "Tile", "tile"]
 
-_HELD = 128 * 128  # numbers of a trace that registers hold
+_TILE = 8192  # numbers of 4 bytes in a tile that passes through registers
 
 
-def held(kind: Kind, s: Sizes) -> bool:
-    """Whether a trace stays in registers for the whole sequence."""
-    longest = max(_block(s.post_room), _block(s.pre_room) if kind.traced.shares else 0)
-    return _block(s.post_room) * longest <= _HELD
+class Tile(NamedTuple):
+    """How a trace is cut."""
+
+    post: int  # its rows, and its columns, as powers of two
+    pre: int
+    rows: int  # ... that are in registers at once
+    held: bool  # whether that is the whole trace, which stays there for the whole sequence
+
+    @property
+    def warps(self) -> int:
+        """By how many groups of 32 threads an episode is run."""
+        numbers = self.rows * max(self.post, self.pre)
+        return 16 if numbers > 4096 else 8 if numbers > 1024 else 4
+
+
+def tile(kind: Kind, s: Sizes, most: int) -> Tile:
+    """A trace is held where it has at most `most` numbers of 4 bytes."""
+    words = 2 if kind.double else 1
+    post, pre = _block(s.post_room), _block(s.pre_room) if kind.traced.shares else 1
+    longest = max(post, pre)
+    if words * post * longest <= most:
+        return Tile(post, pre, post, held=True)
+    return Tile(post, pre, max(1, min(post, _TILE // words // longest)), held=False)
 
 
 def _block(count: int) -> int:
@@ -31,14 +51,14 @@ class Part:
     """What the two functions have in common."""
 
     name = ""
+    most = 0  # numbers of 4 bytes of a trace that registers hold, beside what else is computed
 
     def __init__(self, kind: Kind, s: Sizes) -> None:
         self.kind, self.s, self.lines = kind, s, Lines()
         self.plastic = kind.traced.shares is not None
         self.retroactive = kind.traced.shares is not None and kind.traced.shares.retroactive
-        self.post, self.pre, self.held = _block(s.post_room), _block(s.pre_room), held(kind, s)
-        longest = max(self.post, self.pre if self.plastic else 0)
-        self.rows = self.post if self.held else max(1, min(self.post, _HELD // longest))
+        self.tile = tile(kind, s, self.most)
+        self.held = self.tile.held
         self.tiles = Tiles(kind, self.lines, self.held) if self.plastic else None
 
     def begin(self, own: tuple[str, ...]) -> None:
@@ -46,7 +66,7 @@ class Part:
         s, kind, lines = self.s, self.kind, self.lines
         sizes = {
             "POST": s.post, "WIDTH": s.width, "POST_ROOM": s.post_room, "PRE_ROOM": s.pre_room, "OWN": s.heard,
-            "EVERY": s.every, "POST_BLOCK": self.post, "PRE_BLOCK": self.pre, "ROWS": self.rows,
+            "EVERY": s.every, "POST_BLOCK": self.tile.post, "PRE_BLOCK": self.tile.pre, "ROWS": self.tile.rows,
             "SYNAPSES": s.post * s.pre_room,
         }  # fmt: skip
         lines(*(f"{name}: tl.constexpr = {value}" for name, value in sizes.items()))

@@ -9,14 +9,14 @@ from __future__ import annotations
 from functools import lru_cache
 
 from plastic_search.kernels.gpu_lines import HELPERS
-from plastic_search.kernels.gpu_part import Part
+from plastic_search.kernels.gpu_part import Part, tile
 from plastic_search.kernels.gpu_tiles import Live, Moment, Vectors
 from plastic_search.kernels.lanes import Lane
 from plastic_search.kernels.memory import Sizes
 from plastic_search.kernels.program import Output
 from plastic_search.kernels.table import Kind
 
-__all__ = ["text"]
+__all__ = ["text", "warps"]
 
 
 @lru_cache(maxsize=512)
@@ -35,10 +35,16 @@ def text(kind: Kind, s: Sizes, names: tuple[str, ...], keep: bool, keep_pre: boo
     return "\n\n".join(made)
 
 
+def warps(kind: Kind, s: Sizes, function: str) -> int:
+    """By how many groups of 32 threads a function is run."""
+    return tile(kind, s, next(part.most for part in (_Forward, _Backward) if part.name == function)).warps
+
+
 class _Forward(Part):
     """Sets drive (which comes as what the sources say), output, state and tape, and moves the trace on."""
 
     name = "forward"
+    most = 16384
 
     def __init__(self, kind: Kind, s: Sizes, keep: bool) -> None:
         super().__init__(kind, s)
@@ -130,6 +136,7 @@ class _Backward(Part):
     """From the derivatives of outputs and last state to those of drive, what was heard, parameters and first state."""
 
     name = "backward"
+    most = 4096
 
     def __init__(self, kind: Kind, s: Sizes, keep_pre: bool) -> None:
         super().__init__(kind, s)
