@@ -14,7 +14,7 @@ from plastic_search.kernels.table import LITERALS, Area, Kind
 
 __all__ = ["Part", "Tile", "tile"]
 
-_TILE = 8192  # numbers of 4 bytes in a tile that passes through registers
+_TILE = 4096  # numbers of 4 bytes in a tile that passes through registers
 
 
 class Tile(NamedTuple):
@@ -29,7 +29,7 @@ class Tile(NamedTuple):
     def warps(self) -> int:
         """By how many groups of 32 threads an episode is run."""
         numbers = self.rows * max(self.post, self.pre)
-        return 16 if numbers > 4096 else 8 if numbers > 1024 else 4
+        return 16 if numbers >= 4096 else 8 if numbers > 1024 else 4
 
 
 def tile(kind: Kind, s: Sizes, most: int) -> Tile:
@@ -77,7 +77,12 @@ class Part:
             lines(f"{constant_name(value)} = tl.load(constants + {k})")
         lines(*(f"{name} = tl.load(limits + {k})" for k, name in enumerate(("limit", "level", "top"))))
         if self.held:
-            lines("r = i", "rm = im", "tile = r[:, None] * PRE_ROOM + j[None, :]", "inside = rm[:, None] & jm[None, :]")
+            lines(
+                "r = i",
+                "rm = im",
+                "tile = r[:, None] * PRE_ROOM + j[None, :]",
+                "inside = rm[:, None] & (j < PRE_ROOM)[None, :]",
+            )
         shared = {"params": self.size(kind.params), "own_weight": kind.traced.drives * s.post * s.post_room}
         shared |= dict.fromkeys(("alpha", "weight", *kind.matrices), s.post * s.pre_room)
         if not self.plastic:
@@ -136,4 +141,4 @@ class Part:
     def own_weight(self, drive: int) -> None:
         """W, a tile of what the layer hears of itself by connections that are not plastic."""
         place = f"own_weight + {drive * self.s.post * self.s.post_room} + r[:, None] * POST_ROOM + i[None, :]"
-        self.lines(f"W = tl.load({place}, mask=rm[:, None] & im[None, :], other=0.0)")
+        self.lines(f"W = tl.load({place}, mask=rm[:, None] & (i < POST_ROOM)[None, :], other=0.0)")

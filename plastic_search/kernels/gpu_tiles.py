@@ -64,7 +64,7 @@ class Tiles:
             return
         with self.lines.block("for block in range(0, POST, ROWS)"):
             self.lines("r = block + tl.arange(0, ROWS)", "rm = r < POST")
-            self.lines("tile = r[:, None] * PRE_ROOM + j[None, :]", "inside = rm[:, None] & jm[None, :]")
+            self.lines("tile = r[:, None] * PRE_ROOM + j[None, :]", "inside = rm[:, None] & (j < PRE_ROOM)[None, :]")
             yield
 
     def load(self, name: str, address: str) -> None:
