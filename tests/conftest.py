@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import settings
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports triton; tests on a GPU set it to 0
 
 from plastic_search import datasets
+from plastic_search.part import Part
 
 settings.register_profile("steady", deadline=None, derandomize=True)  # a busy machine fails nothing
 settings.load_profile("steady")
@@ -26,3 +28,13 @@ def _data_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "_download", refuse)
     if not os.environ.get(datasets.FOLDER) and BESIDE.is_dir():
         monkeypatch.setenv(datasets.FOLDER, str(BESIDE))
+
+
+@pytest.fixture
+def _own_parts_are_forgotten() -> Iterator[None]:
+    """Parts of a user's own are known to one test alone; ours, which it may be the first to import, to all."""
+    before = set(Part.kinds)
+    yield
+    for name in set(Part.kinds) - before:
+        if not Part.kinds[name].__module__.startswith("plastic_search."):
+            del Part.kinds[name]

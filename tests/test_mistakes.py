@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.study import Study, change
+
+pytestmark = pytest.mark.usefixtures("_own_parts_are_forgotten")
 
 RULES = '''"""Rules that fail."""
 
@@ -54,15 +55,6 @@ class Raiser(Rule):
 
 STUDY = study(trials=1)
 '''
-
-
-@pytest.fixture(autouse=True)
-def _only_here() -> Iterator[None]:
-    before = set(Part.kinds)
-    yield
-    for name in set(Part.kinds) - before:
-        if not Part.kinds[name].__module__.startswith("plastic_search."):
-            del Part.kinds[name]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
