@@ -1,23 +1,67 @@
 """How long do a plastic layer's episodes take, forward and backward, beside the law and a layer that is not plastic?"""
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
 from plastic_search.benchmark import Benchmark, Case
 from plastic_search.cells.lstm import LSTM
 from plastic_search.modulations.retroactive import Retroactive
+from plastic_search.rules import Activity, Change, Outer, Rule
 from plastic_search.spec import Layer, Pathway
+
+
+class Recent(NamedTuple):
+    pre: Tensor  # [batch, pre]
+    post: Tensor  # [batch, post]
+
+
+@dataclass(frozen=True)
+class Timing(Rule):
+    """dH = post (x) recent(pre) - recent(post) (x) pre, recent' = recent + rate (now - recent)"""
+
+    rate: float = 0.5
+
+    def state(self, batch: int, post: int, pre: int, like: Tensor) -> Recent:
+        return Recent(like.new_zeros(batch, pre), like.new_zeros(batch, post))
+
+    def step(self, params: tuple[()], state: Recent, seen: Activity) -> tuple[Change, Recent]:
+        change = Change((Outer(seen.post, state.pre), Outer(state.post, seen.pre, -1.0)))
+        pre = state.pre + self.rate * (seen.pre - state.pre)
+        return change, Recent(pre, state.post + self.rate * (seen.post - state.post))
+
 
 BENCHMARK = Benchmark(
     question="How long do a plastic layer's episodes take, forward and backward?",
     cases=(
         Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(200, plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(64, plastic=Pathway.RECURRENT), batch=30, time=200),
+        # other layers
+        Case(Layer(100, LSTM(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, modulation=Retroactive(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, rule=Timing(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        # other sizes of all three
         Case(Layer(512, plastic=Pathway.RECURRENT), batch=8, time=100),
         Case(Layer(100, plastic=Pathway.RECURRENT), batch=128, time=50),
-        Case(Layer(100, modulation=Retroactive(), plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(100, LSTM(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        # the first with other units, episodes or steps: a line in a plot each
         Case(Layer(16, plastic=Pathway.RECURRENT), batch=30, time=200),
         Case(Layer(32, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(64, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(200, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, plastic=Pathway.RECURRENT), batch=1, time=200),
         Case(Layer(100, plastic=Pathway.RECURRENT), batch=4, time=200),
+        Case(Layer(100, plastic=Pathway.RECURRENT), batch=10, time=200),
+        Case(Layer(100, plastic=Pathway.RECURRENT), batch=60, time=200),
+        Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=25),
         Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=50),
+        Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=100),
+        Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=400),
     ),
+    stepped=(
+        Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(32, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, LSTM(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, rule=Timing(), plastic=Pathway.RECURRENT), batch=30, time=200),
+    ),
+    lasting=(Case(Layer(100, plastic=Pathway.RECURRENT), batch=8, time=5000),),
 )

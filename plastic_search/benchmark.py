@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plastic_search import origins
 from plastic_search.cells.lstm import LSTM
+from plastic_search.content import load_parts
 from plastic_search.errors import PlasticSearchError
 from plastic_search.jobs import versions
 from plastic_search.network import Network
-from plastic_search.part import Part
+from plastic_search.part import Part, equation
 from plastic_search.spec import Layer, NetworkSpec
+from plastic_search.stepped import compiled_step
 
 __all__ = ["Benchmark", "Case", "measure"]
 
@@ -50,11 +52,15 @@ class Benchmark(Part):
         question: what it asks, in one sentence.
         cases: the first one's memory, compile time and threads are measured too.
         rounds: how often each contender runs; ratios are taken within a round, and their median is told.
+        stepped: cases in which the law competes with its step compiled by torch.
+        lasting: cases whose memory in the compiled path is measured, and nothing else.
     """
 
     question: str
     cases: tuple[Case, ...]
     rounds: int = 5
+    stepped: tuple[Case, ...] = ()
+    lasting: tuple[Case, ...] = ()
 
     def check(self) -> None:
         if not self.cases or self.rounds < 1:
@@ -78,15 +84,48 @@ class Row(NamedTuple):
     rate: float  # multiplications and additions per second that the work needs at least
 
 
-def measure(benchmark: Benchmark) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Time every case on one thread, then the first one's memory, compile time and threads.
+class Stepped(NamedTuple):
+    """What a case took where torch compiled the law's step; nothing but the reason where it could not."""
+
+    name: str
+    batch: int
+    time: int
+    units: int
+    reason: str  # why there are no figures; "" where there are
+    compiling: float | None = None  # seconds, not among those below
+    law: float | None = None
+    stepped: float | None = None
+    fast: float | None = None
+    over_law: float | None = None  # law / stepped
+    speedup: float | None = None  # stepped / fast
+    spread: tuple[float, float] | None = None  # of the speedup
+
+
+class Memory(NamedTuple):
+    """Bytes by which a process grows at most, forward and backward, beside parameters and inputs."""
+
+    name: str
+    batch: int
+    time: int
+    units: int
+    traces: int  # what the trace alone would take, were it kept at every step
+    cpu: int  # 0 where the system does not tell
+    reference: int | None  # None where it was not run
+
+
+def measure(benchmark: Benchmark, files: tuple[Path, ...] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Time every case on one thread, then what else the benchmark asks.
+
+    Args:
+        files: Python files with the user's own parts, which other processes must know.
 
     Yields:
         A sentence about what is done, and all results so far.
     """
     found: dict[str, Any] = {
-        "schema": "plastic_search/benchmark/1", "question": benchmark.question, "versions": versions(),
-        "machine": origins.machine(), "code": origins.code(), "rounds": benchmark.rounds, "cases": [],
+        "schema": "plastic_search/benchmark/2", "question": benchmark.question, "versions": versions(),
+        "machine": origins.machine(), "code": origins.code(), "rounds": benchmark.rounds,
+        "own_rules": _own_rules(benchmark), "cases": [], "stepped": [], "memory": [],
     }  # fmt: skip
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -94,11 +133,16 @@ def measure(benchmark: Benchmark) -> Iterator[tuple[str, dict[str, Any]]]:
         found["floor"] = _floor()
         for case in benchmark.cases:
             found["cases"].append(_row(case, benchmark.rounds)._asdict())
-            yield f"{case.name}: {found['cases'][-1]['speedup']:.1f} times the law", found
+            yield f"{_told(case)}: {found['cases'][-1]['speedup']:.1f} times the law", found
+        for case in benchmark.stepped:
+            found["stepped"].append(_stepped(case, benchmark.rounds)._asdict())
+            yield f"{_told(case)}: torch.compile", found
         first = benchmark.cases[0]
-        found["memory"] = {kernel: _elsewhere(_memory, first, kernel) for kernel in ("reference", "cpu")}
-        yield "memory", found
-        found["compile"] = _compile(first)
+        for case in (first, *benchmark.lasting):
+            kernels = ("cpu", "reference") if case is first else ("cpu",)
+            found["memory"].append(_memory(case, kernels, files)._asdict())
+            yield f"{_told(case)}: memory", found
+        found["compile"] = _compile(first, files)
         yield "compile time", found
         found["threads"] = _threads(first, benchmark.rounds)
         yield "threads", found
@@ -106,26 +150,63 @@ def measure(benchmark: Benchmark) -> Iterator[tuple[str, dict[str, Any]]]:
         torch.set_num_threads(before)
 
 
+def _told(case: Case) -> str:
+    return f"{case.name}, batch {case.batch}, {case.time} steps, {case.layer.units} units"
+
+
+def _own_rules(benchmark: Benchmark) -> dict[str, str]:
+    """The equations of those rules that are not ours."""
+    kinds = {type(case.layer.rule) for case in (*benchmark.cases, *benchmark.stepped, *benchmark.lasting)}
+    own = [kind for kind in kinds if not kind.__module__.startswith("plastic_search.")]
+    return {kind.__name__: equation(kind) for kind in sorted(own, key=lambda kind: kind.__name__)}
+
+
 def _row(case: Case, rounds: int) -> Row:
-    x = torch.randn(case.time, case.batch, _INPUTS, generator=torch.Generator().manual_seed(0))
-    units = case.layer.units
+    x, units = _heard(case), case.layer.units
     plain = nn.LSTM(_INPUTS, units) if isinstance(case.layer.cell, LSTM) else nn.RNN(_INPUTS, units)
-    law, fast = (_pass(_network(case, kernel), x) for kernel in ("reference", "cpu"))
-    runs = {"law": law, "fast": fast, "plain": _pass(plain, x)}
-    for name in ("fast", "plain"):
-        runs[name]()  # compiled, and its memory met
+    law, fast = (_network(case, kernel) for kernel in ("reference", "cpu"))
+    times = _contest({"law": _pass(law, law, x), "fast": _pass(fast, fast, x), "plain": _pass(plain, plain, x)}, rounds)
+    ratios, middle = _ratios(times, "law", "fast"), _middle(times)
+    return Row(
+        case.name, case.batch, case.time, units, middle["law"], middle["fast"], middle["plain"], type(plain).__name__,
+        statistics.median(ratios), (min(ratios), max(ratios)), statistics.median(_ratios(times, "fast", "plain")),
+        _work(case) / middle["fast"],
+    )  # fmt: skip
+
+
+def _stepped(case: Case, rounds: int) -> Stepped:
+    x, size = _heard(case), (case.name, case.batch, case.time, case.layer.units)
+    law, fast = (_network(case, kernel) for kernel in ("reference", "cpu"))
+    made = compiled_step(law, x)
+    if made.forward is None:
+        return Stepped(*size, made.reason)
+    runs = {"law": _pass(law, law, x), "stepped": _pass(made.forward, law, x), "fast": _pass(fast, fast, x)}
+    times = _contest(runs, rounds)
+    ratios, middle = _ratios(times, "stepped", "fast"), _middle(times)
+    return Stepped(
+        *size, "", made.seconds, middle["law"], middle["stepped"], middle["fast"],
+        statistics.median(_ratios(times, "law", "stepped")), statistics.median(ratios), (min(ratios), max(ratios)),
+    )  # fmt: skip
+
+
+def _contest(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """The seconds of each contender in each round; within a round, one follows the other."""
+    for run in runs.values():
+        run()  # compiled, and its memory met
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             best = min(run() for _ in range(1 if name == "law" else 3))  # the law is slow, and steady for it
             times[name].append(best)
-    ratios = [a / b for a, b in zip(times["law"], times["fast"], strict=True)]
-    over = [a / b for a, b in zip(times["fast"], times["plain"], strict=True)]
-    middle = {name: statistics.median(values) for name, values in times.items()}
-    return Row(
-        case.name, case.batch, case.time, units, middle["law"], middle["fast"], middle["plain"], type(plain).__name__,
-        statistics.median(ratios), (min(ratios), max(ratios)), statistics.median(over), _work(case) / middle["fast"],
-    )  # fmt: skip
+    return times
+
+
+def _ratios(times: dict[str, list[float]], over: str, under: str) -> list[float]:
+    return [a / b for a, b in zip(times[over], times[under], strict=True)]
+
+
+def _middle(times: dict[str, list[float]]) -> dict[str, float]:
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def _work(case: Case) -> float:
@@ -133,17 +214,21 @@ def _work(case: Case) -> float:
     return 28.0 * case.time * case.batch * case.layer.units * case.layer.units
 
 
+def _heard(case: Case) -> Tensor:
+    return torch.randn(case.time, case.batch, _INPUTS, generator=torch.Generator().manual_seed(0))
+
+
 def _network(case: Case, kernel: str) -> Network:
     return Network(NetworkSpec((case.layer,)), _INPUTS, kernel=kernel)
 
 
-def _pass(net: nn.Module, x: torch.Tensor) -> Callable[[], float]:
-    """A function that runs forward and backward once, and says how long it took."""
+def _pass(forward: Callable[[Tensor], tuple[Tensor, Any]], net: nn.Module, x: Tensor) -> Callable[[], float]:
+    """A function that runs `net` forward and backward once, and says how long it took."""
 
     def run() -> float:
         net.zero_grad()
         began = time.perf_counter()
-        net(x)[0].square().mean().backward()
+        forward(x)[0].square().mean().backward()
         return time.perf_counter() - began
 
     return run
@@ -167,23 +252,38 @@ def _timed(work: Callable[[], Any]) -> float:
 # -- in a process of their own
 
 
-def _elsewhere(function: Callable[..., Any], *args: Any) -> Any:
+def _elsewhere(function: Callable[..., Any], files: tuple[Path, ...], case: Case, *args: Any) -> Any:
+    """What `function` answers about a case in a new process, which reads the user's parts from their files."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, args)
+        return pool.apply(_answer, (function, files, case.to_json(), *args))
 
 
-def _memory(case: Case, kernel: str) -> int:
-    """Bytes by which the process grew at most while it ran once; 0 where the system does not tell."""
+def _answer(function: Callable[..., Any], files: tuple[Path, ...], case: dict[str, Any], *args: Any) -> Any:
     torch.set_num_threads(1)
+    load_parts(list(files))
+    return function(Case.from_json(case), *args)
+
+
+def _memory(case: Case, kernels: tuple[str, ...], files: tuple[Path, ...]) -> Memory:
+    plastic = _network(case, "cpu").shapes[0].plastic
+    traces = 4 * case.time * case.batch * case.layer.units * (plastic.stop - plastic.start)
+    grown = {kernel: _elsewhere(_growth, files, case, kernel) for kernel in kernels}
+    return Memory(
+        case.name, case.batch, case.time, case.layer.units, traces, grown["cpu"], grown.get("reference")
+    )  # fmt: skip
+
+
+def _growth(case: Case, kernel: str) -> int:
+    """Bytes by which the process grew at most while it ran once; 0 where the system does not tell."""
     net = _network(case, kernel)
-    _pass(net, torch.randn(2, case.batch, _INPUTS))()
+    _pass(net, net, torch.randn(2, case.batch, _INPUTS))()
     x = torch.randn(case.time, case.batch, _INPUTS)
     before = _resident("VmRSS")
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
     except OSError:
         return 0
-    _pass(net, x)()
+    _pass(net, net, x)()
     return max(_resident("VmHWM") - before, 0)
 
 
@@ -196,24 +296,23 @@ def _resident(what: str) -> int:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{what}:")), 0)
 
 
-def _compile(case: Case) -> dict[str, float]:
+def _compile(case: Case, files: tuple[Path, ...]) -> dict[str, float]:
     """Seconds to the first output of a new layer, and in a later process, which finds it compiled."""
     with tempfile.TemporaryDirectory() as folder:
-        first, later = (_elsewhere(_first_call, case, folder) for _ in range(2))
+        first, later = (_elsewhere(_first_call, files, case, folder) for _ in range(2))
     return {"first": first, "later": later}
 
 
 def _first_call(case: Case, folder: str) -> float:
     os.environ["PLASTIC_SEARCH_CACHE"] = folder
-    torch.set_num_threads(1)
     net = _network(case, "cpu")
     return _timed(lambda: net(torch.randn(2, 1, _INPUTS)))
 
 
 def _threads(case: Case, rounds: int) -> dict[str, float]:
     """How many times faster two threads are than one."""
-    x = torch.randn(case.time, case.batch, _INPUTS)
-    run, ratios = _pass(_network(case, "cpu"), x), []
+    net = _network(case, "cpu")
+    run, ratios = _pass(net, net, _heard(case)), []
     for _ in range(2 * rounds):
         took = []
         for count in (1, 2):

@@ -13,7 +13,9 @@ from plastic_search.runs import write_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["write"]
+__all__ = ["lines", "write"]
+
+_TIMES = " \N{MULTIPLICATION SIGN} "
 
 
 def write(found: dict[str, Any], out: Path) -> Path:
@@ -30,35 +32,55 @@ def _page(found: dict[str, Any]) -> str:
         loader=FunctionLoader(lambda name: (files("plastic_search") / "templates" / name).read_text(encoding="utf-8")),
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    drawings = [_against_units(found["cases"]), _ratios(found["cases"])]
-    return environment.get_template("speed.html.j2").render(found=found, drawings=drawings)
+    return environment.get_template("speed.html.j2").render(
+        found=found, ratios=_ratios(found["cases"]), curves=_curves(found["cases"])
+    )
 
 
 def _label(case: dict[str, Any]) -> str:
-    return f"{case['name']}, batch {case['batch']}, {case['time']} steps, {case['units']} units"
+    return f"{case['name']}, {_TIMES.join(str(case[key]) for key in ('batch', 'time', 'units'))}"
 
 
-def _against_units(cases: list[dict[str, Any]]) -> str:
-    """Time of the first case's kind of layer and work, at every number of units."""
-    alike = [c for c in cases if all(c[key] == cases[0][key] for key in ("name", "batch", "time"))]
-    alike.sort(key=lambda c: c["units"])
+def lines(cases: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The cases that differ from the first in nothing but their units, batch or time, where there are any."""
+    found = {}
+    for key in ("units", "batch", "time"):
+        same = {"name", "batch", "time", "units"} - {key}
+        alike = {c[key]: c for c in cases if all(c[k] == cases[0][k] for k in same)}
+        if len(alike) > 1:
+            found[key] = [alike[value] for value in sorted(alike)]
+    return found
+
+
+def _curves(cases: list[dict[str, Any]]) -> str:
+    """Time of the first case's kind of layer, at every number of units, episodes and steps; "" with no line to draw."""
+    drawn = lines(cases)
+    titles = {"units": "units", "batch": "episodes in a batch", "time": "steps"}
+    contenders = {
+        "law": ("step by step, autograd", canvas.ORANGE),
+        "fast": ("compiled", canvas.BLUE),
+        "plain": (f"torch's {cases[0]['plain_name']}, not plastic", canvas.GREEN),
+    }
 
     def paint(figure: Figure) -> None:
-        axes = figure.subplots()
-        lines = (("law", "step by step, autograd", canvas.ORANGE), ("fast", "compiled", canvas.BLUE))
-        for key, label, colour in (*lines, ("plain", f"torch's {cases[0]['plain_name']}, not plastic", canvas.GREEN)):
-            axes.plot([c["units"] for c in alike], [1e3 * c[key] for c in alike], "o-", color=colour, label=label)
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.set_xticks([c["units"] for c in alike], [str(c["units"]) for c in alike])
-        axes.minorticks_off()
-        axes.set_xlabel("units")
-        axes.set_ylabel("ms, forward and backward")
-        canvas.bare(axes)
-        canvas.legend(axes, 3)
+        panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False, gridspec_kw={"wspace": 0.06})[0]
+        for axes, (key, alike) in zip(panels, drawn.items(), strict=True):
+            at = [c[key] for c in alike]
+            for name, (label, colour) in contenders.items():
+                axes.plot(at, [1e3 * c[name] for c in alike], "o-", color=colour, label=label, markersize=4)
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.set_xticks(at, [str(value) for value in at])
+            axes.minorticks_off()
+            axes.set_xlabel(titles[key])
+            canvas.bare(axes)
+        panels[0].set_ylabel("ms, forward and backward")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=len(contenders), frameon=False)
 
-    return canvas.render("units", "time against units, on logarithmic axes", 300, paint)
+    told = "time against " + ", against ".join(titles[key] for key in drawn)
+    return canvas.render("curves", f"{told}, on logarithmic axes", 300, paint) if drawn else ""
 
 
 def _ratios(cases: list[dict[str, Any]]) -> str:
@@ -73,10 +95,11 @@ def _ratios(cases: list[dict[str, Any]]) -> str:
         for place, case in zip(places, cases, strict=True):
             low, high = case["spread"]
             axes.hlines(place, low, min(high, most), color=canvas.INK, linewidth=1.5)
-            axes.text(min(max(high, case["speedup"]), most), place, f"  {case['speedup']:.1f}", va="center")
+            end = (min(max(high, case["speedup"]), most), place)
+            axes.annotate(f"{case['speedup']:.1f}", end, (5, 0), textcoords="offset points", va="center")
         axes.set_yticks(places, [_label(c) for c in cases])
         axes.invert_yaxis()
-        axes.set_xlabel("times faster; lines from the slowest round to the fastest")
+        axes.set_xlabel("times faster")
         canvas.bare(axes, "x")
 
     return canvas.render("ratios", "how many times faster than the law, in each case", 40 + 28 * len(cases), paint)
