@@ -135,8 +135,9 @@ def measure(benchmark: Benchmark, files: tuple[Path, ...] = ()) -> Iterator[tupl
             found["cases"].append(_row(case, benchmark.rounds)._asdict())
             yield f"{_told(case)}: {found['cases'][-1]['speedup']:.1f} times the law", found
         for case in benchmark.stepped:
-            found["stepped"].append(_stepped(case, benchmark.rounds)._asdict())
-            yield f"{_told(case)}: torch.compile", found
+            row = _stepped(case, benchmark.rounds)
+            found["stepped"].append(row._asdict())
+            yield f"{_told(case)}: {row.reason or f'{row.speedup:.1f} times'} (torch.compile)", found
         first = benchmark.cases[0]
         for case in (first, *benchmark.lasting):
             kernels = ("cpu", "reference") if case is first else ("cpu",)
