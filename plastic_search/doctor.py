@@ -9,6 +9,7 @@ import torch
 
 from plastic_search import origins
 from plastic_search.jobs import versions
+from plastic_search.kernels import gpu
 from plastic_search.kernels.choice import choose
 from plastic_search.kernels.machine import cache_folder
 from plastic_search.part import discover
@@ -33,11 +34,20 @@ def examine() -> dict[str, Any]:
     return {
         "versions": versions(),
         "machine": origins.machine() | {"threads": torch.get_num_threads()},
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none; kernels run on the CPU",
+        "gpu": _gpu(),
         "cache": {"folder": str(folder), "kernels": len(files), "bytes": sum(f.stat().st_size for f in files)},
         "kernels": {"cpu": len(layers) - len(slow), "reference": len(slow)},
         "slow": slow,
     }
+
+
+def _gpu() -> str:
+    """What GPU there is, and whether anything of ours runs on it."""
+    if not torch.cuda.is_available():
+        return "none; kernels run on the CPU"
+    name, why = torch.cuda.get_device_name(), gpu.declined(torch.zeros(1, device="cuda"))
+    runs = "the reference runs there, and the gpu kernel where Network(..., kernel='gpu') asks for it"
+    return f"{name}; {why or runs}"
 
 
 def _kernel(layer: Layer) -> tuple[str, str]:

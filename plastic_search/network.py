@@ -28,7 +28,8 @@ class Network(nn.Module):
         spec: what to build, with no hole left open.
         inputs: how many numbers the network hears per step.
         seed: of the parameters' start values.
-        kernel: what runs it: "reference" or "cpu"; None takes the fastest that can. `plastic-search doctor` tells.
+        kernel: what runs it: "reference", "cpu" or "gpu"; None takes the fastest that is known to be right there.
+            `plastic-search doctor` tells.
 
     Raises:
         PlasticSearchError: a hole is left open, a part refuses the shape it is given, or there is not one input.
