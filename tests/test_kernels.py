@@ -206,7 +206,7 @@ def test_a_rule_that_no_kernel_takes_runs_by_the_reference_and_says_so_once(
 
 
 def test_a_kernel_that_is_not_there_is_refused() -> None:
-    with pytest.raises(PlasticSearchError, match="no kernel is called 'cuda'; known: cpu, reference"):
+    with pytest.raises(PlasticSearchError, match="no kernel is called 'cuda'; known: cpu, gpu, reference"):
         Network(STACK, 4, kernel="cuda")
 
 

@@ -18,6 +18,8 @@ from plastic_search.kernels.table import TOGETHER, Kind
 __all__ = ["CPU", "declined"]
 
 _GROUPS = 32  # of episodes; their sums over the batch are added in one order, whatever the number of threads
+_NEAR = 3 * 2**18  # bytes of traces, and what belongs to them, that stay in a core's own cache
+_SHORTEST, _LONGEST = 3, 6  # steps between stations
 _SMALL = 200_000  # multiplications in a call that are not worth a second thread
 
 
@@ -44,13 +46,21 @@ class CPU:
     def parts(self, call: Call) -> int:
         return len(_groups(call, _GROUPS))
 
+    def spacing(self, times: int, episodes: int, trace: int) -> tuple[int, int]:
+        room = (
+            _NEAR // trace - 3 - TOGETHER
+        ) // TOGETHER  # beside weights, alphas, and derivatives of alphas and traces
+        short = min(max(room, _SHORTEST), _LONGEST, times)
+        every = round((times * episodes * short / TOGETHER) ** 0.5)  # kept traces take as much memory as stations
+        return min(max(every, short), times), short
+
     def run(self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> None:
         s, made = call.sizes, code(call.kind).functions[function]
         groups = _groups(call, _GROUPS if sums else 1)
         tables = _tables(call, tensors, sums, len(groups))
         pieces = [(table, *group) for member in tables for table, group in zip(member, groups, strict=True)]
         count = min(_workers(call), len(pieces))
-        size = call.kind.scratch(s.post_room, s.pre_room, s.post, s.every if sums else 1)
+        size = call.kind.scratch(s.post_room, s.pre_room, s.post, *((s.every, s.short) if sums else (1, 1)))
 
         def work(which: int) -> None:
             room = tensors["drive"].new_empty(size)
@@ -83,8 +93,8 @@ def _tables(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor], gro
     """Addresses [member, group, entry] of `tensors` [member, ...] and `sums` [member, group, ...]."""
     s, kept, heard = call.sizes, tensors["traces"].numel() > 0, tensors.get("d_pre")
     numbers = {
-        "post": s.post, "width": s.width, "times": s.times, "batch": s.batch, "post_room": s.post_room,
-        "pre_room": s.pre_room, "own": s.heard, "every": s.every, "keep": int(kept),
+        "post": s.post,  "width": s.width, "times": s.times, "batch": s.batch, "post_room": s.post_room,
+        "pre_room": s.pre_room, "own": s.heard, "every": s.every, "short": s.short, "keep": int(kept),
         "keep_pre": int(heard is not None and heard.numel() > 0),
     }  # fmt: skip
     entries, members, within = np.zeros((3, len(call.kind.table)), np.int64)

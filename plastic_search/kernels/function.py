@@ -18,12 +18,16 @@ __all__ = ["Episode", "Function"]
 
 
 class Room(NamedTuple):
-    """One episode's part of the scratch memory: derivatives, a state, traces and eligibility traces."""
+    """One episode's part of the scratch memory: derivatives, a state, and traces.
+
+    Of a stretch of time there are stations, some steps apart, and of the way from one to the next every step. Each
+    kind of trace has a place for the stations and one for the steps.
+    """
 
     adjoints: str
     state: str
-    segment: str
-    eligible_segment: str
+    stations: dict[str, str]
+    steps: dict[str, str]
 
 
 class Episode(NamedTuple):
@@ -89,14 +93,18 @@ class Function:
         """Divide the scratch memory as `Kind.scratch` counts it."""
         e, kind = self.e, self.kind
         self.temporary_room = "%scratch"
+        short = self["short"]
+        self.stations = e.let(f"sdiv i64 {e.sub(self['every'], '1')}, {short}")
         start, self.rooms = e.at("%scratch", self.size(kind.temporary)), []
         for _ in range(TOGETHER):
             state = e.at(start, self.size(kind.adjoints.area))
-            segment = e.at(state, self.size(kind.state))
-            length = e.mul(self.synapses, e.sub(self["every"], "1")) if self.plastic else "0"
-            eligible = e.at(segment, length)
-            self.rooms.append(Room(start, state, segment, eligible))
-            start = e.at(eligible, length) if self.retroactive else eligible
+            room = Room(start, state, {}, {})
+            start = e.at(state, self.size(kind.state))
+            for name in ["traces"] * self.plastic + ["eligibilities"] * self.retroactive:
+                for places, count in ((room.stations, self.stations), (room.steps, e.sub(self["short"], "1"))):
+                    places[name] = start
+                    start = e.at(start, e.mul(self.synapses, count))
+            self.rooms.append(room)
 
     def episodes(self, body: Callable[[list[Episode]], None]) -> None:
         """Emit a body for the episodes from first to last: two at a time, and then for the one that may be left."""

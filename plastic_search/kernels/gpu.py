@@ -38,6 +38,9 @@ class GPU:
     def parts(self, call: Call) -> int:
         return call.sizes.batch
 
+    def spacing(self, times: int, episodes: int, trace: int) -> tuple[int, int]:
+        return max(1, round(times**0.5)), 1
+
     def run(self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> None:
         s, given = call.sizes, rooms(call, tensors, sums)
         made = loaded(compiled_text(call, given))[function]

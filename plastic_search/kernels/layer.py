@@ -11,6 +11,7 @@ from plastic_search.kernels import sweeps
 from plastic_search.kernels.function import Episode, Function
 from plastic_search.kernels.lanes import Axis
 from plastic_search.kernels.sweeps import Block, Matrices, Reading, Writes
+from plastic_search.kernels.sweeps_again import Walk
 from plastic_search.kernels.sweeps_back import Adjoints, Return
 from plastic_search.kernels.table import Area, Kind
 
@@ -162,38 +163,67 @@ class _Backward(Function):
         self._start(episodes)
 
     def _part(self, episodes: list[Episode], part: str, start: str, end: str) -> None:
-        """One stretch of time, whose traces are first written anew."""
-        e = self.e
-        count = e.sub(end, start)
+        """One stretch of time, from a kept trace: to its stations first, then back from each to the one before."""
+        e, short = self.e, self["short"]
+        legs = e.let(f"sdiv i64 {e.sub(e.add(e.sub(end, start), short), '1')}, {short}")
+        kept = [self._kept(x, part) for x in episodes] if self.plastic else []
         if self.plastic:
-            with e.loop(count, start="1") as k:
-                before, t = e.sub(k, "1"), e.sub(e.add(start, k), "1")
-                again = []
-                for episode in episodes:
-                    m, to = (self._trace(episode, part, which) for which in (before, k))
-                    again.append(sweeps.Episode(m, self.writes(t, episode), to, None))
-                self.sweeps.forward(again)
-        with e.loop(count) as j:
-            k = e.sub(e.sub(count, "1"), j)
-            self._time(episodes, e.add(start, k), part, k)
+            self._walk(episodes, start, kept, [x.room.stations for x in episodes], (short, legs))
+        with e.loop(legs) as done:
+            leg = e.sub(e.sub(legs, "1"), done)
+            first = e.add(start, e.mul(leg, short))
+            left = e.sub(end, first)
+            less = e.let(f"icmp slt i64 {left}, {short}")
+            count = e.let(f"select i1 {less}, i64 {left}, i64 {short}")
+            begins = [self._place(m, x.room.stations, leg) for m, x in zip(kept, episodes, strict=False)]
+            if self.plastic:
+                self._walk(episodes, first, begins, [x.room.steps for x in episodes], ("1", count))
+            with e.loop(count) as back:
+                k = e.sub(e.sub(count, "1"), back)
+                traces = [self._place(m, x.room.steps, k) for x, m in zip(episodes, begins, strict=False)]
+                self._time(episodes, e.add(first, k), traces)
 
-    def _trace(self, episode: Episode, part: str, k: str) -> Matrices:
-        """The trace at the k-th time of a stretch, the first of which forward has kept."""
-        e = self.e
-        kept = e.add(e.mul(part, self["batch"]), episode.place)
-        first, place = e.let(f"icmp eq i64 {k}, 0"), e.sub(k, "1")
-        made = []
-        for name, segment in (("traces", episode.room.segment), ("eligibilities", episode.room.eligible_segment)):
-            own = self.step(segment, place, self.synapses)
-            made.append(self.choose(first, self.step(self[name], kept, self.synapses), own))
+    def _walk(
+        self, episodes: list[Episode], start: str, begins: list[Matrices], rooms: list[dict[str, str]],
+        how: tuple[str, str],
+    ) -> None:  # fmt: skip
+        """Write traces anew, from those at the time `start` on."""
+        self.sweeps.again(
+            [
+                Walk(
+                    m,
+                    lambda k, x=x: self.writes(self.e.add(start, k), x),
+                    lambda place, room=room: self._in_room(room, self.e.sub(place, "1")),
+                )
+                for x, m, room in zip(episodes, begins, rooms, strict=True)
+            ],
+            *how,
+        )
+
+    def _kept(self, episode: Episode, part: str) -> Matrices:
+        """The trace that forward has kept at the beginning of a stretch."""
+        place = self.e.add(self.e.mul(part, self["batch"]), episode.place)
+        names = ["traces"] + ["eligibilities"] * self.retroactive
+        return self._in_room({name: self[name] for name in names}, place)
+
+    def _in_room(self, room: dict[str, str], place: str) -> Matrices:
+        """The trace at a place of a room."""
+        made = [self.step(address, place, self.synapses) for address in room.values()]
         return self.matrices(made[0], made[1] if self.retroactive else "")
 
-    def _time(self, episodes: list[Episode], t: str, part: str, k: str) -> None:
+    def _place(self, begin: Matrices, room: dict[str, str], k: str) -> Matrices:
+        """The k-th trace of those that begin with one, and go on in a room."""
+        first = self.e.let(f"icmp eq i64 {k}, 0")
+        own = self._in_room(room, self.e.sub(k, "1"))
+        eligibility = self.choose(first, begin.eligibility, own.eligibility) if self.retroactive else ""
+        return own._replace(trace=self.choose(first, begin.trace, own.trace), eligibility=eligibility)
+
+    def _time(self, episodes: list[Episode], t: str, traces: list[Matrices]) -> None:
         e = self.e
         later = e.add(t, "1")
         last = e.let(f"icmp eq i64 {later}, {self['times']}")
         if self.plastic:
-            self.sweeps.back([self._return(x, t, last, self._trace(x, part, k)) for x in episodes])
+            self.sweeps.back([self._return(x, t, last, m) for x, m in zip(episodes, traces, strict=True)])
         with e.when(e.let(f"xor i1 {last}, true")):
             self._heard_itself(later, episodes)
         for episode in episodes:
@@ -309,7 +339,7 @@ class _Backward(Function):
             for episode in episodes:
                 answer = self.drive(self.at_time("0", episode, "d_drive"), self.kind.traced.plastic)
                 recall = self.adjoint(episode, "recall") if self.kind.recalls else ""
-                m, reading = self._trace(episode, "0", "0"), Reading(self.at_time("0", episode, "pre"), answer, recall)
+                m, reading = self._kept(episode, "0"), Reading(self.at_time("0", episode, "pre"), answer, recall)
                 made.append(
                     Return(sweeps.Episode(m, None, m, reading), self._adjoints(episode, self._d_pre("0", episode)))
                 )

@@ -28,6 +28,7 @@ class Sizes(NamedTuple):
     post_room: int  # with padding, to whole vectors
     pre_room: int
     every: int  # steps from one kept trace to the next
+    short: int  # ... and from one station between them to the next
 
 
 class Call(NamedTuple):

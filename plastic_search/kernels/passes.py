@@ -34,6 +34,14 @@ class Machine(Protocol):
         """Into how many parts a member's episodes are divided backwards, each of which has sums of its own."""
         ...
 
+    def spacing(self, times: int, episodes: int, trace: int) -> tuple[int, int]:
+        """How many steps lie between two traces that forward keeps, and between two stations on the way back.
+
+        Args:
+            trace: bytes of one episode's trace.
+        """
+        ...
+
     def run(self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> None:
         """Run one of the two.
 
@@ -106,9 +114,9 @@ def _begun(call: Call, x: Tensor, grads: Sequence[Tensor | None], keep_pre: bool
     s, kind = call.sizes, call.kind
     lanes, shares = kind.number.lanes, kind.traced.shares
     d_y, d_trace, d_eligibility, *d_states = grads
-    output = x.new_empty(s.members, 1 + s.times, s.batch, s.post_room)
-    output[:, 0] = output[..., s.post :] = 0.0
-    output[:, 1:, :, : s.post] = 0.0 if d_y is None else d_y
+    output = x.new_zeros(s.members, 1 + s.times, s.batch, s.post_room)
+    if d_y is not None:
+        output[:, 1:, :, : s.post] = d_y
     state = x.new_zeros(s.members, s.batch, kind.state.size(s.post_room, s.pre_room, lanes))
     pack(state, d_states, kind.traced.state, kind.state, s, lanes)
     made = {

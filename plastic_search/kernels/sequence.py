@@ -6,7 +6,6 @@ to torch; everything that waits for the step before is in two functions, which a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -77,7 +76,9 @@ def sequence(
     states, nest = pytree.tree_flatten((state.cell, state.rule))
     params = pytree.tree_leaves((ready.rule, ready.modulation)) if ready.alpha is not None else []
     vectors = [p for p, leaf in zip(params, which.traced.params.of, strict=True) if leaf is not None]
-    call = Call(which, _sizes(which, shape, x), layer.limit, form.top if form else 0, len(states), len(vectors))
+    call = Call(
+        which, _sizes(machine, which, shape, x), layer.limit, form.top if form else 0, len(states), len(vectors)
+    )
     dithers, dither = _dithers(state.dither, x.shape[-3])
     given = Given(
         ready.weight, ready.bias, ready.alpha, state.output, state.trace, state.eligibility, dithers,
@@ -116,10 +117,7 @@ def _matrices(layer: Layer, shape: Shape, ready: Ready, which: Kind, x: Tensor) 
     return [torch.stack(each) for each in zip(*members, strict=True)]
 
 
-_KEPT = 24 * 2**20  # bytes of kept traces that an allocator gives back without asking the system for new pages
-
-
-def _sizes(which: Kind, shape: Shape, x: Tensor) -> Sizes:
+def _sizes(machine: Machine, which: Kind, shape: Shape, x: Tensor) -> Sizes:
     lanes = which.number.lanes
     sources, width = shape.pre - shape.own, shape.plastic.stop - shape.plastic.start
     heard = max(min(shape.plastic.stop, sources) - shape.plastic.start, 0)
@@ -127,9 +125,8 @@ def _sizes(which: Kind, shape: Shape, x: Tensor) -> Sizes:
     pre_room = -(-(heard + post_room * which.own_plastic) // lanes) * lanes if width else lanes
     times, batch = x.shape[-3:-1]
     members = len(x) if x.dim() == 4 else 1
-    root, everything = math.sqrt(times), members * times * batch * shape.post * pre_room * x.element_size()
-    every = min(times, round(min(max(root, everything / _KEPT), 2.5 * root)))
-    return Sizes(shape.post, sources, heard, width, members, times, batch, post_room, pre_room, every)
+    every, short = machine.spacing(times, members * batch, shape.post * pre_room * x.element_size())
+    return Sizes(shape.post, sources, heard, width, members, times, batch, post_room, pre_room, every, short)
 
 
 class _Sequence(torch.autograd.Function):
@@ -138,6 +135,7 @@ class _Sequence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, machine: Machine, call: Call, x: Tensor, *tensors: Tensor | None) -> Any:
         needed, ctx.alone = any(ctx.needs_input_grad), x.dim() == 3
+        ctx.set_materialize_grads(False)
         x, *tensors = _lifted(ctx.alone, (x, *tensors))  # type: ignore[assignment]
         memory = forward(machine, call, x, Given.of(tensors), keep=needed)
         if needed:

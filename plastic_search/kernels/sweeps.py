@@ -140,9 +140,12 @@ class Sweeps:
                 shared = Block(e, at)
                 for k, (episode, run) in enumerate(zip(episodes, runs, strict=True)):
                     row = run.rows[r]
-                    h = e.load(e.at(row.matrices.trace, at))
-                    if episode.w is not None:
-                        h = self._written(row, run.targets[r], columns[k], (run.kept, run.dither), h, shared)
+                    if episode.w is None:
+                        h = e.load(e.at(row.matrices.trace, at))
+                    else:
+                        now = self._load(row.matrices, at)
+                        h, eligible = self._written(row, columns[k], (run.kept, run.dither), *now, shared)
+                        self._store(h, eligible, run.targets[r], at)
                     if episode.reading:
                         self._add(run.answers[r], self._gain(row, h, shared), heard[k])
                         if episode.reading.recall:
@@ -176,19 +179,26 @@ class Sweeps:
         return e.fma(alpha, h, block.load(row.matrices.weight))
 
     def _written(
-        self, row: Row, to: Matrices, columns: tuple[tuple[str, ...], str], numbers: tuple[str, str], h: str,
+        self, row: Row, columns: tuple[tuple[str, ...], str], numbers: tuple[str, str], h: str, eligible: str,
         block: Block,
-    ) -> str:  # fmt: skip
-        """Store and return the new trace; the eligibility trace is stored too."""
+    ) -> tuple[str, str]:  # fmt: skip
+        """The trace and the eligibility trace, if there is one, after a write."""
         e, (kept, dither) = self.e, numbers
         change = self._change(row, *columns, h, block)
         if self.shares.retroactive:
-            eligible = e.load(e.at(row.matrices.eligibility, block.at))
-            e.store(e.fma(kept, eligible, change), e.at(to.eligibility, block.at))
-            change = e.binary("mul", row.write, eligible)
-        new = self._rounded(self._clipped(self._moved(h, change)[0]), row, dither, block)
-        e.store(new, e.at(to.trace, block.at))
-        return new
+            change, eligible = e.binary("mul", row.write, eligible), e.fma(kept, eligible, change)
+        return self._rounded(self._clipped(self._moved(h, change)[0]), row, dither, block), eligible
+
+    def _load(self, m: Matrices, at: str) -> tuple[str, str]:
+        """A block of a trace, and of its eligibility trace, or ""."""
+        e = self.e
+        return e.load(e.at(m.trace, at)), e.load(e.at(m.eligibility, at)) if self.shares.retroactive else ""
+
+    def _store(self, h: str, eligible: str, to: Matrices, at: str) -> None:
+        e = self.e
+        e.store(h, e.at(to.trace, at))
+        if self.shares.retroactive:
+            e.store(eligible, e.at(to.eligibility, at))
 
     def _change(self, row: Row, vs: tuple[str, ...], column: str, h: str, block: Block) -> str:
         """sum_k C_k u_k v_k - decay h"""

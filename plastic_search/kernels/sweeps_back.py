@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from plastic_search.kernels.emit import Emitter
-from plastic_search.kernels.sweeps import Block, Episode, Matrices, Row, Sweeps, Writes
+from plastic_search.kernels.sweeps import Block, Episode, Matrices, Row, Writes
+from plastic_search.kernels.sweeps_again import AgainSweeps
 from plastic_search.spec import Bound
 
 __all__ = ["Adjoints", "BackSweeps", "Return"]
@@ -76,8 +77,8 @@ class _Columns:
             self.e.store(self.now[name], address)
 
 
-class BackSweeps(Sweeps):
-    """Emits sweeps backwards, which need those forwards too."""
+class BackSweeps(AgainSweeps):
+    """Emits sweeps backwards, which need walks too."""
 
     def back(self, episodes: Sequence[Return]) -> None:
         """From the derivatives of one step's reads and of the trace before them, to those of the write before.

@@ -15,7 +15,19 @@ from plastic_search.spec import Bound
 
 __all__ = ["LITERALS", "SIZES", "TOGETHER", "Area", "Kind", "Rows", "place"]
 
-SIZES = ("post", "width", "times", "batch", "post_room", "pre_room", "own", "every", "keep", "keep_pre")
+SIZES = (
+    "post",
+    "width",
+    "times",
+    "batch",
+    "post_room",
+    "pre_room",
+    "own",
+    "every",
+    "short",
+    "keep",
+    "keep_pre",
+)
 FORWARD = ("drive", "output", "pre", "state", "tape", "trace", "eligibility", "traces", "eligibilities")
 BACKWARD = ("d_drive", "d_output", "d_pre", "d_state", "d_params", "d_trace", "d_eligibility", "d_alpha")
 PARAMETERS = ("alpha", "weight", "own_weight", "params", "constants", "limits", "phases", "dither")
@@ -168,10 +180,10 @@ class Kind:
         d_matrices = tuple(f"d_{name}" for name in self.matrices)
         return (*SIZES, *FORWARD, *PARAMETERS, *self.matrices, *BACKWARD, *d_matrices)
 
-    def scratch(self, post: int, pre: int, rows: int, every: int) -> int:
-        """Numbers of room that one thread needs."""
+    def scratch(self, post: int, pre: int, rows: int, every: int, short: int) -> int:
+        """Numbers of room that one thread needs; `every` and `short` are those of `Sizes`, or 1."""
         lanes, shares = self.number.lanes, self.traced.shares
-        segment = rows * pre * (every - 1) if shares else 0
+        segment = rows * pre * ((every - 1) // short + short - 1) if shares else 0
         own = self.adjoints.area.size(post, pre, lanes) + self.state.size(post, pre, lanes) + segment
         own += segment if shares and shares.retroactive else 0
         return self.temporary.size(post, pre, lanes) + TOGETHER * own
