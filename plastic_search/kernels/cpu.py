@@ -18,8 +18,9 @@ from plastic_search.kernels.table import TOGETHER, Kind
 __all__ = ["CPU", "declined"]
 
 _GROUPS = 32  # of episodes; their sums over the batch are added in one order, whatever the number of threads
-_NEAR = 3 * 2**18  # bytes of traces, and what belongs to them, that stay in a core's own cache
-_SHORTEST, _LONGEST = 3, 6  # steps between stations
+_SHORT = 3  # steps between stations, of which a step on the way back walks half again
+_NEAR = 2**20  # bytes of stations
+_KEPT = 24 * 2**20  # bytes of kept traces; an allocator gives back as much without asking the system for new pages
 _SMALL = 200_000  # multiplications in a call that are not worth a second thread
 
 
@@ -47,12 +48,9 @@ class CPU:
         return len(_groups(call, _GROUPS))
 
     def spacing(self, times: int, episodes: int, trace: int) -> tuple[int, int]:
-        room = (
-            _NEAR // trace - 3 - TOGETHER
-        ) // TOGETHER  # beside weights, alphas, and derivatives of alphas and traces
-        short = min(max(room, _SHORTEST), _LONGEST, times)
-        every = round((times * episodes * short / TOGETHER) ** 0.5)  # kept traces take as much memory as stations
-        return min(max(every, short), times), short
+        near = _SHORT * _NEAR // (TOGETHER * trace)  # the stations stay in a core's own cache
+        every = max(near, times * episodes * trace // _KEPT, _SHORT)
+        return min(every, times), min(_SHORT, times)
 
     def run(self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> None:
         s, made = call.sizes, code(call.kind).functions[function]

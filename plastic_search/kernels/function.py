@@ -20,14 +20,12 @@ __all__ = ["Episode", "Function"]
 class Room(NamedTuple):
     """One episode's part of the scratch memory: derivatives, a state, and traces.
 
-    Of a stretch of time there are stations, some steps apart, and of the way from one to the next every step. Each
-    kind of trace has a place for the stations and one for the steps.
+    Of a stretch of time there are stations, some steps apart. Each kind of trace has a place for them.
     """
 
     adjoints: str
     state: str
     stations: dict[str, str]
-    steps: dict[str, str]
 
 
 class Episode(NamedTuple):
@@ -98,12 +96,11 @@ class Function:
         start, self.rooms = e.at("%scratch", self.size(kind.temporary)), []
         for _ in range(TOGETHER):
             state = e.at(start, self.size(kind.adjoints.area))
-            room = Room(start, state, {}, {})
+            room = Room(start, state, {})
             start = e.at(state, self.size(kind.state))
             for name in ["traces"] * self.plastic + ["eligibilities"] * self.retroactive:
-                for places, count in ((room.stations, self.stations), (room.steps, e.sub(self["short"], "1"))):
-                    places[name] = start
-                    start = e.at(start, e.mul(self.synapses, count))
+                room.stations[name] = start
+                start = e.at(start, e.mul(self.synapses, self.stations))
             self.rooms.append(room)
 
     def episodes(self, body: Callable[[list[Episode]], None]) -> None:

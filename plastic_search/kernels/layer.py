@@ -168,7 +168,15 @@ class _Backward(Function):
         legs = e.let(f"sdiv i64 {e.sub(e.add(e.sub(end, start), short), '1')}, {short}")
         kept = [self._kept(x, part) for x in episodes] if self.plastic else []
         if self.plastic:
-            self._walk(episodes, start, kept, [x.room.stations for x in episodes], (short, legs))
+            walks = [
+                Walk(
+                    m,
+                    lambda k, x=x: self.writes(e.add(start, k), x),
+                    lambda place, x=x: self._in_room(x.room.stations, e.sub(place, "1")),
+                )
+                for x, m in zip(episodes, kept, strict=True)
+            ]
+            self.sweeps.again(walks, short, legs)
         with e.loop(legs) as done:
             leg = e.sub(e.sub(legs, "1"), done)
             first = e.add(start, e.mul(leg, short))
@@ -176,29 +184,8 @@ class _Backward(Function):
             less = e.let(f"icmp slt i64 {left}, {short}")
             count = e.let(f"select i1 {less}, i64 {left}, i64 {short}")
             begins = [self._place(m, x.room.stations, leg) for m, x in zip(kept, episodes, strict=False)]
-            if self.plastic:
-                self._walk(episodes, first, begins, [x.room.steps for x in episodes], ("1", count))
             with e.loop(count) as back:
-                k = e.sub(e.sub(count, "1"), back)
-                traces = [self._place(m, x.room.steps, k) for x, m in zip(episodes, begins, strict=False)]
-                self._time(episodes, e.add(first, k), traces)
-
-    def _walk(
-        self, episodes: list[Episode], start: str, begins: list[Matrices], rooms: list[dict[str, str]],
-        how: tuple[str, str],
-    ) -> None:  # fmt: skip
-        """Write traces anew, from those at the time `start` on."""
-        self.sweeps.again(
-            [
-                Walk(
-                    m,
-                    lambda k, x=x: self.writes(self.e.add(start, k), x),
-                    lambda place, room=room: self._in_room(room, self.e.sub(place, "1")),
-                )
-                for x, m, room in zip(episodes, begins, rooms, strict=True)
-            ],
-            *how,
-        )
+                self._time(episodes, first, e.sub(e.sub(count, "1"), back), begins)
 
     def _kept(self, episode: Episode, part: str) -> Matrices:
         """The trace that forward has kept at the beginning of a stretch."""
@@ -218,12 +205,15 @@ class _Backward(Function):
         eligibility = self.choose(first, begin.eligibility, own.eligibility) if self.retroactive else ""
         return own._replace(trace=self.choose(first, begin.trace, own.trace), eligibility=eligibility)
 
-    def _time(self, episodes: list[Episode], t: str, traces: list[Matrices]) -> None:
+    def _time(self, episodes: list[Episode], first: str, steps: str, begins: list[Matrices]) -> None:
+        """One step backwards, some steps after a time whose trace is there."""
         e = self.e
+        t = e.add(first, steps)
         later = e.add(t, "1")
         last = e.let(f"icmp eq i64 {later}, {self['times']}")
         if self.plastic:
-            self.sweeps.back([self._return(x, t, last, m) for x, m in zip(episodes, traces, strict=True)])
+            through = [self._return(x, first, t, last, m) for x, m in zip(episodes, begins, strict=True)]
+            self.sweeps.back(through, steps)
         with e.when(e.let(f"xor i1 {last}, true")):
             self._heard_itself(later, episodes)
         for episode in episodes:
@@ -276,8 +266,8 @@ class _Backward(Function):
         keeps = self.e.let(f"icmp ne i64 {self['keep_pre']}, 0")
         return self.choose(keeps, self.at_time(t, episode, "d_pre"), self.adjoint(episode, "pre"))
 
-    def _return(self, episode: Episode, t: str, last: str, m: Matrices) -> Return:
-        """Through the read at the time after `t`, and the write at `t`."""
+    def _return(self, episode: Episode, first: str, t: str, last: str, m: Matrices) -> Return:
+        """Through the read at the time after `t`, and the write at `t`, from the trace at the time `first`."""
         e, kind, later = self.e, self.kind, self.e.add(t, "1")
         zero = self.adjoint(episode, "zero")
         answer = self.choose(last, zero, self.drive(self.at_time(later, episode, "d_drive"), kind.traced.plastic))
@@ -288,7 +278,8 @@ class _Backward(Function):
         for row in (*adjoints.writes.v, *([adjoints.writes.column] if writes.column else [])):
             self.clear(row, self.pre_blocks)
         e.store(e.constant(0.0, e.number.name), adjoints.writes.eta, e.number.name)
-        return Return(sweeps.Episode(m, writes, m, Reading(pre, answer, recall)), adjoints)
+        of = sweeps.Episode(m, writes, m, Reading(pre, answer, recall))
+        return Return(of, adjoints, lambda k: self.writes(e.add(first, k), episode))
 
     def _adjoints(self, episode: Episode, d_pre: str) -> Adjoints:
         terms = range(len(self.shares.matrices))
@@ -340,8 +331,7 @@ class _Backward(Function):
                 answer = self.drive(self.at_time("0", episode, "d_drive"), self.kind.traced.plastic)
                 recall = self.adjoint(episode, "recall") if self.kind.recalls else ""
                 m, reading = self._kept(episode, "0"), Reading(self.at_time("0", episode, "pre"), answer, recall)
-                made.append(
-                    Return(sweeps.Episode(m, None, m, reading), self._adjoints(episode, self._d_pre("0", episode)))
-                )
-            self.sweeps.back(made)
+                of, d = sweeps.Episode(m, None, m, reading), self._adjoints(episode, self._d_pre("0", episode))
+                made.append(Return(of, d, lambda k, x=episode: self.writes(k, x)))
+            self.sweeps.back(made, "0")
         self._heard_itself("0", episodes)

@@ -31,16 +31,20 @@ class AgainSweeps(Sweeps):
 
     def _again(self, i: str, count: int, walks: Sequence[Walk], steps: str, places: str) -> None:
         e = self.e
-        rows = [[self._addresses(walk.m, i, r) for r in range(count)] for walk in walks]
+        begins = [[self._addresses(walk.m, i, r) for r in range(count)] for walk in walks]
+        rows = [
+            [like._replace(trace=m.trace, eligibility=m.eligibility) for m, like in zip(mine, begins[0], strict=True)]
+            for mine in begins
+        ]  # what walks share has the very same addresses
         with e.loop(self.blocks) as block:
             at = e.mul(block, str(e.number.lanes))
-            shared = [self._fixed(rows[0][r], at) for r in range(count)]
+            shared = [self._fixed(m, at) for m in rows[0]]
             slots = [[self._slots(*self._load(m, at)) for m in mine] for mine in rows]
             with e.loop(places, start="1") as place:
                 first = e.mul(e.sub(place, "1"), steps)
                 with e.loop(steps) as step:
                     for walk, mine, own in zip(walks, rows, slots, strict=True):
-                        self._walked(walk.writes(e.add(first, step)), i, mine, rows[0], own, shared, at)
+                        self._walked(walk.writes(e.add(first, step)), i, mine, own, shared, at)
                 for walk, own in zip(walks, slots, strict=True):
                     to = walk.to(place)
                     for r, slot in enumerate(own):
@@ -71,13 +75,11 @@ class AgainSweeps(Sweeps):
         return self.e.load(trace), self.e.load(eligible) if eligible else ""
 
     def _walked(
-        self, w: Writes, i: str, mine: list[Matrices], like: list[Matrices], slots: list[tuple[str, ...]],
-        shared: list[Block], at: str,
-    ) -> None:  # fmt: skip
+        self, w: Writes, i: str, rows: list[Matrices], slots: list[tuple[str, ...]], shared: list[Block], at: str
+    ) -> None:
         """One step of one episode, for one block of some rows."""
         columns, numbers = self._columns(w, at), (self._eta(w)[1], self._dither(w))
         for r, slot in enumerate(slots):
             one = lambda a, r=r: self._one(a, i, r) if a else ""  # noqa: E731
-            own = like[r]._replace(trace=mine[r].trace, eligibility=mine[r].eligibility)
-            row = Row(own, tuple(map(one, w.u)), one(w.row), one(w.write))
+            row = Row(rows[r], tuple(map(one, w.u)), one(w.row), one(w.write))
             self._set(slot, self._written(row, columns, numbers, *self._values(slot), shared[r]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from plastic_search.kernels.emit import Emitter
@@ -30,6 +30,7 @@ class Return(NamedTuple):
 
     of: Episode  # its `reading` holds what was read with, and the derivatives of what was read
     d: Adjoints
+    before: Callable[[str], Writes]  # the writes between the trace `of.m` and that of this step
 
 
 class _Run(NamedTuple):
@@ -80,30 +81,35 @@ class _Columns:
 class BackSweeps(AgainSweeps):
     """Emits sweeps backwards, which need walks too."""
 
-    def back(self, episodes: Sequence[Return]) -> None:
+    def back(self, episodes: Sequence[Return], steps: str) -> None:
         """From the derivatives of one step's reads and of the trace before them, to those of the write before.
 
-        `of.m` is the trace before the write; `d.trace` is the derivative of the trace after the write but for the
-        reads, and becomes that before it. Where nothing was written, it is that of the trace that was read.
+        `of.m` is the trace some `steps` before the write, which goes that way again in registers; `d.trace` is the
+        derivative of the trace after the write but for the reads, and becomes that before it. Where nothing was
+        written, it is that of the trace that was read.
         """
-        self.e.groups(self.post, lambda i, count: self._backward(i, count, episodes), len(episodes))
+        self.e.groups(self.post, lambda i, count: self._backward(i, count, episodes, steps), len(episodes))
 
-    def _backward(self, i: str, count: int, episodes: Sequence[Return]) -> None:
+    def _backward(self, i: str, count: int, episodes: Sequence[Return], steps: str) -> None:
         e = self.e
         first = [self._adjoint_addresses(episodes[0].d, i, r) for r in range(count)]
         runs = [self._back_begun(i, count, x, episodes[0].of.m, first) for x in episodes]
         with e.loop(self.blocks) as block:
             at = e.mul(block, str(e.number.lanes))
+            shared = [self._fixed(row.matrices, at) for row in runs[0].rows]
+            slots = [[self._slots(*self._load(row.matrices, at)) for row in run.rows] for run in runs]
+            with e.loop(steps) as step:
+                for x, run, own in zip(episodes, runs, slots, strict=True):
+                    self._walked(x.before(step), i, [row.matrices for row in run.rows], own, shared, at)
             columns = [self._columns(x.of.w, at) for x in episodes]
             heard = [e.load(e.at(x.of.reading.pre, at)) if x.of.reading else "" for x in episodes]
             spreads = [_Columns(e, x.d, x.of.w, at) for x in episodes]
             for r in range(count):
-                shared = Block(e, at)
                 for k, (x, run) in enumerate(zip(episodes, runs, strict=True)):
-                    sums = {name: slots[r] for name, slots in run.sums.items()}
-                    step = _Step(run.rows[r], run.grads[r], sums, *columns[k], shared, spreads[k])
-                    self._cell_back(x.of.w, run, r, step, heard[k])
-                shared.store()
+                    sums = {name: rooms[r] for name, rooms in run.sums.items()}
+                    here = _Step(run.rows[r], run.grads[r], sums, *columns[k], shared[r], spreads[k])
+                    self._cell_back(x.of.w, run, r, here, heard[k], self._values(slots[k][r]))
+                shared[r].store()
             for spread in spreads:
                 spread.store()
         for x, run in zip(episodes, runs, strict=True):
@@ -123,14 +129,13 @@ class BackSweeps(AgainSweeps):
         rows = self._shared_rows(x.of.m, w, i, count, like)
         return _Run(rows, grads, answers, recalls, sums, self._eta(w)[1], self._zero(), self._dither(w))
 
-    def _cell_back(self, w: Writes | None, run: _Run, r: int, step: _Step, heard: str) -> None:
-        """One block of one row of one episode."""
+    def _cell_back(self, w: Writes | None, run: _Run, r: int, step: _Step, heard: str, before: tuple[str, str]) -> None:
+        """One block of one row of one episode, from its trace and eligibility trace before the write."""
         e, row, at = self.e, step.row, step.block.at
-        h = now = e.load(e.at(row.matrices.trace, at))
-        room = rises = after = change = eligible = ""
+        h, eligible = before
+        now, room, rises, after, change = h, "", "", "", ""
         if w is not None:
             if self.shares.retroactive:
-                eligible = e.load(e.at(row.matrices.eligibility, at))
                 change = e.binary("mul", row.write, eligible)
             else:
                 change = self._change(row, step.vs, step.column, h, step.block)

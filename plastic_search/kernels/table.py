@@ -183,7 +183,7 @@ class Kind:
     def scratch(self, post: int, pre: int, rows: int, every: int, short: int) -> int:
         """Numbers of room that one thread needs; `every` and `short` are those of `Sizes`, or 1."""
         lanes, shares = self.number.lanes, self.traced.shares
-        segment = rows * pre * ((every - 1) // short + short - 1) if shares else 0
+        segment = rows * pre * ((every - 1) // short) if shares else 0
         own = self.adjoints.area.size(post, pre, lanes) + self.state.size(post, pre, lanes) + segment
         own += segment if shares and shares.retroactive else 0
         return self.temporary.size(post, pre, lanes) + TOGETHER * own
