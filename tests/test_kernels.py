@@ -18,6 +18,7 @@ from torch import Tensor
 from plastic_search.cells import Cell
 from plastic_search.cells.lstm import LSTM
 from plastic_search.errors import PlasticSearchError
+from plastic_search.kernels import threads
 from plastic_search.kernels.choice import SlowerPath
 from plastic_search.modulations import Modulation
 from plastic_search.modulations.retroactive import Retroactive
@@ -106,7 +107,10 @@ def test_derivatives_are_those_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda x, *_: net(x)[0], (x, *net.parameters()))
 
 
-def test_the_number_of_threads_changes_nothing() -> None:
+@pytest.mark.parametrize("plain", [False, True], ids=["torch's threads", "plain threads"])
+def test_the_number_of_threads_changes_nothing(plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if plain:
+        monkeypatch.setattr(threads, "_openmp", lambda: None)
     net = network(NetworkSpec((Layer(40, plastic=Pathway.RECURRENT),)), 3, torch.float32)
     x, before = torch.randn(30, 45, 3), torch.get_num_threads()
     try:
@@ -240,10 +244,10 @@ def test_forked_processes_and_threads_do_not_wait_for_one_another() -> None:
             torch.set_num_threads(1)  # as every worker of a DataLoader does, since torch's own threads are not forked
             os._exit(0 if torch.equal(net(x)[0], wanted) else 1)
         made: list[Tensor] = []
-        threads = [threading.Thread(target=lambda: made.append(net(x)[0].detach())) for _ in range(4)]
-        for thread in threads:
+        started = [threading.Thread(target=lambda: made.append(net(x)[0].detach())) for _ in range(4)]
+        for thread in started:
             thread.start()
-        for thread in threads:
+        for thread in started:
             thread.join(60)
         assert os.waitpid(child, 0)[1] == 0
     finally:

@@ -53,19 +53,15 @@ class CPU:
         return min(every, times), min(_SHORT, times)
 
     def run(self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> None:
-        s, made = call.sizes, code(call.kind).functions[function]
-        groups = _groups(call, _GROUPS if sums else 1)
+        s, kind = call.sizes, call.kind
+        groups = _groups(call, _GROUPS)
         tables = _tables(call, tensors, sums, len(groups))
-        pieces = [(table, *group) for member in tables for table, group in zip(member, groups, strict=True)]
+        pieces = [(table.ctypes.data, *group) for member in tables for table, group in zip(member, groups, strict=True)]
         count = min(_workers(call), len(pieces))
-        size = call.kind.scratch(s.post_room, s.pre_room, s.post, *((s.every, s.short) if sums else (1, 1)))
-
-        def work(which: int) -> None:
-            room = tensors["drive"].new_empty(size)
-            for table, first, last in pieces[which::count]:
-                made(table.ctypes.data, room.data_ptr(), first, last)
-
-        threads.each([lambda which=which: work(which) for which in range(count)])
+        size = kind.scratch(s.post_room, s.pre_room, s.post, *((s.every, s.short) if sums else (1, 1)))
+        rooms = tensors["drive"].new_empty(count, size)
+        work = code(kind).functions[function]
+        threads.share(work, pieces, rooms.data_ptr(), size * rooms.element_size(), count)
 
 
 def _groups(call: Call, least: int) -> list[tuple[int, int]]:
