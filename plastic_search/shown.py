@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from enum import Enum
@@ -14,12 +12,13 @@ from typing import Any
 from plastic_search import content, runs
 from plastic_search.console import summary
 from plastic_search.errors import unknown
+from plastic_search.own_parts import source
 from plastic_search.part import Hole, Part, discover, equation, field_types
 from plastic_search.space import Choice, holes, places
 from plastic_search.spec import Layer, NetworkSpec
 from plastic_search.study import Study
 
-__all__ = ["show", "source"]
+__all__ = ["show"]
 
 _AXES = ("cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers")
 
@@ -57,17 +56,6 @@ def _part(kind: type[Part]) -> dict[str, Any]:
         for f in fields(kind)
     }
     return {"name": kind.__name__, "equation": equation(kind), "file": source(kind)} | settings
-
-
-def source(kind: type[Part]) -> str:
-    """Where a part stands: our own by module, a user's by file, as seen from where the user stands."""
-    if kind.__module__.split(".")[0] == "plastic_search":
-        return kind.__module__
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    if file is None:
-        return kind.__module__
-    near = os.path.relpath(file)
-    return file if near.startswith("..") else near
 
 
 def _space(value: Part) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
-from plastic_search import origins, runs
+from plastic_search import origins, own_parts, runs
 from plastic_search.errors import PlasticSearchError
 from plastic_search.jobs import versions
 from plastic_search.part import Part, discover, equation
@@ -87,9 +87,17 @@ class Study(Part):
 
 
 def open_study(folder: Path) -> tuple[Study, Record]:
-    """The study that a run folder holds, and its record."""
+    """The study that a run folder holds, and its record.
+
+    Raises:
+        PlasticSearchError: the folder is no whole one, or a part of the user's own is unknown, or was changed.
+    """
     record = runs.load(folder)
-    return Study.from_json(record.study["study"]), record
+    study = Study.from_json(record.study["study"])
+    own = own_parts.kept(record)
+    if own != record.study.get("own", {}):
+        runs.write_text(folder / runs.STUDY, json.dumps(record.study | {"own": own}, indent=1))
+    return study, record
 
 
 @contextmanager
@@ -124,20 +132,30 @@ def begin(study: Study, name: str, out: Path, asked: dict[str, Any] | None = Non
     Args:
         asked: the words in which it was asked, for whoever wants to ask it again; nothing is decided by them.
     """
-    data, path = study.to_json(), out / runs.STUDY
+    data, path, old = study.to_json(), out / runs.STUDY, {}
+    own = own_parts.digests(data)
     if path.is_file():
-        old = runs.load(out).study
+        record = runs.load(out)
+        old = record.study
         difference = change(old["study"], data)
         if difference:
             raise PlasticSearchError(
                 f"{out} holds another question: {difference}. Nothing was changed; give this question a folder of its "
                 "own with --out FOLDER"
             )
-        if old["trials"] >= study.trials:
-            if asked is not None and "asked" not in old and old["trials"] == study.trials:
-                runs.write_text(path, json.dumps(old | {"asked": asked}, indent=1))
-            return
-    about = {
+        own = own_parts.kept(record)
+    about = _about(study, name, data) if not old or old["trials"] < study.trials else dict(old)
+    if asked is not None and "asked" not in about and about["trials"] == study.trials:
+        about["asked"] = asked
+    if own:
+        about["own"] = own
+    if about != old:
+        runs.write_text(path, json.dumps(about, indent=1))
+
+
+def _about(study: Study, name: str, data: dict[str, Any]) -> dict[str, Any]:
+    """What study.json tells of a study, `data`, and of where and by what it was asked."""
+    return {
         "schema": "plastic_search/study/1",
         "name": name,
         "question": study.question,
@@ -159,8 +177,7 @@ def begin(study: Study, name: str, out: Path, asked: dict[str, Any] | None = Non
         "machine": origins.machine(),
         "code": origins.code(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    } | ({} if asked is None else {"asked": asked})
-    runs.write_text(path, json.dumps(about, indent=1))
+    }
 
 
 _GONE = object()  # what stands where nothing stands

@@ -30,7 +30,7 @@ def _data_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(datasets.FOLDER, str(BESIDE))
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def _own_parts_are_forgotten() -> Iterator[None]:
     """Parts of a user's own are known to one test alone; ours, which it may be the first to import, to all."""
     before = set(Part.kinds)

@@ -24,7 +24,7 @@ FLOORS = (  # a module imports only from floors that stand before its own
     {"part"},
     {"space", "runs", "origins", "content", "statistics", "images", "datasets"},
     {"cells", "rules", "modulations", "structures", "precisions", "tasks"},
-    {"spec"},
+    {"spec", "own_parts"},
     {"quantize"},
     {"step"},
     {"kernels"},
