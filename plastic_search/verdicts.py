@@ -191,14 +191,8 @@ def _structure(record: Record) -> Verdict:
         head = f"The winner keeps {percent(share)} of the connections that it might have."
         return Verdict("structure", question, "unclear", head, "No dense network was trained to compare it with.", [])
     d = found.difference
-    within = d.value >= -MARGIN
-    sure = d.low is not None and d.low >= -MARGIN
-    answer = "yes" if within and sure else "unclear" if within else "no"
-    where = f"within {MARGIN}" if within else f"more than {MARGIN} away"
-    where = "so nothing is lost" if d.value >= 0 else where
-    below = d.low is not None and d.low < -MARGIN
-    reach = f", though the interval reaches more than {MARGIN} below" if within and below else ""
-    head = f"{percent(share)} of the connections are kept: {_above(d)} the dense network, {where}{reach}."
+    answer, loss = _loss(d)
+    head = f"{percent(share)} of the connections are kept: {_above(d)} the dense network, {loss}."
     says = (
         f"With {count(kept)} connections the winner scores {estimate(winner.mean())}; the same network with all "
         f"{count(full)} of them, trained as long, scores {estimate(dense.mean())}."
@@ -216,15 +210,27 @@ def _precision(record: Record) -> Verdict:
     d = chosen.cost
     if d is None:
         return Verdict("precision", question, "unknown", "What rounding costs is not known: no float winner.", "", [])
-    sure = d.low is not None and d.low >= -MARGIN and chosen.fair
-    answer = "yes" if sure else "unclear" if d.value >= -MARGIN else "no"
+    answer, loss = _loss(d)
+    if answer == "yes" and not chosen.fair:
+        answer, loss = "unclear", "and that may hide what rounding costs"
     how = f"{bits(chosen.bits)} bits (weight/alpha/trace, {_how(chosen)})"
     theirs = "float, trained on as long" if chosen.matched else "float"
     against = f"the winner in {theirs}" if chosen.fair else "the winner in float, which was not trained on as long"
-    head = f"In {how} its score changes by {estimate(d, True)} against {against}."
+    head = f"In {how} its score changes by {estimate(d, True)} against {against}, {loss}."
     compared = [Comparison(f"{bits(chosen.bits)} bits", theirs, d, None)]
     says = _trained_on(record, chosen) + _fewest(together) + _by_chance(made)
     return Verdict("precision", question, answer, head, says, compared)
+
+
+def _loss(d: Estimate) -> tuple[str, str]:
+    """Whether no more than the margin is lost, and that in words."""
+    if d.low is None or d.high is None:
+        return "unclear", f"and without an interval it is not shown whether more than {MARGIN} is lost"
+    if d.low >= -MARGIN:
+        return "yes", "so nothing is lost" if d.low >= 0 else f"so surely no more than {MARGIN} is lost"
+    if d.high < -MARGIN:
+        return "no", f"so surely more than {MARGIN} is lost"
+    return "unclear", f"but the interval reaches to a loss of {'more' if d.value >= -MARGIN else 'less'} than {MARGIN}"
 
 
 def _trained_on(record: Record, chosen: rounded.Variant) -> str:

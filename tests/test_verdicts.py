@@ -54,8 +54,10 @@ def test_a_control_that_still_learns_is_a_caveat_of_the_headline(full: Record) -
 def test_one_seed_has_no_interval_that_could_reach_anywhere(tmp_path: Path) -> None:
     record = runs.load(synthetic.full(tmp_path, seeds=(3,)))
     told = answers(record)
-    assert told["structure"].answer == "unclear"
-    assert "interval reaches" not in told["structure"].head
+    for key in ("structure", "precision"):
+        assert told[key].answer == "unclear"
+        assert "interval reaches" not in told[key].head
+        assert told[key].head.endswith(", and without an interval it is not shown whether more than 0.02 is lost.")
     assert "With one seed, none of the" in told["precision"].says
 
 
@@ -67,6 +69,42 @@ def test_a_rounded_network_that_was_trained_on_is_compared_with_one_that_was_too
     page = contents(full, "", "", {})
     assert page["bits"]["float_tuned"]["name"] == "w32a32t32-tuned"
     assert all(row["family"] != "float" for row in page["bits"]["rows"])
+
+
+LOSSES = [  # change of each seed, and what is said of it
+    ((0.03, 0.031, 0.032), "yes", "so nothing is lost"),
+    ((0.0, 0.001, -0.001), "yes", "so surely no more than 0.02 is lost"),
+    ((-0.004, -0.005, -0.006), "yes", "so surely no more than 0.02 is lost"),
+    ((0.05, 0.0, -0.03), "unclear", "but the interval reaches to a loss of more than 0.02"),
+    ((0.0, -0.01, -0.04), "unclear", "but the interval reaches to a loss of more than 0.02"),
+    ((-0.01, -0.03, -0.05), "unclear", "but the interval reaches to a loss of less than 0.02"),
+    ((-0.04, -0.05, -0.06), "no", "so surely more than 0.02 is lost"),
+]
+
+
+@pytest.mark.parametrize(("changes", "answer", "words"), LOSSES)
+def test_a_loss_is_called_small_or_large_only_where_the_interval_is(
+    changes: tuple[float, ...], answer: str, words: str, full: Record
+) -> None:
+    def new(run: Run) -> Run:
+        network = {("final", "winner"): 0, ("final", "dense"): 1, ("quantized", "w32a32t32-tuned"): 1}
+        way = network.get((run.stage, run.name), 0 if run.name == "w4a4t8-stochastic-tuned" else None)
+        score = run.metrics["score"] if way is None else 0.8 if way else 0.8 + changes[run.seed]
+        return Run(**{**vars(run), "metrics": run.metrics | {"score": score}})
+
+    told = answers(full._replace(runs=[new(r) if r.stage != "search" else r for r in full.runs]))
+    for key in ("structure", "precision"):
+        assert (key, told[key].answer) == (key, answer)
+        assert told[key].head.endswith(f", {words}.")
+
+
+def test_a_loss_against_a_network_that_was_trained_less_is_never_called_small(full: Record) -> None:
+    older = full._replace(runs=[r for r in full.runs if r.name != "w32a32t32-tuned"])
+    for name in ("winner", "w4a4t8-stochastic-tuned"):
+        older = changed(older, "final" if name == "winner" else "quantized", name, metrics={"score": 0.8})
+    told = answers(older)["precision"]
+    assert told.answer == "unclear"
+    assert told.head.endswith("which was not trained on as long, and that may hide what rounding costs.")
 
 
 def test_without_that_the_comparison_is_called_unfair(full: Record) -> None:
