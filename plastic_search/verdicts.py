@@ -90,10 +90,12 @@ def _plasticity(record: Record) -> Verdict:
 
 def _weakness(record: Record, group: Group) -> str:
     """Why a control may say less than it seems to."""
+    curve = learning_curves.curve(group)
     marks = {
         "no better than chance": _guesses(group, findings.chance(record)),
         "of fewer parameters than the winner": findings.smaller(record, group),
-        "still rising at the end of its training": _rise(record, group) is not None,
+        "still rising at the end of its training": curve.rising,
+        "its training loss still falling at the end": curve.falling and not curve.rising,
     }
     found = [mark for mark, true in marks.items() if true]
     return f", {listed(found)}," if found else ""
@@ -101,24 +103,17 @@ def _weakness(record: Record, group: Group) -> str:
 
 def _caveat(record: Record, rival: Group) -> str:
     """What else might explain that the winner is above the best network without plasticity."""
-    rise, made = _rise(record, rival), ""
+    curve, made = learning_curves.curve(rival), ""
     if findings.smaller(record, rival):
         made += f", which has only {count(rival.cost('parameters'))} parameters against " + count(
             findings.group(record, "winner").cost("parameters")
         )
-    if rise is not None:
+    if curve.rising:
         made += (
-            f"; its learning curve still rises, by {score(rise)} over the last fifth of training, so longer training "
-            "might narrow this"
+            f"; its learning curve still rises, by {score(curve.rise)} over the last fifth of training, so longer "
+            "training might narrow this"
         )
     return made
-
-
-def _rise(record: Record, group: Group) -> float | None:
-    """How much its learning curve gained at its end, where that is more than the curve's noise."""
-    made = learning_curves.data(record)
-    curve = next((c for c in made.curves if c.name == group.name), None) if made else None
-    return curve.rise if curve and curve.rising else None
 
 
 def _guesses(group: Group, chance: float | None) -> bool:

@@ -220,10 +220,14 @@ def test_a_choice_that_is_there_only_below_another_says_in_how_many_trials(full:
     assert "Another address has 8%" in importances.caption(one)
 
 
-def _rising(values: list[list[float]]) -> bool:
-    rows = [[[100.0 * (i + 1), 0.0, y] for i, y in enumerate(seed)] for seed in values]
+def _learned(values: list[list[float]], loss: list[float] | None = None) -> learning_curves.Curve:
+    rows = [[[100.0 * (i + 1), loss[i] if loss else 0.0, y] for i, y in enumerate(seed)] for seed in values]
     made = [runs.Run("s", "final", "fixed", 0, n, "complete", {}, curve=curve) for n, curve in enumerate(rows)]
-    return learning_curves.__dict__["_curve"](Group("fixed", "fixed", "", made)).rising
+    return learning_curves.curve(Group("fixed", "fixed", "", made))
+
+
+def _rising(values: list[list[float]]) -> bool:
+    return _learned(values).rising
 
 
 def test_a_curve_rises_at_its_end_only_by_more_than_its_noise() -> None:
@@ -233,6 +237,22 @@ def test_a_curve_rises_at_its_end_only_by_more_than_its_noise() -> None:
     assert not _rising([[0.7, 0.8, 0.9, 0.95, 0.95, 0.94, 0.96, 0.95, 0.96, 0.955]])
     assert not _rising([[*steady[:8], 0.6, 0.7], [*steady[:8], 0.6, 0.5]]), "one seed rose, the other fell"
     assert not _rising([[0.1, 0.2, 0.3]])
+
+
+def test_a_loss_that_still_falls_is_told_where_the_score_is_too_noisy_to_rise() -> None:
+    noisy = [[0.4, 0.5, 0.6, 0.66, 0.69, 0.71, 0.76, 0.75, 0.75, 0.76]]
+    slow, done = [1.7 / (i + 1) for i in range(10)], [1.7, 0.6, 0.2, 0.1, 0.05, 0.04, 0.05, 0.03, 0.05, 0.04]
+    lstm, winner = _learned(noisy, slow), _learned(noisy, done)._replace(label="winner")
+    assert [(c.rising, c.falling) for c in (lstm, winner)] == [(False, True), (False, False)]
+    told = learning_curves.caption(learning_curves.Curves("accuracy", 0.2, [winner, lstm]))
+    assert (
+        " Over the last fifth of training none rises by more than its noise. The training loss, which scatters less, "
+        "then still falls for fixed (by 0.043). " in told
+    )
+    rises = _learned([[0.2 + 0.05 * i for i in range(10)]], slow)._replace(label="dense")
+    told = learning_curves.caption(learning_curves.Curves("accuracy", 0.2, [winner, lstm, rises]))
+    assert "these rise by more than their noise: dense (by 0.100)." in told
+    assert "then still falls for fixed (by 0.043), dense (by 0.043)." in told
 
 
 def test_topology_counts_and_says_what_it_leaves_out(full: Record) -> None:

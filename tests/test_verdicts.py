@@ -39,7 +39,7 @@ def test_parameters_are_said_to_match_only_where_they_do(full: Record) -> None:
     assert findings.group(few, "fixed").about.endswith("gates; 820 parameters against 4,210: not matched")
     told = answers(changed(few, "final", "fixed", metrics={"score": 0.7}))["plasticity"]
     assert "(fixed, which has only 820 parameters against 4,210)" in told.head
-    assert "fixed, of fewer parameters than the winner, is" in told.says
+    assert "fixed, of fewer parameters than the winner and its training loss still falling at the end, is" in told.says
     assert "not matched" not in findings.group(full, "dense").about
 
 
@@ -49,6 +49,10 @@ def test_a_control_that_still_learns_is_a_caveat_of_the_headline(full: Record) -
     told = answers(changed(full, "final", "fixed_lstm", curve=curve))["plasticity"]
     assert "(fixed LSTM; its learning curve still rises, by 0.060 over the last fifth of training" in told.head
     assert "still rising at the end of its training" in told.says
+    flat = [[200.0 * i, 2.0 - 0.1 * i, 0.5] for i in range(1, 11)]
+    told = answers(changed(full, "final", "fixed_lstm", curve=flat))["plasticity"]
+    assert "still rises" not in told.head
+    assert "fixed LSTM, its training loss still falling at the end, is " in told.says
 
 
 def test_one_seed_has_no_interval_that_could_reach_anywhere(tmp_path: Path) -> None:
