@@ -300,8 +300,7 @@ def _own(path: Path) -> tuple[Path, ...]:
 
 def _next(folder: Path, parts: list[Path], own: tuple[Path, ...]) -> str:
     """The commands that come after `run`; those that build networks must know the files in which parts stand."""
-    from plastic_search.own_parts import source
-    from plastic_search.part import Part
+    from plastic_search.part import Part, source
 
     homes = {Path(source(kind)).resolve() for kind in Part.kinds.values()} if own else set()
     files = [*parts, *(f for f in own if f.resolve() in homes)]

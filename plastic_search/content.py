@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from plastic_search.errors import PlasticSearchError, unknown
+from plastic_search.part import Part, source, unfinished
 
 __all__ = ["anywhere", "find", "folder", "load_module", "load_parts", "names", "sentence", "value"]
 
@@ -69,7 +70,7 @@ def load_module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise PlasticSearchError(f"{asked} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
+    module, before = importlib.util.module_from_spec(spec), set(Part.kinds.values())
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
     try:
@@ -78,11 +79,21 @@ def load_module(path: Path) -> ModuleType:
         where = asked if error.filename in (None, str(path)) else Path(str(error.filename))
         raise PlasticSearchError(f"{where}, line {error.lineno}: {error.msg}") from None
     except Exception as error:
+        if isinstance(error, TypeError):  # as one who makes a part that lacks a method is told by Python
+            _whole(before)
         kind = "" if isinstance(error, PlasticSearchError) else f"{type(error).__name__}: "
         raise PlasticSearchError(f"{asked}{_line(error, path)}: {kind}{error}") from error
     finally:
         sys.path.remove(str(path.parent))
+    _whole(before)
     return module
+
+
+def _whole(before: set[type[Part]]) -> None:
+    """Refuse a part that was not there before and lacks a method: no list would show it."""
+    for kind in Part.kinds.values():
+        if kind not in before and (lack := unfinished(kind)):
+            raise PlasticSearchError(f"{source(kind)}: {lack}")
 
 
 def _line(error: Exception, path: Path) -> str:
@@ -93,8 +104,10 @@ def _line(error: Exception, path: Path) -> str:
 
 def load_parts(files: list[Path]) -> None:
     """Make the user's own parts known: those of installed packages, by entry point, and those in `files`."""
+    before = set(Part.kinds.values())
     for entry in entry_points(group="plastic_search.parts"):
         entry.load()
+    _whole(before)
     for file in files:
         load_module(file)
 

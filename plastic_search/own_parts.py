@@ -1,33 +1,21 @@
-"""Parts of the user's own: where they stand, and whether their code is still that by which runs were made."""
+"""Parts of the user's own: whether their code is still that by which runs were made."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.part import Part
+from plastic_search.part import Part, source
 from plastic_search.runs import Record, Run
 
-__all__ = ["digests", "kept", "source"]
+__all__ = ["digests", "kept"]
 
 _STAGES = {"trainer": "search", "finalist": "final", "fine_tuning": "quantized"}  # where a field of a study is used
-
-
-def source(kind: type[Part]) -> str:
-    """Where a part stands: our own by module, a user's by file, as seen from where the user stands."""
-    if _ours(kind):
-        return kind.__module__
-    file = _file(kind)
-    if file is None:
-        return kind.__module__
-    near = os.path.relpath(file)
-    return file if near.startswith("..") else near
 
 
 def digests(study: dict[str, Any]) -> dict[str, str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
+import os
 import pkgutil
 import sys
 from abc import ABC
 from dataclasses import MISSING, dataclass, fields
+from difflib import get_close_matches
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
@@ -16,7 +18,7 @@ from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hi
 
 from plastic_search.errors import PlasticSearchError, unknown
 
-__all__ = ["Hole", "Part", "coerce", "discover", "equation", "field_types"]
+__all__ = ["Hole", "Part", "coerce", "discover", "equation", "field_types", "source", "unfinished"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,22 @@ def discover(package: str) -> dict[str, type[Part]]:
     return {name: kind for name, kind in own.items() if not inspect.isabstract(kind)}
 
 
+def unfinished(kind: type[Part]) -> str:
+    """What a part lacks that its base wants, so that it cannot be made; "" for a whole one, and for a base of others.
+
+    A base of others has members, or abstract methods of its own, or names ABC among its bases.
+    """
+    base = next((k for k in kind.__mro__ if Part in k.__bases__), kind)
+    own = {name: value for name, value in vars(kind).items() if callable(value)}
+    wants = [name for name, value in own.items() if getattr(value, "__isabstractmethod__", False)]
+    if kind is base or wants or ABC in kind.__bases__ or kind.__subclasses__() or not inspect.isabstract(kind):
+        return ""
+    lacking = sorted(kind.__abstractmethods__)
+    near = get_close_matches(lacking[0], own, n=1)
+    hint = f"rename its `{near[0]}`" if near else "write it"
+    return f"{kind.__name__} is a {base.__name__} without {' and '.join(f'`{n}`' for n in lacking)}; {hint}"
+
+
 def _open_folders() -> list[str]:
     """The packages whose members `discover` finds, of those that are imported: `plastic_search.rules`, ..."""
     bases = [kind for kind in Part.kinds.values() if Part in kind.__bases__]
@@ -108,6 +126,15 @@ def _open_folders() -> list[str]:
 def equation(kind: type[Part]) -> str:
     """The first line of a part's docstring, which states its equation."""
     return (inspect.getdoc(kind) or "").strip().split("\n")[0]
+
+
+def source(kind: type[Part]) -> str:
+    """Where a part stands: our own by module, a user's by file, as seen from where the user stands."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    if file is None or kind.__module__.split(".")[0] == "plastic_search":
+        return kind.__module__
+    near = os.path.relpath(file)
+    return file if near.startswith("..") else near
 
 
 @cache
@@ -182,6 +209,8 @@ def _kind(name: Any, wanted: Any, where: str) -> type[Part]:
     if name not in known and not inspect.isabstract(base) and base is not Part:
         raise PlasticSearchError(f"{where}: {_called(base)} is wanted here, not a part of the kind {name!r}")
     if name not in known:
+        if name in Part.kinds and issubclass(Part.kinds[name], base) and (lack := unfinished(Part.kinds[name])):
+            raise PlasticSearchError(f"{where}: {lack}")
         hint = "If it is your own, name its file with --parts FILE." if base is not Part else ""
         offered = [n for n, k in known.items() if k is not base and not issubclass(k, Hole)]
         raise unknown(base.__name__.lower(), name, offered, hint)

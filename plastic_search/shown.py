@@ -12,8 +12,7 @@ from typing import Any
 from plastic_search import content, runs
 from plastic_search.console import summary
 from plastic_search.errors import unknown
-from plastic_search.own_parts import source
-from plastic_search.part import Hole, Part, discover, equation, field_types
+from plastic_search.part import Hole, Part, discover, equation, field_types, source
 from plastic_search.space import Choice, holes, places
 from plastic_search.spec import Layer, NetworkSpec
 from plastic_search.study import Study

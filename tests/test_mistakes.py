@@ -11,7 +11,7 @@ import pytest
 from small import study
 from test_cli import one_line, spawn
 
-from plastic_search import runs
+from plastic_search import content, runs
 from plastic_search.answers import blamed
 from plastic_search.conduct import run
 from plastic_search.errors import PlasticSearchError
@@ -229,3 +229,61 @@ def asking(rule: Any = None, **changes: Any) -> Study:
     first, second = small.space.layers
     space = small.space if rule is None else replace(small.space, layers=(first, replace(second, rule=rule)))
     return replace(small, space=space, **changes)
+
+
+MISSPELT = '''"""A rule that lacks its step."""
+
+from dataclasses import dataclass
+
+from plastic_search.rules import Rule
+
+
+@dataclass(frozen=True)
+class Loud(Rule):
+    """dH = post^3 (x) pre"""
+
+    def stepp(self, params, state, seen):
+        return None
+'''
+USING = """from dataclasses import replace
+
+from small import study
+{}
+
+_small = study(trials=1)
+_layer = replace(_small.space.layers[1], rule=Loud())
+STUDY = replace(_small, space=replace(_small.space, layers=(_small.space.layers[0], _layer)))
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list", "rules", "--parts", "l2.py"),
+        ("show", "Loud", "--parts", "l2.py"),
+        ("run", "plain.py", "--set", "layers.1.rule=Loud", "--parts", "l2.py"),
+        ("run", "using.py"),
+    ],
+)
+def test_a_part_without_its_method_is_named_and_not_left_out(words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "l2.py").write_text(MISSPELT)
+    (tmp_path / "plain.py").write_text("from small import study\n\nSTUDY = study(trials=1)\n")
+    (tmp_path / "using.py").write_text(USING.format("from l2 import Loud"))
+    told = one_line(spawn(*words, cwd=tmp_path))
+    assert told == "plastic-search: l2.py: Loud is a Rule without `step`; rename its `stepp`\n"
+
+
+def test_a_study_that_defines_such_a_part_says_so_too_and_a_base_of_others_may_lack_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(USING.format(MISSPELT.split("\n", 1)[1].replace("stepp", "update")))
+    with pytest.raises(PlasticSearchError, match=r"mine\.py: Loud is a Rule without `step`; write it$"):
+        content.load_module(tmp_path / "mine.py")
+    with pytest.raises(PlasticSearchError, match=r"^NetworkSpec\.layers\.0\.rule: Loud is a Rule without `step`"):
+        NetworkSpec.from_json({"kind": "NetworkSpec", "layers": [{"kind": "Layer", "rule": {"kind": "Loud"}}]})
+    base = MISSPELT.replace("class Loud(Rule)", "class Base(Rule)")
+    (tmp_path / "whole.py").write_text(f"{base}\n\nclass Quiet(Base):\n    step = Base.stepp\n")
+    content.load_module(tmp_path / "whole.py")
+    (tmp_path / "base.py").write_text("from abc import ABC\n" + base.replace("Base(Rule)", "Alone(Rule, ABC)"))
+    content.load_module(tmp_path / "base.py")
+    (tmp_path / "other.py").write_text("print(1 + None)\n")
+    with pytest.raises(PlasticSearchError, match=r"other\.py, line \d+: TypeError: unsupported operand"):
+        content.load_module(tmp_path / "other.py")
