@@ -22,7 +22,10 @@ from typing import Any, NamedTuple
 
 from plastic_search.errors import PlasticSearchError, unknown
 
-__all__ = ["Record", "Run", "append", "identity", "is_run", "is_whole", "load", "read_json", "read_lines", "write_text"]
+__all__ = [
+    "Record", "Run", "append", "identity", "is_run", "is_whole", "load", "read_json", "read_lines", "unwritable",
+    "write_text",
+]  # fmt: skip
 
 RUNS, STUDY, JOURNAL, IMPORTANCES, TOPOLOGIES, MODELS = (
     "runs.jsonl",
@@ -87,6 +90,8 @@ def load(folder: Path) -> Record:
     Raises:
         PlasticSearchError: there is none, or a file of it is torn or not ours; the message says which line.
     """
+    if folder.is_file():
+        raise PlasticSearchError(f"{folder} is a file, not a run folder")
     if not (folder / STUDY).is_file():
         raise PlasticSearchError(f"{folder} holds no study: it has no {STUDY}. `plastic-search run STUDY` makes one")
     study = read_json(folder / STUDY, "put a copy of it back, or ask the study in another folder with --out FOLDER")
@@ -184,13 +189,21 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     return data
 
 
+def unwritable(folder: Path, error: OSError) -> PlasticSearchError:
+    """What a user is told where nothing can be written in a folder."""
+    blocked = isinstance(error, FileExistsError | NotADirectoryError)
+    file = next((p for p in (folder, *folder.parents) if p.is_file()), None) if blocked else None
+    reason = f"{file} is a file, not a folder" if file else f"cannot write in {folder}: {error.strerror}"
+    return PlasticSearchError(f"{reason}; choose another folder with --out")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all: to a temporary file beside it, then renamed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise PlasticSearchError(f"cannot write {path}: {error.strerror}; choose another folder with --out") from None
+        raise unwritable(path.parent, error) from None
     try:
         with os.fdopen(handle, "w") as file:
             file.write(text)
@@ -208,4 +221,4 @@ def _opened(path: Path) -> Any:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("ab", buffering=0)
     except OSError as error:
-        raise PlasticSearchError(f"cannot write {path}: {error.strerror}; choose another folder with --out") from None
+        raise unwritable(path.parent, error) from None

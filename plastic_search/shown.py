@@ -11,7 +11,7 @@ from typing import Any
 
 from plastic_search import content, runs
 from plastic_search.console import summary
-from plastic_search.errors import unknown
+from plastic_search.errors import PlasticSearchError, unknown
 from plastic_search.part import Hole, Part, discover, equation, field_types, source
 from plastic_search.space import Choice, holes, places
 from plastic_search.spec import Layer, NetworkSpec
@@ -35,6 +35,12 @@ def show(what: str) -> dict[str, Any]:
         return read(path)
     if path.is_dir():
         return summary(runs.load(path))
+    if path.is_file() and path.suffix != ".py":
+        raise PlasticSearchError(f"{path} is a file; name a folder, a part, a study or a space")
+    if path.suffix != ".py" and path.parent.name not in ("", "studies", "search_spaces"):
+        known = sorted(p.parent.as_posix() for p in path.parent.glob(f"*/{runs.STUDY}"))
+        beside = f"{path.parent} holds {', '.join(known)}" if known else "`plastic-search run STUDY` makes one"
+        raise PlasticSearchError(f"there is no folder {path}; {beside}")
     parts = {name: kind for axis in _AXES for name, kind in discover(f"plastic_search.{axis}").items()}
     if what in parts:
         return _part(parts[what])

@@ -108,7 +108,7 @@ def locked(out: Path) -> Iterator[None]:
     try:
         file = (out / ".lock").open("a")
     except OSError as error:
-        raise PlasticSearchError(f"cannot write in {out}: {error.strerror}; choose another folder with --out") from None
+        raise runs.unwritable(out, error) from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,7 +122,7 @@ def made(out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PlasticSearchError(f"cannot write in {out}: {error.strerror}; choose another folder with --out") from None
+        raise runs.unwritable(out, error) from None
     return out
 
 

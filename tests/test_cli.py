@@ -145,6 +145,13 @@ STUDY = replace(_small, space=replace(_small.space, layers=(_small.space.layers[
         (("run", "digit_recall", "--set", "layers.1.bound=firm"), "known: hard, none, soft"),
         (("run", "digit_recall", "--set", "trainer.steps"), "--set wants ADDRESS=VALUE"),
         (("run", "digit_recall", "--out", "/dev/null/x"), "cannot write in /dev/null/x"),
+        (("run", "digit_recall", "--out", "afile"), "afile is a file, not a folder; choose another folder with --out"),
+        (("run", "digit_recall", "--out", "afile/x"), "afile is a file, not a folder; choose another folder with"),
+        (("bench", "--out", "afile"), "afile is a file, not a folder; choose another folder with --out"),
+        (("quantize", "afile"), "afile is a file, not a run folder"),
+        (("show", "afile"), "afile is a file; name a folder, a part, a study or a space"),
+        (("show", "runs/nope"), "there is no folder runs/nope; `plastic-search run STUDY` makes one"),
+        (("show", "studies/nope"), "no part, study, space or folder is called 'studies/nope'"),
         (("run", "digit_recall", "--parts", "nowhere.py"), "there is no file"),
         (("report", "nowhere"), "nowhere holds no study"),
         (("quantize", "nowhere"), "nowhere holds no study"),
@@ -156,6 +163,7 @@ STUDY = replace(_small, space=replace(_small.space, layers=(_small.space.layers[
     ],
 )
 def test_a_mistake_is_one_clear_line(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    (tmp_path / "afile").write_text("")
     assert message in refused(*words, cwd=tmp_path)
     assert not (tmp_path / "nowhere").exists()
 
@@ -185,6 +193,8 @@ def test_a_finished_run_can_be_shown_and_run_again(made: Path) -> None:
     told = json.loads(call("show", "runs/digit_recall", "--json", cwd=made).stdout)
     assert told["stages"]["final"]["winner"]["runs"] == 3
     assert "winner" in call("show", "runs/digit_recall", cwd=made).stdout
+    told = refused("show", "runs/digit_recal", cwd=made)
+    assert told == "plastic-search: there is no folder runs/digit_recal; runs holds runs/digit_recall\n"
 
 
 def test_export_and_report_of_a_finished_run(made: Path) -> None:
@@ -207,6 +217,13 @@ def test_a_bundle_with_a_changed_byte_is_refused(made: Path) -> None:
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
     assert "step.onnx" in refused("show", "changed", cwd=made)
+
+
+def test_what_is_in_the_way_of_a_page_or_a_bundle_is_named(made: Path) -> None:
+    (made / "afile").write_text("")
+    for verb in ("report", "export"):
+        told = refused(verb, "runs/digit_recall", "--out", "afile", cwd=made)
+        assert told == "plastic-search: afile is a file, not a folder; choose another folder with --out\n"
 
 
 def test_a_network_that_is_not_there_cannot_be_exported(made: Path) -> None:

@@ -34,6 +34,7 @@ from plastic_search.exports.parity import ALLOWED, SESSION, Parity, open_session
 from plastic_search.network import Network, State, named
 from plastic_search.precisions import Role
 from plastic_search.quantize import start_dither
+from plastic_search.runs import unwritable
 from plastic_search.tasks import Split, Task
 
 __all__ = ["Bundle", "write"]
@@ -209,13 +210,15 @@ def _ours(folder: Path) -> bool:
 def _replacing(folder: Path) -> Iterator[Path]:
     """A temporary folder beside `folder`, which takes its place if the block ends well."""
     old = folder.exists() or folder.is_symlink()
+    if folder.is_file():
+        raise PlasticSearchError(f"{folder} is a file, not a folder; choose another folder with --out")
     if old and not _ours(folder):
         raise PlasticSearchError(f"{folder} is there and is no bundle, so it is left alone; choose another folder")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     except OSError as error:
-        raise PlasticSearchError(f"cannot write {folder}: {error.strerror}; choose another folder") from None
+        raise unwritable(folder.parent, error) from None
     try:
         made, aside = room / "new", room / "old"
         made.mkdir()
