@@ -282,12 +282,16 @@ def _with_sets(study: Any, sets: list[str], path: Path) -> Any:
         name = type(study).__name__
         article = "an" if name[0].lower() in "aeiou" else "a"
         raise PlasticSearchError(f"{path}: STUDY must be a Study, but is {article} {name}")
+    given: dict[str, str] = {}
     for each in sets:
         address, equals, text = each.partition("=")
         if not equals:
             raise PlasticSearchError(f"--set wants ADDRESS=VALUE, but got {each!r}")
         inside = address.split(".")[0] in field_types(type(study.space))
-        study = override(study, f"space.{address}" if inside else address, text)
+        whole = f"space.{address}" if inside else address
+        if given.setdefault(whole, text) != text:
+            raise PlasticSearchError(f"--set gives {address} twice: {given[whole]} and {text}; keep one of them")
+        study = override(study, whole, text)
     return study
 
 

@@ -18,7 +18,20 @@ from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hi
 
 from plastic_search.errors import PlasticSearchError, unknown
 
-__all__ = ["Hole", "Part", "coerce", "discover", "equation", "field_types", "source", "unfinished"]
+__all__ = [
+    "NO_EQUATION",
+    "Hole",
+    "Part",
+    "coerce",
+    "discover",
+    "equation",
+    "field_types",
+    "positive",
+    "source",
+    "unfinished",
+]
+
+NO_EQUATION = "no equation is given"  # of a part whose docstring states none
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,7 @@ def unfinished(kind: type[Part]) -> str:
 
     A base of others has members, or abstract methods of its own, or names ABC among its bases.
     """
-    base = next((k for k in kind.__mro__ if Part in k.__bases__), kind)
+    base = _base(kind)
     own = {name: value for name, value in vars(kind).items() if callable(value)}
     wants = [name for name, value in own.items() if getattr(value, "__isabstractmethod__", False)]
     if kind is base or wants or ABC in kind.__bases__ or kind.__subclasses__() or not inspect.isabstract(kind):
@@ -124,8 +137,19 @@ def _open_folders() -> list[str]:
 
 
 def equation(kind: type[Part]) -> str:
-    """The first line of a part's docstring, which states its equation."""
-    return (inspect.getdoc(kind) or "").strip().split("\n")[0]
+    """The first line of a part's docstring, which states its equation; of one without any, that it has none."""
+    text = (inspect.getdoc(kind) or "").strip().split("\n")[0]
+    lent = kind is not _base(kind) and text == equation(
+        _base(kind)
+    )  # a subclass that says nothing has its base's docstring
+    return NO_EQUATION if not text or lent or text.startswith(f"{kind.__name__}(") else text  # or dataclass's own
+
+
+def positive(part: Part, *names: str) -> None:
+    """Refuse a part of which one of the fields `names` is not above 0."""
+    for name in names:
+        if getattr(part, name) <= 0:
+            raise PlasticSearchError(f"{type(part).__name__}.{name} must be above 0, but is {getattr(part, name)}")
 
 
 def source(kind: type[Part]) -> str:
@@ -236,6 +260,11 @@ def _open(value: Any) -> bool:
 def _called(kind: Any) -> str:
     name = getattr(kind, "__name__", str(kind))
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _base(kind: type[Part]) -> type[Part]:
+    """What a part is one of: Rule, of Oja."""
+    return next((k for k in kind.__mro__ if Part in k.__bases__), kind)
 
 
 def _home(kind: type) -> str:

@@ -75,6 +75,11 @@ class Study(Part):
     def check(self) -> None:
         if self.trials < 1 or not self.trial_seeds or not self.seeds:
             raise PlasticSearchError("a study needs at least one trial, one trial seed and one seed")
+        for name, seeds in (("trial_seeds", self.trial_seeds), ("seeds", self.seeds)):
+            if len(set(seeds)) < len(seeds):
+                raise PlasticSearchError(
+                    f"{name} must all differ, but are {list(seeds)}: a seed that is run twice is no evidence"
+                )
         if not 0.0 <= self.worth <= 1.0:
             raise PlasticSearchError(f"a study's worth is a share, 0 to 1, but is {self.worth}")
         if self.objectives[:1] != (Objective.SCORE,):

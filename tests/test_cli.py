@@ -143,6 +143,13 @@ STUDY = replace(_small, space=replace(_small.space, layers=(_small.space.layers[
         (("run", "digit_recall", "--set", "layers.9.units=3"), "no place is called '9'; known: 0, 1"),
         (("run", "digit_recall", "--set", "trainer.steps=many"), "trainer.steps wants an int, but got 'many'"),
         (("run", "digit_recall", "--set", "layers.1.bound=firm"), "known: hard, none, soft"),
+        (("run", "digit_recall", "--set", "trainer.steps=-5"), "Gradient.steps must be above 0, but is -5"),
+        (("run", "digit_recall", "--set", "seeds=[0,0]"), "seeds must all differ, but are [0, 0]"),
+        (("run", "digit_recall", "--set", "trial_seeds=[1,1]"), "trial_seeds must all differ, but are [1, 1]"),
+        (
+            ("run", "digit_recall", "--set", "layers.1.units=5", "--set", "space.layers.1.units=6"),
+            "--set gives space.layers.1.units twice: 5 and 6; keep one of them",
+        ),
         (("run", "digit_recall", "--set", "trainer.steps"), "--set wants ADDRESS=VALUE"),
         (("run", "digit_recall", "--out", "/dev/null/x"), "cannot write in /dev/null/x"),
         (("run", "digit_recall", "--out", "afile"), "afile is a file, not a folder; choose another folder with --out"),

@@ -26,6 +26,8 @@ from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.study import Study, change
+from plastic_search.tasks.pattern_completion import PatternCompletion
+from plastic_search.trainers.gradient import Gradient
 
 pytestmark = pytest.mark.usefixtures("_own_parts_are_forgotten")
 
@@ -163,6 +165,21 @@ def test_what_no_filling_can_mend_is_refused_before_there_is_a_folder(
     with pytest.raises(PlasticSearchError, match=re.escape(message)):
         asked()
     assert not (tmp_path / "a").exists()
+
+
+FIELDS = [
+    (lambda: Gradient(steps=-5), "Gradient.steps must be above 0, but is -5"),
+    (lambda: Gradient(learning_rate=0.0), "Gradient.learning_rate must be above 0, but is 0.0"),
+    (lambda: PatternCompletion(patterns=0), "PatternCompletion.patterns must be above 0, but is 0"),
+    (lambda: PatternCompletion(bits=5), "PatternCompletion.bits must be even, but is 5"),
+    (lambda: PatternCompletion(delay=-1), "PatternCompletion.delay must be 0 or more, but is -1"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), FIELDS, ids=[message for _, message in FIELDS])
+def test_a_number_that_cannot_be_is_told_with_its_field(make: Any, message: str) -> None:
+    with pytest.raises(PlasticSearchError, match=f"^{re.escape(message)}$"):
+        make()
 
 
 def test_an_option_that_cannot_be_is_refused_and_one_filling_in_many_will_do() -> None:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import re
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small import study
-from test_cli import one_line, spawn
+from test_cli import call, one_line, spawn
 
 from plastic_search import conduct, content, own_parts, runs
 from plastic_search.errors import PlasticSearchError
 from plastic_search.exported import export
+from plastic_search.part import equation
 from plastic_search.quantized import quantize
+from plastic_search.rules import Rule
+from plastic_search.rules.hebb import Hebb
+from plastic_search.rules.oja import Oja
 from plastic_search.space import override
 from plastic_search.study import Study, open_study
 
@@ -174,3 +178,21 @@ def test_the_command_line_says_so_in_one_line(tmp_path: Path) -> None:
     told = one_line(spawn(*words, "--set", "trials=2", cwd=tmp_path))
     assert "plastic-search: Loud has changed since " in told
     assert "runs were made with it (loud.py); give the changed part a folder of its own" in told
+
+
+def test_a_part_that_states_no_equation_is_said_to_give_none(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Bare(Hebb):  # to which dataclass gives a docstring
+        gain: float = 1.0
+
+    class Plain(Oja):
+        pass
+
+    class Mute(Rule):
+        pass
+
+    assert [equation(kind) for kind in (Bare, Mute)] == ["no equation is given"] * 2
+    assert equation(Plain) == equation(Oja), "it works as its base does"
+    (tmp_path / "loud.py").write_text(LOUD.replace('    """dH = post^3 (x) pre"""\n', ""))
+    told = call("show", "Loud", "--parts", "loud.py", "--json", cwd=tmp_path)
+    assert json.loads(told.stdout)["equation"] == "no equation is given"

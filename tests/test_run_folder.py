@@ -96,8 +96,9 @@ def test_every_address_is_shown_and_can_be_set_to_what_it_is(home: Path) -> None
     assert settings["layers.1.modulation.rate"] == "0.2"
     assert not settings.keys() & told.keys()
     values = {a: text for a, text in settings.items() if not text[0].isupper()}  # to name a part sets it anew
+    values |= {"seeds": "[0]", "task.present": "3"}
     sets = [word for address, text in values.items() for word in ("--set", f"{address}={text}")]
-    told = refused("run", "mine.py", *sets, "--set", "seeds=[0]", "--set", "task.present=3", cwd=home)
+    told = refused("run", "mine.py", *sets, cwd=home)
     assert "runs/mine holds another question: task.present was 1, is 3. Nothing was changed; give this" in told
     table = call("show", "mine.py", cwd=home).stdout
     assert table.index("layers.0.units") < table.index("settings: --set ADDRESS=VALUE") < table.index("trainer.steps")

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
+from plastic_search.part import positive
 from plastic_search.tasks import Episodes, Split, Task
 
 
@@ -24,10 +25,11 @@ class PatternCompletion(Task):
     delay: int = 1  # blank steps after each
 
     def check(self) -> None:
-        if self.bits < 2 or self.bits % 2 or min(self.patterns, self.present) < 1 or self.delay < 0:
-            raise PlasticSearchError(
-                f"PatternCompletion needs an even number of bits and positive counts, but got {self}"
-            )
+        positive(self, "bits", "patterns", "present")
+        if self.bits % 2:
+            raise PlasticSearchError(f"PatternCompletion.bits must be even, but is {self.bits}")
+        if self.delay < 0:
+            raise PlasticSearchError(f"PatternCompletion.delay must be 0 or more, but is {self.delay}")
 
     @property
     def inputs(self) -> int:

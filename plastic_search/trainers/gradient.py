@@ -11,6 +11,7 @@ from torch.nn import Parameter
 
 from plastic_search.errors import PlasticSearchError
 from plastic_search.network import Network
+from plastic_search.part import positive
 from plastic_search.population import Population
 from plastic_search.tasks import Split, Task
 from plastic_search.trainers import Progress, Trainer
@@ -28,8 +29,7 @@ class Gradient(Trainer):
     reports: int = 10  # how many times progress is told
 
     def check(self) -> None:
-        if min(self.steps, self.batch, self.reports) < 1 or self.learning_rate <= 0 or self.clip <= 0:
-            raise PlasticSearchError(f"Gradient wants positive numbers, but got {self}")
+        positive(self, "steps", "learning_rate", "batch", "clip", "reports")
         if not 0.0 <= self.settle <= 1.0:
             raise PlasticSearchError(f"Gradient.settle is a share, 0 to 1, but is {self.settle}")
 
