@@ -31,7 +31,7 @@ class Event(NamedTuple):
     stage: str  # search, final, quantized
     done: int
     total: int
-    best: float | None  # best score so far
+    best: float | None  # best score so far: of complete trials in a search, of the winner's seeds among finalists
     text: str  # what, in a few words
 
 

@@ -12,10 +12,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from plastic_search.runs import Record
+from plastic_search.runs import Record, Run
 
 __all__ = ["follow", "print_table", "say", "summary", "summary_table"]
 
+_BEST = {"final": "winner's best"}  # what the best of a stage is of, where it is not of all
 _STAGES = {"search": "searching", "final": "training finalists", "quantized": "quantizing"}
 
 
@@ -65,7 +66,7 @@ def _live(events: Iterable[Event], console: Console) -> None:
             if event.stage not in tasks:
                 name = _STAGES.get(event.stage, event.stage)
                 tasks[event.stage] = progress.add_task(name, total=event.total, best="", last="")
-            best = f"best {event.best:.3f}" if event.best is not None else ""
+            best = _best(event)
             last = escape(event.text)
             progress.update(tasks[event.stage], completed=event.done, total=event.total, best=best, last=last)
 
@@ -80,9 +81,13 @@ def _lines(events: Iterable[Event]) -> None:
             continue
         spent, made = time.monotonic() - began, event.done - first
         left = f", about {spent / made * (event.total - event.done):.0f} s left" if made else ""
-        best = f", best {event.best:.3f}" if event.best is not None else ""
+        best = f", {told}" if (told := _best(event)) else ""
         name = _STAGES.get(event.stage, event.stage)
         print(f"{name} {event.done}/{event.total}{best}{left} ({event.text})", file=sys.stderr, flush=True)
+
+
+def _best(event: Event) -> str:
+    return "" if event.best is None else f"{_BEST.get(event.stage, 'best')} {event.best:.3f}"
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], whole: int = 1) -> None:
@@ -103,17 +108,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def summary(record: Record) -> dict[str, Any]:
-    """The run folder in a few numbers: per stage and network, how many runs and their mean score."""
-    groups: dict[str, dict[str, list[dict[str, float]]]] = {}
+    """The run folder in a few numbers: per stage and network, how many runs, and means over those that are complete."""
+    groups: dict[str, dict[str, list[Run]]] = {}
     for run in record.runs:
-        groups.setdefault(run.stage, {}).setdefault(run.name, []).append(run.metrics)
-    stages = {
-        stage: {
-            name: {"runs": len(all_of), **{m: _mean(all_of, m) for m in ("score", "frozen", "shuffled", "connections")}}
-            for name, all_of in names.items()
-        }
-        for stage, names in groups.items()
-    }
+        groups.setdefault(run.stage, {}).setdefault(run.name, []).append(run)
+    stages = {stage: {name: _means(all_of) for name, all_of in names.items()} for stage, names in groups.items()}
     return {"name": record.name, "folder": str(record.folder), "question": record.study["question"], "stages": stages}
 
 
@@ -133,12 +132,17 @@ def summary_table(record: Record) -> None:
         for name, v in names.items()
     ]
     columns = ("stage", "network", "runs", "mean\nscore", "trace\nfrozen", "trace\nshuffled", "connections")
-    print_table(told["folder"], columns, rows, whole=len(columns))
+    print_table(f"{told['folder']}: means are over runs that are complete", columns, rows, whole=len(columns))
 
 
-def _mean(metrics: list[dict[str, float]], name: str) -> float | None:
-    values = [m[name] for m in metrics if name in m]
-    return sum(values) / len(values) if values else None
+def _means(all_of: list[Run]) -> dict[str, Any]:
+    """A run that was stopped early tells nothing of a score at the end."""
+    ended = [run.metrics for run in all_of if run.outcome == "complete"]
+    made: dict[str, Any] = {"runs": len(all_of), "complete": len(ended)}
+    for name in ("score", "frozen", "shuffled", "connections"):
+        values = [m[name] for m in ended if name in m]
+        made[name] = sum(values) / len(values) if values else None
+    return made
 
 
 def _figure(value: float | None) -> str:
