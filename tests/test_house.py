@@ -223,7 +223,6 @@ def test_the_front_door_is_almost_empty() -> None:
 LOGIC = (ast.Lambda, ast.IfExp, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.NamedExpr, ast.BinOp)
 
 
-@pytest.mark.usefixtures("_own_parts_are_forgotten")
 @pytest.mark.parametrize(("folder", "file"), CONTENT, ids=[name_of(f) for _, f in CONTENT])
 def test_a_content_file_holds_one_value_and_no_logic(folder: str, file: Path) -> None:
     variable = content.VARIABLES[folder]

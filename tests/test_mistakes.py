@@ -29,8 +29,6 @@ from plastic_search.study import Study, change
 from plastic_search.tasks.pattern_completion import PatternCompletion
 from plastic_search.trainers.gradient import Gradient
 
-pytestmark = pytest.mark.usefixtures("_own_parts_are_forgotten")
-
 RULES = '''"""Rules that fail."""
 
 from dataclasses import dataclass

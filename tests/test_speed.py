@@ -122,7 +122,6 @@ def test_what_cannot_be_drawn_is_left_out(found: dict[str, Any], tmp_path: Path)
     assert "torch.compile" not in page
 
 
-@pytest.mark.usefixtures("_own_parts_are_forgotten")
 def test_our_benchmark_has_lines_to_draw_and_a_rule_of_its_own_that_is_compiled() -> None:
     value = content.value("benchmarks", "layers")
     rows = [{"name": c.name, "batch": c.batch, "time": c.time, "units": c.layer.units} for c in value.cases]
