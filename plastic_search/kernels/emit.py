@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -217,29 +217,53 @@ class Emitter:
         return self.let(f"call reassoc {one} {name}({one} {self.literal(0.0)}, {self.vector} {value})")
 
     def totals(self, values: list[str]) -> tuple[str, str]:
-        """The sum of each vector's lanes, side by side in a small vector, and its type; of one vector, a number."""
+        """The sum of each vector's lanes, side by side in a small vector, and its type; of one vector, a number.
+
+        Two vectors become one, without leaving the 16 bytes that a processor shuffles cheaply, while there is room.
+        """
         if len(values) == 1:
             return self.total(values[0]), self.number.name
-        lanes, count = self.number.lanes, len(values)
-        while len(values) > 1:  # neighbours are added, and two vectors become one
-            values = [self._neighbours(a, b, lanes) for a, b in zip(values[::2], values[1::2], strict=True)]
-        total = values[0]
-        while lanes > count:
-            total = self._neighbours(total, "", lanes)
+        lanes, near, mixed, count = self.number.lanes, 16 // self.number.bytes, 1, len(values)
+        while len(values) > 1 and mixed < near:
+            values = [self._mixed(a, b, mixed, near) for a, b in zip(values[::2], values[1::2], strict=True)]
+            mixed *= 2
+        while lanes > mixed:
             lanes //= 2
-        return total, f"<{count} x {self.number.name}>"
+            values = [self._halved(value, lanes) for value in values]
+        while len(values) > 1:
+            values = [self._joined(a, b, lanes) for a, b in zip(values[::2], values[1::2], strict=True)]
+            lanes *= 2
+        return values[0], f"<{count} x {self.number.name}>"
 
-    def _neighbours(self, a: str, b: str, lanes: int) -> str:
-        """The sums of neighbouring lanes, of `a` and then, if there is one, of `b`."""
-        kind, count = f"<{lanes} x {self.number.name}>", lanes if b else lanes // 2
-        halves = [
-            self.let(
-                f"shufflevector {kind} {a}, {kind} {b or 'poison'}, "
-                f"<{count} x i32> <{', '.join(f'i32 {2 * i + odd}' for i in range(count))}>"
-            )
-            for odd in (0, 1)
-        ]
-        return self.binary("add", halves[0], halves[1], f"<{count} x {self.number.name}>")
+    def part(self, value: str, size: int, first: int, count: int) -> tuple[str, str]:
+        """`count` numbers of a small vector of `size`, and their type."""
+        if count == 1:
+            return self.let(f"extractelement <{size} x {self.number.name}> {value}, i32 {first}"), self.number.name
+        chosen = self._shuffled(value, "poison", size, range(first, first + count))
+        return chosen, f"<{count} x {self.number.name}>"
+
+    def _mixed(self, a: str, b: str, mixed: int, near: int) -> str:
+        """Sums of `a` and of `b`, in turns of `mixed` lanes, within every `near` lanes."""
+        lanes, order = self.number.lanes, ([], [])
+        for start in range(0, lanes, near):
+            for half, where in enumerate(order):
+                for k in range(start + half * near // 2, start + (half + 1) * near // 2, mixed):
+                    where += [*range(k, k + mixed), *range(lanes + k, lanes + k + mixed)]
+        low, high = (self._shuffled(a, b, lanes, where) for where in order)
+        return self.binary("add", low, high)
+
+    def _halved(self, value: str, lanes: int) -> str:
+        """The first and the last `lanes` of a vector of twice as many, added."""
+        low, high = (self._shuffled(value, "poison", 2 * lanes, range(k, k + lanes)) for k in (0, lanes))
+        return self.binary("add", low, high, f"<{lanes} x {self.number.name}>")
+
+    def _joined(self, a: str, b: str, lanes: int) -> str:
+        return self._shuffled(a, b, lanes, range(2 * lanes))
+
+    def _shuffled(self, a: str, b: str, lanes: int, order: Sequence[int]) -> str:
+        kind = f"<{lanes} x {self.number.name}>"
+        chosen = ", ".join(f"i32 {k}" for k in order)
+        return self.let(f"shufflevector {kind} {a}, {kind} {b}, <{len(order)} x i32> <{chosen}>")
 
     def _suffix(self, kind: str) -> str:
         short = "f32" if self.number is FLOAT else "f64"

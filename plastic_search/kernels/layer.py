@@ -99,10 +99,12 @@ class _Forward(Function):
                     value = e.load(e.at(row, at))
                     for k, x in enumerate(xs):
                         e.store(e.fma(value, x, e.load(slots[k][r])), slots[k][r])
-            for target, mine in zip(targets, slots, strict=True):
-                total, vector = e.totals([e.load(slot) for slot in mine])
+            size = count * len(targets)
+            totals, vector = e.totals([e.load(slot) for mine in slots for slot in mine])
+            for k, target in enumerate(targets):
+                total, kind = (totals, vector) if len(targets) == 1 else e.part(totals, size, k * count, count)
                 here = e.at(target, i)
-                e.store(e.binary("add", total, e.load(here, vector), vector), here, vector)
+                e.store(e.binary("add", total, e.load(here, kind), kind), here, kind)
 
         e.groups(self["post"], body, len(heard))
 

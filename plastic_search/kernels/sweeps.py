@@ -150,11 +150,11 @@ class Sweeps:
                         self._add(run.answers[r], self._gain(row, h, shared), heard[k])
                         if episode.reading.recall:
                             self._add(run.recalls[r], h, heard[k])
-        for episode, run in zip(episodes, runs, strict=True):
-            if episode.reading:
-                self._sums(run.answers, episode.reading.answer, i, add=True)
-                if episode.reading.recall:
-                    self._sums(run.recalls, episode.reading.recall, i, add=False)
+        readings = [episode.reading for episode in episodes if episode.reading]
+        if readings:
+            self._sums([run.answers for run in runs], [reading.answer for reading in readings], i, add=True)
+        if readings and readings[0].recall:
+            self._sums([run.recalls for run in runs], [reading.recall for reading in readings], i, add=False)
 
     def _begun(self, i: str, count: int, episode: Episode, like: Matrices) -> _Run:
         rows = self._shared_rows(episode.m, episode.w, i, count, like)
@@ -300,11 +300,12 @@ class Sweeps:
             return ""
         return self.e.splat(self.e.load(w.dither, self.e.number.name))
 
-    def _sums(self, slots: list[str], address: str, i: str, add: bool) -> None:
-        """Store the sums of the lanes of each row."""
-        e = self.e
-        total, kind = e.totals([e.load(slot) for slot in slots])
-        place = e.at(address, i)
-        if add:
-            total = e.binary("add", total, e.load(place, kind), kind)
-        e.store(total, place, kind)
+    def _sums(self, slots: list[list[str]], addresses: list[str], i: str, add: bool) -> None:
+        """Store the sums of the lanes of each row, or add them to what is there, for each episode."""
+        e, size = self.e, sum(map(len, slots))
+        total, kind = e.totals([e.load(slot) for rows in slots for slot in rows])
+        for k, (rows, address) in enumerate(zip(slots, addresses, strict=True)):
+            own = (total, kind) if len(slots) == 1 else e.part(total, size, k * len(rows), len(rows))
+            place = e.at(address, i)
+            value = e.binary("add", own[0], e.load(place, own[1]), own[1]) if add else own[0]
+            e.store(value, place, own[1])

@@ -112,8 +112,7 @@ class BackSweeps(AgainSweeps):
                 shared[r].store()
             for spread in spreads:
                 spread.store()
-        for x, run in zip(episodes, runs, strict=True):
-            self._finished(x, run, i)
+        self._finished(episodes, runs, i)
 
     def _back_begun(self, i: str, count: int, x: Return, like: Matrices, first: list[Adjoints]) -> _Run:
         w, reading = x.of.w, x.of.reading
@@ -148,15 +147,17 @@ class BackSweeps(AgainSweeps):
         q = self._within(g, after)
         self._write_back(step, h, q, change, (room, rises), (run.kept, eligible, run.lost))
 
-    def _finished(self, x: Return, run: _Run, i: str) -> None:
+    def _finished(self, episodes: Sequence[Return], runs: list[_Run], i: str) -> None:
         e = self.e
-        for name, slots in run.sums.items():
-            address = x.d.writes.u[int(name[1:])] if name[0] == "u" else getattr(x.d.writes, name)
-            self._sums(slots, address, i, add=False)
-        if x.of.w is not None and self.shares.retroactive:
-            one = e.number.name
-            total = e.binary("add", e.load(x.d.writes.eta, one), e.total(e.load(run.lost)), one)
-            e.store(total, x.d.writes.eta, one)
+        for name in runs[0].sums:
+            u = int(name[1:]) if name[0] == "u" else -1
+            addresses = [x.d.writes.u[u] if u >= 0 else getattr(x.d.writes, name) for x in episodes]
+            self._sums([run.sums[name] for run in runs], addresses, i, add=False)
+        for x, run in zip(episodes, runs, strict=True):
+            if x.of.w is not None and self.shares.retroactive:
+                one = e.number.name
+                total = e.binary("add", e.load(x.d.writes.eta, one), e.total(e.load(run.lost)), one)
+                e.store(total, x.d.writes.eta, one)
 
     def _read_back(self, step: _Step, answer: str, recall: str, heard: str, now: str) -> str:
         """The derivative of the trace that was read; that of alpha and of what it was read with are added to."""
