@@ -177,19 +177,30 @@ def rules() -> Iterator[dict[str, type[Rule]]]:
 
     @dataclass(frozen=True)
     class Counting(Rule):
-        """dH = post (x) pre / n, with a number that only the size of the layer tells"""
+        """dH = (n + 1) post (x) pre, with a number that only the size of the layer tells"""
 
         def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
-            return Change((Outer(seen.post / seen.post.shape[-1], seen.pre),)), state
+            return Change((Outer(seen.post * (seen.post.shape[-1] + 1), seen.pre),)), state
 
-    yield {kind.__name__: kind for kind in (Saturating, Crowded, Sorting, Counting)}
+    @dataclass(frozen=True)
+    class Centred(Rule):
+        """dH = (post - mean(post)) (x) (pre - mean(pre)) / n - var(post) H"""
+
+        def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
+            post = seen.post - seen.post.mean(-1, keepdim=True)
+            pre = seen.pre - seen.pre.mean(-1, keepdim=True)
+            spread = (post * post).sum(-1, keepdim=True) / seen.post.shape[-1]
+            return Change((Outer(post / post.shape[-1], pre),), spread.unsqueeze(-1)), state
+
+    yield {kind.__name__: kind for kind in (Saturating, Centred, Crowded, Sorting, Counting)}
     Part.kinds.clear()
     Part.kinds.update(known)
 
 
-def test_a_rule_of_the_users_own_is_compiled_too(rules: dict[str, type[Rule]]) -> None:
+@pytest.mark.parametrize("name", ["Saturating", "Centred"])
+def test_a_rule_of_the_users_own_is_compiled_too(rules: dict[str, type[Rule]], name: str) -> None:
     for pathway in PATHWAYS:
-        net = network(NetworkSpec((Layer(13, rule=rules["Saturating"](), plastic=pathway),)), 5, torch.float64)
+        net = network(NetworkSpec((Layer(13, rule=rules[name](), plastic=pathway),)), 5, torch.float64)
         assert apart(net, torch.randn(9, 3, 5, dtype=torch.float64)) <= 1e-10
 
 

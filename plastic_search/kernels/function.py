@@ -125,6 +125,10 @@ class Function:
         """Where a row of an area begins."""
         return place(self.e, area, base, axis, number, self["post_room"], self["pre_room"])
 
+    def length(self, number: int) -> str:
+        """Where the number of units (0) or of plastic inputs (1) lies, after the limits."""
+        return self.e.at(self["limits"], str(3 + number))
+
     def adjoint(self, episode: Episode, name: str) -> str:
         """Where the derivative of one of a step's vectors lies."""
         rows = self.kind.adjoints

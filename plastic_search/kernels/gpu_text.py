@@ -113,6 +113,8 @@ class _Forward(Part):
                     return self.taped("recall", "at")
                 case "params":
                     return self.row(kind.params, "params", lane.axis, number)
+                case "lengths":
+                    return f"limits + {3 + number}"
                 case "state":
                     return self.row(kind.state, self.at("state", "st"), lane.axis, number)
                 case "drive":
@@ -263,6 +265,8 @@ class _Backward(Part):
                     return self.taped("recall", "at")
                 case "params":
                     return self.row(kind.params, "params", lane.axis, number)
+                case "lengths":
+                    return f"limits + {3 + number}"
                 case "d.y":
                     return self.at("d_output", "after")
                 case "d.state":

@@ -71,6 +71,8 @@ class _Forward(Function):
                 return self.taped(now["tape"], "recall")
             if buffer == "params":
                 return self.place(kind.params, self["params"], axis, number)
+            if buffer == "lengths":
+                return self.length(number)
             area = kind.state if buffer == "state" else Area(kind.traced.drives, 1)
             return now["pre"] if buffer == "pre" else self.place(area, now[buffer], axis, number)
 
@@ -234,6 +236,8 @@ class _Backward(Function):
                     return self.taped(now["tape"], "recall")
                 case "params":
                     return self.place(kind.params, self["params"], axis, number)
+                case "lengths":
+                    return self.length(number)
                 case "d.y":
                     return d_output
                 case "d.state":

@@ -83,10 +83,15 @@ class _Reader:
         if isinstance(value, fx.Node):
             value = self.known[value]
         if isinstance(value, bool | int | float):
-            return _filled([self.book.constant(float(value))], ())
+            return _filled([self._number(value)], ())
         if isinstance(value, np.ndarray):
             return value
         raise Declined(f"a {type(value).__name__} among its tensors")
+
+    def _number(self, value: float) -> Lane:
+        """A constant; or, where it is the length of an axis over units, that length."""
+        axis = None if isinstance(value, bool) else self.sizes.get(value)  # type: ignore[arg-type]
+        return self.book.constant(float(value)) if axis is None else self.book.input("lengths", axis - 1, Axis.ONE)
 
     def _call(self, node: fx.Node) -> Any:
         args: list[Any] = [self.known[a] if isinstance(a, fx.Node) else a for a in node.args]
@@ -280,7 +285,11 @@ class _Reader:
         return self._summed(node, axes, keep)
 
     def _mean(self, node: fx.Node, a: Array, axes: Sequence[int] | None = None, keep: bool = False, **kw: Any) -> Array:
-        raise Declined("a mean over units")
+        total = self._summed(node, axes, keep)
+        shape = node.args[0].meta["val"].shape  # type: ignore[union-attr]
+        for axis in axes or range(len(shape)):
+            total = self._each(lambda x, y: self.book.binary("div", x, y), total, shape[axis])
+        return total
 
     def _summed(self, node: fx.Node, axes: Sequence[int] | None, keep: bool) -> Array:
         source = node.args[0]

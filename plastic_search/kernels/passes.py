@@ -91,7 +91,7 @@ def backward(
 def _fixed(call: Call, x: Tensor, given: Given) -> dict[str, Tensor]:
     """What the functions read and do not change."""
     s, kind = call.sizes, call.kind
-    limits = (call.limit, call.limit / max(call.top, 1), call.top)
+    limits = (call.limit, call.limit / max(call.top, 1), call.top, s.post, s.width)
     alike = {"constants": x.new_tensor((*kind.constants, *LITERALS)), "limits": x.new_tensor(limits)}
     if given.dither is not None:
         alike["phases"] = padded(phases(s.post, s.width, x), s)

@@ -33,7 +33,7 @@ from plastic_search.spec import Layer
 
 __all__ = ["trace"]
 
-_SIZES = ((17, 19), (29, 31))  # units and plastic inputs while tracing: primes that nothing else has
+_SIZES = ((211, 223), (227, 229))  # units and plastic inputs while tracing: primes that nothing else has
 
 
 def trace(layer: Layer, plastic: bool, dtype: torch.dtype) -> Traced | str:
