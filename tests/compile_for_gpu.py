@@ -58,12 +58,12 @@ class Compiler(GPU):
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    machine = Compiler(int(sys.argv[1]))
+    backend = Compiler(int(sys.argv[1]))
     for spec in LAYERS:
         net, x = Network(spec, 17), torch.zeros(3, 2, 17)
         ready, form = net.resolve(), spec.precision.format(Role.TRACE)
         state = law.start(spec, net.shapes, 2, x, ready)
-        y, _ = sequence.sequence(machine, spec.layers[0], net.shapes[0], form, ready[0], state[0], x)
+        y, _ = sequence.sequence(backend, spec.layers[0], net.shapes[0], form, ready[0], state[0], x)
         y.sum().backward()
 
 

@@ -40,7 +40,7 @@ def code(which: Kind) -> Compiled:
 
 
 class CPU:
-    """Runs them here (`passes.Machine`)."""
+    """Runs them here (`passes.Backend`)."""
 
     name = "cpu"
 

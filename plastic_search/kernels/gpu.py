@@ -31,7 +31,7 @@ def declined(x: Tensor) -> str:
 
 
 class GPU:
-    """Runs them there (`passes.Machine`)."""
+    """Runs them there (`passes.Backend`)."""
 
     name = "gpu"
 

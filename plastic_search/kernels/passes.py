@@ -22,10 +22,10 @@ from plastic_search.kernels.memory import (
 from plastic_search.kernels.table import LITERALS
 from plastic_search.quantize import phases
 
-__all__ = ["Machine", "backward", "forward"]
+__all__ = ["Backend", "backward", "forward"]
 
 
-class Machine(Protocol):
+class Backend(Protocol):
     """What runs a layer's two functions, `forward` and `backward`."""
 
     name: str
@@ -52,15 +52,15 @@ class Machine(Protocol):
         ...
 
 
-def forward(machine: Machine, call: Call, x: Tensor, given: Given, keep: bool) -> Memory:
+def forward(backend: Backend, call: Call, x: Tensor, given: Given, keep: bool) -> Memory:
     """Run a layer over a sequence; `keep` what the backward pass needs."""
     memory = begun(call, x, given, keep)
-    machine.run(call, "forward", memory._asdict() | _fixed(call, x, given), {})
+    backend.run(call, "forward", memory._asdict() | _fixed(call, x, given), {})
     return memory
 
 
 def backward(
-    machine: Machine, call: Call, x: Tensor, given: Given, memory: Memory, grads: Sequence[Tensor | None], d_x: bool
+    backend: Backend, call: Call, x: Tensor, given: Given, memory: Memory, grads: Sequence[Tensor | None], d_x: bool
 ) -> list[Tensor | None]:
     """The derivatives of `x`, which is left out where it is not wanted, and of `given.flat()`.
 
@@ -69,8 +69,8 @@ def backward(
     """
     s, kind = call.sizes, call.kind
     d = _begun(call, x, grads, d_x)
-    sums = _sums(call, x, machine.parts(call))
-    machine.run(call, "backward", memory._asdict() | _fixed(call, x, given) | d, sums)
+    sums = _sums(call, x, backend.parts(call))
+    backend.run(call, "backward", memory._asdict() | _fixed(call, x, given) | d, sums)
     flat = d["d_drive"].flatten(3).flatten(1, 2)
     lanes = kind.number.lanes
     others = unpack(d["d_state"], kind.traced.state, kind.state, s, lanes)

@@ -1,7 +1,7 @@
 """A layer's whole sequence, forward and backward, by code that is made from its parts.
 
 It equals `step.step` run over time. Products with the sources are one matrix product for the whole sequence, and left
-to torch; everything that waits for the step before is in two functions, which a machine runs.
+to torch; everything that waits for the step before is in two functions, which a backend runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from plastic_search.errors import PlasticSearchError
 from plastic_search.kernels.memory import Call, Given, Memory, Sizes
-from plastic_search.kernels.passes import Machine, backward, forward
+from plastic_search.kernels.passes import Backend, backward, forward
 from plastic_search.kernels.table import Kind
 from plastic_search.kernels.traced import trace
 from plastic_search.precisions import Format
@@ -30,7 +30,7 @@ __all__ = ["declined", "kind", "sequence"]
 
 
 def declined(layer: Layer, shape: Shape, x: Tensor) -> str:
-    """Why no machine can run this layer; "" where one can."""
+    """Why no backend can run this layer; "" where one can."""
     if x.dtype not in (torch.float32, torch.float64):
         return f"its numbers are {x.dtype}"
     made = trace(layer, _plastic(shape), x.dtype)
@@ -61,7 +61,7 @@ def _plastic(shape: Shape) -> bool:
 
 
 def sequence(
-    machine: Machine, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState, x: Tensor,
+    backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState, x: Tensor,
 ) -> tuple[Tensor, LayerState]:  # fmt: skip
     """All time steps of one layer that is not declined.
 
@@ -77,14 +77,14 @@ def sequence(
     params = pytree.tree_leaves((ready.rule, ready.modulation)) if ready.alpha is not None else []
     vectors = [p for p, leaf in zip(params, which.traced.params.of, strict=True) if leaf is not None]
     call = Call(
-        which, _sizes(machine, which, shape, x), layer.limit, form.top if form else 0, len(states), len(vectors)
+        which, _sizes(backend, which, shape, x), layer.limit, form.top if form else 0, len(states), len(vectors)
     )
     dithers, dither = _dithers(state.dither, x.shape[-3])
     given = Given(
         ready.weight, ready.bias, ready.alpha, state.output, state.trace, state.eligibility, dithers,
         (*states, *vectors, *_matrices(layer, shape, ready, which, x)),
     )  # fmt: skip
-    y, trace_, eligibility, *after = _Sequence.apply(machine, call, x, *given.flat())  # type: ignore[misc]
+    y, trace_, eligibility, *after = _Sequence.apply(backend, call, x, *given.flat())  # type: ignore[misc]
     cell, rule = pytree.tree_unflatten(after, nest)
     return y, LayerState(y.select(-3, -1), cell, trace_, rule, eligibility, dither)
 
@@ -117,7 +117,7 @@ def _matrices(layer: Layer, shape: Shape, ready: Ready, which: Kind, x: Tensor) 
     return [torch.stack(each) for each in zip(*members, strict=True)]
 
 
-def _sizes(machine: Machine, which: Kind, shape: Shape, x: Tensor) -> Sizes:
+def _sizes(backend: Backend, which: Kind, shape: Shape, x: Tensor) -> Sizes:
     lanes = which.number.lanes
     sources, width = shape.pre - shape.own, shape.plastic.stop - shape.plastic.start
     heard = max(min(shape.plastic.stop, sources) - shape.plastic.start, 0)
@@ -125,7 +125,7 @@ def _sizes(machine: Machine, which: Kind, shape: Shape, x: Tensor) -> Sizes:
     pre_room = -(-(heard + post_room * which.own_plastic) // lanes) * lanes if width else lanes
     times, batch = x.shape[-3:-1]
     members = len(x) if x.dim() == 4 else 1
-    every, short = machine.spacing(times, members * batch, shape.post * pre_room * x.element_size())
+    every, short = backend.spacing(times, members * batch, shape.post * pre_room * x.element_size())
     return Sizes(shape.post, sources, heard, width, members, times, batch, post_room, pre_room, every, short)
 
 
@@ -133,13 +133,13 @@ class _Sequence(torch.autograd.Function):
     """Forward and backward of one layer's sequence. Below it, a network that is alone is a population of one."""
 
     @staticmethod
-    def forward(ctx: Any, machine: Machine, call: Call, x: Tensor, *tensors: Tensor | None) -> Any:
+    def forward(ctx: Any, backend: Backend, call: Call, x: Tensor, *tensors: Tensor | None) -> Any:
         needed, ctx.alone = any(ctx.needs_input_grad), x.dim() == 3
         ctx.set_materialize_grads(False)
         x, *tensors = _lifted(ctx.alone, (x, *tensors))  # type: ignore[assignment]
-        memory = forward(machine, call, x, Given.of(tensors), keep=needed)
+        memory = forward(backend, call, x, Given.of(tensors), keep=needed)
         if needed:
-            ctx.machine, ctx.call = machine, call
+            ctx.backend, ctx.call = backend, call
             ctx.save_for_backward(x, *tensors, *memory)
         return _lowered(ctx.alone, memory.results(call))
 
@@ -147,13 +147,13 @@ class _Sequence(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         if torch.is_grad_enabled():  # as create_graph=True does
             raise PlasticSearchError(
-                f"the {ctx.machine.name} kernel has no second derivative; use Network(..., kernel='reference')"
+                f"the {ctx.backend.name} kernel has no second derivative; use Network(..., kernel='reference')"
             )
         x, *saved = ctx.saved_tensors
         count = len(saved) - len(Memory._fields)
         given, memory = Given.of(saved[:count]), Memory(*saved[count:])
         lifted = _lifted(ctx.alone, grads)
-        made = backward(ctx.machine, ctx.call, x, given, memory, lifted, ctx.needs_input_grad[2])
+        made = backward(ctx.backend, ctx.call, x, given, memory, lifted, ctx.needs_input_grad[2])
         return (None, None, *_lowered(ctx.alone, made))
 
 
