@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.kernels.choice import sequences
+from plastic_search.kernels.choice import steppers
 from plastic_search.network import Network, State, load_named, named
 
 __all__ = ["Rollout"]
@@ -26,11 +26,21 @@ class Rollout:
     """
 
     def __init__(self, net: Network, batch: int, state: State | None = None) -> None:
-        self._net, self._batch, self._heard = net, batch, []
+        self._net, self._batch = net, batch
         with torch.no_grad():
             self._ready = net.resolve()
-            self._first = net.start(batch) if state is None else state
-        self.state = self._first
+        self._begin(net.start(batch) if state is None else state)
+
+    @property
+    def state(self) -> State:
+        """Where the episodes stand."""
+        return tuple(stepper.state() for stepper in self._steppers)
+
+    @torch.no_grad()
+    def _begin(self, state: State) -> None:
+        net = self._net
+        self._first, self._heard = state, []
+        self._steppers = steppers(net.spec, net.shapes, self._ready, state, net.kernel)
 
     @torch.no_grad()
     def step(self, x: Tensor) -> Tensor:
@@ -52,8 +62,11 @@ class Rollout:
                 f"but is {list(x.shape)} of {x.dtype}"
             )
         self._heard.append(x.clone())
-        y, self.state = sequences(net.spec, net.shapes, self._ready, self.state, x.unsqueeze(0), net.kernel)
-        return y[0]
+        said = [x]
+        for layer, stepper in zip(net.spec.layers, self._steppers, strict=True):
+            sources = [said[-1], *(said[-1 - k] for k in layer.skip)]
+            said.append(stepper.step(torch.cat(sources, dim=1) if layer.skip else said[-1]))
+        return said[-1]
 
     def replay(self) -> tuple[Tensor, State]:
         """Run all that was heard again, with gradients.
@@ -79,5 +92,4 @@ class Rollout:
             for name, value in now.items():
                 mask = which.view(-1, *[1] * (value.dim() - 1))
                 now[name] = torch.where(mask, fresh[name], value)
-        self.state = self._first = load_named(now, self.state)
-        self._heard = []
+        self._begin(load_named(now, self._first))

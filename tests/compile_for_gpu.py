@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -40,7 +41,9 @@ class Compiler(GPU):
     def __init__(self, architecture: int) -> None:
         self.architecture = architecture
 
-    def run(self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> None:
+    def prepared(
+        self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
+    ) -> Callable[[], None]:
         import triton  # pyright: ignore[reportMissingImports]
         from triton.backends.compiler import GPUTarget  # pyright: ignore[reportMissingImports]
         from triton.compiler import ASTSource  # pyright: ignore[reportMissingImports]
@@ -52,8 +55,12 @@ class Compiler(GPU):
         options = {"num_warps": warps(call.kind, call.sizes, function), "num_stages": 1}
         compiled = triton.compile(made, target=GPUTarget("cuda", self.architecture, 32), options=options)
         print(f"{function}: {len(compiled.asm['cubin'])} bytes")
-        for tensor in (*tensors.values(), *sums.values()):
-            tensor.zero_()
+
+        def clear() -> None:
+            for tensor in (*tensors.values(), *sums.values()):
+                tensor.zero_()
+
+        return clear
 
 
 def main() -> None:

@@ -9,15 +9,24 @@ from plastic_search.cells.lstm import LSTM
 from plastic_search.errors import PlasticSearchError
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.network import Network, named
+from plastic_search.precisions import Rounding
+from plastic_search.precisions.integer import Integer
 from plastic_search.rollout import Rollout
+from plastic_search.rules.oja import Oja
 from plastic_search.spec import Layer, NetworkSpec, Pathway
+from plastic_search.structures.gated import Gated
 
 SPEC = NetworkSpec((Layer(9, LSTM(), modulation=Retroactive(), plastic=Pathway.BOTH), Layer(4, skip=(1,))))
+ROUNDED = NetworkSpec(
+    (Layer(6, rule=Oja(), plastic=Pathway.INPUT), Layer(7, structure=Gated(0.5), plastic=Pathway.RECURRENT)),
+    Integer(4, 4, 5, Rounding.STOCHASTIC),
+)
 
 
 @pytest.mark.parametrize("kernel", ["reference", "cpu"])
-def test_a_replay_is_the_rollout_with_gradients(kernel: str) -> None:
-    net = Network(SPEC, 3, kernel=kernel).double()
+@pytest.mark.parametrize("spec", [SPEC, ROUNDED], ids=["float", "rounded"])
+def test_a_replay_is_the_rollout_with_gradients(kernel: str, spec: NetworkSpec) -> None:
+    net = Network(spec, 3, kernel=kernel).double()
     rollout, rng = Rollout(net, 5), torch.Generator().manual_seed(0)
     x = torch.randn(5, 3, dtype=torch.float64, generator=rng)
     said = []
@@ -43,6 +52,19 @@ def test_some_episodes_begin_anew() -> None:
     assert torch.equal(first[0], second[0])
     assert not torch.equal(first[1], second[1])
     assert len(rollout.replay()[0]) == 1
+
+
+def test_a_state_that_was_looked_at_stays_as_it_was() -> None:
+    rollout = Rollout(Network(SPEC, 3), 2)
+    start = named(rollout.state)
+    assert all(not value.any() for value in start.values())
+    rollout.step(torch.randn(2, 3))
+    then = named(rollout.state)
+    kept = {name: value.clone() for name, value in then.items()}
+    rollout.step(torch.randn(2, 3))
+    assert all(torch.equal(value, kept[name]) for name, value in then.items())
+    assert all(not value.any() for value in start.values())
+    assert any(not torch.equal(value, kept[name]) for name, value in named(rollout.state).items())
 
 
 def test_what_cannot_be_stepped_is_refused() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,7 +21,10 @@ from plastic_search.spec import Layer, NetworkSpec
 from plastic_search.step import LayerState, Ready
 from plastic_search.structures import Shape
 
-__all__ = ["KERNELS", "Choice", "SlowerPath", "choose", "known", "sequences"]
+if TYPE_CHECKING:
+    from plastic_search.kernels.steps import Stepper
+
+__all__ = ["KERNELS", "Choice", "SlowerPath", "choose", "known", "sequences", "steppers"]
 
 KERNELS = ("reference", "cpu", "gpu")
 
@@ -95,6 +98,26 @@ def sequences(
         heard.append(said)
         after.append(now)
     return heard[-1], tuple(after)
+
+
+def steppers(
+    spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: tuple[LayerState, ...],
+    kernel: str | None,
+) -> list[Stepper]:  # fmt: skip
+    """What takes every layer from step to step, without gradients."""
+    from plastic_search.kernels import cpu, gpu
+    from plastic_search.kernels.steps import ByBackend, ByLaw
+
+    made: list[Stepper] = []
+    form = spec.precision.format(Role.TRACE)
+    for layer, shape, own, now in zip(spec.layers, shapes, ready, state, strict=True):
+        x = now.output.new_zeros(1, len(now.output), shape.pre - shape.own)
+        name = choose(kernel, layer, shape, form, x).kernel
+        given = (layer, shape, form, own, now)
+        made.append(
+            ByLaw(*given) if name == "reference" else ByBackend(gpu.GPU() if name == "gpu" else cpu.CPU(), *given)
+        )
+    return made
 
 
 def _runner(kernel: str, many: bool) -> Callable[..., tuple[Tensor, LayerState]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,6 +40,20 @@ def code(which: Kind) -> Compiled:
     return compiled(assembly(which), ("forward", "backward"))
 
 
+class _Prepared(NamedTuple):
+    """A call that is laid out, and can be run."""
+
+    work: Any
+    pieces: list[tuple[int, int, int]]  # the address of a table, and first and last episode
+    rooms: Tensor  # [thread, numbers], scratch memory
+    threads: int
+    kept: tuple[Any, ...]  # what lies at the addresses
+
+    def __call__(self) -> None:
+        size = self.rooms.shape[1] * self.rooms.element_size()
+        threads.share(self.work, self.pieces, self.rooms.data_ptr(), size, self.threads)
+
+
 class CPU:
     """Runs them here (`passes.Backend`)."""
 
@@ -52,7 +67,9 @@ class CPU:
         every = max(near, times * episodes * trace // _KEPT, _SHORT)
         return min(every, times), min(_SHORT, times)
 
-    def run(self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> None:
+    def prepared(
+        self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
+    ) -> Callable[[], None]:
         s, kind = call.sizes, call.kind
         groups = _groups(call, _GROUPS)
         tables = _tables(call, tensors, sums, len(groups))
@@ -61,7 +78,7 @@ class CPU:
         size = kind.scratch(s.post_room, s.pre_room, s.post, *((s.every, s.short) if sums else (1, 1)))
         rooms = tensors["drive"].new_empty(count, size)
         work = code(kind).functions[function]
-        threads.share(work, pieces, rooms.data_ptr(), size * rooms.element_size(), count)
+        return _Prepared(work, pieces, rooms, count, (tensors, sums, tables))
 
 
 def _groups(call: Call, least: int) -> list[tuple[int, int]]:

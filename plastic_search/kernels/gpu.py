@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import linecache
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -41,12 +42,14 @@ class GPU:
     def spacing(self, times: int, episodes: int, trace: int) -> tuple[int, int]:
         return max(1, round(times**0.5)), 1
 
-    def run(self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> None:
+    def prepared(
+        self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
+    ) -> Callable[[], None]:
         s, given = call.sizes, rooms(call, tensors, sums)
         made = loaded(compiled_text(call, given))[function]
-        tensors_in_order = (given[name] for name in names_of(given))
+        in_order = [given[name] for name in names_of(given)]
         options = {"num_warps": warps(call.kind, s, function), "num_stages": 1}
-        made[(s.members * s.batch,)](*tensors_in_order, s.times, s.batch, **options)
+        return lambda: made[(s.members * s.batch,)](*in_order, s.times, s.batch, **options)
 
 
 def rooms(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -22,7 +22,7 @@ from plastic_search.kernels.memory import (
 from plastic_search.kernels.table import LITERALS
 from plastic_search.quantize import phases
 
-__all__ = ["Backend", "backward", "forward"]
+__all__ = ["Backend", "backward", "fixed", "forward"]
 
 
 class Backend(Protocol):
@@ -42,8 +42,10 @@ class Backend(Protocol):
         """
         ...
 
-    def run(self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> None:
-        """Run one of the two.
+    def prepared(
+        self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
+    ) -> Callable[[], None]:
+        """One of the two, with all that it is given; called, it runs.
 
         Args:
             tensors: what it reads and writes, by the names of `Kind.table`, each [member, ...].
@@ -55,7 +57,7 @@ class Backend(Protocol):
 def forward(backend: Backend, call: Call, x: Tensor, given: Given, keep: bool) -> Memory:
     """Run a layer over a sequence; `keep` what the backward pass needs."""
     memory = begun(call, x, given, keep)
-    backend.run(call, "forward", memory._asdict() | _fixed(call, x, given), {})
+    backend.prepared(call, "forward", memory._asdict() | fixed(call, x, given), {})()
     return memory
 
 
@@ -70,7 +72,7 @@ def backward(
     s, kind = call.sizes, call.kind
     d = _begun(call, x, grads, d_x)
     sums = _sums(call, x, backend.parts(call))
-    backend.run(call, "backward", memory._asdict() | _fixed(call, x, given) | d, sums)
+    backend.prepared(call, "backward", memory._asdict() | fixed(call, x, given) | d, sums)()
     flat = d["d_drive"].flatten(3).flatten(1, 2)
     lanes = kind.number.lanes
     others = unpack(d["d_state"], kind.traced.state, kind.state, s, lanes)
@@ -88,7 +90,7 @@ def backward(
     return [_d_sources(call, flat, d, given, x) if d_x else None, *made.flat()]
 
 
-def _fixed(call: Call, x: Tensor, given: Given) -> dict[str, Tensor]:
+def fixed(call: Call, x: Tensor, given: Given) -> dict[str, Tensor]:
     """What the functions read and do not change."""
     s, kind = call.sizes, call.kind
     limits = (call.limit, call.limit / max(call.top, 1), call.top, s.post, s.width)

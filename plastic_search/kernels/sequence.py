@@ -26,7 +26,7 @@ from plastic_search.spec import Bound, Layer
 from plastic_search.step import LayerState, Ready
 from plastic_search.structures import Shape
 
-__all__ = ["declined", "kind", "sequence"]
+__all__ = ["declined", "kind", "laid_out", "nested", "sequence"]
 
 
 def declined(layer: Layer, shape: Shape, x: Tensor) -> str:
@@ -72,8 +72,17 @@ def sequence(
     Returns:
         Its outputs [..., time, batch, post], and its state after the last step.
     """
+    call, given, dither = laid_out(backend, layer, shape, form, ready, state, x)
+    y, trace_, eligibility, *after = _Sequence.apply(backend, call, x, *given.flat())  # type: ignore[misc]
+    return y, LayerState(y.select(-3, -1), *nested(state, after[: call.states], trace_, eligibility), dither)
+
+
+def laid_out(
+    backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState, x: Tensor,
+) -> tuple[Call, Given, Tensor | None]:  # fmt: skip
+    """What a call is given, and the noise of the step after it."""
     which = kind(layer, shape, form, x.dtype)
-    states, nest = pytree.tree_flatten((state.cell, state.rule))
+    states = pytree.tree_leaves((state.cell, state.rule))
     params = pytree.tree_leaves((ready.rule, ready.modulation)) if ready.alpha is not None else []
     vectors = [p for p, leaf in zip(params, which.traced.params.of, strict=True) if leaf is not None]
     call = Call(
@@ -84,9 +93,15 @@ def sequence(
         ready.weight, ready.bias, ready.alpha, state.output, state.trace, state.eligibility, dithers,
         (*states, *vectors, *_matrices(layer, shape, ready, which, x)),
     )  # fmt: skip
-    y, trace_, eligibility, *after = _Sequence.apply(backend, call, x, *given.flat())  # type: ignore[misc]
-    cell, rule = pytree.tree_unflatten(after, nest)
-    return y, LayerState(y.select(-3, -1), cell, trace_, rule, eligibility, dither)
+    return call, given, dither
+
+
+def nested(
+    like: LayerState, states: Sequence[Tensor], trace_: Tensor | None, eligibility: Tensor | None
+) -> tuple[Any, Tensor | None, Any, Tensor | None]:
+    """A state's cell, trace, rule and eligibility trace, formed as those of `like`."""
+    cell, rule = pytree.tree_unflatten(list(states), pytree.tree_structure((like.cell, like.rule)))
+    return cell, trace_, rule, eligibility
 
 
 def _dithers(first: Tensor | None, times: int) -> tuple[Tensor | None, Tensor | None]:
