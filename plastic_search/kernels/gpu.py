@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from plastic_search.kernels.gpu_text import text, warps
@@ -49,7 +50,12 @@ class GPU:
         made = loaded(compiled_text(call, given))[function]
         in_order = [given[name] for name in names_of(given)]
         options = {"num_warps": warps(call.kind, s, function), "num_stages": 1}
-        return lambda: made[(s.members * s.batch,)](*in_order, s.times, s.batch, **options)
+
+        def run() -> None:
+            with torch.cuda.device_of(in_order[0]):
+                made[(s.members * s.batch,)](*in_order, s.times, s.batch, **options)
+
+        return run
 
 
 def rooms(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> dict[str, Tensor]:
