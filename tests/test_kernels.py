@@ -7,7 +7,7 @@ import os
 import threading
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -192,12 +192,32 @@ def rules() -> Iterator[dict[str, type[Rule]]]:
             spread = (post * post).sum(-1, keepdim=True) / seen.post.shape[-1]
             return Change((Outer(post / post.shape[-1], pre),), spread.unsqueeze(-1)), state
 
-    yield {kind.__name__: kind for kind in (Saturating, Centred, Crowded, Sorting, Counting)}
+    @dataclass(frozen=True)
+    class Choosy(Rule):
+        """dH = post [post is finite and |pre| > 0.1] (x) pre, with truth values that are multiplied"""
+
+        def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
+            loud = (seen.post.abs() < 1e6) & (seen.post != 0.0)
+            heard = ~(seen.pre.abs() <= 0.1)
+            kept = torch.where(loud, seen.post > 0.0, loud)
+            terms = (Outer(seen.post * loud, seen.pre * heard), Outer(kept.to(seen.post.dtype), -seen.pre, 0.1))
+            return Change(terms, 0.125 * (seen.post > 0.2).unsqueeze(-1)), state
+
+    @dataclass(frozen=True)
+    class Listed(Rule):
+        """dH = gain post (x) pre, with a setting that cannot be hashed"""
+
+        gain: list = field(default_factory=lambda: [0.5])  # type: ignore[type-arg]
+
+        def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
+            return Change((Outer(self.gain[0] * seen.post, seen.pre),)), state
+
+    yield {kind.__name__: kind for kind in (Saturating, Centred, Choosy, Crowded, Sorting, Counting, Listed)}
     Part.kinds.clear()
     Part.kinds.update(known)
 
 
-@pytest.mark.parametrize("name", ["Saturating", "Centred"])
+@pytest.mark.parametrize("name", ["Saturating", "Centred", "Choosy"])
 def test_a_rule_of_the_users_own_is_compiled_too(rules: dict[str, type[Rule]], name: str) -> None:
     for pathway in PATHWAYS:
         net = network(NetworkSpec((Layer(13, rule=rules[name](), plastic=pathway),)), 5, torch.float64)
@@ -205,7 +225,13 @@ def test_a_rule_of_the_users_own_is_compiled_too(rules: dict[str, type[Rule]], n
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("Crowded", "episodes of a batch"), ("Sorting", "sort"), ("Counting", "number of units")]
+    ("name", "why"),
+    [
+        ("Crowded", "episodes of a batch"),
+        ("Sorting", "sort"),
+        ("Counting", "number of units"),
+        ("Listed", "cannot be compared"),
+    ],
 )
 def test_a_rule_that_no_kernel_takes_runs_by_the_reference_and_says_so_once(
     rules: dict[str, type[Rule]], name: str, why: str

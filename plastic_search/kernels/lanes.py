@@ -64,18 +64,30 @@ class Book:
     def constant(self, value: float) -> Lane:
         return self._lane("constant", Axis.ONE, value=float(value))
 
+    def number(self, a: Lane) -> Lane:
+        """A truth value as 1 or 0; any other lane as it is."""
+        return self.select(a, self.constant(1.0), self.constant(0.0)) if a.truth else a
+
+    def truth(self, a: Lane) -> Lane:
+        """Whether a number is not 0."""
+        return a if a.truth else self.binary("ne", a, self.constant(0.0))
+
     def unary(self, op: str, a: Lane) -> Lane:
+        a = self.truth(a) if op == "not" else self.number(a)
         return self._lane(op, a.axis, (a,))
 
     def binary(self, op: str, a: Lane, b: Lane) -> Lane:
+        made = self.truth if op in ("and", "or") else self.number
+        a, b = made(a), made(b)
         same = _neutral(op, a, b)
         return same if same is not None else self._lane(op, _joined(a, b), (a, b))
 
     def select(self, condition: Lane, a: Lane, b: Lane) -> Lane:
+        condition, a, b = self.truth(condition), self.number(a), self.number(b)
         return self._lane("select", _joined(condition, a, b), (condition, a, b))
 
     def sum(self, a: Lane) -> Lane:
-        return self._lane("sum", Axis.ONE, (a,))
+        return self._lane("sum", Axis.ONE, (self.number(a),))
 
 
 def _neutral(op: str, a: Lane, b: Lane) -> Lane | None:

@@ -38,7 +38,12 @@ _SIZES = ((211, 223), (227, 229))  # units and plastic inputs while tracing: pri
 
 def trace(layer: Layer, plastic: bool, dtype: torch.dtype) -> Traced | str:
     """Trace a layer's parts; a text says why that cannot be. The same parts give the same object again."""
-    return _trace(layer.cell, (layer.rule, layer.modulation) if plastic else None, dtype)
+    parts = (layer.rule, layer.modulation) if plastic else None
+    try:
+        hash((layer.cell, parts))
+    except TypeError as error:
+        return f"a setting of its parts is of a type that cannot be compared ({error})"
+    return _trace(layer.cell, parts, dtype)
 
 
 @lru_cache(maxsize=512)
@@ -254,7 +259,7 @@ class _Tracer:
             first = leaf.first if leaf else seen[name]
             seen[name] += 1
             for i, lane in enumerate(array.flat):
-                outputs.append(Output(name, axes[0] if axes else Axis.ONE, first + i, lane))
+                outputs.append(Output(name, axes[0] if axes else Axis.ONE, first + i, self.book.number(lane)))
         return tuple(outputs)
 
 
