@@ -203,7 +203,10 @@ class _Tracer:
         both = [torch.cat(pair) for pair in zip(one, two, strict=True)]
         each = [self._flat(*some, *self.params) for some in (one, two, both)]
         for a, b, together in zip(*each, strict=True):
-            if together.shape[0] == 2 and not torch.allclose(torch.cat([a, b]), together, equal_nan=True, atol=1e-5):
+            close = 16 * torch.finfo(together.dtype).eps  # of numbers of the size of 1
+            if together.shape[0] == 2 and not torch.allclose(
+                torch.cat([a, b]), together, rtol=close, atol=close, equal_nan=True
+            ):
                 raise Declined("episodes of a batch act on one another")
 
     def _shares(self) -> Shares | None:
