@@ -199,9 +199,9 @@ def rules() -> Iterator[dict[str, type[Rule]]]:
         def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
             loud = (seen.post.abs() < 1e6) & (seen.post != 0.0)
             heard = ~(seen.pre.abs() <= 0.1)
-            kept = torch.where(loud, seen.post > 0.0, loud)
+            kept = torch.where(loud, seen.post > 0.0, loud) & (seen.post + 0.3).relu().bool()
             terms = (Outer(seen.post * loud, seen.pre * heard), Outer(kept.to(seen.post.dtype), -seen.pre, 0.1))
-            return Change(terms, 0.125 * (seen.post > 0.2).unsqueeze(-1)), state
+            return Change(terms, 0.1 * (seen.post > 0.2).to(seen.post.dtype).unsqueeze(-1)), state
 
     @dataclass(frozen=True)
     class Listed(Rule):
@@ -212,7 +212,22 @@ def rules() -> Iterator[dict[str, type[Rule]]]:
         def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
             return Change((Outer(self.gain[0] * seen.post, seen.pre),)), state
 
-    yield {kind.__name__: kind for kind in (Saturating, Centred, Choosy, Crowded, Sorting, Counting, Listed)}
+    @dataclass(frozen=True)
+    class Coarse(Rule):
+        """dH = bfloat16(post) (x) pre"""
+
+        def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
+            return Change((Outer(seen.post.bfloat16().to(seen.post.dtype), seen.pre),)), state
+
+    @dataclass(frozen=True)
+    class Tenths(Rule):
+        """dH = round(post, 1 decimal) (x) pre"""
+
+        def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
+            return Change((Outer(seen.post.round(decimals=1), seen.pre),)), state
+
+    mine = (Saturating, Centred, Choosy, Crowded, Sorting, Counting, Listed, Coarse, Tenths)
+    yield {kind.__name__: kind for kind in mine}
     Part.kinds.clear()
     Part.kinds.update(known)
 
@@ -231,6 +246,8 @@ def test_a_rule_of_the_users_own_is_compiled_too(rules: dict[str, type[Rule]], n
         ("Sorting", "sort"),
         ("Counting", "number of units"),
         ("Listed", "cannot be compared"),
+        ("Coarse", "bfloat16"),
+        ("Tenths", "round"),
     ],
 )
 def test_a_rule_that_no_kernel_takes_runs_by_the_reference_and_says_so_once(

@@ -52,12 +52,14 @@ class _Reader:
     def __init__(self, graph: fx.GraphModule, sizes: Sizes, book: Book) -> None:
         self.graph, self.sizes, self.book = graph, sizes, book
         self.known: dict[fx.Node, Any] = {}
+        self.dtype = torch.float32
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         given = iter(inputs)
         for node in self.graph.graph.nodes:
             if node.op == "placeholder":
                 self.known[node] = next(given)
+                self.dtype = node.meta["val"].dtype
             elif node.op == "get_attr":
                 self.known[node] = self._stored(getattr(self.graph, str(node.target)))
             elif node.op == "call_function" and node.users:
@@ -70,8 +72,12 @@ class _Reader:
 
     def _no_pairs(self, node: fx.Node) -> None:
         value = node.meta.get("val")
-        if isinstance(value, torch.Tensor) and sum(n in self.sizes for n in value.shape) > 1:
+        if not isinstance(value, torch.Tensor):
+            return
+        if sum(n in self.sizes for n in value.shape) > 1:
             raise Declined(f"a value for every pair of units ({node.target})")
+        if value.dim() and value.is_floating_point() and value.dtype != self.dtype:
+            raise Declined(f"numbers of {value.dtype} among its own of {self.dtype}")
 
     def _stored(self, value: torch.Tensor) -> Array:
         if value.numel() > 16:
@@ -99,8 +105,8 @@ class _Reader:
             return args[0][args[1]]
         packet: Any = getattr(node.target, "overloadpacket", node.target)
         if packet in _SAME:
-            return self._array(args[0])
-        if packet in _UNARY:
+            return self._cast(node, self._array(args[0]))
+        if packet in _UNARY and len(args) == 1 and not node.kwargs:
             return self._each(lambda a: self.book.unary(_UNARY[packet], a), args[0])
         if packet in _BINARY and not node.kwargs:
             return self._each(lambda a, b: self.book.binary(_BINARY[packet], a, b), *args[:2])
@@ -112,6 +118,17 @@ class _Reader:
         if handler is None:
             raise Declined(f"the operation {packet} is not known to it")
         return handler(node, *args, **node.kwargs)
+
+    def _cast(self, node: fx.Node, a: Array) -> Array:
+        """The same numbers, or truth values as numbers, or the other way round."""
+        old, new = (n.meta["val"].dtype for n in (node.args[0], node))  # type: ignore[union-attr]
+        if old == new:
+            return a
+        if new == torch.bool:
+            return self._each(self.book.truth, a)
+        if old != torch.bool or new != self.dtype:
+            raise Declined(f"numbers of {new} made of {old}")
+        return self._each(self.book.number, a)
 
     # -- elementwise
 
