@@ -33,6 +33,15 @@ class Compiled(NamedTuple):
 
 
 _lock = threading.Lock()
+
+
+def _renew() -> None:
+    """A forked process may have been given a lock that another thread of its parent held."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew)
 _known: dict[str, Compiled] = {}
 _alive: list[Any] = []  # engines, which own the code
 

@@ -74,7 +74,7 @@ def sequence(
     """
     call, given, dither = laid_out(backend, layer, shape, form, ready, state, x)
     y, trace_, eligibility, *after = _Sequence.apply(backend, call, x, *given.flat())  # type: ignore[misc]
-    return y, LayerState(y.select(-3, -1), *nested(state, after[: call.states], trace_, eligibility), dither)
+    return y, LayerState(y.select(-3, -1).clone(), *nested(state, after[: call.states], trace_, eligibility), dither)
 
 
 def laid_out(

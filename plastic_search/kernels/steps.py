@@ -41,7 +41,7 @@ class ByLaw:
     def step(self, x: Tensor) -> Tensor:
         pre = torch.cat([x, self._state.output], dim=1) if self._shape.own else x
         self._state = law.layer_step(self._layer, self._shape, self._ready, self._state, pre, self._form)
-        return self._state.output
+        return self._state.output.clone()
 
     def state(self) -> LayerState:
         return self._state

@@ -12,6 +12,8 @@ where the coefficients C are matrices that do not change within an episode, and 
 
 from __future__ import annotations
 
+import os
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -36,6 +38,18 @@ __all__ = ["trace"]
 _SIZES = ((211, 223), (227, 229))  # units and plastic inputs while tracing: primes that nothing else has
 
 
+_lock = threading.RLock()
+
+
+def _renew() -> None:
+    """A forked process may have been given a lock that another thread of its parent held."""
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew)
+
+
 def trace(layer: Layer, plastic: bool, dtype: torch.dtype) -> Traced | str:
     """Trace a layer's parts; a text says why that cannot be. The same parts give the same object again."""
     parts = (layer.rule, layer.modulation) if plastic else None
@@ -43,7 +57,8 @@ def trace(layer: Layer, plastic: bool, dtype: torch.dtype) -> Traced | str:
         hash((layer.cell, parts))
     except TypeError as error:
         return f"a setting of its parts is of a type that cannot be compared ({error})"
-    return _trace(layer.cell, parts, dtype)
+    with _lock:  # torch traces for one thread at a time
+        return _trace(layer.cell, parts, dtype)
 
 
 @lru_cache(maxsize=512)
