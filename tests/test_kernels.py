@@ -14,6 +14,8 @@ import pytest
 import torch
 from parity import CELLS, MODULATIONS, PATHWAYS, RULES, STACK, gaps, network, poison, results, started
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from plastic_search.cells import Cell
 from plastic_search.cells.lstm import LSTM
@@ -285,6 +287,16 @@ def test_what_torch_does_around_it_works_or_is_refused() -> None:
         torch.autograd.grad(net(inputs)[0].sum(), inputs, create_graph=True)
     with pytest.raises(PlasticSearchError, match=r"torch\.func transforms it"):
         torch.func.vmap(lambda v: net(v)[0])(torch.stack([x, x]).detach())
+
+
+def test_where_torch_only_looks_on_the_reference_runs() -> None:
+    net = network(NetworkSpec((Layer(4, plastic=Pathway.RECURRENT),)), 3, torch.float32)
+    x = torch.randn(5, 2, 3)
+    plain = net(x)[0]
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert net(torch.randn(5, 2, 3))[0].shape == (5, 2, 4)
+    graph = make_fx(lambda x: net(x)[0])(x)
+    assert torch.allclose(graph(x), plain, atol=1e-6)
 
 
 def test_forked_processes_and_threads_do_not_wait_for_one_another() -> None:

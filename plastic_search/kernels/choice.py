@@ -139,6 +139,8 @@ def _passing(x: Tensor) -> str:
     inside: Any = torch._C
     if inside._functorch.peek_interpreter_stack() is not None:
         return "torch.func transforms it"
+    if torch.jit.is_tracing() or inside._len_torch_dispatch_stack():
+        return "torch records it, or runs it on tensors of its own"
     if torch.compiler.is_compiling():
         return "torch compiles it"
     if torch.is_autocast_enabled(x.device.type):
