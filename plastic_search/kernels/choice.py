@@ -139,7 +139,7 @@ def _passing(x: Tensor) -> str:
     inside: Any = torch._C
     if inside._functorch.peek_interpreter_stack() is not None:
         return "torch.func transforms it"
-    if torch.jit.is_tracing() or inside._len_torch_dispatch_stack():
+    if inside._get_tracing_state() or inside._len_torch_dispatch_stack():
         return "torch records it, or runs it on tensors of its own"
     if torch.compiler.is_compiling():
         return "torch compiles it"
