@@ -45,7 +45,7 @@ def _gpu() -> str:
     """What GPU there is, and whether anything of ours runs on it."""
     if not torch.cuda.is_available():
         return "none; kernels run on the CPU"
-    name, why = torch.cuda.get_device_name(), gpu.declined(torch.zeros(1, device="cuda"))
+    name, why = torch.cuda.get_device_name(), gpu.GPU().declined(torch.zeros(1, device="cuda"))
     runs = "the reference runs there, and the gpu kernel where Network(..., kernel='gpu') asks for it"
     return f"{name}; {why or runs}"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from plastic_search import step as law
 from plastic_search.errors import PlasticSearchError
 from plastic_search.kernels.choice import steppers
 from plastic_search.network import Network, State, load_named, named
@@ -64,8 +65,7 @@ class Rollout:
         self._heard.append(x.clone())
         said = [x]
         for layer, stepper in zip(net.spec.layers, self._steppers, strict=True):
-            sources = [said[-1], *(said[-1 - k] for k in layer.skip)]
-            said.append(stepper.step(torch.cat(sources, dim=1) if layer.skip else said[-1]))
+            said.append(stepper.step(law.sources(layer, said)))
         return said[-1]
 
     def replay(self) -> tuple[Tensor, State]:

@@ -22,7 +22,7 @@ from plastic_search.rules import Activity
 from plastic_search.spec import Bound, Layer, NetworkSpec
 from plastic_search.structures import Shape
 
-__all__ = ["LayerParams", "LayerState", "Ready", "layer_step", "resolve", "start", "step"]
+__all__ = ["LayerParams", "LayerState", "Ready", "layer_step", "resolve", "sources", "start", "step"]
 
 
 class LayerParams(NamedTuple):
@@ -118,12 +118,17 @@ def step(
     heard, after = [x], []
     form = spec.precision.format(Role.TRACE)
     for layer, shape, made, before in zip(spec.layers, shapes, ready, state, strict=True):
-        sources = [heard[-1], *(heard[-1 - k] for k in layer.skip)]
-        pre = torch.cat([*sources, before.output] if shape.own else sources, dim=1)
+        pre = sources(layer, heard)
+        pre = torch.cat([pre, before.output], dim=1) if shape.own else pre
         now = layer_step(layer, shape, made, before, pre, form)
         heard.append(now.output)
         after.append(now)
     return heard[-1], tuple(after)
+
+
+def sources(layer: Layer, said: list[Tensor]) -> Tensor:
+    """What a layer hears of others [..., sources]: the last of what was `said` before it, and what it skips to."""
+    return torch.cat([said[-1], *(said[-1 - k] for k in layer.skip)], dim=-1) if layer.skip else said[-1]
 
 
 def layer_step(

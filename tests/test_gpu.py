@@ -16,7 +16,7 @@ from parity import CELLS, MODULATIONS, PATHWAYS, RULES, STACK, gaps, network, po
 from plastic_search.cells import Cell
 from plastic_search.cells.lstm import LSTM
 from plastic_search.errors import PlasticSearchError
-from plastic_search.kernels import gpu_part
+from plastic_search.kernels import gpu_function
 from plastic_search.kernels.gpu import loaded
 from plastic_search.kernels.gpu_text import text
 from plastic_search.modulations import Modulation
@@ -46,8 +46,8 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 def streamed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No trace is small enough to be held; tiles of some rows come from memory."""
     text.cache_clear()
-    monkeypatch.setattr(gpu_part, "_TILE", 256)
-    for part in gpu_part.Part.__subclasses__():
+    monkeypatch.setattr(gpu_function, "_TILE", 256)
+    for part in gpu_function.Function.__subclasses__():
         monkeypatch.setattr(part, "most", 0)
     yield
     text.cache_clear()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from plastic_search import step as law
 from plastic_search.errors import PlasticSearchError, unknown
 from plastic_search.kernels import reference
 from plastic_search.precisions import Format, Role
@@ -22,6 +23,7 @@ from plastic_search.step import LayerState, Ready
 from plastic_search.structures import Shape
 
 if TYPE_CHECKING:
+    from plastic_search.kernels.passes import Backend
     from plastic_search.kernels.steps import Stepper
 
 __all__ = ["KERNELS", "Choice", "SlowerPath", "choose", "known", "sequences", "steppers"]
@@ -91,8 +93,7 @@ def sequences(
     """
     heard, after, form = [x], [], spec.precision.format(Role.TRACE)
     for layer, shape, made, before in zip(spec.layers, shapes, ready, state, strict=True):
-        sources = [heard[-1], *(heard[-1 - k] for k in layer.skip)]
-        joined = torch.cat(sources, dim=-1) if layer.skip else heard[-1]
+        joined = law.sources(layer, heard)
         run = _runner(choose(kernel, layer, shape, form, joined).kernel, joined.dim() == 4)
         said, now = run(layer, shape, form, made, before, joined)
         heard.append(said)
@@ -105,7 +106,6 @@ def steppers(
     kernel: str | None,
 ) -> list[Stepper]:  # fmt: skip
     """What takes every layer from step to step, without gradients."""
-    from plastic_search.kernels import cpu, gpu
     from plastic_search.kernels.steps import ByBackend, ByLaw
 
     made: list[Stepper] = []
@@ -114,24 +114,28 @@ def steppers(
         x = now.output.new_zeros(1, len(now.output), shape.pre - shape.own)
         name = choose(kernel, layer, shape, form, x).kernel
         given = (layer, shape, form, own, now)
-        made.append(
-            ByLaw(*given) if name == "reference" else ByBackend(gpu.GPU() if name == "gpu" else cpu.CPU(), *given)
-        )
+        made.append(ByLaw(*given) if name == "reference" else ByBackend(_backend(name), *given))
     return made
 
 
 def _runner(kernel: str, many: bool) -> Callable[..., tuple[Tensor, LayerState]]:
     if kernel == "reference":
         return reference.sequences if many else reference.sequence
-    from plastic_search.kernels import cpu, gpu, sequence
+    from plastic_search.kernels import sequence
 
-    return partial(sequence.sequence, gpu.GPU() if kernel == "gpu" else cpu.CPU())
+    return partial(sequence.sequence, _backend(kernel))
+
+
+def _backend(kernel: str) -> Backend:
+    from plastic_search.kernels import cpu, gpu
+
+    return gpu.GPU() if kernel == "gpu" else cpu.CPU()
 
 
 def _declined(kernel: str, layer: Layer, shape: Shape, x: Tensor) -> str:
-    from plastic_search.kernels import cpu, gpu, sequence
+    from plastic_search.kernels import sequence
 
-    return (gpu if kernel == "gpu" else cpu).declined(x) or sequence.declined(layer, shape, x)
+    return _backend(kernel).declined(x) or sequence.declined(layer, shape, x)
 
 
 def _passing(x: Tensor) -> str:

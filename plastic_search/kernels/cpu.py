@@ -16,22 +16,13 @@ from plastic_search.kernels.machine import Compiled, compiled
 from plastic_search.kernels.memory import Call
 from plastic_search.kernels.table import TOGETHER, Kind
 
-__all__ = ["CPU", "declined"]
+__all__ = ["CPU"]
 
 _GROUPS = 32  # of episodes; their sums over the batch are added in one order, whatever the number of threads
 _SHORT = 3  # steps between stations, of which a step on the way back walks half again
 _NEAR = 2**20  # bytes of stations
 _KEPT = 24 * 2**20  # bytes of kept traces; an allocator gives back as much without asking the system for new pages
 _SMALL = 200_000  # multiplications in a call that are not worth a second thread
-
-
-def declined(x: Tensor) -> str:
-    """Why `x` cannot be run here; "" where it can."""
-    try:
-        import llvmlite  # noqa: F401
-    except ImportError:
-        return "llvmlite is not installed: python -m pip install llvmlite"
-    return f"the network is on {x.device.type}" if x.device.type != "cpu" else ""
 
 
 @lru_cache(maxsize=512)
@@ -59,8 +50,16 @@ class CPU:
 
     name = "cpu"
 
+    def declined(self, x: Tensor) -> str:
+        """Why `x` cannot be run here; "" where it can."""
+        try:
+            import llvmlite  # noqa: F401
+        except ImportError:
+            return "llvmlite is not installed: python -m pip install llvmlite"
+        return f"the network is on {x.device.type}" if x.device.type != "cpu" else ""
+
     def parts(self, call: Call) -> int:
-        return len(_groups(call, _GROUPS))
+        return len(_groups(call))
 
     def spacing(self, times: int, episodes: int, trace: int) -> tuple[int, int]:
         near = _SHORT * _NEAR // (TOGETHER * trace)  # the stations stay in a core's own cache
@@ -71,7 +70,7 @@ class CPU:
         self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
     ) -> Callable[[], None]:
         s, kind = call.sizes, call.kind
-        groups = _groups(call, _GROUPS)
+        groups = _groups(call)
         tables = _tables(call, tensors, sums, len(groups))
         pieces = [(table.ctypes.data, *group) for member in tables for table, group in zip(member, groups, strict=True)]
         count = min(_workers(call), len(pieces))
@@ -81,14 +80,11 @@ class CPU:
         return _Prepared(work, pieces, rooms, count, (tensors, sums, tables))
 
 
-def _groups(call: Call, least: int) -> list[tuple[int, int]]:
-    """First and last episode of each group of a member: `least` groups, or as many as keep all threads at work.
-
-    Each is of whole pairs.
-    """
+def _groups(call: Call) -> list[tuple[int, int]]:
+    """First and last episode of each group of a member, which is of whole pairs: enough to keep all threads at work."""
     s = call.sizes
     pairs = -(-s.batch // TOGETHER)
-    count = max(1, min(pairs, max(least, -(-_workers(call) // s.members))))
+    count = max(1, min(pairs, max(_GROUPS, -(-_workers(call) // s.members))))
     return [
         (TOGETHER * (i * pairs // count), min(TOGETHER * ((i + 1) * pairs // count), s.batch)) for i in range(count)
     ]
@@ -104,7 +100,7 @@ def _tables(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor], gro
     """Addresses [member, group, entry] of `tensors` [member, ...] and `sums` [member, group, ...]."""
     s, kept, heard = call.sizes, tensors["traces"].numel() > 0, tensors.get("d_pre")
     numbers = {
-        "post": s.post,  "width": s.width, "times": s.times, "batch": s.batch, "post_room": s.post_room,
+        "post": s.post, "width": s.width, "times": s.times, "batch": s.batch, "post_room": s.post_room,
         "pre_room": s.pre_room, "own": s.heard, "every": s.every, "short": s.short, "keep": int(kept),
         "keep_pre": int(heard is not None and heard.numel() > 0),
     }  # fmt: skip

@@ -9,9 +9,9 @@ from plastic_search.kernels.emit import Emitter
 from plastic_search.kernels.lanes import Axis
 from plastic_search.kernels.machine import wide
 from plastic_search.kernels.program import Program, Shares
-from plastic_search.kernels.sweeps import Matrices, Writes
+from plastic_search.kernels.sweeps import Matrices
 from plastic_search.kernels.sweeps_back import BackSweeps
-from plastic_search.kernels.table import LITERALS, SIZES, TOGETHER, Area, Kind, place
+from plastic_search.kernels.table import LITERALS, SIZES, TOGETHER, Area, Kind, Writes, place
 from plastic_search.kernels.vectors import Place, Vectors
 
 __all__ = ["Episode", "Function"]
@@ -125,9 +125,20 @@ class Function:
         """Where a row of an area begins."""
         return place(self.e, area, base, axis, number, self["post_room"], self["pre_room"])
 
-    def length(self, number: int) -> str:
-        """Where the number of units (0) or of plastic inputs (1) lies, after the limits."""
-        return self.e.at(self["limits"], str(3 + number))
+    def heard(self, now: dict[str, str], buffer: str, axis: Axis, number: int) -> str:
+        """Where a row lies that the layer's parts read at a time; `now` are the addresses of that time."""
+        match buffer:
+            case "recall":
+                return self.taped(now["tape"], "recall")
+            case "params":
+                return self.place(self.kind.params, self["params"], axis, number)
+            case "lengths":  # after the limits
+                return self.e.at(self["limits"], str(3 + number))
+            case "drive":
+                return self.drive(now["drive"], number)
+            case "state":
+                return self.place(self.kind.state, now["state"], axis, number)
+        return now["pre"]
 
     def adjoint(self, episode: Episode, name: str) -> str:
         """Where the derivative of one of a step's vectors lies."""

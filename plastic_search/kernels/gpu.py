@@ -18,24 +18,23 @@ from torch import Tensor
 from plastic_search.kernels.gpu_text import text, warps
 from plastic_search.kernels.memory import Call
 
-__all__ = ["GPU", "compiled_text", "declined", "loaded", "names_of", "rooms"]
-
-
-def declined(x: Tensor) -> str:
-    """Why `x` cannot be run here; "" where it can."""
-    try:
-        import triton  # noqa: F401  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return "triton is not installed: python -m pip install triton"
-    if x.device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1":
-        return ""
-    return f"the network is on {x.device.type}"
+__all__ = ["GPU", "compiled_text", "loaded", "names_of", "rooms"]
 
 
 class GPU:
     """Runs them there (`passes.Backend`)."""
 
     name = "gpu"
+
+    def declined(self, x: Tensor) -> str:
+        """Why `x` cannot be run here; "" where it can."""
+        try:
+            import triton  # noqa: F401  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            return "triton is not installed: python -m pip install triton"
+        if x.device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1":
+            return ""
+        return f"the network is on {x.device.type}"
 
     def parts(self, call: Call) -> int:
         return call.sizes.batch

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from plastic_search.kernels.lanes import Axis, Declined, Lane
 from plastic_search.kernels.program import Output, Program, ordered
 
-__all__ = ["HELPERS", "INDEX", "MASK", "Lines"]
+__all__ = ["HELPERS", "TILE", "Lines", "constant_name"]
 
-INDEX = {Axis.POST: "i", Axis.PRE: "j"}  # what counts the numbers of a row
-MASK = {Axis.POST: "im", Axis.PRE: "jm"}
+_INDEX = {Axis.POST: "i", Axis.PRE: "j"}  # what counts the numbers of a row
+_MASK = {Axis.POST: "im", Axis.PRE: "jm"}
+TILE = ("tile = r[:, None] * PRE_ROOM + j[None, :]", "inside = rm[:, None] & (j < PRE_ROOM)[None, :]")
 _ADDED = {"params"}  # rows that are added to what is there
 _SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|"}
 _COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
@@ -72,6 +73,16 @@ class Lines:
         yield
         self.depth -= 1
 
+    @contextmanager
+    def rows(self, held: bool) -> Iterator[None]:
+        """The lines below are for some rows `r` of a matrix at a time; where all are held, they are known already."""
+        if held:
+            yield
+            return
+        with self.block("for block in range(0, POST, ROWS)"):
+            self("r = block + tl.arange(0, ROWS)", "rm = r < POST")
+            yield
+
     def barrier(self) -> None:
         """What any thread stored before, all see after."""
         self("tl.debug_barrier()")
@@ -110,30 +121,30 @@ class Lines:
         if axis is Axis.ONE:
             self(f"tl.store({address}, {value})")
             return
-        index, room = INDEX[axis], "POST_ROOM" if axis is Axis.POST else "PRE_ROOM"
-        self(f"tl.store({address} + {index}, tl.where({MASK[axis]}, {value}, 0.0), mask={index} < {room})")
+        index, room = _INDEX[axis], "POST_ROOM" if axis is Axis.POST else "PRE_ROOM"
+        self(f"tl.store({address} + {index}, tl.where({_MASK[axis]}, {value}, 0.0), mask={index} < {room})")
 
 
 def _loaded(address: str, axis: Axis) -> str:
     if axis is Axis.ONE:
         return f"tl.load({address})"
-    return f"tl.load({address} + {INDEX[axis]}, mask={MASK[axis]}, other=0.0)"
+    return f"tl.load({address} + {_INDEX[axis]}, mask={_MASK[axis]}, other=0.0)"
 
 
 def _name(lane: Lane) -> str:
-    return f"k{_constant(lane.value)}" if lane.op == "constant" else f"x{lane.index}"
+    return constant_name(lane.value) if lane.op == "constant" else f"x{lane.index}"
 
 
-def _constant(value: float) -> str:
-    """The name of a constant."""
-    return float(value).hex().replace("-", "m").replace("+", "").replace(".", "_")
+def constant_name(value: float) -> str:
+    """The variable that holds a constant."""
+    return "k" + float(value).hex().replace("-", "m").replace("+", "").replace(".", "_")
 
 
 def _computed(lane: Lane) -> str:
     args = [_name(a) for a in lane.args]
     match lane.op:
         case "sum":
-            return f"tl.sum(tl.where({MASK[lane.args[0].axis]}, {args[0]}, 0.0), axis=0)"
+            return f"tl.sum(tl.where({_MASK[lane.args[0].axis]}, {args[0]}, 0.0), axis=0)"
         case "select":
             return f"tl.where({args[0]}, {args[1]}, {args[2]})"
         case "not":
@@ -145,8 +156,3 @@ def _computed(lane: Lane) -> str:
     if lane.op not in _CALLS:
         raise Declined(f"the operation {lane.op}")
     return f"{_CALLS[lane.op]}({args[0]})"
-
-
-def constant_name(value: float) -> str:
-    """The variable that holds a constant."""
-    return f"k{_constant(value)}"

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from plastic_search.kernels.gpu_function import Function, tile
 from plastic_search.kernels.gpu_lines import HELPERS
-from plastic_search.kernels.gpu_part import Part, tile
-from plastic_search.kernels.gpu_tiles import Live, Moment, Vectors
+from plastic_search.kernels.gpu_tiles import Live
 from plastic_search.kernels.lanes import Lane
 from plastic_search.kernels.memory import Sizes
 from plastic_search.kernels.program import Output
-from plastic_search.kernels.table import Kind
+from plastic_search.kernels.table import Kind, Reading, Writes
 
 __all__ = ["text", "warps"]
 
@@ -40,7 +40,7 @@ def warps(kind: Kind, s: Sizes, function: str) -> int:
     return tile(kind, s, next(part.most for part in (_Forward, _Backward) if part.name == function)).warps
 
 
-class _Forward(Part):
+class _Forward(Function):
     """Sets drive (which comes as what the sources say), output, state and tape, and moves the trace on."""
 
     name = "forward"
@@ -69,7 +69,7 @@ class _Forward(Part):
                 if not self.held:
                     tiles.fetch("trace", "eligibility")
                 lines("last = (member * TIMES + TIMES - 1) * BATCH + episode")
-                tiles.written(self.writes("last"), self.at("dither", "last"))
+                tiles.written(self.writes("last"))
                 tiles.keep("trace", "eligibility")
 
     def _hear_itself(self, said: str, when: str, mask: str) -> None:
@@ -83,17 +83,17 @@ class _Forward(Part):
                     tiles.fetch("trace", "eligibility")
                 with lines.block("if t > 0"):
                     lines("last = at - BATCH")
-                    tiles.written(self.writes("last"), self.at("dither", "last"))
+                    tiles.written(self.writes("last"))
                 if self.keep:
                     with lines.block("if t % EVERY == 0"):
                         lines("kept = (member * ((TIMES + EVERY - 1) // EVERY) + t // EVERY) * BATCH + episode")
                         tiles.keep(self.at("traces", "kept"), self.at("eligibilities", "kept"))
                 answer = self.drive("drive", "at", kind.traced.plastic)
-                tiles.read(Moment(self.at("pre", "at"), answer, self.taped("recall", "at")))
+                tiles.read(Reading(self.at("pre", "at"), answer, self.taped("recall", "at")))
                 if not self.held:
                     tiles.keep("trace", "eligibility")
         for d in kind.apart:
-            with self.some_rows():
+            with self.lines.rows(self.held):
                 self.own_weight(d)
                 drive = f"{self.drive('drive', 'at', d)} + r"
                 lines(f"said = tl.load({self.at('output', 'st')} + i, mask=im, other=0.0)[None, :]")
@@ -106,21 +106,6 @@ class _Forward(Part):
         kind = self.kind
         self.lines("after = st + BATCH")
 
-        def source(lane: Lane) -> str:
-            buffer, number = lane.slot
-            match buffer:
-                case "recall":
-                    return self.taped("recall", "at")
-                case "params":
-                    return self.row(kind.params, "params", lane.axis, number)
-                case "lengths":
-                    return f"limits + {3 + number}"
-                case "state":
-                    return self.row(kind.state, self.at("state", "st"), lane.axis, number)
-                case "drive":
-                    return self.drive("drive", "at", number)
-            return self.at("pre", "at")
-
         def target(output: Output) -> str:
             name = output.buffer
             if name == "y":
@@ -129,12 +114,12 @@ class _Forward(Part):
                 return self.row(kind.state, self.at("state", "after"), output.axis, output.number)
             return self.taped(f"{name}{output.number}" if name in "uv" else name, "at")
 
-        names = self.lines.run(kind.forward, source, target)
+        names = self.lines.run(kind.forward, self.heard, target)
         if kind.own_plastic:
             self._hear_itself(names["y", 0], "(at + BATCH)", "i < tl.where(t + 1 < TIMES, POST, 0)")
 
 
-class _Backward(Part):
+class _Backward(Function):
     """From the derivatives of outputs and last state to those of drive, what was heard, parameters and first state."""
 
     name = "backward"
@@ -190,7 +175,7 @@ class _Backward(Part):
             tiles.keep("segment", "segment_e")
             with lines.block("for k in range(1, count)"):
                 lines("at = (member * TIMES + start + k - 1) * BATCH + episode")
-                tiles.written(self.writes("at"), self.at("dither", "at"))
+                tiles.written(self.writes("at"))
                 tiles.keep("segment + k * SYNAPSES", "segment_e + k * SYNAPSES")
         lines.barrier()
 
@@ -209,28 +194,28 @@ class _Backward(Part):
         self._parts()
         lines.barrier()
 
-    def _through(self, w: Vectors | None, place: str, when: str, live: Live) -> None:
+    def _through(self, w: Writes | None, place: str, when: str, live: Live) -> None:
         """Through the read at one time, and the write before it, if there is one."""
         tiles = self.tiles
         if not tiles:
             return
         d = self._adjoints()
         recall = self.adjoint("recall") if self.kind.recalls else ""
-        at = Moment(self.at("pre", when), self.drive("d_drive", when, self.kind.traced.plastic), recall)
+        at = Reading(self.at("pre", when), self.drive("d_drive", when, self.kind.traced.plastic), recall)
         tiles.begin(w)
         with tiles.each():
             tiles.fetch(f"segment + {place} * SYNAPSES", f"segment_e + {place} * SYNAPSES")
             if not self.held:
                 self._open()
-            tiles.back(w, d, at, live, self.at("dither", "at"))
+            tiles.back(w, d, at, live)
             if not self.held:
                 self._close()
         tiles.finish(w, d, self._d_pre(when), live)
 
-    def _adjoints(self) -> Vectors:
+    def _adjoints(self) -> Writes:
         terms, at = range(len(self.kind.aliases)), self.adjoint
         u, v = (tuple(at(f"{name}{k}") for k in terms) for name in "uv")
-        return Vectors(u, v, at("row"), at("column"), at("write"), at("eta"))
+        return Writes(u, v, at("row"), at("column"), at("write"), at("eta"), "")
 
     def adjoint(self, name: str) -> str:
         rows = self.kind.adjoints
@@ -248,7 +233,7 @@ class _Backward(Part):
         if kind.own_plastic:
             lines(f"total += tl.load({self._d_pre(when)} + OWN + i, mask=im, other=0.0)")
         for d in kind.apart:
-            with self.some_rows():
+            with self.lines.rows(self.held):
                 self.own_weight(d)
                 lines(f"said = tl.load({self.drive('d_drive', when, d)} + r, mask=rm, other=0.0)[:, None]")
                 lines("total += tl.sum(W * said, axis=0)")
@@ -260,23 +245,12 @@ class _Backward(Part):
 
         def source(lane: Lane) -> str:
             buffer, number = lane.slot
-            match buffer:
-                case "recall":
-                    return self.taped("recall", "at")
-                case "params":
-                    return self.row(kind.params, "params", lane.axis, number)
-                case "lengths":
-                    return f"limits + {3 + number}"
-                case "d.y":
-                    return self.at("d_output", "after")
-                case "d.state":
-                    return self.row(kind.state, "d_state", lane.axis, number)
-                case "drive":
-                    return self.drive("drive", "at", number)
-                case "pre":
-                    return self.at("pre", "at")
-                case "state":
-                    return self.row(kind.state, self.at("state", "st"), lane.axis, number)
+            if buffer == "d.y":
+                return self.at("d_output", "after")
+            if buffer == "d.state":
+                return self.row(kind.state, "d_state", lane.axis, number)
+            if not buffer.startswith("d."):
+                return self.heard(lane)
             name = buffer.removeprefix("d.")
             return self.adjoint(f"{name}{number}" if name in "uv" else name)
 

@@ -10,31 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from plastic_search.kernels.gpu_lines import Lines
-from plastic_search.kernels.table import Kind
+from plastic_search.kernels.gpu_lines import TILE, Lines
+from plastic_search.kernels.table import Kind, Reading, Writes
 from plastic_search.precisions import Rounding
 from plastic_search.spec import Bound
 
-__all__ = ["Live", "Moment", "Tiles", "Vectors"]
-
-
-class Vectors(NamedTuple):
-    """Addresses of the vectors of one write, or of their derivatives."""
-
-    u: tuple[str, ...]
-    v: tuple[str, ...]
-    row: str
-    column: str
-    write: str
-    eta: str
-
-
-class Moment(NamedTuple):
-    """Addresses of what is read at one time; backwards `answer` and `recall` are those of derivatives."""
-
-    pre: str
-    answer: str
-    recall: str  # "" where the rule does not ask
+__all__ = ["Live", "Tiles"]
 
 
 class Live(NamedTuple):
@@ -59,12 +40,9 @@ class Tiles:
     @contextmanager
     def each(self) -> Iterator[None]:
         """The lines below are for every tile."""
-        if self.held:
-            yield
-            return
-        with self.lines.block("for block in range(0, POST, ROWS)"):
-            self.lines("r = block + tl.arange(0, ROWS)", "rm = r < POST")
-            self.lines("tile = r[:, None] * PRE_ROOM + j[None, :]", "inside = rm[:, None] & (j < PRE_ROOM)[None, :]")
+        with self.lines.rows(self.held):
+            if not self.held:
+                self.lines(*TILE)
             yield
 
     def load(self, name: str, address: str) -> None:
@@ -92,15 +70,15 @@ class Tiles:
 
     # -- forward
 
-    def written(self, w: Vectors, dither: str) -> None:
+    def written(self, w: Writes) -> None:
         """H = bound(H + change), and the next E."""
         self._moved(w)
         if self.shares.retroactive:
             self.lines("E = (1.0 - eta) * E + C")
         self.lines(f"H = {self._clipped('A')}")
-        self._rounded("H", dither)
+        self._rounded("H", w)
 
-    def read(self, at: Moment) -> None:
+    def read(self, at: Reading) -> None:
         """answer += (weight + alpha * H) pre, recall = H pre"""
         self.load("alpha_", "alpha")
         self.lines(f"heard = tl.load({at.pre} + j, mask=jm, other=0.0)[None, :]")
@@ -115,7 +93,7 @@ class Tiles:
         if at.recall:
             self.lines(f"tl.store({at.recall} + r, tl.sum(H * heard, axis=1), mask=rm)")
 
-    def _moved(self, w: Vectors) -> None:
+    def _moved(self, w: Writes) -> None:
         """C, what the rule and the decay say; CH, what is added to the trace; and A, the trace before it is clipped."""
         lines, total = self.lines, []
         for k, (u, v) in enumerate(zip(w.u, w.v, strict=True)):
@@ -147,14 +125,14 @@ class Tiles:
             return value
         return f"tl.where({value} > limit, limit, tl.where({value} < -limit, -limit, {value}))"
 
-    def _rounded(self, name: str, dither: str) -> None:
+    def _rounded(self, name: str, w: Writes) -> None:
         """A trace on the levels of its format, as `quantize.round_trace` writes it."""
         if self.kind.rounding is None:
             return
         shift = "0.5"
         if self.kind.rounding is Rounding.STOCHASTIC:
             self.load("noise", "phases")
-            self.lines(f"noise = noise + tl.load({dither})", "noise = noise - tl.floor(noise)")
+            self.lines(f"noise = noise + tl.load({w.dither})", "noise = noise - tl.floor(noise)")
             shift = "noise"
         quotient = f"{name} / level" if self.kind.double else f"tl.div_rn({name}, level)"
         self.lines(
@@ -164,7 +142,7 @@ class Tiles:
 
     # -- backward
 
-    def begin(self, w: Vectors | None) -> None:
+    def begin(self, w: Writes | None) -> None:
         """Sums down the columns, and over all, which tiles add to."""
         names = ["to_pre"]
         if w is not None:
@@ -173,7 +151,7 @@ class Tiles:
         if w is not None and self.shares.retroactive:
             self.lines("to_eta = tl.zeros([PRE_BLOCK], NUMBER)")
 
-    def back(self, w: Vectors | None, d: Vectors, at: Moment, live: Live, dither: str) -> None:
+    def back(self, w: Writes | None, d: Writes, at: Reading, live: Live) -> None:
         """From H and E before a write, G, the derivative of the trace after it but for the reads, and GE, that of E.
 
         Args:
@@ -183,7 +161,7 @@ class Tiles:
         if w is not None:
             self._moved(w)
             lines(f"now = {self._clipped('A')}")
-            self._rounded("now", dither)
+            self._rounded("now", w)
         else:
             lines("now = H")
         lines(
@@ -194,7 +172,7 @@ class Tiles:
         if w is not None:
             self._write_back(w, d)
 
-    def _read_back(self, at: Moment, live: Live) -> None:
+    def _read_back(self, at: Reading, live: Live) -> None:
         lines, own = self.lines, "alpha_ * now"
         self.load("alpha_", "alpha")
         if self.held:
@@ -212,7 +190,7 @@ class Tiles:
             lines(f"to_pre += tl.sum(answer * {own}, axis=0)")
         lines("G = G + gain * heard")
 
-    def _write_back(self, w: Vectors, d: Vectors) -> None:
+    def _write_back(self, w: Writes, d: Writes) -> None:
         lines = self.lines
         if self.kind.bound is not Bound.NONE:
             lines(f"G = tl.where({self._clipped('A')} == A, G, 0.0)")
@@ -240,7 +218,7 @@ class Tiles:
                 self.add("d_decay", "minus * row")
             lines(f"tl.store({d.row} + r, tl.sum(others, axis=1), mask=rm)", "G = G - fade * Q")
 
-    def finish(self, w: Vectors | None, d: Vectors, d_pre: str, live: Live) -> None:
+    def finish(self, w: Writes | None, d: Writes, d_pre: str, live: Live) -> None:
         """Store the sums that `begin` began; that of `pre` is added to what is there, if something was read."""
         lines = self.lines
         lines(f"before = tl.load({d_pre} + j, mask={live.columns}, other=0.0) + to_pre")

@@ -10,10 +10,10 @@ from __future__ import annotations
 from plastic_search.kernels import sweeps
 from plastic_search.kernels.function import Episode, Function
 from plastic_search.kernels.lanes import Axis
-from plastic_search.kernels.sweeps import Block, Matrices, Reading, Writes
+from plastic_search.kernels.sweeps import Block, Matrices
 from plastic_search.kernels.sweeps_again import Walk
 from plastic_search.kernels.sweeps_back import Adjoints, Return
-from plastic_search.kernels.table import Area, Kind
+from plastic_search.kernels.table import Kind, Reading, Writes
 
 __all__ = ["assembly"]
 
@@ -66,16 +66,6 @@ class _Forward(Function):
         kind = self.kind
         later = {name: self.at_time(self.e.add(t, "1"), episode, name) for name in ("output", "state")}
 
-        def source(buffer: str, axis: Axis, number: int) -> str:
-            if buffer == "recall":
-                return self.taped(now["tape"], "recall")
-            if buffer == "params":
-                return self.place(kind.params, self["params"], axis, number)
-            if buffer == "lengths":
-                return self.length(number)
-            area = kind.state if buffer == "state" else Area(kind.traced.drives, 1)
-            return now["pre"] if buffer == "pre" else self.place(area, now[buffer], axis, number)
-
         def target(buffer: str, axis: Axis, number: int) -> str:
             if buffer == "y":
                 return later["output"]
@@ -83,7 +73,7 @@ class _Forward(Function):
                 return self.place(kind.state, later["state"], axis, number)
             return self.taped(now["tape"], f"{buffer}{number}" if buffer in "uv" else buffer)
 
-        self.run(kind.forward, source, target)
+        self.run(kind.forward, lambda *row: self.heard(now, *row), target)
 
     def _times(self, weight: str, heard: list[str], targets: list[str]) -> None:
         """target += weight heard, for each episode"""
@@ -231,23 +221,12 @@ class _Backward(Function):
         d_state = self.step(self["d_state"], episode.place, self.size(kind.state))
 
         def source(buffer: str, axis: Axis, number: int) -> str:
-            match buffer:
-                case "recall":
-                    return self.taped(now["tape"], "recall")
-                case "params":
-                    return self.place(kind.params, self["params"], axis, number)
-                case "lengths":
-                    return self.length(number)
-                case "d.y":
-                    return d_output
-                case "d.state":
-                    return self.place(kind.state, d_state, axis, number)
-                case "drive":
-                    return self.drive(now["drive"], number)
-                case "pre":
-                    return now["pre"]
-                case "state":
-                    return self.place(kind.state, now["state"], axis, number)
+            if buffer == "d.y":
+                return d_output
+            if buffer == "d.state":
+                return self.place(kind.state, d_state, axis, number)
+            if not buffer.startswith("d."):
+                return self.heard(now, buffer, axis, number)
             name = buffer.removeprefix("d.")
             return self.adjoint(episode, f"{name}{number}" if name in "uv" else name)
 

@@ -30,6 +30,10 @@ class Backend(Protocol):
 
     name: str
 
+    def declined(self, x: Tensor) -> str:
+        """Why `x` cannot be run by it; "" where it can."""
+        ...
+
     def parts(self, call: Call) -> int:
         """Into how many parts a member's episodes are divided backwards, each of which has sums of its own."""
         ...

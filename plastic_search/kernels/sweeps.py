@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from plastic_search.kernels.emit import Emitter
 from plastic_search.kernels.program import Shares
+from plastic_search.kernels.table import Reading, Writes
 from plastic_search.precisions import Rounding
 from plastic_search.spec import Bound
 
-__all__ = ["Block", "Episode", "Matrices", "Reading", "Row", "Sweeps", "Writes"]
+__all__ = ["Block", "Episode", "Matrices", "Row", "Sweeps"]
 
 
 class Matrices(NamedTuple):
@@ -27,26 +28,6 @@ class Matrices(NamedTuple):
     decay: str
     phases: str  # of the noise that rounds, where a trace is rounded by chance
     weight: str  # fixed weights of the same connections, where the sweep adds what they say; "" elsewhere
-
-
-class Writes(NamedTuple):
-    """Addresses of one step's vectors, which say what is written."""
-
-    u: tuple[str, ...]
-    v: tuple[str, ...]
-    row: str
-    column: str
-    write: str
-    eta: str
-    dither: str  # one number: the noise that rounds what is written
-
-
-class Reading(NamedTuple):
-    """Addresses of one step's vectors, which say what is read; or, backwards, of the derivatives of what was."""
-
-    pre: str
-    answer: str
-    recall: str  # "" where the rule does not ask
 
 
 class Episode(NamedTuple):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from plastic_search.kernels.sweeps import Block, Matrices, Row, Sweeps, Writes
+from plastic_search.kernels.sweeps import Block, Matrices, Row, Sweeps
+from plastic_search.kernels.table import Writes
 
 __all__ = ["AgainSweeps", "Walk"]
 

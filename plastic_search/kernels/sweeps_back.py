@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from plastic_search.kernels.emit import Emitter
-from plastic_search.kernels.sweeps import Block, Episode, Matrices, Row, Writes
+from plastic_search.kernels.sweeps import Block, Episode, Matrices, Row
 from plastic_search.kernels.sweeps_again import AgainSweeps
+from plastic_search.kernels.table import Writes
 from plastic_search.spec import Bound
 
 __all__ = ["Adjoints", "BackSweeps", "Return"]

@@ -13,7 +13,7 @@ from plastic_search.kernels.vectors import stored
 from plastic_search.precisions import Rounding
 from plastic_search.spec import Bound
 
-__all__ = ["LITERALS", "SIZES", "TOGETHER", "Area", "Kind", "Rows", "place"]
+__all__ = ["LITERALS", "SIZES", "TOGETHER", "Area", "Kind", "Reading", "Rows", "Writes", "place"]
 
 SIZES = (
     "post",
@@ -71,6 +71,26 @@ class Rows(NamedTuple):
             if name in names:
                 return axis, names.index(name)
         raise KeyError(name)
+
+
+class Writes(NamedTuple):
+    """Addresses of one step's vectors, which say what is written."""
+
+    u: tuple[str, ...]
+    v: tuple[str, ...]
+    row: str
+    column: str
+    write: str
+    eta: str
+    dither: str  # one number: the noise that rounds what is written
+
+
+class Reading(NamedTuple):
+    """Addresses of one step's vectors, which say what is read; or, backwards, of the derivatives of what was."""
+
+    pre: str
+    answer: str
+    recall: str  # "" where the rule does not ask
 
 
 @dataclass(frozen=True, eq=False)

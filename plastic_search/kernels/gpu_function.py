@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
-from plastic_search.kernels.gpu_lines import Lines, constant_name
-from plastic_search.kernels.gpu_tiles import Tiles, Vectors
-from plastic_search.kernels.lanes import Axis
+from plastic_search.kernels.gpu_lines import TILE, Lines, constant_name
+from plastic_search.kernels.gpu_tiles import Tiles
+from plastic_search.kernels.lanes import Axis, Lane
 from plastic_search.kernels.memory import Sizes
-from plastic_search.kernels.table import LITERALS, Area, Kind
+from plastic_search.kernels.table import LITERALS, Area, Kind, Writes
 
-__all__ = ["Part", "Tile", "tile"]
+__all__ = ["Function", "Tile", "tile"]
 
 _TILE = 4096  # numbers of 4 bytes in a tile that passes through registers
 
@@ -47,8 +45,8 @@ def _block(count: int) -> int:
     return max(16, 1 << (count - 1).bit_length())
 
 
-class Part:
-    """What the two functions have in common."""
+class Function:
+    """The beginning of one of the two functions, for one episode."""
 
     name = ""
     most = 0  # numbers of 4 bytes of a trace that registers hold, beside what else is computed
@@ -77,20 +75,11 @@ class Part:
             lines(f"{constant_name(value)} = tl.load(constants + {k})")
         lines(*(f"{name} = tl.load(limits + {k})" for k, name in enumerate(("limit", "level", "top"))))
         if self.held:
-            lines(
-                "r = i",
-                "rm = im",
-                "tile = r[:, None] * PRE_ROOM + j[None, :]",
-                "inside = rm[:, None] & (j < PRE_ROOM)[None, :]",
-            )
+            lines("r = i", "rm = im", *TILE)
         shared = {"params": self.size(kind.params), "own_weight": kind.traced.drives * s.post * s.post_room}
         shared |= dict.fromkeys(("alpha", "weight", *kind.matrices), s.post * s.pre_room)
-        if not self.plastic:
-            del shared["alpha"]
-        if not kind.own_plastic:
-            del shared["weight"]
-        if not kind.recurrent:
-            del shared["own_weight"]
+        there = {"alpha": self.plastic, "weight": kind.own_plastic, "own_weight": kind.recurrent}
+        shared = {name: size for name, size in shared.items() if there.get(name, True)}
         lines(*(f"{name} += member * {size}" for name, size in shared.items()))
         lines(*(f"{name} += pid * SYNAPSES" for name in own))
 
@@ -122,21 +111,29 @@ class Part:
             return ""
         return self.row(rows.area, self.at("tape", when), *rows.find(name))
 
-    def writes(self, when: str) -> Vectors:
+    def heard(self, lane: Lane) -> str:
+        """Where a row lies that the layer's parts read at the time that the lines are about."""
+        buffer, number = lane.slot
+        match buffer:
+            case "recall":
+                return self.taped("recall", "at")
+            case "params":
+                return self.row(self.kind.params, "params", lane.axis, number)
+            case "lengths":  # after the limits
+                return f"limits + {3 + number}"
+            case "drive":
+                return self.drive("drive", "at", number)
+            case "state":
+                return self.row(self.kind.state, self.at("state", "st"), lane.axis, number)
+        return self.at("pre", "at")
+
+    def writes(self, when: str) -> Writes:
+        """The vectors that say what is written at one time."""
         aliases, pre = self.kind.aliases, self.at("pre", when)
         v = tuple(pre if alias else self.taped(f"v{k}", when) for k, alias in enumerate(aliases))
         u = tuple(self.taped(f"u{k}", when) for k in range(len(aliases)))
-        return Vectors(u, v, *(self.taped(name, when) for name in ("row", "column", "write", "eta")))
-
-    @contextmanager
-    def some_rows(self) -> Iterator[None]:
-        """The lines below are for some rows `r` of a matrix at a time."""
-        if self.held:
-            yield
-            return
-        with self.lines.block("for block in range(0, POST, ROWS)"):
-            self.lines("r = block + tl.arange(0, ROWS)", "rm = r < POST")
-            yield
+        row, column, write, eta = (self.taped(name, when) for name in ("row", "column", "write", "eta"))
+        return Writes(u, v, row, column, write, eta, self.at("dither", when))
 
     def own_weight(self, drive: int) -> None:
         """W, a tile of what the layer hears of itself by connections that are not plastic."""
