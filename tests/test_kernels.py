@@ -228,7 +228,22 @@ def rules() -> Iterator[dict[str, type[Rule]]]:
         def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
             return Change((Outer(seen.post.round(decimals=1), seen.pre),)), state
 
-    mine = (Saturating, Centred, Choosy, Crowded, Sorting, Counting, Listed, Coarse, Tenths)
+    @dataclass(frozen=True)
+    class Sized(Rule):
+        """dH = post (x) pre, and half of it in layers of fewer than 64 units"""
+
+        def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
+            small = seen.post.shape[1] < 64
+            return Change((Outer(seen.post * (0.5 if small else 1.0), seen.pre),)), state
+
+    @dataclass(frozen=True)
+    class Sole(Rule):
+        """dH = post (x) pre, and half of it where more than one episode is run"""
+
+        def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
+            return Change((Outer(seen.post / min(len(seen.post), 2), seen.pre),)), state
+
+    mine = (Sized, Sole, Saturating, Centred, Choosy, Crowded, Sorting, Counting, Listed, Coarse, Tenths)
     yield {kind.__name__: kind for kind in mine}
     Part.kinds.clear()
     Part.kinds.update(known)
@@ -250,6 +265,8 @@ def test_a_rule_of_the_users_own_is_compiled_too(rules: dict[str, type[Rule]], n
         ("Listed", "cannot be compared"),
         ("Coarse", "bfloat16"),
         ("Tenths", "round"),
+        ("Sized", "looks at 4 units"),
+        ("Sole", "looks at|episodes of a batch"),
     ],
 )
 def test_a_rule_that_no_kernel_takes_runs_by_the_reference_and_says_so_once(

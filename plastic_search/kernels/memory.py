@@ -12,7 +12,19 @@ from plastic_search.kernels.lanes import Axis
 from plastic_search.kernels.program import Leaf, Leaves
 from plastic_search.kernels.table import Area, Kind
 
-__all__ = ["Call", "Given", "Memory", "Sizes", "begun", "own_weight", "pack", "padded", "source_weight", "unpack"]
+__all__ = [
+    "Call",
+    "Given",
+    "Memory",
+    "Sizes",
+    "begun",
+    "own_weight",
+    "pack",
+    "padded",
+    "rows_of",
+    "source_weight",
+    "unpack",
+]
 
 
 class Sizes(NamedTuple):
@@ -168,7 +180,7 @@ def pack(buffer: Tensor, tensors: Sequence[Tensor | None], leaves: Leaves, area:
     for tensor, leaf in zip(tensors, leaves.of, strict=True):
         if leaf is None or tensor is None or not leaf.rows:
             continue
-        rows = _rows(tensor, leaf, buffer.dim() - 1)
+        rows = rows_of(tensor, leaf, buffer.dim() - 1)
         for i in range(leaf.rows):
             at = area.first(leaf.axis, leaf.first + i, s.post_room, s.pre_room, lanes)
             buffer[..., at : at + rows.shape[-1]] = rows[..., i, :]
@@ -195,7 +207,7 @@ def unpack(buffer: Tensor, leaves: Leaves, area: Area, s: Sizes, lanes: int) -> 
     return made
 
 
-def _rows(tensor: Tensor, leaf: Leaf, batched: int) -> Tensor:
+def rows_of(tensor: Tensor, leaf: Leaf, batched: int) -> Tensor:
     """A tensor as [..., rows, n]."""
     lead = tensor.shape[:batched]
     if leaf.place < 0:

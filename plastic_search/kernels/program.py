@@ -69,6 +69,7 @@ class Traced(NamedTuple):
     plastic: int  # which drive
     state: Leaves  # of cell and rule
     params: Leaves  # of rule and modulation
+    results: Leaves  # of a step, in the order of the rows that `forward` writes
     shares: Shares | None  # None: nothing is plastic
     forward: Program
     backward: Program

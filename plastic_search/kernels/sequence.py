@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from plastic_search.errors import PlasticSearchError
+from plastic_search.kernels.held import agrees
 from plastic_search.kernels.memory import Call, Given, Memory, Sizes
 from plastic_search.kernels.passes import Backend, backward, forward
 from plastic_search.kernels.table import Kind
@@ -34,7 +35,13 @@ def declined(layer: Layer, shape: Shape, x: Tensor) -> str:
     if x.dtype not in (torch.float32, torch.float64):
         return f"its numbers are {x.dtype}"
     made = trace(layer, _plastic(shape), x.dtype)
-    return made if isinstance(made, str) else ""
+    if isinstance(made, str):
+        return made
+    parts = (layer.rule, layer.modulation) if _plastic(shape) else None
+    sizes = (shape.post, shape.plastic.stop - shape.plastic.start, x.shape[-2])
+    if not agrees(made, layer.cell, parts, x.dtype, sizes):
+        return "its step looks at {} units, {} plastic inputs or {} episodes in a way of its own".format(*sizes)
+    return ""
 
 
 def kind(layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype) -> Kind:

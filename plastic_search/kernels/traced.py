@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils import _pytree as pytree
 
 from plastic_search.cells import Cell
 from plastic_search.kernels.lanes import Axis, Book, Declined
+from plastic_search.kernels.one_step import Step
 from plastic_search.kernels.operations import Array, interpret
 from plastic_search.kernels.program import Output, Program, Shares, Traced, layout, ordered
 from plastic_search.modulations import Modulation
-from plastic_search.rules import Activity, Rule
+from plastic_search.rules import Rule
 from plastic_search.spec import Layer
 
 __all__ = ["trace"]
@@ -57,7 +57,7 @@ def trace(layer: Layer, plastic: bool, dtype: torch.dtype) -> Traced | str:
         hash((layer.cell, parts))
     except TypeError as error:
         return f"a setting of its parts is of a type that cannot be compared ({error})"
-    with _lock:  # torch traces for one thread at a time
+    with _lock, torch.autograd.set_detect_anomaly(False), torch.device("cpu"):  # for one thread, and undisturbed
         return _trace(layer.cell, parts, dtype)
 
 
@@ -85,42 +85,27 @@ def _told(traced: Traced) -> list[object]:
     return told
 
 
-class _Tracer:
+class _Tracer(Step):
     """A layer's parts at one pair of sizes."""
 
     def __init__(
         self, cell: Cell, plastic: tuple[Rule, Modulation] | None, dtype: torch.dtype, post: int, pre: int
     ) -> None:
-        self.cell, self.plastic = cell, plastic
+        super().__init__(cell, plastic, dtype, post, pre)
         self.sizes, self.book = {post: Axis.POST, pre: Axis.PRE}, Book()
-        like, rng = torch.zeros((), dtype=dtype), torch.Generator().manual_seed(0)
-        states: tuple[Any, Any] = (cell.state(1, post, like), ())
-        params: tuple[Any, Any] = ((), ())
-        if plastic:
-            rule, modulation = plastic
-            states = (states[0], rule.state(1, post, pre, like))
-            params = (rule.params(post, pre, rng), modulation.params(post, rng))
-        self.states, self.state_nest = pytree.tree_flatten(states)
-        tuned, self.param_nest = pytree.tree_flatten(params)
-        self.params: list[Tensor] = [p.to(dtype) for p in tuned]
         if any(not s.is_floating_point() for s in self.states):
             raise Declined("a state that is not of floating numbers")
-        shapes = [(1, cell.drives, post), (1, pre), (1, post), *(tuple(t.shape) for t in self.states)]
-        self.given = [torch.rand(n, dtype=dtype, generator=rng) for n in shapes] + self.params
-        self.first_param = 3 + len(self.states)
-        self.state, self.param = (
-            layout(self.states, self.sizes, batched=True),
-            layout(self.params, self.sizes, batched=False),
-        )
+        self.state = layout(self.states, self.sizes, batched=True)
+        self.param = layout(self.params, self.sizes, batched=False)
         if None in self.state.of:
             raise Declined("a state for every pair of units")
 
     def traced(self) -> Traced:
         self._alone_and_together()
         inputs = self._inputs()
-        names, values = zip(*self._vectors(*self.given), strict=True)
+        names, values = zip(*self.vectors(*self.given), strict=True)
         shares = self._shares()
-        outputs = interpret(_graph(self._flat, self.given), inputs, self.sizes, self.book)
+        outputs = interpret(_graph(self.flat, self.given), inputs, self.sizes, self.book)
         forward = Program(self._outputs(names, values, outputs))
         cotangents = [self._rows(f"d.{n}", v, i) for n, v, i in zip(names, values, self._firsts(names), strict=True)]
         grads = interpret(
@@ -132,63 +117,10 @@ class _Tracer:
         all_names = ["drive", "pre", "recall", *["state"] * len(self.states), *["params"] * len(self.params)]
         free = self._free()
         backward = Program(self._outputs([all_names[i] for i in free], [self.given[i] for i in free], grads))
-        return Traced(self.cell.drives, self.cell.plastic, self.state, self.param, shares, forward, backward)
+        results = layout(values, self.sizes, batched=True)
+        return Traced(self.cell.drives, self.cell.plastic, self.state, self.param, results, shares, forward, backward)
 
-    # -- the step itself, as functions of a flat list of tensors
-
-    def _all(self, *leaves: Tensor) -> list[tuple[str, Tensor]]:
-        """Every result of a step, by the name of its buffer; `C` and `M` are coefficients that are matrices."""
-        states = pytree.tree_unflatten(list(leaves[3 : self.first_param]), self.state_nest)
-        params = pytree.tree_unflatten(list(leaves[self.first_param :]), self.param_nest)
-        drive, pre, recall = leaves[:3]
-        cell, response = self.cell.step(states[0], drive)
-        made = [("y", response.output)]
-        if not self.plastic:
-            return made + [("state", t) for t in pytree.tree_leaves((cell, ()))]
-        change, rule = self.plastic[0].step(params[0], states[1], Activity(pre, response.post, recall))
-        rate = self.plastic[1].step(params[1], response.output)
-        made += [("state", t) for t in pytree.tree_leaves((cell, rule))]
-        ones = torch.ones_like(response.post)
-        write = rate.write * ones
-        scale = write if rate.eligibility is None else rate.eligibility.reshape(1, 1) * ones
-        for term in change.terms:
-            kind, coef = self._kind(term.coef)
-            u = term.post * scale
-            if kind in ("number", "row"):
-                u = u * coef
-            made += [("u", u), ("v", term.pre * coef if kind == "column" else term.pre)]
-            made += [("C", coef)] if kind == "matrix" else []
-        made += self._decay(change.decay, scale, pre)
-        if rate.eligibility is not None:
-            made += [("write", write), ("eta", rate.eligibility.reshape(1, 1))]
-        return made
-
-    def _decay(self, decay: Tensor | float, scale: Tensor, pre: Tensor) -> list[tuple[str, Tensor]]:
-        if not isinstance(decay, Tensor) and decay == 0.0:
-            return []
-        kind, value = self._kind(decay)
-        if kind in ("number", "row"):
-            return [("row", scale * value)]
-        return [("row", scale), ("column", value * torch.ones_like(pre)) if kind == "column" else ("M", value)]
-
-    def _kind(self, value: Tensor | float) -> tuple[str, Any]:
-        """What a coefficient has a value for, and the value, [batch, rows] or a number or a matrix."""
-        if not isinstance(value, Tensor):
-            return "number", value
-        full = value.reshape((1,) * (3 - value.dim()) + tuple(value.shape))
-        row, column = full.shape[1] > 1, full.shape[2] > 1
-        if row and column:
-            return "matrix", value
-        return ("column", full[:, 0]) if column else ("row" if row else "number", full[:, :, 0])
-
-    def _vectors(self, *leaves: Tensor) -> list[tuple[str, Tensor]]:
-        return [(name, value) for name, value in self._all(*leaves) if name not in ("C", "M")]
-
-    def _flat(self, *leaves: Tensor) -> list[Tensor]:
-        return [value for _, value in self._vectors(*leaves)]
-
-    def _matrices(self, *leaves: Tensor) -> list[Tensor]:
-        return [value for name, value in self._all(*leaves) if name in ("C", "M")]
+    # -- its derivative
 
     def _free(self) -> list[int]:
         """The leaves that have a derivative here: all but matrices."""
@@ -203,7 +135,7 @@ class _Tracer:
             full = list(leaves)
             for i, value in zip(free, chosen, strict=True):
                 full[i] = value
-            return tuple(self._flat(*full))
+            return tuple(self.flat(*full))
 
         pull: Any = torch.func.vjp(some, *(leaves[i] for i in free))[1]
         return list(pull(tuple(cotangents)))
@@ -216,7 +148,7 @@ class _Tracer:
         rng = torch.Generator().manual_seed(1)  # never the caller's
         one, two = ([torch.rand(t.shape, dtype=t.dtype, generator=rng) for t in self.given[:n]] for _ in range(2))
         both = [torch.cat(pair) for pair in zip(one, two, strict=True)]
-        each = [self._flat(*some, *self.params) for some in (one, two, both)]
+        each = [self.flat(*some, *self.params) for some in (one, two, both)]
         for a, b, together in zip(*each, strict=True):
             close = 16 * torch.finfo(together.dtype).eps  # of numbers of the size of 1
             if together.shape[0] == 2 and not torch.allclose(
@@ -228,9 +160,9 @@ class _Tracer:
         """What the change is made of; its matrices may depend on parameters alone."""
         if not self.plastic:
             return None
-        names = [name for name, _ in self._all(*self.given)]
+        names = [name for name, _ in self.all(*self.given)]
         if "C" in names or "M" in names:
-            graph = _graph(self._matrices, self.given)
+            graph = _graph(self.matrices, self.given)
             places = [n for n in graph.graph.nodes if n.op == "placeholder"][: self.first_param]
             graph.graph.eliminate_dead_code()
             if any(node.users for node in places):
