@@ -73,9 +73,10 @@ def choose(kernel: str | None, layer: Layer, shape: Shape, form: Format | None, 
     if kernel is not None:
         why = passing or lasting
         raise PlasticSearchError(f"the {kernel} kernel does not take {_named(layer)}: {why}; use kernel=None")
-    if lasting and lasting not in _told:
-        _told.add(lasting)
-        warnings.warn(f"{_named(layer)} runs by the reference, which is slower: {lasting}", SlowerPath, stacklevel=4)
+    told = f"{_named(layer)} runs by the reference, which is slower: {lasting}"
+    if lasting and told not in _told:
+        _told.add(told)
+        warnings.warn(told, SlowerPath, stacklevel=4)
     return Choice("reference", passing or lasting)
 
 

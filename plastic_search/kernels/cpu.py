@@ -63,7 +63,9 @@ class CPU:
 
     def spacing(self, times: int, episodes: int, trace: int) -> tuple[int, int]:
         near = _SHORT * _NEAR // (TOGETHER * trace)  # the stations stay in a core's own cache
-        every = max(near, times * episodes * trace // _KEPT, _SHORT)
+        few = times * episodes * trace // _KEPT
+        even = round((times * episodes * _SHORT / (TOGETHER * torch.get_num_threads())) ** 0.5)  # stations take as much
+        every = max(near, min(few, even), _SHORT)
         return min(every, times), min(_SHORT, times)
 
     def prepared(

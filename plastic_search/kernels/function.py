@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from plastic_search.kernels.emit import Emitter
 from plastic_search.kernels.lanes import Axis
-from plastic_search.kernels.machine import wide
+from plastic_search.kernels.machine import flushes, wide
 from plastic_search.kernels.program import Program, Shares
 from plastic_search.kernels.sweeps import Matrices
 from plastic_search.kernels.sweeps_back import BackSweeps
@@ -15,6 +15,20 @@ from plastic_search.kernels.table import LITERALS, SIZES, TOGETHER, Area, Kind, 
 from plastic_search.kernels.vectors import Place, Vectors
 
 __all__ = ["Episode", "Function"]
+
+
+_FLUSH = (  # denormal numbers, which a silent layer is full of, take a processor a hundred times as long
+    (
+        "  %control = alloca [2 x i32]",
+        "  %control.now = getelementptr i32, ptr %control, i64 1",
+        "  call void @llvm.x86.sse.stmxcsr(ptr %control)",
+        "  %control.old = load i32, ptr %control",
+        "  %control.new = or i32 %control.old, 32832",
+        "  store i32 %control.new, ptr %control.now",
+        "  call void @llvm.x86.sse.ldmxcsr(ptr %control.now)",
+    ),
+    ("  call void @llvm.x86.sse.ldmxcsr(ptr %control)",),
+)
 
 
 class Room(NamedTuple):
@@ -76,7 +90,9 @@ class Function:
         head = (
             f'define void @{self.name}(ptr %table, ptr %scratch, i64 %first, i64 %last) "prefer-vector-width"="512" {{'
         )
-        return "\n".join([head, "entry:", *self.e.entry, *self.e.lines, "  ret void", "}", ""])
+        before, after = _FLUSH if flushes() else ((), ())
+        self.e.declared |= {f"declare void @llvm.x86.sse.{name}mxcsr(ptr)" for name in ("st", "ld") if before}
+        return "\n".join([head, "entry:", *self.e.entry, *before, *self.e.lines, *after, "  ret void", "}", ""])
 
     def _constants(self) -> dict[float, tuple[str, str]]:
         e, made = self.e, {}

@@ -23,8 +23,8 @@ def assembly(kind: Kind) -> str:
     parts = [_Forward(kind, "forward"), _Backward(kind, "backward")]
     for part in parts:
         part.emit()
-    declared = sorted({d for part in parts for d in part.e.declared})
-    return "\n".join([*declared, *(part.text() for part in parts)])
+    texts = [part.text() for part in parts]
+    return "\n".join([*sorted({d for part in parts for d in part.e.declared}), *texts])
 
 
 class _Forward(Function):

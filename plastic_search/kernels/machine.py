@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Code", "Compiled", "cache_folder", "compiled", "wide"]
+__all__ = ["Code", "Compiled", "cache_folder", "compiled", "flushes", "wide"]
 
 Code = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
@@ -93,6 +93,12 @@ def _target() -> _Target:
 def wide() -> bool:
     """Whether a register holds 64 bytes, and there are 32 of them."""
     return "+avx512f" in _target().told[1]
+
+
+@cache
+def flushes() -> bool:
+    """Whether the processor can be told to take numbers that are all but 0 for 0, as x86 can."""
+    return _target().told[3].startswith(("x86", "i686", "i386"))
 
 
 def _object(text: str) -> bytes:
