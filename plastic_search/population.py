@@ -6,6 +6,7 @@ What small networks cost is mostly the overhead of calls, which a population pay
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,10 +37,12 @@ class Population(nn.Module):
 
     def __init__(self, members: Sequence[Network]) -> None:
         super().__init__()
-        if not members:
-            raise PlasticSearchError("a population needs at least one network")
-        first = members[0]
+        first = _networks(members)[0]
         for k, other in enumerate(members):
+            if (one := next(other.parameters())).dtype != (like := next(first.parameters())).dtype:
+                raise PlasticSearchError(
+                    f"member {k} is of {one.dtype}, member 0 of {like.dtype}; `.to(dtype)` changes it"
+                )
             for what in ("spec", "inputs", "kernel"):
                 if getattr(other, what) != getattr(first, what):
                     raise PlasticSearchError(
@@ -62,8 +65,10 @@ class Population(nn.Module):
         """A network of its own with the parameters that member `k` has now.
 
         Raises:
-            IndexError: there is no such member.
+            PlasticSearchError: there is no such member.
         """
+        if type(k) is not int or not -len(self) <= k < len(self):
+            raise PlasticSearchError(f"there is no member {k!r}; known: 0 to {len(self) - 1}")
         net = Network(self.spec, self.inputs, kernel=self.kernel).to(next(self.parameters()))
         net.load_state_dict({name: value[k] for name, value in self.state_dict().items()})
         return net
@@ -114,3 +119,13 @@ class Population(nn.Module):
                 f"inputs={self.inputs}, or the same without members, of {like.dtype}; but is {given}"
             )
         return many
+
+
+def _networks(members: Any) -> Sequence[Network]:
+    """`members`, if they are networks."""
+    odd = [m for m in members if not isinstance(m, Network)] if isinstance(members, (list, tuple)) else [members]
+    if odd:
+        raise PlasticSearchError(f"a population is made of a list of networks, but there is a {type(odd[0]).__name__}")
+    if not members:
+        raise PlasticSearchError("a population needs at least one network")
+    return members

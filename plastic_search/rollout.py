@@ -6,13 +6,15 @@ by the kernel that is fastest for sequences; nothing of the rollout itself has t
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from plastic_search import step as law
 from plastic_search.errors import PlasticSearchError
 from plastic_search.kernels.choice import steppers
-from plastic_search.network import Network, State, load_named, named
+from plastic_search.network import Network, State, load_named, named, same_shapes
 
 __all__ = ["Rollout"]
 
@@ -24,13 +26,19 @@ class Rollout:
         net: its parameters must not change between a step and the replay.
         batch: how many episodes run side by side.
         state: where they go on from; None starts them.
+
+    Raises:
+        PlasticSearchError: `batch` is no whole number from 1, or `state` is of another network or batch.
     """
 
     def __init__(self, net: Network, batch: int, state: State | None = None) -> None:
+        if type(batch) is not int or batch < 1:
+            raise PlasticSearchError(f"batch must be a whole number from 1, but is {batch!r}")
         self._net, self._batch = net, batch
         with torch.no_grad():
             self._ready = net.resolve()
-        self._begin(net.start(batch) if state is None else state)
+        fresh = net.start(batch)
+        self._begin(fresh if state is None else same_shapes(state, fresh))
 
     @property
     def state(self) -> State:
@@ -57,10 +65,9 @@ class Rollout:
             PlasticSearchError: `x` has the wrong shape or type.
         """
         net, like = self._net, next(self._net.parameters())
-        if x.shape != (self._batch, net.inputs) or x.dtype != like.dtype:
+        if not isinstance(x, Tensor) or x.shape != (self._batch, net.inputs) or x.dtype != like.dtype:
             raise PlasticSearchError(
-                f"x must be [batch, inputs] = {[self._batch, net.inputs]} of {like.dtype}, "
-                f"but is {list(x.shape)} of {x.dtype}"
+                f"x must be [batch, inputs] = {[self._batch, net.inputs]} of {like.dtype}, but is {_formed(x)}"
             )
         self._heard.append(x.clone())
         said = [x]
@@ -86,10 +93,19 @@ class Rollout:
 
         Args:
             which: [batch], true where an episode begins.
+
+        Raises:
+            PlasticSearchError: `which` is no such tensor.
         """
+        if not isinstance(which, Tensor) or which.shape != (self._batch,) or which.dtype != torch.bool:
+            raise PlasticSearchError(f"which must be [batch] = [{self._batch}] of torch.bool, but is {_formed(which)}")
         with torch.no_grad():
             fresh, now = named(self._net.start(self._batch)), named(self.state)
             for name, value in now.items():
                 mask = which.view(-1, *[1] * (value.dim() - 1))
                 now[name] = torch.where(mask, fresh[name], value)
         self._begin(load_named(now, self._first))
+
+
+def _formed(given: Any) -> str:
+    return f"{list(given.shape)} of {given.dtype}" if isinstance(given, Tensor) else f"a {type(given).__name__}"

@@ -124,7 +124,9 @@ def test_examples_are_unseen_and_answered_by_the_reference(written: tuple[Networ
     plain = copy.deepcopy(net)
     plain.kernel = "reference"
     outputs, _ = plain(kept["inputs"])
-    assert torch.equal(kept["outputs"], outputs[3:].detach())
+    torch.testing.assert_close(
+        kept["outputs"], outputs[3:].detach(), rtol=0, atol=1e-6
+    )  # last bits vary with the memory that is met
     right = (kept["outputs"][-1].argmax(-1) == kept["targets"]).float().mean()
     assert made.manifest["examples"]["score"] == pytest.approx(float(right))
 

@@ -14,8 +14,6 @@ import pytest
 import torch
 from parity import CELLS, MODULATIONS, PATHWAYS, RULES, STACK, gaps, network, poison, results, started
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from plastic_search.cells import Cell
 from plastic_search.cells.lstm import LSTM
@@ -285,35 +283,6 @@ def test_a_rule_that_no_kernel_takes_runs_by_the_reference_and_says_so_once(
 def test_a_kernel_that_is_not_there_is_refused() -> None:
     with pytest.raises(PlasticSearchError, match="no kernel is called 'cuda'; known: cpu, gpu, reference"):
         Network(STACK, 4, kernel="cuda")
-
-
-def test_what_torch_does_around_it_works_or_is_refused() -> None:
-    net = network(NetworkSpec((Layer(4, plastic=Pathway.RECURRENT),)), 3, torch.float32)
-    x = torch.randn(5, 2, 3)
-    plain = net(x)[0]
-    params = {n: p.detach() for n, p in net.named_parameters()}
-    called = torch.func.vmap(lambda v: torch.func.functional_call(net, params, (v,))[0])(torch.stack([x, x]))
-    assert torch.allclose(called[1], plain, atol=1e-6)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        net(x)
-        net.kernel = "cpu"
-        with pytest.raises(PlasticSearchError, match="autocast is on; use kernel=None"):
-            net(x)
-    inputs = x.requires_grad_()
-    with pytest.raises(PlasticSearchError, match="no second derivative; use Network"):
-        torch.autograd.grad(net(inputs)[0].sum(), inputs, create_graph=True)
-    with pytest.raises(PlasticSearchError, match=r"torch\.func transforms it"):
-        torch.func.vmap(lambda v: net(v)[0])(torch.stack([x, x]).detach())
-
-
-def test_where_torch_only_looks_on_the_reference_runs() -> None:
-    net = network(NetworkSpec((Layer(4, plastic=Pathway.RECURRENT),)), 3, torch.float32)
-    x = torch.randn(5, 2, 3)
-    plain = net(x)[0]
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        assert net(torch.randn(5, 2, 3))[0].shape == (5, 2, 4)
-    graph = make_fx(lambda x: net(x)[0])(x)
-    assert torch.allclose(graph(x), plain, atol=1e-6)
 
 
 def test_forked_processes_and_threads_do_not_wait_for_one_another() -> None:

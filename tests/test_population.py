@@ -92,7 +92,7 @@ def test_a_member_can_be_taken_out() -> None:
     assert all(torch.equal(a, b) for a, b in zip(taken.parameters(), nets[2].parameters(), strict=True))
     x = noise(4, 2, 3)
     assert torch.equal(taken(x)[0], nets[2](x)[0])
-    with pytest.raises(IndexError):
+    with pytest.raises(PlasticSearchError, match="no member 3; known: 0 to 2"):
         Population(nets).member(3)
 
 
@@ -119,6 +119,11 @@ def test_what_is_not_alike_is_refused() -> None:
         Population([])
     with pytest.raises(PlasticSearchError, match="inputs of member 1 is 4, of member 0 3"):
         Population([Network(spec, 3), Network(spec, 4)])
+    with pytest.raises(PlasticSearchError, match=r"member 1 is of torch\.float64, member 0 of torch\.float32"):
+        Population([Network(spec, 3), Network(spec, 3).double()])
+    for odd in (Network(spec, 3), [1, 2]):
+        with pytest.raises(PlasticSearchError, match="made of a list of networks, but there is a"):
+            Population(odd)  # type: ignore[arg-type]
     population = Population([Network(spec, 3), Network(spec, 3, 1)])
     with pytest.raises(PlasticSearchError, match=r"2 members.*inputs=3.*but is \[3, 5, 4, 3\]"):
         population(torch.zeros(3, 5, 4, 3))

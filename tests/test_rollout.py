@@ -73,3 +73,12 @@ def test_what_cannot_be_stepped_is_refused() -> None:
         rollout.replay()
     with pytest.raises(PlasticSearchError, match=r"x must be \[batch, inputs\] = \[2, 3\] of torch.float32, but is"):
         rollout.step(torch.randn(3, 3))
+    with pytest.raises(PlasticSearchError, match="but is a str"):
+        rollout.step("x")  # type: ignore[arg-type]
+    for odd in (torch.tensor([True]), torch.tensor([1, 0]), [True, False]):
+        with pytest.raises(PlasticSearchError, match=r"which must be \[batch\] = \[2\] of torch.bool"):
+            rollout.reset(odd)  # type: ignore[arg-type]
+    with pytest.raises(PlasticSearchError, match=r"layers\.0\.output must be"):
+        Rollout(Network(SPEC, 3), 4, rollout.state)
+    with pytest.raises(PlasticSearchError, match="batch must be a whole number from 1, but is 0"):
+        Rollout(Network(SPEC, 3), 0)

@@ -92,6 +92,17 @@ def sequences(
     Returns:
         The last layer's outputs [..., time, batch, post], and the state after the last step.
     """
+    run: Callable[..., tuple[Tensor, tuple[LayerState, ...]]] = _sequences
+    compiler: Any = torch.compiler
+    if compiler.is_dynamo_compiling() and not compiler.is_exporting():
+        run = compiler.disable(run)  # what is compiled already is left to run as it is
+    return run(spec, shapes, ready, state, x, kernel)
+
+
+def _sequences(
+    spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: tuple[LayerState, ...], x: Tensor,
+    kernel: str | None,
+) -> tuple[Tensor, tuple[LayerState, ...]]:  # fmt: skip
     heard, after, form = [x], [], spec.precision.format(Role.TRACE)
     for layer, shape, made, before in zip(spec.layers, shapes, ready, state, strict=True):
         joined = law.sources(layer, heard)

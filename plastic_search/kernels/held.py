@@ -34,6 +34,13 @@ def agrees(
     Args:
         sizes: units, plastic inputs, and episodes.
     """
+    with torch.no_grad(), torch.device("cpu"):  # undisturbed, whatever the caller is about
+        return _agrees(traced, cell, plastic, dtype, sizes)
+
+
+def _agrees(
+    traced: Traced, cell: Cell, plastic: tuple[Rule, Modulation] | None, dtype: torch.dtype, sizes: tuple[int, int, int]
+) -> bool:
     post, pre, batch = max(sizes[0], 2), max(sizes[1], 2), sizes[2]  # a matrix of one row could be a vector
     try:
         step = Step(cell, plastic, dtype, post, pre, batch)

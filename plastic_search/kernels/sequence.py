@@ -80,8 +80,9 @@ def sequence(
         Its outputs [..., time, batch, post], and its state after the last step.
     """
     call, given, dither = laid_out(backend, layer, shape, form, ready, state, x)
-    y, trace_, eligibility, *after = _Sequence.apply(backend, call, x, *given.flat())  # type: ignore[misc]
-    return y, LayerState(y.select(-3, -1).clone(), *nested(state, after[: call.states], trace_, eligibility), dither)
+    said, trace_, eligibility, *after = _Sequence.apply(backend, call, x, *given.flat())  # type: ignore[misc]
+    y = said.clone() if said.requires_grad else said  # of its own, so that it may be changed in place
+    return y, LayerState(said.select(-3, -1).clone(), *nested(state, after[: call.states], trace_, eligibility), dither)
 
 
 def laid_out(
@@ -171,12 +172,23 @@ class _Sequence(torch.autograd.Function):
             raise PlasticSearchError(
                 f"the {ctx.backend.name} kernel has no second derivative; use Network(..., kernel='reference')"
             )
+        inside: Any = torch._C
+        functorch = inside._functorch
+        if any(functorch.is_batchedtensor(g) or functorch.is_legacy_batchedtensor(g) for g in grads if g is not None):
+            raise PlasticSearchError(
+                f"the {ctx.backend.name} kernel takes one derivative at a time, not a batch of them (as vectorize=True "
+                "and is_grads_batched=True give it); use Network(..., kernel='reference')"
+            )
         x, *saved = ctx.saved_tensors
         count = len(saved) - len(Memory._fields)
         given, memory = Given.of(saved[:count]), Memory(*saved[count:])
         lifted = _lifted(ctx.alone, grads)
         made = backward(ctx.backend, ctx.call, x, given, memory, lifted, ctx.needs_input_grad[2])
         return (None, None, *_lowered(ctx.alone, made))
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise PlasticSearchError("the kernels have no derivative in forward mode; use Network(..., kernel='reference')")
 
 
 def _lifted(alone: bool, tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
