@@ -50,7 +50,7 @@ class Population(nn.Module):
                         f"{getattr(other, what)}, of member 0 {getattr(first, what)}"
                     )
         self.spec, self.inputs, self.shapes, self.kernel = first.spec, first.inputs, first.shapes, first.kernel
-        self._like = first.like
+        self.like = first.like
         bags = zip(*(member.bags() for member in members), strict=True)
         self.layers = nn.ModuleList(
             Bag({name: torch.stack([bag.tensors()[name].detach() for bag in same]) for name in same[0].tensors()})
@@ -60,6 +60,10 @@ class Population(nn.Module):
     def __len__(self) -> int:
         """How many members there are."""
         return len(next(self.parameters()))
+
+    def bags(self) -> list[Bag]:
+        """The parameters of each layer."""
+        return list(self.layers)  # type: ignore[arg-type]
 
     def member(self, k: int) -> Network:
         """A network of its own with the parameters that member `k` has now.
@@ -97,11 +101,11 @@ class Population(nn.Module):
 
     def _resolve(self) -> tuple[Ready, ...]:
         """The members' parameters as one episode uses them, each member's by the law, stacked."""
-        split = [{name: tensor.unbind() for name, tensor in bag.tensors().items()} for bag in self.layers]  # type: ignore[operator]
+        split = [{name: tensor.unbind() for name, tensor in bag.tensors().items()} for bag in self.bags()]
         made = []
         for k in range(len(self)):
             own = [{name: tensors[k] for name, tensors in layer.items()} for layer in split]
-            parts = [LayerParams(**nest(like._asdict(), flat)) for like, flat in zip(self._like, own, strict=True)]
+            parts = [LayerParams(**nest(like._asdict(), flat)) for like, flat in zip(self.like, own, strict=True)]
             made.append(law.resolve(self.spec, self.shapes, tuple(parts)))
         return pytree.tree_map(lambda *each: None if each[0] is None else torch.stack(each), *made)
 

@@ -31,6 +31,7 @@ FLOORS = (  # a module imports only from floors that stand before its own
     {"parameters"},
     {"network"},
     {"population"},
+    {"adaptation"},
     {"answers", "rollout", "stepped", "topology", "ablations", "controls", "evaluation", "trainers", "exports"},
     {"jobs"},
     {"pool", "search", "study"},

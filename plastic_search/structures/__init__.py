@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from plastic_search.part import Part
 
-__all__ = ["Gates", "Shape", "Structure"]
+__all__ = ["Gates", "Shape", "Site", "Structure"]
 
 
 class Shape(NamedTuple):
@@ -29,6 +29,19 @@ class Gates(NamedTuple):
     plastic: Tensor | None  # [post, width of shape.plastic], never 1 where `exists` is 0
 
 
+class Site(NamedTuple):
+    """A layer between two updates, as its structure sees it. All of its tensors may be changed in place."""
+
+    shape: Shape
+    params: Any  # the structure's own
+    grads: Any  # of those, formed as they are; None before the first update, and where there is none
+    weight: Tensor  # [drives, post, pre], before the gates
+    bias: Tensor  # [drives, post]
+    outgoing: tuple[Tensor, ...]  # each [drives, units of a layer that hears this one, post]: that layer's weights
+    step: int  # updates made; 0 before the first
+    steps: int  # updates in all
+
+
 @dataclass(frozen=True)
 class Structure(Part):
     """Where synapses may be, and which of them are plastic."""
@@ -41,6 +54,14 @@ class Structure(Part):
     def params(self, shape: Shape, rng: Generator) -> Any:
         """What training may tune: a NamedTuple of tensors, drawn from `rng`. Nothing, by default."""
         return ()
+
+    def constraint(self, params: Any, shape: Shape) -> Tensor | None:
+        """What training adds to the loss, one number; None for nothing."""
+        return None
+
+    def adapt(self, site: Site, rng: Generator) -> None:
+        """Change the structure between two updates; called before the first one too. Nothing, by default."""
+        return
 
     @abstractmethod
     def gates(self, params: Any, shape: Shape, like: Tensor) -> Gates:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from plastic_search.adaptation import Adaptation
 from plastic_search.errors import PlasticSearchError
 from plastic_search.network import Network
 from plastic_search.part import positive
@@ -37,6 +38,8 @@ class Gradient(Trainer):
         rng = torch.Generator().manual_seed(seed)
         params = list(net.parameters())
 
+        adaptation = Adaptation(net, (seed,), self.steps)
+
         def losses() -> Tensor:
             episodes = task.episodes(self.batch, Split.TRAIN, rng)
             outputs, _ = net(episodes.inputs)
@@ -45,7 +48,7 @@ class Gradient(Trainer):
         def clip() -> None:
             torch.nn.utils.clip_grad_norm_(params, self.clip)
 
-        for progress in self._updates(params, losses, clip):
+        for progress in self._updates(params, losses, clip, adaptation):
             yield progress[0]
 
     def train_together(
@@ -76,22 +79,28 @@ class Gradient(Trainer):
             for grad in grads:
                 grad.mul_(share.view(-1, *[1] * (grad.dim() - 1)))
 
-        yield from self._updates(params, losses, clip)
+        yield from self._updates(params, losses, clip, Adaptation(population, seeds, self.steps))
 
     def _updates(
-        self, params: list[Parameter], losses: Callable[[], Tensor], clip: Callable[[], None]
+        self,
+        params: list[Parameter],
+        losses: Callable[[], Tensor],
+        clip: Callable[[], None],
+        adaptation: Adaptation,
     ) -> Iterator[tuple[Progress, ...]]:
         """All updates. `losses` are one a network, and `clip` bounds each one's gradient."""
         adam = torch.optim.Adam(params, self.learning_rate)
         fall = torch.optim.lr_scheduler.LambdaLR(adam, self._share)
         every, told = max(1, self.steps // self.reports), []
+        adaptation.after(0)
         for step in range(1, self.steps + 1):
             loss = losses()
             adam.zero_grad()
-            loss.sum().backward()
+            (loss + adaptation.constraint()).sum().backward()
             clip()
             adam.step()
             fall.step()
+            adaptation.after(step)
             told.append(loss.detach())
             if step % every == 0 or step == self.steps:
                 yield tuple(Progress(step, self.steps, mean) for mean in torch.stack(told).mean(0).tolist())
