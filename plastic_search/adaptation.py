@@ -58,7 +58,7 @@ class Adaptation:
                 grads = nest({"structure": self._like[i].structure}, self._grads(i, member))["structure"]
                 outgoing = tuple(self._outgoing(i, member))
                 site = Site(
-                    self._shapes[i], own.structure, grads, own.weight, own.bias, outgoing, step, self._steps
+                    self._shapes[i], own.structure, grads, own.weight, own.bias, own.alpha, outgoing, step, self._steps
                 )  # fmt: skip
                 structure.adapt(site, rng)
 

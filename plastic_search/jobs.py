@@ -166,7 +166,7 @@ def _keep(job: Job, net: Network, seed: int) -> None:
         path = Path(job.save) / f"{seed}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".part")
-        save_file({n: p.detach().contiguous() for n, p in net.named_parameters()}, temporary)
+        save_file({n: p.detach().contiguous() for n, p in net.state_dict().items()}, temporary)
         temporary.replace(path)
     if job.graph:
         data = topology.to_json(topology.to_graph(net))
@@ -194,7 +194,7 @@ def load_parameters(net: Network, path: Path) -> None:
         tensors = load_file(path)
     except SafetensorError as error:
         raise PlasticSearchError(f"{path} is damaged ({error}); {_AGAIN}") from None
-    wanted = {n: list(p.shape) for n, p in net.named_parameters()}
+    wanted = {n: list(p.shape) for n, p in net.state_dict().items()}
     given = {n: list(t.shape) for n, t in tensors.items()}
     if wanted != given:
         odd = next(n for n in wanted | given if wanted.get(n) != given.get(n))

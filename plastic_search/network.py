@@ -46,7 +46,10 @@ class Network(nn.Module):
         rng = torch.Generator().manual_seed(seed)
         drawn = [_start_params(layer, shape, rng) for layer, shape in zip(spec.layers, self.shapes, strict=True)]
         self.like = tuple(drawn)  # the nesting of the parameters; the values live in `layers`
-        self.layers = nn.ModuleList(Bag(flatten(p._asdict())) for p in drawn)
+        self.layers = nn.ModuleList(
+            Bag(flatten(p._asdict()), {f"structure.{name}" for name in layer.structure.held})
+            for layer, p in zip(spec.layers, drawn, strict=True)
+        )
         self.resolve()
 
     @property

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, Structure
+from plastic_search.structures import Gates, Shape, Site, Structure, best, budget
 from plastic_search.structures.dense import Dense
 
 _TEMPERATURE, _LOW, _HIGH = 2.0 / 3.0, -0.1, 1.1  # as in the paper
@@ -31,15 +31,19 @@ class HardConcreteParams(NamedTuple):
     exists_noise: Tensor  # [post, pre], of this update
     plastic_noise: Tensor  # [post, width of the plastic pathway]
     soft: Tensor  # [1], 1 while the gates are learned, else 0
+    settled: Tensor  # [1], 1 once training has ended, and the gates are fixed
 
 
 @dataclass(frozen=True)
 class HardConcrete(Structure):
     """exists = clip(1.2 sigmoid((noise + s) / (2/3)) - 0.1, 0, 1), loss' = loss + lambda (E[open] / density - 1)"""
 
+    held: ClassVar[tuple[str, ...]] = ("multipliers", "exists_noise", "plastic_noise", "soft", "settled")
+
     density: float = 0.5  # share of the connections of `within` that exist
     plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace
     pull: float = 1.0  # of the quadratic term that keeps the multiplier from swinging
+    rise: float = 0.01  # of a multiplier with each update, by the share that is too much
 
     within: Structure = Dense()  # where a connection may be at all
 
@@ -48,63 +52,77 @@ class HardConcrete(Structure):
         return self.within.recurrent
 
     def check(self) -> None:
-        if not 0.0 < self.density <= 1.0 or not 0.0 < self.plastic <= 1.0 or self.pull < 0.0:
+        budget(self)
+        if self.plastic == 0.0 or self.pull < 0.0:
             raise PlasticSearchError(
-                f"HardConcrete wants shares above 0 and up to 1, and a pull from 0, but got density={self.density}, "
+                "HardConcrete wants a plastic share above 0 and a pull from 0, but got "
                 f"plastic={self.plastic} and pull={self.pull}"
             )
-        if type(self.within).params is not Structure.params:
-            raise PlasticSearchError(f"HardConcrete.within wants a structure that learns nothing, but got {self.within}")
 
     def params(self, shape: Shape, rng: Generator) -> HardConcreteParams:
         sizes = (shape.post, shape.pre), (shape.post, shape.plastic.stop - shape.plastic.start)
         exists, plastic = (_START + 0.1 * torch.randn(size, generator=rng) for size in sizes)
         return HardConcreteParams(
-            exists, plastic, torch.zeros(2), torch.zeros(sizes[0]), torch.zeros(sizes[1]), torch.zeros(1)
+            exists,
+            plastic,
+            torch.zeros(2),
+            torch.zeros(sizes[0]),
+            torch.zeros(sizes[1]),
+            torch.zeros(1),
+            torch.zeros(1),
         )
 
     def gates(self, params: HardConcreteParams, shape: Shape, like: Tensor) -> Gates:
         allowed = self.within.gates((), shape, like).exists
         soft = bool(params.soft > 0.5)
-        exists = _soft(params.exists, params.exists_noise) if soft else self._hard(params.exists, allowed, self.density)
+        if params.settled:
+            params = HardConcreteParams(*(each.detach() for each in params))
+        exists = _soft(params.exists, params.exists_noise) if soft else _hard(params.exists, allowed, self.density, 1)
         exists = exists if allowed is None else exists * allowed
         if params.plastic.numel() == 0:
             return Gates(exists, None)
         heard = exists[:, shape.plastic]
-        plastic = _soft(params.plastic, params.plastic_noise) if soft else self._hard(params.plastic, heard, self.plastic)
+        plastic = _soft(params.plastic, params.plastic_noise) if soft else _hard(params.plastic, heard, self.plastic, 0)
         return Gates(exists, plastic * heard)
 
-    def constraint(self, params: HardConcreteParams, shape: Shape) -> Tensor:
-        """lambda c + pull c^2 / 2 for each budget, whose gradient ascends in lambda; c is the excess share."""
+    def constraint(self, params: HardConcreteParams, shape: Shape) -> Tensor | None:
+        """lambda c + pull c^2 / 2 for each budget, where c is the share that is too much."""
+        if params.settled:
+            return None
+        excess = self._excess(params, shape)
+        return (params.multipliers[: len(excess)].detach() * excess + 0.5 * self.pull * excess.square()).sum()
+
+    def _excess(self, params: HardConcreteParams, shape: Shape) -> Tensor:
         allowed = self.within.gates((), shape, params.exists).exists
         likely = _likely(params.exists) if allowed is None else _likely(params.exists) * allowed
         room = likely.numel() if allowed is None else allowed.sum()
-        excess = [likely.sum() / (self.density * room) - 1.0]
+        made = [likely.sum() / (self.density * room) - 1.0]
         if params.plastic.numel():
             heard = likely[:, shape.plastic].detach()
-            excess.append((_likely(params.plastic) * heard).sum() / (self.plastic * heard.sum()) - 1.0)
-        c, held = torch.stack(excess), params.multipliers[: len(excess)]
-        return (held.detach() * c + 0.5 * self.pull * c.square() - held * c.detach()).sum()
+            made.append((_likely(params.plastic) * heard).sum() / (self.plastic * heard.sum()) - 1.0)
+        return torch.stack(made)
 
     def adapt(self, site: Site, rng: Generator) -> None:
         params: HardConcreteParams = site.params
+        if params.settled:
+            return
         params.soft.fill_(float(site.step < site.steps))
+        params.settled.fill_(float(site.step >= site.steps))
+        excess = self._excess(params, site.shape)
+        params.multipliers[: len(excess)].add_(self.rise * excess)
         for noise in (params.exists_noise, params.plastic_noise):
             drawn = torch.rand(noise.shape, generator=rng).clamp(1e-6, 1.0 - 1e-6)
             noise.copy_(drawn.logit())
 
-    def _hard(self, odds: Tensor, allowed: Tensor | None, share: float) -> Tensor:
-        flat = odds.detach().flatten()
-        if allowed is not None:
-            flat = flat.masked_fill(allowed.detach().flatten() < 0.5, -torch.inf)
-        room = int(flat.isfinite().sum())
-        hard = torch.zeros_like(flat)
-        hard[flat.argsort(descending=True, stable=True)[: max(round(share * room), min(room, 1))]] = 1.0
-        return hard.view_as(odds)
-
 
 def _soft(odds: Tensor, noise: Tensor) -> Tensor:
     return (torch.sigmoid((noise.detach() + odds) / _TEMPERATURE) * (_HIGH - _LOW) + _LOW).clamp(0.0, 1.0)
+
+
+def _hard(odds: Tensor, allowed: Tensor | None, share: float, least: int) -> Tensor:
+    """The likeliest gates; the gradient is that of how likely they are."""
+    likely = torch.sigmoid(odds)
+    return best(odds, allowed, share, least) + (likely - likely.detach())
 
 
 def _likely(odds: Tensor) -> Tensor:

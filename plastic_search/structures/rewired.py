@@ -1,4 +1,4 @@
-"""Which connections exist, and which of those are plastic: the weakest go, and others come where the loss asks for them.
+"""Which connections exist, and which of those are plastic: the weakest go, others come where they are asked for.
 
 The network begins with random connections, as many as the budget allows. Now and then the existing ones of least
 magnitude are dropped, and as many come back where the gradient of the loss is largest, with weight 0 (RigL, Evci et al.
@@ -9,26 +9,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, Structure
+from plastic_search.structures import Gates, Shape, Site, Structure, best, budget
 from plastic_search.structures.dense import Dense
 
 
 class RewiredParams(NamedTuple):
-    exists: Tensor  # [post, pre], 0 or 1; training does not tune it
+    exists: Tensor  # [post, pre], 0 or 1
     plastic: Tensor  # [post, width of the plastic pathway], 0 or 1; likewise
     asked: Tensor  # [post, pre], always 0; its gradient tells what a connection would be worth
     asked_plastic: Tensor  # [post, width of the plastic pathway]
+    settled: Tensor  # [1], 1 once training has ended, and the connections are fixed
 
 
 @dataclass(frozen=True)
 class Rewired(Structure):
     """drop the exchanged share of least |w|, grow where |dL/dw| is largest"""
+
+    held: ClassVar[tuple[str, ...]] = ("exists", "plastic", "settled")
 
     density: float = 0.5  # share of the connections of `within` that exist
     plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace
@@ -42,24 +45,20 @@ class Rewired(Structure):
         return self.within.recurrent
 
     def check(self) -> None:
-        if not 0.0 < self.density <= 1.0 or not 0.0 <= self.plastic <= 1.0 or not 0.0 <= self.exchanged <= 1.0:
-            raise PlasticSearchError(
-                f"Rewired wants shares: 0 < density <= 1, 0 <= plastic <= 1 and 0 <= exchanged <= 1, but got "
-                f"{self.density}, {self.plastic} and {self.exchanged}"
-            )
+        budget(self)
+        if not 0.0 <= self.exchanged <= 1.0:
+            raise PlasticSearchError(f"Rewired.exchanged is a share, 0 to 1, but is {self.exchanged}")
         if self.times < 1:
             raise PlasticSearchError(f"Rewired.times must be at least 1, but is {self.times}")
-        if type(self.within).params is not Structure.params:
-            raise PlasticSearchError(f"Rewired.within wants a structure that learns nothing, but got {self.within}")
 
     def params(self, shape: Shape, rng: Generator) -> RewiredParams:
         width = shape.plastic.stop - shape.plastic.start
         like = torch.zeros(shape.post, shape.pre)
         allowed = self.within.gates((), shape, like).exists
-        exists = _best(torch.rand(like.shape, generator=rng), allowed, self.density, least=1)
+        exists = best(torch.rand(like.shape, generator=rng), allowed, self.density, least=1)
         heard = exists[:, shape.plastic]
-        plastic = _best(torch.rand(shape.post, width, generator=rng), heard, self.plastic, least=0)
-        return RewiredParams(exists, plastic, torch.zeros_like(exists), torch.zeros_like(plastic))
+        plastic = best(torch.rand(shape.post, width, generator=rng), heard, self.plastic, least=0)
+        return RewiredParams(exists, plastic, torch.zeros_like(exists), torch.zeros_like(plastic), torch.zeros(1))
 
     def gates(self, params: RewiredParams, shape: Shape, like: Tensor) -> Gates:
         exists = params.exists.detach() + (params.asked - params.asked.detach())
@@ -69,6 +68,9 @@ class Rewired(Structure):
 
     def adapt(self, site: Site, rng: Generator) -> None:
         params, unit = site.params, site.shape.pre**-0.5  # of absent weights, so that their gates' gradients compare
+        if params.settled:
+            return
+        params.settled.fill_(float(site.step >= site.steps))
         if site.step == 0:
             site.weight.masked_fill_(params.exists < 0.5, unit)
         every = max(site.steps // self.times, 1)
@@ -94,16 +96,7 @@ class Rewired(Structure):
         wanted = round(self.plastic * int(heard.sum()))
         gone, _ = _exchange(kept, worth, worth, heard, round(share * int(kept.sum())))
         kept[gone] = 0.0
-        params.plastic.copy_(_best(worth + kept * (1.0 + worth.max()), heard, 0.0, least=wanted))
-
-
-def _best(scores: Tensor, allowed: Tensor | None, share: float, least: int) -> Tensor:
-    """1 at the best scores of those allowed, the share of them but at `least` so many; else 0."""
-    flat = scores.flatten() if allowed is None else scores.masked_fill(allowed < 0.5, -torch.inf).flatten()
-    room = int(flat.isfinite().sum())
-    best = torch.zeros_like(flat)
-    best[flat.argsort(descending=True, stable=True)[: min(max(round(share * room), least), room)]] = 1.0
-    return best.view_as(scores)
+        params.plastic.copy_(best(worth + kept * (1.0 + worth.max()), heard, 0.0, least=wanted))
 
 
 def _exchange(
@@ -113,6 +106,6 @@ def _exchange(
     there = exists > 0.5
     free = ~there if allowed is None else ~there & (allowed > 0.5)
     count = min(count, int(free.sum()), int(there.sum()))
-    gone = _best(-strength, there.to(strength.dtype), 0.0, least=count) > 0.5
-    come = _best(worth, free.to(worth.dtype), 0.0, least=count) > 0.5
+    gone = best(-strength, there.to(strength.dtype), 0.0, least=count) > 0.5
+    come = best(worth, free.to(worth.dtype), 0.0, least=count) > 0.5
     return gone, come

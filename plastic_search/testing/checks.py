@@ -18,9 +18,10 @@ from plastic_search.part import Part
 from plastic_search.precisions import Precision
 from plastic_search.precisions.floating import Floating
 from plastic_search.spec import Layer, NetworkSpec
+from plastic_search.structures import Shape, Site, Structure
 
-__all__ = ["BATCH", "POST", "PRE", "STEPS", "dynamics", "in_a_network", "keep", "mapped", "noise", "promise"]
-__all__ += ["rng_of", "seeded", "tensors", "variants"]
+__all__ = ["BATCH", "POST", "PRE", "STEPS", "between_updates", "dynamics", "in_a_network", "keep", "mapped", "noise"]
+__all__ += ["promise", "rng_of", "seeded", "tensors", "variants"]
 
 BATCH, POST, PRE, STEPS = 3, 5, 4, 4
 
@@ -157,3 +158,13 @@ def promise(part: Part, what: str) -> Iterator[None]:
 
 def _row(state: State, b: int) -> State:
     return load_named({name: t[b : b + 1] for name, t in named(state).items()}, state)
+
+
+def between_updates(structure: Structure, shape: Shape, params: Any, step: int) -> None:
+    """Let a structure change what it wants to, as after `step` of two updates."""
+    width = shape.plastic.stop - shape.plastic.start
+    weight, alpha, bias = noise(1, shape.post, shape.pre), noise(shape.post, width), noise(1, shape.post)
+    grads = mapped(params, lambda t: noise(*t.shape).to(t))
+    with promise(structure, "it changes itself between updates"), torch.no_grad():
+        rng = torch.Generator().manual_seed(step)
+        structure.adapt(Site(shape, params, grads, weight, bias, alpha, (noise(1, 3, shape.post),), step, 2), rng)
