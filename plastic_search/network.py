@@ -108,7 +108,19 @@ class Network(nn.Module):
             for layer, shape, p in zip(self.spec.layers, self.shapes, self.parts(), strict=True)
         )
         full = (shape.post * shape.pre for shape in self.shapes)
-        return sum(n if gate is None else int(gate.detach().sum()) for gate, n in zip(gates, full, strict=True))
+        return sum(n if gate is None else int((gate > 0.5).sum()) for gate, n in zip(gates, full, strict=True))
+
+    def plastic_connections(self) -> int:
+        """How many synapses carry a trace, gates made hard."""
+        count = 0
+        for layer, shape, p in zip(self.spec.layers, self.shapes, self.parts(), strict=True):
+            gates = layer.structure.gates(p.structure, shape, p.weight)
+            full = shape.post * (shape.plastic.stop - shape.plastic.start)
+            where = gates.plastic
+            if where is None and gates.exists is not None:
+                where = gates.exists[:, shape.plastic]
+            count += full if where is None else int((where > 0.5).sum())
+        return count
 
     def count(self) -> int:
         """How many numbers training tunes."""

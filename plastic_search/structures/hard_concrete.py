@@ -2,8 +2,9 @@
 
 Each gate is a binary variable relaxed to a stretched and clipped sigmoid of noise, so the expected number of open
 gates has a gradient (hard concrete, Louizos et al. 2018). The budget is a constraint, held by a multiplier that rises
-for as long as too many gates are open, and falls while too few are (Gallego-Posada et al. 2022). When training ends the
-likeliest gates, as many as the budget allows, are open for good.
+for as long as too many gates are open, and begins again at 0 once few enough are (Gallego-Posada et al. 2022). What is
+allowed narrows to the budget while training goes on. When it ends the likeliest gates, as many as the budget allows,
+are open for good.
 """
 
 from __future__ import annotations
@@ -30,20 +31,21 @@ class HardConcreteParams(NamedTuple):
     multipliers: Tensor  # [2], of the two budgets
     exists_noise: Tensor  # [post, pre], of this update
     plastic_noise: Tensor  # [post, width of the plastic pathway]
+    opened: Tensor  # [1], 0 where just the budget is allowed, 1 where everything is
     soft: Tensor  # [1], 1 while the gates are learned, else 0
     settled: Tensor  # [1], 1 once training has ended, and the gates are fixed
 
 
 @dataclass(frozen=True)
 class HardConcrete(Structure):
-    """exists = clip(1.2 sigmoid((noise + s) / (2/3)) - 0.1, 0, 1), loss' = loss + lambda (E[open] / density - 1)"""
+    """exists = clip(1.2 sigmoid((noise + s) / (2/3)) - 0.1, 0, 1), loss' = loss + lambda (E[open] - density)"""
 
-    held: ClassVar[tuple[str, ...]] = ("multipliers", "exists_noise", "plastic_noise", "soft", "settled")
+    held: ClassVar[tuple[str, ...]] = ("multipliers", "exists_noise", "plastic_noise", "opened", "soft", "settled")
 
     density: float = 0.5  # share of the connections of `within` that exist
     plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace
-    pull: float = 1.0  # of the quadratic term that keeps the multiplier from swinging
-    rise: float = 0.01  # of a multiplier with each update, by the share that is too much
+    narrowing: float = 0.7  # first share of training, over which what is allowed falls from 1 to the budget
+    rise: float = 0.1  # of a multiplier with each update, by the share that is too much
 
     within: Structure = Dense()  # where a connection may be at all
 
@@ -53,10 +55,10 @@ class HardConcrete(Structure):
 
     def check(self) -> None:
         budget(self)
-        if self.plastic == 0.0 or self.pull < 0.0:
+        if self.plastic == 0.0 or self.rise <= 0.0 or not 0.0 <= self.narrowing <= 1.0:
             raise PlasticSearchError(
-                "HardConcrete wants a plastic share above 0 and a pull from 0, but got "
-                f"plastic={self.plastic} and pull={self.pull}"
+                "HardConcrete wants a plastic share and a rise above 0, and a narrowing from 0 to 1, but got "
+                f"{self.plastic}, {self.rise} and {self.narrowing}"
             )
 
     def params(self, shape: Shape, rng: Generator) -> HardConcreteParams:
@@ -68,6 +70,7 @@ class HardConcrete(Structure):
             torch.zeros(2),
             torch.zeros(sizes[0]),
             torch.zeros(sizes[1]),
+            torch.zeros(1),
             torch.zeros(1),
             torch.zeros(1),
         )
@@ -86,30 +89,36 @@ class HardConcrete(Structure):
         return Gates(exists, plastic * heard)
 
     def constraint(self, params: HardConcreteParams, shape: Shape) -> Tensor | None:
-        """lambda c + pull c^2 / 2 for each budget, where c is the share that is too much."""
+        """lambda c for each budget, where c is the share that is too much."""
         if params.settled:
             return None
         excess = self._excess(params, shape)
-        return (params.multipliers[: len(excess)].detach() * excess + 0.5 * self.pull * excess.square()).sum()
+        return (params.multipliers[: len(excess)].detach() * excess).sum()
 
     def _excess(self, params: HardConcreteParams, shape: Shape) -> Tensor:
         allowed = self.within.gates((), shape, params.exists).exists
         likely = _likely(params.exists) if allowed is None else _likely(params.exists) * allowed
         room = likely.numel() if allowed is None else allowed.sum()
-        made = [likely.sum() / (self.density * room) - 1.0]
+        made = [likely.sum() / room - self._allowed(self.density, params)]
         if params.plastic.numel():
             heard = likely[:, shape.plastic].detach()
-            made.append((_likely(params.plastic) * heard).sum() / (self.plastic * heard.sum()) - 1.0)
+            made.append((_likely(params.plastic) * heard).sum() / heard.sum() - self._allowed(self.plastic, params))
         return torch.stack(made)
+
+    def _allowed(self, share: float, params: HardConcreteParams) -> Tensor:
+        return share + params.opened[0] * (1.0 - share)
 
     def adapt(self, site: Site, rng: Generator) -> None:
         params: HardConcreteParams = site.params
         if params.settled:
             return
+        done = site.step / site.steps
+        params.opened.fill_((1.0 - done / self.narrowing) ** 3 if done < self.narrowing else 0.0)
         params.soft.fill_(float(site.step < site.steps))
         params.settled.fill_(float(site.step >= site.steps))
         excess = self._excess(params, site.shape)
-        params.multipliers[: len(excess)].add_(self.rise * excess)
+        held = params.multipliers[: len(excess)]
+        held.add_(self.rise * excess).mul_(excess > 0.0)
         for noise in (params.exists_noise, params.plastic_noise):
             drawn = torch.rand(noise.shape, generator=rng).clamp(1e-6, 1.0 - 1e-6)
             noise.copy_(drawn.logit())
