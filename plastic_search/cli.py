@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from plastic_search import __version__, cli_machine
+from plastic_search import __version__, cli_machine, cli_topology
 from plastic_search.errors import PlasticSearchError, unknown
 
 __all__ = ["app", "main"]
@@ -283,6 +283,7 @@ def repair(folder: Folder) -> None:
 
 for command in (cli_machine.bench, cli_machine.doctor):
     app.command()(command)
+app.add_typer(cli_topology.app, name="topology")
 
 
 def _with_sets(study: Any, sets: list[str], path: Path) -> Any:
