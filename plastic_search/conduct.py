@@ -212,6 +212,11 @@ def _finals(study: Study, name: str, out: Path, pool: Pool) -> Generator[Event]:
         yield Event("final", count, len(wanted), max(scores, default=None), told)
 
 
+def _masked(spec: NetworkSpec) -> dict[str, NetworkSpec]:
+    """The winner with as many connections, not chosen by its gates."""
+    return {"random_mask": controls.random_mask(spec), "pruned": controls.pruned(spec)}
+
+
 def _final_jobs(study: Study, name: str, record: Record, out: Path) -> list[Job]:
     """The winner of both searches, the best of the search that lost, and what the winner must be compared with."""
     winner = best(record, *ARMS)
@@ -227,6 +232,7 @@ def _final_jobs(study: Study, name: str, record: Record, out: Path) -> list[Job]
         variants[f"best_{loser.name}"] = (loser, NetworkSpec.from_json(loser.spec))
     variants |= {
         "dense": (winner, controls.dense(spec)),
+        **{name: (winner, made) for name, made in _masked(spec).items() if made != spec},
         "fixed": (winner, controls.fixed(spec, inputs, count)),
         "fixed_lstm": (winner, controls.fixed_lstm(spec, inputs, count)),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from plastic_search.cells.linear import Linear
@@ -13,13 +14,32 @@ from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.graph import Graph
+from plastic_search.structures.pruned import Pruned
+from plastic_search.structures.rewired import Rewired
 
-__all__ = ["dense", "fixed", "fixed_lstm"]
+__all__ = ["dense", "fixed", "fixed_lstm", "pruned", "random_mask"]
 
 
 def dense(spec: NetworkSpec) -> NetworkSpec:
     """The same network with every connection allowed that its gates chose among."""
     return replace(spec, layers=tuple(replace(each, structure=_ungated(each.structure)) for each in spec.layers))
+
+
+def random_mask(spec: NetworkSpec) -> NetworkSpec:
+    """The same network with as many connections as its gates chose, but chosen by chance."""
+    return _instead(spec, lambda gated: Rewired(gated.density, gated.plastic, exchanged=0.0, within=gated.within))
+
+
+def pruned(spec: NetworkSpec) -> NetworkSpec:
+    """The same network with as many connections as its gates chose, but those of largest magnitude."""
+    return _instead(spec, lambda gated: Pruned(gated.density, gated.plastic, within=gated.within))
+
+
+def _instead(spec: NetworkSpec, made: Callable[[Gated], Structure]) -> NetworkSpec:
+    def other(structure: Structure) -> Structure:
+        return made(structure) if isinstance(structure, Gated) else structure
+
+    return replace(spec, layers=tuple(replace(each, structure=other(each.structure)) for each in spec.layers))
 
 
 def fixed(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:

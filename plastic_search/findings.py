@@ -22,6 +22,8 @@ _FINALS = {
     "best_random": ("best of random search", "the best trial of random search, trained as long"),
     "random": ("best of random search", "the best trial of random search, trained as long"),
     "dense": ("dense", "the winner with every connection allowed that its gates chose among"),
+    "random_mask": ("random mask", "the winner with as many connections, chosen by chance"),
+    "pruned": ("pruned by magnitude", "the winner with as many connections, those of largest magnitude"),
     "fixed": ("fixed", "the winner without plasticity and without gates"),
     "fixed_lstm": ("fixed LSTM", "an LSTM without plasticity"),
 }

@@ -5,23 +5,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from plastic_search import commands, findings, statistics
+from plastic_search.comparisons import Comparison, above, compare, loss, reach
 from plastic_search.figures import bits as rounded
 from plastic_search.figures import learning_curves, topology
 from plastic_search.findings import Group
 from plastic_search.runs import Record
 from plastic_search.statistics import Estimate
-from plastic_search.wording import MARGIN, bits, change, count, estimate, interval, listed, percent, score
+from plastic_search.wording import MARGIN, bits, change, count, estimate, listed, percent, score
 
 __all__ = ["Comparison", "Verdict", "verdicts"]
-
-
-class Comparison(NamedTuple):
-    """Two networks, and how much more the first one scores."""
-
-    ours: str
-    theirs: str
-    difference: Estimate
-    probability: Estimate | None  # that a seed of ours scores more than one of theirs
 
 
 class Verdict(NamedTuple):
@@ -40,14 +32,6 @@ def verdicts(record: Record) -> list[Verdict]:
     return [_plasticity(record), _search(record), _structure(record), _precision(record), _export(record)]
 
 
-def _compare(ours: Group, theirs: Group) -> Comparison | None:
-    """Two networks over their seeds, as independent groups: a seed means something else in another network."""
-    x, y = list(ours.values().values()), list(theirs.values().values())
-    if not x or not y:
-        return None
-    return Comparison(ours.label, theirs.label, statistics.difference(x, y), statistics.improvement(x, y))
-
-
 def _plasticity(record: Record) -> Verdict:
     question = "Did plasticity matter?"
     winner = findings.group(record, "winner")
@@ -62,11 +46,11 @@ def _plasticity(record: Record) -> Verdict:
     if frozen is None or held is None:
         return Verdict("plasticity", question, "unknown", "The winner was not tested without its trace.", "", [])
     made = [Comparison("winner", "winner, trace frozen", frozen, None)]
-    without = [(g, c) for g in findings.baselines(record) if (c := _compare(winner, g)) is not None]
+    without = [(g, c) for g in findings.baselines(record) if (c := compare(winner, g)) is not None]
     against = [c for _, c in without]
     says = (
         f"With its trace held at zero the winner scores {estimate(held)} instead of {estimate(mean)}: "
-        f"{change(-frozen.value)} by seed, {_interval(frozen, -1)}. That shows whether it uses its trace. Whether a "
+        f"{change(-frozen.value)} by seed, {reach(frozen, -1)}. That shows whether it uses its trace. Whether a "
         "trace was needed only networks without one can show"
     )
     if not against:
@@ -82,7 +66,7 @@ def _plasticity(record: Record) -> Verdict:
         "unclear": "Whether plasticity mattered is not shown",
     }[answer]
     head = (
-        f"{start}: the winner scores {estimate(mean)}, {_above(nearest.difference)} the best network without it "
+        f"{start}: the winner scores {estimate(mean)}, {above(nearest.difference)} the best network without it "
         f"({nearest.theirs}{_caveat(record, rival) if nearest.difference.value > 0 else ''})."
     )
     return Verdict("plasticity", question, answer, head, f"{says}: {listed(told)}.", made + against)
@@ -131,7 +115,7 @@ def _search(record: Record) -> Verdict:
     name, trials = findings.arm_label(learned), [_complete(record, arm) for arm in (learned, "random")]
     ours, theirs = (findings.of_arm(record, arm) for arm in (learned, "random"))
     says = _trial_by_trial(name, trials)
-    found = _compare(ours, theirs) if ours and theirs else None
+    found = compare(ours, theirs) if ours and theirs else None
     if found is None or ours is None or theirs is None or found.probability is None:
         head = f"Whether {name} beats random search is not known: their best networks were not both trained anew."
         return Verdict("search", question, "unknown", head, says, [])
@@ -142,7 +126,7 @@ def _search(record: Record) -> Verdict:
         "no": f"{name} did worse than random search",
         "unclear": f"{name} was not shown to beat random search of equal budget",
     }[answer]
-    head = f"{start}: {_above(d)} it after retraining (probability of improvement {estimate(p)})."
+    head = f"{start}: {above(d)} it after retraining (probability of improvement {estimate(p)})."
     sizes = [count(g.cost("connections")) for g in (ours, theirs)]
     says += (
         f" Retrained alike, {name}'s best scores {estimate(ours.mean())} with {sizes[0]} connections, random search's "
@@ -174,7 +158,7 @@ def _trial_by_trial(name: str, trials: list[list[float]]) -> str:
 def _structure(record: Record) -> Verdict:
     question = "Can connections be left out?"
     winner, dense = findings.group(record, "winner"), findings.group(record, "dense")
-    found = _compare(winner, dense)
+    found = compare(winner, dense)
     kept, full = winner.cost("connections"), dense.cost("connections")
     graph = topology.data(record)
     share = kept / full if kept is not None and full else None
@@ -186,13 +170,23 @@ def _structure(record: Record) -> Verdict:
         head = f"The winner keeps {percent(share)} of the connections that it might have."
         return Verdict("structure", question, "unclear", head, "No dense network was trained to compare it with.", [])
     d = found.difference
-    answer, loss = _loss(d)
-    head = f"{percent(share)} of the connections are kept: {_above(d)} the dense network, {loss}."
+    answer, lost = loss(d)
+    head = f"{percent(share)} of the connections are kept: {above(d)} the dense network, {lost}."
     says = (
         f"With {count(kept)} connections the winner scores {estimate(winner.mean())}; the same network with all "
         f"{count(full)} of them, trained as long, scores {estimate(dense.mean())}."
     )
-    return Verdict("structure", question, answer, head, says, [found])
+    others = [c for name in ("random_mask", "pruned") if (c := compare(winner, findings.group(record, name)))]
+    says += "".join(f" Above {c.theirs} of as many connections: {estimate(c.difference, True)}." for c in others)
+    return Verdict("structure", question, answer, head, says + _hardened(winner), [found, *others])
+
+
+def _hardened(winner: Group) -> str:
+    """What it cost that the gates were made hard, where the runs say it."""
+    soft, hard = winner.mean("soft"), winner.mean("hard")
+    if soft is None or hard is None:
+        return ""
+    return f" Making its gates hard changed its validation score by {hard.value - soft.value:+.3f}."
 
 
 def _precision(record: Record) -> Verdict:
@@ -205,27 +199,16 @@ def _precision(record: Record) -> Verdict:
     d = chosen.cost
     if d is None:
         return Verdict("precision", question, "unknown", "What rounding costs is not known: no float winner.", "", [])
-    answer, loss = _loss(d)
+    answer, lost = loss(d)
     if answer == "yes" and not chosen.fair:
-        answer, loss = "unclear", "and that may hide what rounding costs"
+        answer, lost = "unclear", "and that may hide what rounding costs"
     how = f"{bits(chosen.bits)} bits (weight/alpha/trace, {_how(chosen)})"
     theirs = "float, trained on as long" if chosen.matched else "float"
     against = f"the winner in {theirs}" if chosen.fair else "the winner in float, which was not trained on as long"
-    head = f"In {how} its score changes by {estimate(d, True)} against {against}, {loss}."
+    head = f"In {how} its score changes by {estimate(d, True)} against {against}, {lost}."
     compared = [Comparison(f"{bits(chosen.bits)} bits", theirs, d, None)]
     says = _trained_on(record, chosen) + _fewest(together) + _by_chance(made)
     return Verdict("precision", question, answer, head, says, compared)
-
-
-def _loss(d: Estimate) -> tuple[str, str]:
-    """Whether no more than the margin is lost, and that in words."""
-    if d.low is None or d.high is None:
-        return "unclear", f"and without an interval it is not shown whether more than {MARGIN} is lost"
-    if d.low >= -MARGIN:
-        return "yes", "so nothing is lost" if d.low >= 0 else f"so surely no more than {MARGIN} is lost"
-    if d.high < -MARGIN:
-        return "no", f"so surely more than {MARGIN} is lost"
-    return "unclear", f"but the interval reaches to a loss of {'more' if d.value >= -MARGIN else 'less'} than {MARGIN}"
 
 
 def _trained_on(record: Record, chosen: rounded.Variant) -> str:
@@ -318,23 +301,10 @@ def _steps(number: float | None) -> str:
     return f"{count(number)} step{'s' if number != 1 else ''}"
 
 
-def _above(d: Estimate) -> str:
-    """0.012 [0.004, 0.020] above, or the same below"""
-    side = 1 if d.value >= 0 else -1
-    return f"{score(abs(d.value))} {_interval(d, side)} {'above' if side > 0 else 'below'}"
-
-
 def _short_of(c: Comparison) -> str:
     d = c.difference
     side = 1 if d.value >= 0 else -1
-    return f"{score(abs(d.value))} {_interval(d, side)} {'below' if side > 0 else 'above'} the winner"
-
-
-def _interval(d: Estimate, side: int) -> str:
-    """The interval of a difference as a distance to one side."""
-    if side < 0 and d.low is not None and d.high is not None:
-        d = d._replace(low=-d.high, high=-d.low)
-    return interval(d)
+    return f"{score(abs(d.value))} {reach(d, side)} {'below' if side > 0 else 'above'} the winner"
 
 
 def _total(variant: rounded.Variant) -> int:

@@ -174,7 +174,7 @@ IMPOSSIBLE = [
     (lambda: NetworkSpec(()), "a network needs at least one layer"),
     (lambda: NetworkSpec((Layer(skip=(1,)),)), "layers.0.skip=(1,) reaches back beyond the network's input"),
     (lambda: BCM(rate=0.0), "BCM.rate is a share of the step"),
-    (lambda: Gated(density=0.0), "Gated wants shares"),
+    (lambda: Gated(density=0.0), "Gated wants a density above 0"),
     (lambda: Gated(within=Gated()), "Gated.within wants a structure that learns nothing"),
     (lambda: integer(3, 2), "a range needs low <= high"),
     (lambda: real(0.0, 1.0, log=True), "low > 0 where log is on"),

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from plastic_search.errors import PlasticSearchError
 from plastic_search.part import Part
 
-__all__ = ["Gates", "Shape", "Site", "Structure", "best", "budget"]
+__all__ = ["Gates", "Shape", "Site", "Structure", "best", "budget", "share"]
 
 
 class Shape(NamedTuple):
@@ -74,26 +74,42 @@ class Structure(Part):
 
 
 def budget(structure: Any) -> None:
-    """Refuse shares that are none, and a `within` that learns something itself.
+    """Refuse budgets that are none, and a `within` that learns something itself.
 
     Args:
         structure: has density, plastic and within.
     """
-    kind, shares = type(structure).__name__, (structure.density, structure.plastic)
-    if not 0.0 < shares[0] <= 1.0 or not 0.0 <= shares[1] <= 1.0:
+    kind, asked = type(structure).__name__, {"density": structure.density, "plastic": structure.plastic}
+    if not asked["density"] > 0.0 or not asked["plastic"] >= 0.0:
         raise PlasticSearchError(
-            f"{kind} wants shares: 0 < density <= 1 and 0 <= plastic <= 1, but got {shares[0]} and {shares[1]}"
+            f"{kind} wants a density above 0 and a plastic from 0, each a share up to 1 or a number, but "
+            f"got density={asked['density']} and plastic={asked['plastic']}"
         )
+    for name, amount in asked.items():
+        if amount > 1.0 and amount != round(amount):
+            raise PlasticSearchError(
+                f"{kind}.{name} is a share up to 1, or a whole number of connections, but is {amount}"
+            )
     if type(structure.within).params is not Structure.params:
         raise PlasticSearchError(f"{kind}.within wants a structure that learns nothing, but got {structure.within}")
 
 
-def best(scores: Tensor, allowed: Tensor | None, share: float, least: int = 0) -> Tensor:
-    """1 at the best scores of those allowed, as many as the share of them, but at least `least`; else 0."""
+def share(asked: float, room: float) -> float:
+    """A budget, which is a share or a number of connections, as a share of `room`."""
+    return asked if asked <= 1.0 else min(asked / max(room, 1.0), 1.0)
+
+
+def best(scores: Tensor, allowed: Tensor | None, asked: float, least: int = 0) -> Tensor:
+    """1 at the best scores of those allowed, else 0.
+
+    Args:
+        asked: which share of them, or how many.
+        least: but at least so many, where there are as many.
+    """
     flat = scores.detach().flatten()
     if allowed is not None:
         flat = flat.masked_fill(allowed.detach().flatten() < 0.5, -torch.inf)
     room = int((flat > -torch.inf).sum())
     made = torch.zeros_like(flat)
-    made[flat.argsort(descending=True, stable=True)[: min(max(round(share * room), least), room)]] = 1.0
+    made[flat.argsort(descending=True, stable=True)[: min(max(round(share(asked, room) * room), least), room)]] = 1.0
     return made.view_as(scores)

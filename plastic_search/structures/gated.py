@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, Structure, best, budget
+from plastic_search.structures import Gates, Shape, Site, Structure, best, budget, share
 from plastic_search.structures.dense import Dense
 
 
@@ -33,8 +33,8 @@ class Gated(Structure):
 
     held: ClassVar[tuple[str, ...]] = ("opened", "settled")
 
-    density: float = 0.5  # share of the connections of `within` that exist
-    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace
+    density: float = 0.5  # share of the connections of `within` that exist; above 1, how many
+    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
     width: float = 1.0  # of the sigmoid that carries the gradient, in units of the scores' spread
 
     within: Structure = Dense()  # where a connection may be at all
@@ -59,11 +59,14 @@ class Gated(Structure):
         opened, settled = (float(each.detach()) for each in (params.opened, params.settled))
         scores = GatedParams(*(each.detach() for each in params)) if settled else params
         allowed = self.within.gates((), shape, like).exists
-        exists = _top(scores.exists, allowed, self.density + opened * (1.0 - self.density), 1, self.width)
+        room = scores.exists.numel() if allowed is None else float(allowed.sum())
+        density = share(self.density, room)
+        exists = _top(scores.exists, allowed, density + opened * (1.0 - density), 1, self.width)
         if params.plastic.numel() == 0:
             return Gates(exists, None)
         heard = exists[:, shape.plastic]
-        plastic = _top(scores.plastic, heard, self.plastic + opened * (1.0 - self.plastic), 0, self.width)
+        some = share(self.plastic, float(heard.detach().sum()))
+        plastic = _top(scores.plastic, heard, some + opened * (1.0 - some), 0, self.width)
         return Gates(exists, plastic * heard)
 
     def adapt(self, site: Site, rng: Generator) -> None:
@@ -74,9 +77,9 @@ class Gated(Structure):
             params.settled.fill_(float(done >= 1.0))
 
 
-def _top(scores: Tensor, allowed: Tensor | None, share: float, least: int, width: float) -> Tensor:
+def _top(scores: Tensor, allowed: Tensor | None, kept: float, least: int, width: float) -> Tensor:
     """1 at the best scores, else 0; its gradient is that of a sigmoid around the last score kept."""
-    hard = best(scores, allowed, share, least)
+    hard = best(scores, allowed, kept, least)
     if not scores.requires_grad or not hard.any():
         return hard
     plain = scores.detach()

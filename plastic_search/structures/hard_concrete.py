@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, Structure, best, budget
+from plastic_search.structures import Gates, Shape, Site, Structure, best, budget, share
 from plastic_search.structures.dense import Dense
 
 _TEMPERATURE, _LOW, _HIGH = 2.0 / 3.0, -0.1, 1.1  # as in the paper
@@ -42,8 +42,8 @@ class HardConcrete(Structure):
 
     held: ClassVar[tuple[str, ...]] = ("multipliers", "exists_noise", "plastic_noise", "opened", "soft", "settled")
 
-    density: float = 0.5  # share of the connections of `within` that exist
-    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace
+    density: float = 0.5  # share of the connections of `within` that exist; above 1, how many
+    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
     narrowing: float = 0.7  # first share of training, over which what is allowed falls from 1 to the budget
     rise: float = 0.1  # of a multiplier with each update, by the share that is too much
 
@@ -98,15 +98,13 @@ class HardConcrete(Structure):
     def _excess(self, params: HardConcreteParams, shape: Shape) -> Tensor:
         allowed = self.within.gates((), shape, params.exists).exists
         likely = _likely(params.exists) if allowed is None else _likely(params.exists) * allowed
-        room = likely.numel() if allowed is None else allowed.sum()
-        made = [likely.sum() / room - self._allowed(self.density, params)]
+        room = float(likely.numel() if allowed is None else allowed.sum())
+        made = [likely.sum() / room - _allowed(share(self.density, room), params)]
         if params.plastic.numel():
             heard = likely[:, shape.plastic].detach()
-            made.append((_likely(params.plastic) * heard).sum() / heard.sum() - self._allowed(self.plastic, params))
+            some = _allowed(share(self.plastic, float(heard.sum())), params)
+            made.append((_likely(params.plastic) * heard).sum() / heard.sum() - some)
         return torch.stack(made)
-
-    def _allowed(self, share: float, params: HardConcreteParams) -> Tensor:
-        return share + params.opened[0] * (1.0 - share)
 
     def adapt(self, site: Site, rng: Generator) -> None:
         params: HardConcreteParams = site.params
@@ -128,10 +126,15 @@ def _soft(odds: Tensor, noise: Tensor) -> Tensor:
     return (torch.sigmoid((noise.detach() + odds) / _TEMPERATURE) * (_HIGH - _LOW) + _LOW).clamp(0.0, 1.0)
 
 
-def _hard(odds: Tensor, allowed: Tensor | None, share: float, least: int) -> Tensor:
+def _hard(odds: Tensor, allowed: Tensor | None, kept: float, least: int) -> Tensor:
     """The likeliest gates; the gradient is that of how likely they are."""
     likely = torch.sigmoid(odds)
-    return best(odds, allowed, share, least) + (likely - likely.detach())
+    return best(odds, allowed, kept, least) + (likely - likely.detach())
+
+
+def _allowed(kept: float, params: HardConcreteParams) -> Tensor:
+    """The share that is allowed at this time."""
+    return kept + params.opened[0] * (1.0 - kept)
 
 
 def _likely(odds: Tensor) -> Tensor:

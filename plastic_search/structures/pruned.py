@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, Structure, best, budget
+from plastic_search.structures import Gates, Shape, Site, Structure, best, budget, share
 from plastic_search.structures.dense import Dense
 
 
@@ -29,8 +29,8 @@ class Pruned(Structure):
 
     held: ClassVar[tuple[str, ...]] = ("exists", "plastic", "settled")
 
-    density: float = 0.5  # share of the connections of `within` that exist in the end
-    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace in the end
+    density: float = 0.5  # share of the connections of `within` that exist in the end; above 1, how many
+    plastic: float = 1.0  # share of the plastic pathway's existing ones that carry a trace in the end; or how many
     narrowing: float = 0.7  # first share of training, over which connections go
     times: int = 40  # how often, were it to go on to the end of training
 
@@ -71,10 +71,13 @@ class Pruned(Structure):
     def _prune(self, site: Site, opened: float) -> None:
         params, allowed = site.params, self.within.gates((), site.shape, site.weight).exists
         room = params.exists.numel() if allowed is None else int(allowed.sum())
-        keep = max(round((self.density + opened * (1.0 - self.density)) * room), 1)
+        density = share(self.density, room)
+        keep = max(round((density + opened * (1.0 - density)) * room), 1)
         params.exists.copy_(best(site.weight.norm(dim=0), params.exists, 0.0, keep))
         if params.plastic.numel():
             heard = params.exists[:, site.shape.plastic]
-            keep = round((self.plastic + opened * (1.0 - self.plastic)) * int(heard.sum()))
+            room = int(heard.sum())
+            some = share(self.plastic, room)
+            keep = round((some + opened * (1.0 - some)) * room)
             size = site.alpha.abs().expand_as(heard) * site.weight.norm(dim=0)[:, site.shape.plastic]
             params.plastic.copy_(best(size, params.plastic * heard, 0.0, keep))

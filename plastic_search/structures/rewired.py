@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, Structure, best, budget
+from plastic_search.structures import Gates, Shape, Site, Structure, best, budget, share
 from plastic_search.structures.dense import Dense
 
 
@@ -33,8 +33,8 @@ class Rewired(Structure):
 
     held: ClassVar[tuple[str, ...]] = ("exists", "plastic", "settled")
 
-    density: float = 0.5  # share of the connections of `within` that exist
-    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace
+    density: float = 0.5  # share of the connections of `within` that exist; above 1, how many
+    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
     exchanged: float = 0.3  # share of the existing connections, at first
     times: int = 40  # how often, were it to go on to the end of training
 
@@ -74,27 +74,28 @@ class Rewired(Structure):
         if site.step == 0:
             site.weight.masked_fill_(params.exists < 0.5, unit)
         every = max(site.steps // self.times, 1)
-        share = self.exchanged * 0.5 * (1.0 + math.cos(math.pi * min(site.step / (0.75 * site.steps), 1.0)))
+        part = self.exchanged * 0.5 * (1.0 + math.cos(math.pi * min(site.step / (0.75 * site.steps), 1.0)))
         if site.step == 0 or site.step % every or site.grads.asked is None:
             return
-        count = round(share * int(params.exists.sum()))
+        count = round(part * int(params.exists.sum()))
         allowed = self.within.gates((), site.shape, site.weight).exists
         gone, come = _exchange(params.exists, site.weight.norm(dim=0), site.grads.asked.abs(), allowed, count)
         params.exists[gone] = 0.0
         params.exists[come] = 1.0
         site.weight[:, gone] = unit
         site.weight[:, come] = 0.0
-        self._plasticity(site, share)
+        self._plasticity(site, part)
 
-    def _plasticity(self, site: Site, share: float) -> None:
+    def _plasticity(self, site: Site, part: float) -> None:
         """The same for traces, where a trace is worth what its gate's gradient says, be it open or shut."""
         params = site.params
         if params.plastic.numel() == 0 or site.grads.asked_plastic is None:
             return
         heard, worth = params.exists[:, site.shape.plastic], site.grads.asked_plastic.abs()
         kept = params.plastic * heard
-        wanted = round(self.plastic * int(heard.sum()))
-        gone, _ = _exchange(kept, worth, worth, heard, round(share * int(kept.sum())))
+        room = int(heard.sum())
+        wanted = round(share(self.plastic, room) * room)
+        gone, _ = _exchange(kept, worth, worth, heard, round(part * int(kept.sum())))
         kept[gone] = 0.0
         params.plastic.copy_(best(worth + kept * (1.0 + worth.max()), heard, 0.0, least=wanted))
 
