@@ -17,7 +17,7 @@ from plastic_search.statistics import Estimate
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["contents", "write"]
+__all__ = ["compared", "contents", "write"]
 
 MARGIN = 0.01  # of score, below which a loss is small
 _EXACT = 0.02  # by which share a budget may be missed
@@ -117,13 +117,14 @@ def _answers(page: dict[str, Any]) -> list[dict[str, Any]]:
         for group in [page["reference"]] * bool(reference) + [g for g in groups if g not in (ours, page["reference"])]:
             rows = reference if group == page["reference"] else [r for r in groups[group] if r["at"] == at]
             if rows:
-                made.append(_compared(page, at, mine[at], group, rows[0]))
+                made.append(compared(page, at, mine[at], group, rows[0]))
     return made
 
 
-def _compared(
+def compared(
     page: dict[str, Any], at: float, mine: dict[str, Any], group: str, theirs: dict[str, Any]
 ) -> dict[str, Any]:
+    """One answer: yes or no only where the whole interval of the difference lies on one side."""
     gap = statistics.difference(mine["scores"], theirs["scores"])
     if group == page["reference"]:
         question, low, high = f"Does {page['ours']} lose less than {MARGIN:g} beside {group}?", -MARGIN, -MARGIN
