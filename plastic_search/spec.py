@@ -121,7 +121,8 @@ def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
         )
     widths, made = [inputs], []
     for layer in spec.layers:
-        heard = widths[-1] + sum(widths[-1 - k] for k in layer.skip)
+        sources = (widths[-1], *(widths[-1 - k] for k in layer.skip))
+        heard = sum(sources)
         own = layer.units if layer.structure.recurrent else 0
         columns = {
             Pathway.NONE: slice(0, 0),
@@ -129,6 +130,6 @@ def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
             Pathway.RECURRENT: slice(heard, heard + own),
             Pathway.BOTH: slice(0, heard + own),
         }
-        made.append(Shape(layer.units, heard + own, own, columns[layer.plastic]))
+        made.append(Shape(layer.units, heard + own, own, columns[layer.plastic], sources))
         widths.append(layer.units)
     return tuple(made)

@@ -204,7 +204,7 @@ def test_a_graph_that_contradicts_itself_is_refused(fixed: Any, plastic: Any, to
 
 def test_gates_are_made_without_a_loop_and_the_structure_stays_a_value() -> None:
     edges = tuple((post, pre) for post in range(50) for pre in range(46))
-    graph, shape = Graph(edges[:1000], edges[1000:]), Shape(50, 100, 50, slice(0, 100))
+    graph, shape = Graph(edges[:1000], edges[1000:]), Shape(50, 100, 50, slice(0, 100), (50,))
     gates = graph.gates((), shape, torch.zeros(1, dtype=torch.float64))
     assert gates.exists is not None
     assert gates.plastic is not None

@@ -22,6 +22,7 @@ class Shape(NamedTuple):
     pre: int  # all that it hears
     own: int  # how many of the last columns of `pre` are the layer's own previous output: `post`, or 0
     plastic: slice  # the columns that the plastic pathway takes in
+    sources: tuple[int, ...]  # how many columns belong to each source, in order; they end where the layer's own begin
 
 
 class Gates(NamedTuple):

@@ -1,0 +1,84 @@
+"""Which projections exist at all: each source of a layer, its units to one another, and each unit to itself.
+
+A projection is all of the connections from one group of units to another. Each has one score, and the best so many
+exist; the gradient and the narrowing are those of `Gated`, with whole projections for connections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from plastic_search.errors import PlasticSearchError
+from plastic_search.structures import Gates, Shape, Site, Structure, best
+from plastic_search.structures.dense import Dense
+
+
+class BlocksParams(NamedTuple):
+    scores: Tensor  # [projections]
+    opened: Tensor  # [1], 0 where just the budget is kept, 1 where everything is
+    settled: Tensor  # [1], 1 once training has ended, and the projections are fixed
+
+
+@dataclass(frozen=True)
+class Blocks(Structure):
+    """exists = 1 on the best `keep` of: each source (skips too), the layer's other units, a unit itself"""
+
+    held: ClassVar[tuple[str, ...]] = ("opened", "settled")
+
+    keep: int = 2  # projections
+    narrowing: float = 0.5  # first share of training, over which all but these go
+
+    within: Structure = Dense()  # where a connection may be at all
+
+    @property
+    def recurrent(self) -> bool:
+        return self.within.recurrent
+
+    def check(self) -> None:
+        if self.keep < 1 or not 0.0 <= self.narrowing <= 1.0:
+            raise PlasticSearchError(
+                f"Blocks wants keep from 1 and a narrowing from 0 to 1, but got {self.keep} and {self.narrowing}"
+            )
+        if type(self.within).params is not Structure.params:
+            raise PlasticSearchError(f"Blocks.within wants a structure that learns nothing, but got {self.within}")
+
+    def params(self, shape: Shape, rng: Generator) -> BlocksParams:
+        count = len(shape.sources) + 2 * (shape.own > 0)
+        return BlocksParams(0.1 * torch.randn(count, generator=rng), torch.zeros(1), torch.zeros(1))
+
+    def gates(self, params: BlocksParams, shape: Shape, like: Tensor) -> Gates:
+        scores = params.scores.detach() if params.settled else params.scores
+        count = len(scores)
+        kept = self.keep + round(float(params.opened.detach()) * (count - self.keep)) if count > self.keep else count
+        hard, soft = best(scores, None, kept / count), torch.sigmoid(scores - scores.detach().mean())
+        gates = hard + (soft - soft.detach())
+        exists = (gates.view(-1, 1, 1) * _projections(shape, like)).sum(0)
+        allowed = self.within.gates((), shape, like).exists
+        exists = exists if allowed is None else exists * allowed
+        return Gates(exists, exists[:, shape.plastic] if shape.plastic.stop > shape.plastic.start else None)
+
+    def adapt(self, site: Site, rng: Generator) -> None:
+        params, done = site.params, site.step / site.steps
+        if not params.settled:
+            params.opened.fill_(1.0 - done / self.narrowing if done < self.narrowing else 0.0)
+            params.settled.fill_(float(done >= 1.0))
+
+
+def _projections(shape: Shape, like: Tensor) -> Tensor:
+    """1 where each projection lies [projections, post, pre]."""
+    made, at = [], 0
+    for width in shape.sources:
+        made.append(like.new_zeros(shape.post, shape.pre))
+        made[-1][:, at : at + width] = 1.0
+        at += width
+    if shape.own:
+        itself = like.new_zeros(shape.post, shape.pre)
+        itself[:, at:] = torch.eye(shape.post, dtype=like.dtype, device=like.device)
+        others = like.new_zeros(shape.post, shape.pre)
+        others[:, at:] = 1.0 - itself[:, at:]
+        made += [others, itself]
+    return torch.stack(made)

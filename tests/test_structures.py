@@ -1,0 +1,119 @@
+"""What learned structures do between updates, by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from plastic_search.errors import PlasticSearchError
+from plastic_search.network import Network
+from plastic_search.spec import Layer, NetworkSpec, Pathway
+from plastic_search.structures import Shape, Site, Structure, best, share
+from plastic_search.structures.blocks import Blocks
+from plastic_search.structures.gated import Gated
+from plastic_search.structures.hard_concrete import HardConcrete
+from plastic_search.structures.pruned import Pruned
+from plastic_search.structures.rewired import Rewired, RewiredParams
+from plastic_search.tasks.pattern_completion import PatternCompletion
+from plastic_search.trainers.gradient import Gradient
+
+SHAPE = Shape(4, 6, 4, slice(2, 6), (2,))
+
+
+def rng() -> Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def site(params: object, weight: Tensor, step: int, steps: int, grads: object = None) -> Site:
+    alpha = torch.ones(1, 1)
+    return Site(SHAPE, params, grads, weight, torch.zeros(1, 4), alpha, (), step, steps)
+
+
+def exists(structure: Structure, params: object) -> Tensor:
+    gate = structure.gates(params, SHAPE, torch.zeros(1)).exists
+    assert gate is not None
+    return gate.detach()
+
+
+def test_a_budget_is_a_share_or_a_number() -> None:
+    assert share(0.25, 8) == 0.25
+    assert share(2, 8) == 0.25
+    assert share(20, 8) == 1.0
+    assert best(torch.tensor([3.0, 1.0, 2.0]), None, 2).tolist() == [1, 0, 1]
+    assert best(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([0.0, 1.0, 1.0]), 0.5).tolist() == [0, 0, 1]
+    with pytest.raises(PlasticSearchError, match=r"Gated\.density is a share up to 1, or a whole number"):
+        Gated(density=2.5)
+
+
+@pytest.mark.parametrize("kind", [Gated, HardConcrete, Pruned, Rewired])
+def test_budgets_are_met_to_the_connection(kind: type[Gated]) -> None:
+    task = PatternCompletion(bits=6)
+    layer = Layer(task.outputs, plastic=Pathway.BOTH, structure=kind(density=17, plastic=5))
+    net = Network(NetworkSpec((layer,)), task.inputs)
+    list(Gradient(steps=10, batch=2).train(net, task, 0))
+    assert (net.connections(), net.plastic_connections()) == (17, 5)
+
+
+def test_gates_open_wide_and_narrow_as_a_cube() -> None:
+    structure = Gated(density=0.5, narrowing=0.8)
+    params = structure.params(SHAPE, rng())
+    for step, kept in ((0, 24), (4, 12 + 12 * 0.125), (8, 12), (10, 12)):
+        structure.adapt(site(params, torch.zeros(1, 4, 6), step, 10), rng())
+        assert int(exists(structure, params).sum()) == round(kept)
+
+
+def test_the_smallest_weights_go_and_do_not_come_back() -> None:
+    structure, weight = Pruned(density=0.25, narrowing=0.5, times=10), torch.randn(2, 4, 6, generator=rng())
+    params = structure.params(SHAPE, rng())
+    before = torch.ones(4, 6)
+    for step in range(11):
+        structure.adapt(site(params, weight, step, 10), rng())
+        now = exists(structure, params)
+        assert bool((now <= before).all())
+        before = now
+    assert torch.equal(before, best(weight.norm(dim=0), None, 0.25))
+
+
+def test_the_weakest_are_exchanged_for_those_that_are_asked_for() -> None:
+    structure, weight = Rewired(density=0.5, exchanged=0.5, times=10), torch.randn(1, 4, 6, generator=rng())
+    params = structure.params(SHAPE, rng())
+    structure.adapt(site(params, weight, 0, 10), rng())
+    before, asked = exists(structure, params), torch.rand(4, 6, generator=rng())
+    assert bool((weight[0][before < 0.5] == 6**-0.5).all())
+    strength = weight.abs()[0].clone()
+    grads = RewiredParams(None, None, asked, torch.rand(4, 4), None)  # type: ignore[arg-type]
+    structure.adapt(site(params, weight, 1, 10, grads), rng())
+    now = exists(structure, params)
+    came, went = (now > before), (now < before)
+    assert int(came.sum()) == int(went.sum()) > 0
+    assert bool((weight[0][came] == 0.0).all())
+    assert strength[went].max() <= strength[(before > 0.5) & (now > 0.5)].min()
+    assert asked[came].min() >= asked[(before < 0.5) & (now < 0.5)].max()
+
+
+def test_a_multiplier_rises_while_too_many_gates_are_open_and_begins_again_after() -> None:
+    structure = HardConcrete(density=0.5, rise=0.1, narrowing=0.0)
+    params = structure.params(SHAPE, rng())
+    seen = []
+    for odds in (5.0, 5.0, -5.0):
+        params.exists.fill_(odds)
+        structure.adapt(site(params, torch.zeros(1, 4, 6), 1, 10), rng())
+        seen.append(float(params.multipliers[0]))
+    assert 0.0 < seen[0] < seen[1]
+    assert seen[2] == 0.0
+    params.exists.fill_(5.0)
+    constraint = structure.constraint(params._replace(exists=params.exists.requires_grad_()), SHAPE)
+    assert constraint is not None
+    assert constraint.item() == 0.0  # the multiplier has begun again
+
+
+def test_whole_projections_go() -> None:
+    structure = Blocks(keep=1)
+    params = structure.params(SHAPE, rng())
+    assert len(params.scores) == 3  # the input, the other units, a unit itself
+    for winner, kept in ((0, 8), (1, 12), (2, 4)):
+        params.scores.zero_()[winner] = 1.0
+        gate = exists(structure, params)
+        assert int(gate.sum()) == kept
+    assert torch.equal(gate[:, 2:], torch.eye(4))
