@@ -10,6 +10,11 @@ from plastic_search.cells.lstm import LSTM
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.rules import Activity, Change, Outer, Rule
 from plastic_search.spec import Layer, Pathway
+from plastic_search.structures.blocks import Blocks
+from plastic_search.structures.gated import Gated
+from plastic_search.structures.hard_concrete import HardConcrete
+from plastic_search.structures.pruned import Pruned
+from plastic_search.structures.rewired import Rewired
 
 
 class Recent(NamedTuple):
@@ -64,4 +69,12 @@ BENCHMARK = Benchmark(
         Case(Layer(100, rule=Timing(), plastic=Pathway.RECURRENT), batch=30, time=200),
     ),
     lasting=(Case(Layer(100, plastic=Pathway.RECURRENT), batch=8, time=5000),),
+    learned=(
+        Case(Layer(100, structure=Gated(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, structure=Gated(0.2, 0.5), plastic=Pathway.RECURRENT), batch=64, time=20),
+        Case(Layer(100, structure=HardConcrete(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, structure=Rewired(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, structure=Pruned(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, structure=Blocks(2), plastic=Pathway.RECURRENT), batch=30, time=200),
+    ),
 )

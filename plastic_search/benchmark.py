@@ -8,7 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,8 @@ from plastic_search.network import Network
 from plastic_search.part import Part, equation
 from plastic_search.spec import Layer, NetworkSpec
 from plastic_search.stepped import compiled_step
+from plastic_search.structures.dense import Dense
+from plastic_search.updates import Learned, updating
 
 __all__ = ["Benchmark", "Case", "measure"]
 
@@ -54,6 +56,7 @@ class Benchmark(Part):
         rounds: how often each contender runs; ratios are taken within a round, and their median is told.
         stepped: cases in which the law competes with its step compiled by torch.
         lasting: cases whose memory in the compiled path is measured, and nothing else.
+        learned: cases with a learned structure, whose updates are timed beside those of what it chooses within.
     """
 
     question: str
@@ -61,6 +64,7 @@ class Benchmark(Part):
     rounds: int = 5
     stepped: tuple[Case, ...] = ()
     lasting: tuple[Case, ...] = ()
+    learned: tuple[Case, ...] = ()
 
     def check(self) -> None:
         if not self.cases or self.rounds < 1:
@@ -125,7 +129,7 @@ def measure(benchmark: Benchmark, files: tuple[Path, ...] = ()) -> Iterator[tupl
     found: dict[str, Any] = {
         "schema": "plastic_search/benchmark/2", "question": benchmark.question, "versions": versions(),
         "machine": origins.machine(), "code": origins.code(), "rounds": benchmark.rounds,
-        "own_rules": _own_rules(benchmark), "cases": [], "stepped": [], "memory": [],
+        "own_rules": _own_rules(benchmark), "cases": [], "stepped": [], "memory": [], "learned": [],
     }  # fmt: skip
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -138,6 +142,9 @@ def measure(benchmark: Benchmark, files: tuple[Path, ...] = ()) -> Iterator[tupl
             row = _stepped(case, benchmark.rounds)
             found["stepped"].append(row._asdict())
             yield f"{_told(case)}: {row.reason or f'{row.speedup:.1f} times'} (torch.compile)", found
+        for case in benchmark.learned:
+            found["learned"].append(_learned(case, benchmark.rounds)._asdict())
+            yield f"{_told(case)}: {found['learned'][-1]['ratio']:.2f} times the same without", found
         first = benchmark.cases[0]
         for case in (first, *benchmark.lasting):
             kernels = ("cpu", "reference") if case is first else ("cpu",)
@@ -188,6 +195,19 @@ def _stepped(case: Case, rounds: int) -> Stepped:
         *size, "", made.seconds, middle["law"], middle["stepped"], middle["fast"],
         statistics.median(_ratios(times, "law", "stepped")), statistics.median(ratios), (min(ratios), max(ratios)),
     )  # fmt: skip
+
+
+def _learned(case: Case, rounds: int) -> Learned:
+    structure, x = case.layer.structure, _heard(case)
+    within = replace(case, layer=replace(case.layer, structure=getattr(structure, "within", Dense())))
+    runs = {name: updating(_network(each, "cpu"), x) for name, each in (("dense", within), ("learned", case))}
+    times = _contest(runs, rounds)
+    ratios, middle = _ratios(times, "learned", "dense"), _middle(times)
+    size = (case.batch, case.time, case.layer.units)
+    spread = (min(ratios), max(ratios))
+    return Learned(
+        type(structure).__name__, *size, middle["dense"], middle["learned"], statistics.median(ratios), spread
+    )
 
 
 def _contest(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

@@ -22,6 +22,7 @@ from plastic_search.errors import PlasticSearchError
 from plastic_search.network import Network
 from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.stepped import compiled_step
+from plastic_search.structures.gated import Gated
 from plastic_search.testing import rule_promises
 
 PLASTIC = Pathway.RECURRENT
@@ -30,8 +31,11 @@ PLASTIC = Pathway.RECURRENT
 def small() -> Benchmark:
     first = Case(Layer(5, plastic=PLASTIC), batch=2, time=4)
     lstm = Case(Layer(3, LSTM(), plastic=Pathway.BOTH), batch=2, time=4)
+    gated = Case(Layer(5, structure=Gated(0.5), plastic=PLASTIC), batch=2, time=4)
     others = (Case(Layer(9, plastic=PLASTIC), batch=2, time=4), Case(Layer(5, plastic=PLASTIC), batch=2, time=7))
-    return Benchmark("How long?", (first, lstm, *others), 1, stepped=(first,), lasting=(replace(lstm, time=50),))
+    return Benchmark(
+        "How long?", (first, lstm, *others), 1, stepped=(first,), lasting=(replace(lstm, time=50),), learned=(gated,)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +66,13 @@ def test_memory_is_told_of_the_first_case_and_of_those_that_last(found: dict[str
     assert (long["time"], long["traces"]) == (50, 4 * 50 * 2 * 3 * (17 + 3))
     assert first["reference"] is not None
     assert long["reference"] is None
+
+
+def test_what_it_costs_to_learn_a_structure_is_told(found: dict[str, Any]) -> None:
+    (row,) = found["learned"]
+    assert row["structure"] == "Gated"
+    assert row["spread"][0] <= row["ratio"] <= row["spread"][1]
+    assert min(row["dense"], row["learned"]) > 0
 
 
 def test_a_step_compiled_by_torch_competes_or_tells_why_not(found: dict[str, Any]) -> None:
