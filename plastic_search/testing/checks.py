@@ -18,8 +18,21 @@ from plastic_search.part import Part
 from plastic_search.precisions import Precision
 from plastic_search.precisions.floating import Floating
 from plastic_search.spec import Layer, NetworkSpec
+from plastic_search.structures import Structure
 
-__all__ = ["BATCH", "POST", "PRE", "STEPS", "dynamics", "in_a_network", "keep", "mapped", "noise", "promise"]
+__all__ = [
+    "BATCH",
+    "POST",
+    "PRE",
+    "STEPS",
+    "adapting",
+    "dynamics",
+    "in_a_network",
+    "keep",
+    "mapped",
+    "noise",
+    "promise",
+]
 __all__ += ["rng_of", "seeded", "tensors", "variants"]
 
 BATCH, POST, PRE, STEPS = 3, 5, 4, 4
@@ -90,7 +103,14 @@ def in_a_network(part: Part, layer: Layer, precision: Precision | None = None) -
     with promise(part, "in a network, every parameter gets a finite gradient"):
         y.square().sum().backward()
         for name, p in net.named_parameters():
-            keep(p.numel() == 0 or (p.grad is not None and bool(p.grad.isfinite().all())), f"{name} does not")
+            held = p.grad is None and "structure" in name and adapting(layer.structure)
+            keep(p.numel() == 0 or held or (p.grad is not None and bool(p.grad.isfinite().all())), f"{name} does not")
+
+
+def adapting(structure: Structure) -> bool:
+    """Whether a structure changes some of its parameters itself, between updates."""
+    own = (type(structure).adapt, type(structure).adapt_all)
+    return own != (Structure.adapt, Structure.adapt_all)
 
 
 def variants(kind: type[Part] | Part) -> list[Any]:
