@@ -64,7 +64,7 @@ PROSE = {
     "speed",
 }
 PARTS = {"cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers"}  # one part a file
-NEIGHBOURS = {"structures"}  # folders whose members may build on one another
+NEIGHBOURS = {"structures", "tasks"}  # folders whose members may build on one another
 ONLY_IN = {  # a third party's only doors
     "brevitas": {"quantize"},
     "llvmlite": {"kernels"},
