@@ -32,7 +32,7 @@ class Adaptation:
     def __init__(self, net: Network | Population, seeds: Sequence[int], steps: int) -> None:
         self._spec, self._shapes, self._like, self._steps = net.spec, net.shapes, net.like, steps
         self._bags, self._many = net.bags(), isinstance(net, Population)
-        self._rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         kinds = [type(layer.structure) for layer in net.spec.layers]
         own = (Structure.adapt, Structure.adapt_all)
         self._adapting = [i for i, kind in enumerate(kinds) if (kind.adapt, kind.adapt_all) != own]
@@ -42,7 +42,7 @@ class Adaptation:
         """What is added to the loss, summed over layers: one number, or one a member."""
         made: Tensor | float = 0.0
         for i in self._constrained:
-            terms = [self._constraint(i, member) for member in range(len(self._rngs))]
+            terms = [self._constraint(i, member) for member in range(len(self.rngs))]
             made = made + (torch.stack(terms) if self._many else terms[0])
         return made
 
@@ -64,7 +64,7 @@ class Adaptation:
             grads = nest({"structure": self._like[i].structure}, self._grads(i))["structure"]
             kept = (_whole(memory and self._weights(i, memory)) for memory in (means, squares))
             site = Site(self._shapes[i], own.structure, grads, weight, bias, outgoing, step, self._steps, *kept)
-            self._spec.layers[i].structure.adapt_all(site, self._rngs)
+            self._spec.layers[i].structure.adapt_all(site, self.rngs)
 
     def _layer(self, i: int, member: int | None) -> LayerParams:
         """The parameters of a layer; those of all members, with an axis over them, where `member` is None."""

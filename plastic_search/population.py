@@ -80,6 +80,10 @@ class Population(nn.Module):
         net.load_state_dict({name: value[k] for name, value in self.state_dict().items()})
         return net
 
+    def units(self) -> list[tuple[int, ...]]:
+        """How many units of each layer exist, for each member."""
+        return [self.member(k).units() for k in range(len(self))]
+
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run whole episodes of every member.
 
@@ -103,14 +107,14 @@ class Population(nn.Module):
         return sequences(self.spec, self.shapes, ready, now, x, self.kernel)
 
     def _resolve(self) -> tuple[Ready, ...]:
-        """The members' parameters as one episode uses them, each member's by the law; at once, where that is the same."""
+        """The members' parameters as one episode uses them, each member's by the law; at once where that may be."""
         if self._at_once is None:
             self._at_once = self._alike()
         return self._resolved() if self._at_once else self._resolved_singly()
 
     @torch.no_grad()
     def _alike(self) -> bool:
-        """Whether the law can do all members at once: it cannot where a structure looks at numbers, as in `int(sum)`."""
+        """Whether the law can do all members at once. It cannot where a structure looks at numbers: `int(sum)`."""
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:

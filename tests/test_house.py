@@ -32,6 +32,7 @@ FLOORS = (  # a module imports only from floors that stand before its own
     {"network"},
     {"population"},
     {"adaptation"},
+    {"course"},
     {"answers", "rollout", "stepped", "topology", "ablations", "controls", "evaluation", "trainers", "exports"},
     {"jobs"},
     {"pool", "search", "study"},

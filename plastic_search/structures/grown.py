@@ -99,6 +99,8 @@ class Grown(Structure):
             return
         for weight in site.outgoing:
             weight.sub_(weight.sign(), alpha=self.shrink)
+        if not (self.adds or self.deletes or self.unasked):
+            return
         exists = site.params.exists
         low = (self._strengths(site).sum(0) <= self.least).to(exists.dtype) * exists
         for k, (rng, count) in enumerate(zip(rngs, low.sum(1).tolist(), strict=True)):
@@ -111,7 +113,7 @@ class Grown(Structure):
                 self._add(site.member(k), rng)
 
     def _strengths(self, site: Site) -> Tensor:
-        """The two halves of every unit's n [2, ..., post]. Of several drives the mean counts; weights to none do not."""
+        """The two halves of every unit's n [2, ..., post]. Several drives give their mean, absent units nothing."""
         exists, others = site.params.exists, site.outgoing[bool(site.shape.own) :]
         said = torch.stack([v.abs().sum(-2).mean(-2) for v in others]).sum(0)
         if not site.shape.own:
@@ -131,7 +133,7 @@ class Grown(Structure):
             _fill(Weights(site.weight, site.bias, site.outgoing), j, 0.0)
 
     def _add(self, site: Site, rng: Generator) -> None:
-        """One unit in the first place that is free, if one is: what it hears is faint, what it says as `birth` tells."""
+        """One unit in the first place that is free, if one is. It hears faintly, and says as much as `birth` tells."""
         free = (site.params.exists < 0.5).nonzero()[:, 0].tolist()
         if not free:
             return
