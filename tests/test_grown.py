@@ -321,6 +321,20 @@ def test_the_trainer_does_what_is_published() -> None:
         assert float(course.running[0]) == pytest.approx(running)
 
 
+def test_a_new_unit_begins_with_a_memory_of_its_own() -> None:
+    net = Network(spec(Grown(adds=0.0, deletes=0.0, unasked=1.0)), 4)
+    course = Windowed(steps=9).course(Population([net]), ReversedGroups(), (0,))
+    for born in (1, 2, 3):
+        course.advance(1)
+        kept = {name: t[0, 0] for name, t in course.saved().items() if name.startswith("squares") and t.dim() == 4}
+        own, said = kept["squares.layers.0.weight"], kept["squares.layers.1.weight"]
+        assert (own[born] == 0.01).all()
+        assert (own[:, 4 + born] == 0.01).all()
+        assert (said[:, born] == 0.01).all()
+        assert not (said[:, 0] == 0.01).any()
+    assert course.units() == [(4, 4)]
+
+
 def test_a_course_that_is_put_down_and_taken_up_again_is_the_same() -> None:
     grown = Grown(adds=0.5, deletes=0.5, unasked=0.1)
 

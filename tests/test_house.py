@@ -39,7 +39,7 @@ FLOORS = (  # a module imports only from floors that stand before its own
     {"conduct"},
     {"quantized", "exported", "repair"},
     {"testing"},
-    {"findings", "console"},
+    {"findings", "growth_findings", "console"},
     {"commands", "wording", "figures"},
     {"verdicts"},
     {"page"},
@@ -63,6 +63,7 @@ PROSE = {
     "page",
     "report",
     "speed",
+    "growth_findings",
     "growth_page",
 }
 PARTS = {"cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers"}  # one part a file
