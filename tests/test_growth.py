@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -106,3 +108,16 @@ def test_verdicts_follow_the_intervals() -> None:
     assert [v["answer"] for v in verdicts(runs)] == ["no", "unclear", "unclear", "unclear", "no"]
     runs["variable-hard"] = lines([16.0] * 10, [10.0] * 10)
     assert [v["answer"] for v in verdicts(runs)][1:3] == ["no", "no"]
+
+
+def test_the_command_trains_in_two_processes_and_writes_the_page(tmp_path: Path) -> None:
+    command = "from plastic_search.cli import main; main()"
+    words = ["grow", "--out", str(tmp_path), "--cycles", "3", "--seeds", "2", "--workers", "2", "--json"]
+    done = subprocess.run([sys.executable, "-c", command, *words], check=True, capture_output=True, text=True)
+    told = json.loads(done.stdout)
+    assert [c["name"] for c in told["conditions"]] == [
+        *("variable-hard", "variable-easy", "easy-hard-easy", "fixed-20", "fixed-37", "fixed-75", "fixed-100"),
+    ]
+    assert told["missing"] == []
+    assert (tmp_path / "report.html").is_file()
+    assert "growing 21/21" in done.stderr
