@@ -63,7 +63,8 @@ class Adaptation:
             own, (weight, bias, outgoing) = self._layer(i, None), self._weights(i, lambda p: p)
             grads = nest({"structure": self._like[i].structure}, self._grads(i))["structure"]
             kept = (_whole(memory and self._weights(i, memory)) for memory in (means, squares))
-            site = Site(self._shapes[i], own.structure, grads, weight, bias, outgoing, step, self._steps, *kept)
+            at = (step, self._steps)
+            site = Site(self._shapes[i], own.structure, grads, weight, bias, own.alpha, outgoing, *at, *kept)
             self._spec.layers[i].structure.adapt_all(site, self.rngs)
 
     def _layer(self, i: int, member: int | None) -> LayerParams:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from plastic_search import __version__, cli_growth, cli_machine
+from plastic_search import __version__, cli_growth, cli_machine, cli_topology
 from plastic_search.errors import PlasticSearchError, unknown
 
 __all__ = ["app", "main"]
@@ -126,17 +126,26 @@ def run(
 ) -> None:
     """Search a space (TPE, and random search of equal budget), then train the winners and their controls.
 
+    A study may also be a sweep: networks that differ in one thing, each trained alike.
+
     A run that was stopped, even by kill -9, goes on when the same command is given again.
     """
-    from plastic_search import conduct, content, runs
+    from plastic_search import conduct, content, runs, sweep
     from plastic_search.console import follow, say, summary, summary_table
+    from plastic_search.sweep import Sweep
 
     content.load_parts(parts)
     path = content.find("studies", study)
     value = _with_sets(content.value("studies", study), sets, path)
     folder = out or Path("runs") / path.stem
     asked = {"study": study, "sets": sets, "parts": [str(p) for p in parts], "out": str(out or "")}
-    follow(conduct.run(value, path.stem, folder, workers, (*parts, *_own(path)), asked))
+    files = (*parts, *_own(path))
+    if isinstance(value, Sweep):
+        follow(sweep.run(value, path.stem, folder, workers, files, asked))
+        _print_json(summary(runs.load(folder))) if as_json else summary_table(runs.load(folder))
+        say(f"next: plastic-search report {shlex.quote(str(folder))}")
+        return
+    follow(conduct.run(value, path.stem, folder, workers, files, asked))
     record = runs.load(folder)
     held = len({r.trial for r in record.stage("search", "tpe")})
     if held > value.trials:
@@ -202,10 +211,14 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write one self-contained page about a run folder, and its JSON twin."""
-    from plastic_search import content, runs
+    from plastic_search import content, runs, sweep_page
     from plastic_search import report as page
 
     record = runs.load(folder)
+    if record.study.get("schema") == "plastic_search/sweep/1":
+        path = sweep_page.write(record, out or folder)
+        print((path.parent / "report.json").read_text() if as_json else path)
+        return
     value = content.value("reports", record.name) if record.name in content.names("reports") else None
     path = page.write(record, out or folder, value)
     if as_json:
@@ -270,6 +283,7 @@ def repair(folder: Folder) -> None:
 
 for command in (cli_machine.bench, cli_machine.doctor, cli_growth.grow):
     app.command()(command)
+app.add_typer(cli_topology.app, name="topology")
 
 
 def _with_sets(study: Any, sets: list[str], path: Path) -> Any:
@@ -277,8 +291,9 @@ def _with_sets(study: Any, sets: list[str], path: Path) -> Any:
     from plastic_search.part import field_types
     from plastic_search.space import override
     from plastic_search.study import Study
+    from plastic_search.sweep import Sweep
 
-    if not isinstance(study, Study):
+    if not isinstance(study, Study | Sweep):
         name = type(study).__name__
         article = "an" if name[0].lower() in "aeiou" else "a"
         raise PlasticSearchError(f"{path}: STUDY must be a Study, but is {article} {name}")
@@ -287,7 +302,7 @@ def _with_sets(study: Any, sets: list[str], path: Path) -> Any:
         address, equals, text = each.partition("=")
         if not equals:
             raise PlasticSearchError(f"--set wants ADDRESS=VALUE, but got {each!r}")
-        inside = address.split(".")[0] in field_types(type(study.space))
+        inside = isinstance(study, Study) and address.split(".")[0] in field_types(type(study.space))
         whole = f"space.{address}" if inside else address
         if given.setdefault(whole, text) != text:
             raise PlasticSearchError(f"--set gives {address} twice: {given[whole]} and {text}; keep one of them")

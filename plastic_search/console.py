@@ -17,7 +17,7 @@ from plastic_search.runs import Record, Run
 __all__ = ["follow", "print_table", "say", "summary", "summary_table"]
 
 _BEST = {"final": "winner's best"}  # what the best of a stage is of, where it is not of all
-_STAGES = {"search": "searching", "final": "training finalists", "quantized": "quantizing"}
+_STAGES = {"search": "searching", "final": "training finalists", "quantized": "quantizing", "sweep": "sweeping"}
 
 
 class Event(Protocol):

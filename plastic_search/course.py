@@ -74,7 +74,7 @@ class Course:
 
     def saved(self) -> dict[str, Tensor]:
         """All that is needed to go on."""
-        made = {f"parameters.{name}": p.detach() for name, p in self._params.items()}
+        made = {f"parameters.{name}": t.detach() for name, t in self._tuned_and_held().items()}
         made |= {f"squares.{name}": self._squares[p] for name, p in self._params.items()}
         made |= {f"state.{name}": value for name, value in named(self.state).items()}
         made["rngs"] = torch.stack([rng.get_state() for rng in self._adaptation.rngs])
@@ -84,8 +84,9 @@ class Course:
     @torch.no_grad()
     def restore(self, saved: dict[str, Tensor]) -> None:
         """Go on from what `saved` gave, in a course that was begun with the same arguments."""
+        for name, t in self._tuned_and_held().items():
+            t.copy_(saved[f"parameters.{name}"])
         for name, p in self._params.items():
-            p.copy_(saved[f"parameters.{name}"])
             self._squares[p].copy_(saved[f"squares.{name}"])
         at = "state."
         self.state = load_named({n[len(at) :]: t for n, t in saved.items() if n.startswith(at)}, self.state)
@@ -94,6 +95,9 @@ class Course:
         self.running.copy_(saved["running"])
         self.step, begun = saved["at"].tolist()
         self._begin_text(begun)
+
+    def _tuned_and_held(self) -> dict[str, Tensor]:
+        return self._params | dict(self._population.named_buffers())
 
     def _update(self) -> None:
         stage = self._task.stage(self.step / self._steps)

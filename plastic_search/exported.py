@@ -15,7 +15,7 @@ from plastic_search.runs import Run
 from plastic_search.spec import NetworkSpec
 from plastic_search.study import locked, open_study
 
-__all__ = ["PREFERRED", "export"]
+__all__ = ["PREFERRED", "export", "parameter_file", "saved_run"]
 
 PREFERRED = "w4a4t8-stochastic-tuned"
 
@@ -37,9 +37,9 @@ def export(out: Path, name: str = "", seed: int | None = None, folder: Path | No
     began = time.perf_counter()
     with locked(out):
         study, record = open_study(out)
-        source = _source(record, name, study.seeds[0] if seed is None else seed)
+        source = saved_run(record, name, study.seeds[0] if seed is None else seed)
         net = Network(NetworkSpec.from_json(source.spec), study.task.inputs, source.seed)
-        load_parameters(net, _parameters(out, source))
+        load_parameters(net, parameter_file(out, source))
         target = folder or out / "bundle"
         about = {"study": record.name, "network": source.name, "trial": source.trial, "seed": source.seed}
         made = bundle.write(net, target, task=study.task, about=about)
@@ -65,8 +65,8 @@ def export(out: Path, name: str = "", seed: int | None = None, folder: Path | No
     return {"bundle": str(target), "name": source.name, "seed": source.seed} | metrics
 
 
-def _source(record: runs.Record, name: str, seed: int) -> Run:
-    """The run whose network is asked for."""
+def saved_run(record: runs.Record, name: str, seed: int) -> Run:
+    """The run whose network is asked for; "" takes what `export` would."""
     saved = {r.name: r for r in (*record.stage("final"), *record.stage("quantized")) if _saved(record.folder, r, seed)}
     if not saved:
         raise PlasticSearchError(
@@ -79,8 +79,9 @@ def _source(record: runs.Record, name: str, seed: int) -> Run:
 
 
 def _saved(folder: Path, run: Run, seed: int) -> bool:
-    return run.seed == seed and _parameters(folder, run).is_file()
+    return run.seed == seed and parameter_file(folder, run).is_file()
 
 
-def _parameters(folder: Path, run: Run) -> Path:
+def parameter_file(folder: Path, run: Run) -> Path:
+    """Where the parameters of a run are kept."""
     return folder / runs.MODELS / f"{run.name}-{runs.identity(run.spec)}" / f"{run.seed}.safetensors"

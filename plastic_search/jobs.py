@@ -20,10 +20,11 @@ from plastic_search.evaluation import evaluate, frozen, shuffled
 from plastic_search.network import Network
 from plastic_search.runs import Run, write_text
 from plastic_search.spec import NetworkSpec, Pathway
+from plastic_search.structures import Structure
 from plastic_search.tasks import Split, Task
 from plastic_search.trainers import Trainer
 
-__all__ = ["Job", "Rival", "fit", "load_parameters", "perform", "versions"]
+__all__ = ["Job", "Rival", "fit", "learns", "load_parameters", "perform", "versions"]
 
 _LOOK = 500  # validation episodes at each progress
 _FULL = 2000  # episodes of a final figure
@@ -55,6 +56,7 @@ class Job(NamedTuple):
     save: str = ""  # a folder for the parameters; "" keeps none
     graph: str = ""  # a folder for the topology; "" keeps none
     note: str = ""
+    tuning: dict[str, Any] | None = None  # how it is trained on once its gates are hard; None: not at all
 
     @property
     def title(self) -> str:
@@ -65,7 +67,7 @@ class Job(NamedTuple):
     def files(self) -> list[Path]:
         """What a complete run leaves behind, beside its line."""
         saved = [Path(self.save) / f"{seed}.safetensors" for seed in self.seeds if self.save]
-        return saved + [Path(self.graph) / f"{self.name}-{seed}.json" for seed in self.seeds if self.graph]
+        return saved + [graph_file(self, seed) for seed in self.seeds if self.graph]
 
 
 def perform(job: Job) -> list[Run]:
@@ -95,10 +97,20 @@ def _one(job: Job, seed: int) -> Run:
     if job.begin:
         load_parameters(net, Path(job.begin) / f"{seed}.safetensors")
     outcome, curve, steps = _train(job, net, task, seed)
+    stages = {}
+    if outcome == "complete" and curve and learns(spec):
+        stages = {"soft": curve[-1][2], "hard": round(evaluate(net, task, Split.VALIDATION, _LOOK), 6)}
+    if outcome == "complete" and job.tuning is not None:
+        outcome, more, further = _train(job._replace(trainer=job.tuning, rivals=()), net, task, seed)
+        curve += [[steps + row[0], *row[1:]] for row in more]
+        steps += further
+        stages |= {"tuned": curve[-1][2]}
     metrics = {} if outcome == "diverged" else _measure(job.measures if outcome == "complete" else (), net, task)
+    metrics |= stages
     if curve and "validation" not in metrics:
         metrics["validation"] = curve[-1][2]
     metrics["connections"] = float(net.connections())
+    metrics["plastic_connections"] = float(net.plastic_connections())
     if "test" in metrics or "validation" in metrics:
         metrics["score"] = metrics.get("test", metrics.get("validation", 0.0))
     if outcome == "complete":
@@ -126,7 +138,7 @@ def _train(job: Job, net: Network, task: Task, seed: int) -> tuple[str, list[lis
         if not math.isfinite(progress.loss):
             return "diverged", curve, step
         score = evaluate(net, task, Split.VALIDATION, _LOOK)
-        curve.append([float(step), round(progress.loss, 6), round(score, 6)])
+        curve.append([float(step), round(progress.loss, 6), round(score, 6), float(net.connections())])
         if step < progress.steps and _beaten(score, size, step, job.rivals):
             return "pruned", curve, step
     return "complete", curve, step
@@ -166,11 +178,21 @@ def _keep(job: Job, net: Network, seed: int) -> None:
         path = Path(job.save) / f"{seed}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".part")
-        save_file({n: p.detach().contiguous() for n, p in net.named_parameters()}, temporary)
+        save_file({n: p.detach().contiguous() for n, p in net.state_dict().items()}, temporary)
         temporary.replace(path)
     if job.graph:
         data = topology.to_json(topology.to_graph(net))
-        write_text(Path(job.graph) / f"{job.name}-{seed}.json", json.dumps(data))
+        write_text(graph_file(job, seed), json.dumps(data))
+
+
+def graph_file(job: Job, seed: int) -> Path:
+    """Where the graph of a seed lies."""
+    return Path(job.graph) / f"{job.name.replace(' ', '-')}-{seed}.json"
+
+
+def learns(spec: NetworkSpec) -> bool:
+    """Whether training changes the connections of a network."""
+    return any(type(layer.structure).adapt is not Structure.adapt for layer in spec.layers)
 
 
 def fit(spec: NetworkSpec, task: Task) -> None:
@@ -194,7 +216,7 @@ def load_parameters(net: Network, path: Path) -> None:
         tensors = load_file(path)
     except SafetensorError as error:
         raise PlasticSearchError(f"{path} is damaged ({error}); {_AGAIN}") from None
-    wanted = {n: list(p.shape) for n, p in net.named_parameters()}
+    wanted = {n: list(p.shape) for n, p in net.state_dict().items()}
     given = {n: list(t.shape) for n, t in tensors.items()}
     if wanted != given:
         odd = next(n for n in wanted | given if wanted.get(n) != given.get(n))

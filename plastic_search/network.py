@@ -46,7 +46,10 @@ class Network(nn.Module):
         rng = torch.Generator().manual_seed(seed)
         drawn = [_start_params(layer, shape, rng) for layer, shape in zip(spec.layers, self.shapes, strict=True)]
         self.like = tuple(drawn)  # the nesting of the parameters; the values live in `layers`
-        self.layers = nn.ModuleList(Bag(flatten(p._asdict())) for p in drawn)
+        self.layers = nn.ModuleList(
+            Bag(flatten(p._asdict()), {f"structure.{name}" for name in layer.structure.held})
+            for layer, p in zip(spec.layers, drawn, strict=True)
+        )
         self.resolve()
 
     @property
@@ -104,7 +107,7 @@ class Network(nn.Module):
         for layer, shape, gates in zip(self.spec.layers, self.shapes, self._gates(), strict=True):
             units = like.new_ones(shape.post) if gates.units is None else gates.units
             heard = torch.cat([law.sources(layer, said), units[: shape.own]])
-            exists = like.new_ones(shape.post, shape.pre) if gates.exists is None else gates.exists.detach()
+            exists = like.new_ones(shape.post, shape.pre) if gates.exists is None else (gates.exists > 0.5).to(like)
             count += int((exists * heard).sum())
             said.append(units)
         return count
@@ -113,6 +116,18 @@ class Network(nn.Module):
         """How many units of each layer exist."""
         masks = [gates.units for gates in self._gates()]
         return tuple(s.post if m is None else int(m.sum()) for s, m in zip(self.shapes, masks, strict=True))
+
+    def plastic_connections(self) -> int:
+        """How many synapses carry a trace, gates made hard."""
+        count = 0
+        for layer, shape, p in zip(self.spec.layers, self.shapes, self.parts(), strict=True):
+            gates = layer.structure.gates(p.structure, shape, p.weight)
+            full = shape.post * (shape.plastic.stop - shape.plastic.start)
+            where = gates.plastic
+            if where is None and gates.exists is not None:
+                where = gates.exists[:, shape.plastic]
+            count += full if where is None else int((where > 0.5).sum())
+        return count
 
     def count(self) -> int:
         """How many numbers training tunes."""

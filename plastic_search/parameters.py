@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,15 +13,23 @@ __all__ = ["Bag", "flatten", "nest"]
 
 
 class Bag(nn.Module):
-    """One layer's parameters under dotted names (`rule.both`), which nn.ParameterDict does not take."""
+    """One layer's parameters under dotted names (`rule.both`), which nn.ParameterDict does not take.
 
-    def __init__(self, tensors: dict[str, Tensor]) -> None:
+    Args:
+        held: the names of those that no gradient tunes.
+    """
+
+    def __init__(self, tensors: dict[str, Tensor], held: Collection[str] = ()) -> None:
         super().__init__()
+        self._names = {name: name.replace(".", "__") for name in tensors}
         for name, tensor in tensors.items():
-            self.register_parameter(name.replace(".", "__"), nn.Parameter(tensor.clone()))
+            if name in held:
+                self.register_buffer(self._names[name], tensor.clone())
+            else:
+                self.register_parameter(self._names[name], nn.Parameter(tensor.clone()))
 
     def tensors(self) -> dict[str, Tensor]:
-        return {name.replace("__", "."): tensor for name, tensor in self.named_parameters()}
+        return {name: getattr(self, own) for name, own in self._names.items()}
 
 
 def flatten(values: dict[str, Any], at: str = "") -> dict[str, Tensor]:

@@ -56,8 +56,11 @@ class Population(nn.Module):
         self._at_once: bool | None = None  # whether members are resolved at once; not known yet
         bags = zip(*(member.bags() for member in members), strict=True)
         self.layers = nn.ModuleList(
-            Bag({name: torch.stack([bag.tensors()[name].detach() for bag in same]) for name in same[0].tensors()})
-            for same in bags
+            Bag(
+                {name: torch.stack([bag.tensors()[name].detach() for bag in same]) for name in same[0].tensors()},
+                {f"structure.{name}" for name in layer.structure.held},
+            )
+            for layer, same in zip(first.spec.layers, bags, strict=True)
         )
 
     def __len__(self) -> int:

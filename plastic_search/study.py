@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -98,6 +98,10 @@ def open_study(folder: Path) -> tuple[Study, Record]:
         PlasticSearchError: the folder is no whole one, or a part of the user's own is unknown, or was changed.
     """
     record = runs.load(folder)
+    if record.study["study"].get("kind") != Study.__name__:
+        raise PlasticSearchError(
+            f"{folder} holds a {record.study['study'].get('kind')}, which has no winner; name the folder of a study"
+        )
     study = Study.from_json(record.study["study"])
     own = own_parts.kept(record)
     if own != record.study.get("own", {}):
@@ -131,11 +135,19 @@ def made(out: Path) -> Path:
     return out
 
 
-def begin(study: Study, name: str, out: Path, asked: dict[str, Any] | None = None) -> None:
+def begin(
+    study: Any,
+    name: str,
+    out: Path,
+    asked: dict[str, Any] | None = None,
+    about_it: Callable[[Any, str, dict[str, Any]], dict[str, Any]] | None = None,
+) -> None:
     """Write study.json, or see that the one that is there asks the same.
 
     Args:
+        study: a part with a number of trials.
         asked: the words in which it was asked, for whoever wants to ask it again; nothing is decided by them.
+        about_it: what study.json tells; None for what it tells of a Study.
     """
     data, path, old = study.to_json(), out / runs.STUDY, {}
     own = own_parts.digests(data)
@@ -149,7 +161,7 @@ def begin(study: Study, name: str, out: Path, asked: dict[str, Any] | None = Non
                 "own with --out FOLDER"
             )
         own = own_parts.kept(record)
-    about = _about(study, name, data) if not old or old["trials"] < study.trials else dict(old)
+    about = (about_it or _about)(study, name, data) if not old or old["trials"] < study.trials else dict(old)
     if asked is not None and "asked" not in about and about["trials"] == study.trials:
         about["asked"] = asked
     if own:

@@ -8,13 +8,17 @@ import networkx as nx
 import torch
 
 from plastic_search.errors import PlasticSearchError
+from plastic_search.graph_files import connectome, node_link, parse, read, sizes, write
 from plastic_search.network import Network
+from plastic_search.shrink import shrink
 from plastic_search.structures import Shape
 from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.graph import Graph
 
-__all__ = ["from_json", "structure", "to_graph", "to_json"]
+__all__ = [
+    "connectome", "from_json", "read", "recurrent", "shrink", "structure", "to_graph", "to_json", "write",
+]  # fmt: skip
 
 
 @torch.no_grad()
@@ -22,7 +26,8 @@ def to_graph(net: Network) -> nx.DiGraph:
     """The synapses that exist, gates made hard, as edges from pre to post. Units that do not have none.
 
     Nodes are `input.3` and `layers.1.4`, with `layer` (-1 for the input) and `index`. Edges carry `weight` (of the
-    plastic drive, where a cell has several), `alpha` (0 where not plastic) and `plastic`.
+    plastic drive, where a cell has several), `alpha` (0 where not plastic), `plastic`, `exists` (always true) and
+    `layer`, the one that they lead into.
     """
     graph = nx.DiGraph(inputs=net.inputs)
     graph.add_nodes_from((f"input.{i}", {"layer": -1, "index": i}) for i in range(net.inputs))
@@ -52,6 +57,8 @@ def to_graph(net: Network) -> nx.DiGraph:
                 weight=round(float(weight[post, pre]), 6),
                 alpha=round(float(alpha[post, pre]), 6),
                 plastic=bool(plastic[post, pre] > 0.5),
+                exists=True,
+                layer=i,
             )
         senders.append(units)
     return graph
@@ -59,35 +66,96 @@ def to_graph(net: Network) -> nx.DiGraph:
 
 def to_json(graph: nx.DiGraph) -> dict[str, Any]:
     """Node-link JSON."""
-    return nx.node_link_data(graph, edges="edges")
+    return node_link(graph)
 
 
 def from_json(data: dict[str, Any]) -> nx.DiGraph:
-    """The graph that `to_json` wrote."""
-    try:
-        graph = nx.node_link_graph(data, edges="edges", directed=True, multigraph=False)
-    except (KeyError, TypeError, nx.NetworkXError) as error:
-        raise PlasticSearchError(f"this is no graph in node-link JSON: {error!r}") from None
-    return graph
+    """The graph that `to_json` wrote.
+
+    Raises:
+        PlasticSearchError: it is damaged, or no network could have it; the message names the node or the edge.
+    """
+    return parse(data)
 
 
 def structure(graph: nx.DiGraph, net: Network, layer: int) -> Graph:
     """The edges into one layer as a structure, to train a network anew on a graph that was learned or drawn.
 
     Raises:
-        PlasticSearchError: an edge comes from a node that the layer does not hear.
+        PlasticSearchError: an edge comes from a node that the layer does not hear, leads to a unit that it does not
+            have, or is plastic where the layer has no trace.
     """
-    columns = _columns(net, layer)
+    if not 0 <= layer < len(net.shapes):
+        raise PlasticSearchError(f"there is no layer {layer}; the network has layers 0 to {len(net.shapes) - 1}")
+    columns, shape, prefix = _columns(net, layer), net.shapes[layer], f"layers.{layer}."
+    _fits(graph, net, layer)
     fixed, plastic = [], []
     for pre, post, edge in graph.edges(data=True):
-        if not post.startswith(f"layers.{layer}."):
+        if not str(post).startswith(prefix) or not edge.get("exists", True):
             continue
         if pre not in columns:
             raise PlasticSearchError(f"edge {pre} -> {post} starts at a node that layer {layer} does not hear")
         pair = (int(post.rsplit(".", 1)[1]), columns[pre])
+        if edge.get("plastic") and not shape.plastic.start <= pair[1] < shape.plastic.stop:
+            way = net.spec.layers[layer].plastic.value
+            raise PlasticSearchError(
+                f"edge {pre} -> {post} is plastic, but layer {layer} has plastic={way!r}; make the edge fixed, or "
+                "give the layer another `plastic`"
+            )
         (plastic if edge.get("plastic") else fixed).append(pair)
-    within = Dense() if net.shapes[layer].own else FeedForward()
+    within = Dense() if shape.own else FeedForward()
     return Graph(tuple(sorted(fixed)), tuple(sorted(plastic)), within)
+
+
+def recurrent(graph: nx.Graph, heard: int, plastic: bool = True) -> Graph:
+    """A structure whose recurrent block is a graph over a layer's own units, each of which hears all sources.
+
+    Node number i, in the graph's own order, is unit i; an edge runs from pre to post, or both ways where the graph is
+    undirected. Edges from the sources are fixed.
+
+    Args:
+        graph: any graph of networkx's, or a `connectome`; its nodes may be called anything.
+        heard: how many numbers the layer hears of its sources.
+        plastic: whether an edge is, that does not say so itself by an attribute `plastic`.
+
+    Raises:
+        PlasticSearchError: the graph has no nodes, parallel edges, or an edge whose `plastic` is no truth value.
+    """
+    if type(heard) is not int or heard < 0:
+        raise PlasticSearchError(f"heard must be how many numbers the layer hears of its sources, but is {heard!r}")
+    if not len(graph):
+        raise PlasticSearchError("the graph has no nodes; a layer needs at least one unit")
+    if graph.is_multigraph() and len(set(graph.edges())) < graph.number_of_edges():
+        raise PlasticSearchError("the graph has parallel edges; `nx.DiGraph(graph)` keeps one of each")
+    number = {node: i for i, node in enumerate(graph)}
+    pairs: dict[tuple[int, int], bool] = {}
+    for pre, post, told in graph.edges(data="plastic", default=plastic):
+        if type(told) is not bool:
+            raise PlasticSearchError(f"edge {pre} -> {post} has plastic={told!r}, which must be true or false")
+        pairs[number[post], heard + number[pre]] = told
+        if not graph.is_directed():
+            pairs[number[pre], heard + number[post]] = told
+    fixed = [(post, pre) for post in range(len(graph)) for pre in range(heard)]
+    fixed += [pair for pair, told in pairs.items() if not told]
+    return Graph(tuple(sorted(fixed)), tuple(sorted(pair for pair, told in pairs.items() if told)))
+
+
+def _fits(graph: nx.DiGraph, net: Network, layer: int) -> None:
+    """Refuse a graph with nodes that neither the layer nor what it hears has."""
+    widths = {"input": net.inputs} | {f"layers.{i}": shape.post for i, shape in enumerate(net.shapes)}
+    for node in graph:
+        part, _, index = str(node).rpartition(".")
+        if part in widths and index.isdecimal() and int(index) >= widths[part]:
+            raise PlasticSearchError(
+                f"node {node} is one too many: {part} of this network has {widths[part]}; the graph is of another size"
+            )
+    for i, units in enumerate(sizes(graph)) if all("layer" in data for _, data in graph.nodes(data=True)) else ():
+        part = "input" if i == 0 else f"layers.{i - 1}"
+        if i <= layer + 1 and part in widths and units != widths[part]:
+            raise PlasticSearchError(
+                f"node {part}.{units} is missing: {part} of this network has {widths[part]}; "
+                "the graph is of another size"
+            )
 
 
 def _columns(net: Network, layer: int) -> dict[str, int]:

@@ -23,6 +23,9 @@ FLOORS = (  # a module imports only from floors that stand before its own
     {"errors"},
     {"part"},
     {"space", "runs", "origins", "content", "statistics", "images", "datasets"},
+    {"graph_files"},
+    {"graph_metrics"},
+    {"graph_compare"},
     {"cells", "rules", "modulations", "structures", "precisions", "tasks"},
     {"spec", "own_parts"},
     {"quantize"},
@@ -30,21 +33,24 @@ FLOORS = (  # a module imports only from floors that stand before its own
     {"kernels"},
     {"parameters"},
     {"network"},
-    {"population"},
+    {"probing"},
+    {"liveness"},
+    {"population", "shrink"},
     {"adaptation"},
     {"course"},
     {"answers", "rollout", "stepped", "topology", "ablations", "controls", "evaluation", "trainers", "exports"},
     {"jobs"},
     {"pool", "search", "study"},
     {"conduct"},
+    {"sweep"},
     {"quantized", "exported", "repair"},
-    {"testing"},
+    {"testing", "shrunk"},
     {"findings", "growth_findings", "console"},
     {"commands", "wording", "figures"},
     {"verdicts"},
     {"page"},
-    {"report", "speed", "shown", "doctor", "benchmark", "growth", "growth_page"},
-    {"cli_machine", "cli_growth"},
+    {"report", "speed", "sweep_page", "shown", "doctor", "benchmark", "growth", "growth_page"},
+    {"cli_machine", "cli_growth", "cli_topology"},
     {"cli"},
 )
 FLOOR = {room: n for n, rooms in enumerate(FLOORS) for room in rooms}
@@ -54,6 +60,9 @@ PROSE = {
     "runs",
     "origins",
     "statistics",
+    "graph_files",
+    "graph_metrics",
+    "graph_compare",
     "findings",
     "commands",
     "console",
@@ -75,10 +84,10 @@ ONLY_IN = {  # a third party's only doors
     "onnx": {"exports"},
     "onnxscript": {"exports"},
     "onnxruntime": {"exports"},
-    "networkx": {"topology", "figures"},
-    "matplotlib": {"figures", "speed", "growth_page"},
-    "jinja2": {"report", "speed", "growth_page"},
-    "typer": {"cli", "cli_machine", "cli_growth"},
+    "networkx": {"topology", "graph_files", "graph_metrics", "graph_compare", "figures"},
+    "matplotlib": {"figures", "speed", "sweep_page", "growth_page"},
+    "jinja2": {"report", "speed", "sweep_page", "growth_page"},
+    "typer": {"cli", "cli_machine", "cli_growth", "cli_topology"},
     "rich": {"cli", "console"},
 }
 
@@ -241,5 +250,7 @@ def test_a_content_file_holds_one_value_and_no_logic(folder: str, file: Path) ->
     assert len(values) == 1, f"{name_of(file)}:{values[-1].lineno} does more than hold {variable}"
     logic = [node.lineno for node in ast.walk(values[0]) if isinstance(node, LOGIC)]
     assert not logic, f"{name_of(file)}:{logic[0]} computes; a content file only names values"
-    kind = {"search_spaces": "NetworkSpec", "studies": "Study", "reports": "Report", "benchmarks": "Benchmark"}[folder]
-    assert type(content.value(folder, str(file))).__name__ == kind
+    kinds = {"search_spaces": {"NetworkSpec"}, "studies": {"Study", "Sweep"}, "reports": {"Report"}}.get(
+        folder, {"Benchmark"}
+    )
+    assert type(content.value(folder, str(file))).__name__ in kinds

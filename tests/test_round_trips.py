@@ -55,7 +55,7 @@ rules = st.one_of(st.builds(Hebb, reals), st.just(Oja()), st.just(Delta()), st.b
 modulations = st.one_of(
     st.builds(Constant, reals), st.builds(Simple, st.sampled_from(FanOut), reals), st.just(Retroactive())
 )
-graphs = st.builds(Graph, st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=4).map(tuple))
+graphs = st.builds(Graph, st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=4, unique=True).map(tuple))
 structures = st.one_of(st.just(Dense()), graphs, st.builds(Gated, st.floats(0.01, 1.0), st.floats(0.0, 1.0)))
 ranges = st.tuples(reals, reals).map(sorted).map(lambda ends: real(ends[0], ends[1], log=True))
 layers = st.builds(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from plastic_search.figures._canvas import INK, MUTED, ORANGE, PAPER, WIDTH, short
 
-__all__ = ["Block", "Edge", "grid", "matrices", "picture"]
+__all__ = ["Block", "Edge", "grid", "label", "matrices", "matrix", "picture"]
 
 _HEIGHT, _TOP, _CELL = 400.0, 34.0, 22.0
 _FIXED, _PLASTIC = MUTED, ORANGE
@@ -147,7 +147,7 @@ def _titles(sizes: list[int], places: dict[tuple[int, int], Place]) -> str:
         y = 12 + 15 * (turn % 2) if close else 14
         room = min(x, WIDTH - x) >= _TITLE / 2
         anchor, x = ("middle", x) if room else ("end", WIDTH - 2) if x > WIDTH / 2 else ("start", 2)
-        parts.append(_text(x, y, called(layer, sizes[layer + 1]), anchor))
+        parts.append(label(x, y, called(layer, sizes[layer + 1]), anchor))
     return "".join(parts)
 
 
@@ -182,21 +182,20 @@ def matrices(edges: list[Edge], sizes: list[int], top: float) -> tuple[str, floa
         x = 1.0
         shown = mine[:_SQUARES]
         cut = f", the strongest {len(shown)} of {len(mine)}" if len(shown) < len(mine) else ""
-        label = f"into layer {layer}{cut}"
-        parts.append(_text(x, y + 12, label, "start"))
+        parts.append(label(x, y + 12, f"into layer {layer}{cut}", "start"))
         for source in sources:
             width, height = sizes[source + 1] * cell, sizes[layer + 1] * cell
             said = "itself" if source == layer else "input" if source == -1 else f"layer {source}"
             from_x = x if width > 60 else x - 1
-            parts.append(_text(from_x, y + 28, f"from {said}", "start", MUTED))
+            parts.append(label(from_x, y + 28, f"from {said}", "start", MUTED))
             block = [e for e in shown if e.pre[0] == source]
-            parts.append(_matrix(block, abs(mine[0].weight), (x, y + 34), (width, height), cell))
+            parts.append(matrix(block, abs(mine[0].weight), (x, y + 34), (width, height), cell))
             x += max(width, 60.0) + gap
         y += 34 + sizes[layer + 1] * cell + 22
     return "\n".join(parts), y
 
 
-def _matrix(block: list[Edge], most: float, corner: Place, extent: Place, cell: float) -> str:
+def matrix(block: list[Edge], most: float, corner: Place, extent: Place, cell: float) -> str:
     """Squares of one source, shaded on the scale of the whole layer, whose largest weight is `most`."""
     (x, y), (width, height), top = corner, extent, most or 1.0
     shades: dict[tuple[bool, int], list[Edge]] = {}
@@ -216,6 +215,7 @@ def _matrix(block: list[Edge], most: float, corner: Place, extent: Place, cell: 
     return f'{frame}<g transform="translate({x:.1f} {y:.1f}) scale({cell:.3f})">{"".join(paths)}</g>'
 
 
-def _text(x: float, y: float, text: str, anchor: str, colour: str = INK) -> str:
+def label(x: float, y: float, text: str, anchor: str, colour: str = INK) -> str:
+    """A line of text at a place, cut where it is too long."""
     look = f"font-size: 11px; text-anchor: {anchor}; fill: {colour}; font-family: inherit"
     return f'<text x="{x:.1f}" y="{y:.1f}" style="{look}">{escape(short(text, 60))}</text>'

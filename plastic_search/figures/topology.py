@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from plastic_search import findings
 from plastic_search.figures import _canvas as canvas
-from plastic_search.figures import _graph
+from plastic_search.figures import _graph, _modules
 from plastic_search.figures._graph import Block, Edge
 from plastic_search.runs import Record
 
@@ -33,13 +33,14 @@ def data(record: Record) -> Topology | None:
     """The winner's graph of the first seed; None where none was kept."""
     names = sorted(record.topologies, key=lambda name: (not name.startswith("winner"), name))
     for name in names:
-        made = _read(name, [n for n in names if n != name], record.topologies[name])
+        made = read(name, [n for n in names if n != name], record.topologies[name])
         if made is not None:
             return made
     return None
 
 
-def _read(name: str, others: list[str], graph: dict[str, Any]) -> Topology | None:
+def read(name: str, others: list[str], graph: dict[str, Any]) -> Topology | None:
+    """What there is to draw of a graph in node-link JSON; None where it has no layers."""
     nodes = {
         str(node.get("id")): (int(node["layer"]), int(node["index"]))
         for node in graph.get("nodes", [])
@@ -98,3 +99,22 @@ def draw(data: Topology) -> str:
     matrices, below = _graph.matrices(data.edges, data.sizes, height + 24)
     total = math.ceil(below)
     return canvas.header(f"{TITLE}. {QUESTION}", total) + canvas.variable(body + matrices) + "</svg>"
+
+
+def sheet(data: Topology, groups: list[set[str]]) -> str:
+    """A picture that stands by itself: the graph, each layer's matrix, and the whole with its communities side by side.
+
+    Args:
+        groups: the names of the nodes in each community, the largest first.
+    """
+    body, height = _graph.picture(data.edges, data.sizes, _MOST)
+    matrices, below = _graph.matrices(data.edges, data.sizes, height + 24)
+    modules, end = _modules.matrix_of_modules(data.edges, groups, below + 12)
+    total = math.ceil(end)
+    return _modules.alone(f"The graph {data.name}", total, body + matrices + modules)
+
+
+def page(data: Topology, sheet: str) -> str:
+    """An HTML file of its own around such a picture."""
+    framed = "The last matrix has all nodes, those of a community side by side and framed."
+    return _modules.page(f"The graph {data.name}", f"{caption(data)} {framed} Point at an edge to read it.", sheet)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Generator, Tensor
 from torch.utils import _pytree as pytree
 
+from plastic_search.errors import PlasticSearchError
 from plastic_search.part import Part
 
-__all__ = ["Gates", "Shape", "Site", "Structure", "Weights"]
+__all__ = ["Gates", "Shape", "Site", "Structure", "Weights", "best", "budget"]
 
 
 class Shape(NamedTuple):
@@ -48,6 +50,7 @@ class Site(NamedTuple):
     grads: Any  # of those, formed as they are; None before the first update, and where there is none
     weight: Tensor  # [drives, post, pre], before the gates
     bias: Tensor  # [drives, post]
+    alpha: Tensor  # [post, width of shape.plastic], or what spreads to it
     outgoing: tuple[Tensor, ...]  # each [drives, units of a layer that hears this one, post]: that layer's weights
     step: int  # updates made; 0 before the first
     steps: int  # updates in all
@@ -62,6 +65,8 @@ class Site(NamedTuple):
 @dataclass(frozen=True)
 class Structure(Part):
     """Where synapses may be, and which of them are plastic."""
+
+    held: ClassVar[tuple[str, ...]] = ()  # names of params that no gradient tunes; `adapt` sets them
 
     @property
     def recurrent(self) -> bool:
@@ -91,3 +96,29 @@ class Structure(Part):
     @abstractmethod
     def gates(self, params: Any, shape: Shape, like: Tensor) -> Gates:
         """The gates of one episode, of `like`'s type and device; differentiable in `params`."""
+
+
+def budget(structure: Any) -> None:
+    """Refuse shares that are none, and a `within` that learns something itself.
+
+    Args:
+        structure: has density, plastic and within.
+    """
+    kind, shares = type(structure).__name__, (structure.density, structure.plastic)
+    if not 0.0 < shares[0] <= 1.0 or not 0.0 <= shares[1] <= 1.0:
+        raise PlasticSearchError(
+            f"{kind} wants shares: 0 < density <= 1 and 0 <= plastic <= 1, but got {shares[0]} and {shares[1]}"
+        )
+    if type(structure.within).params is not Structure.params:
+        raise PlasticSearchError(f"{kind}.within wants a structure that learns nothing, but got {structure.within}")
+
+
+def best(scores: Tensor, allowed: Tensor | None, share: float, least: int = 0) -> Tensor:
+    """1 at the best scores of those allowed, as many as the share of them, but at least `least`; else 0."""
+    flat = scores.detach().flatten()
+    if allowed is not None:
+        flat = flat.masked_fill(allowed.detach().flatten() < 0.5, -torch.inf)
+    room = int((flat > -torch.inf).sum())
+    made = torch.zeros_like(flat)
+    made[flat.argsort(descending=True, stable=True)[: min(max(round(share * room), least), room)]] = 1.0
+    return made.view_as(scores)

@@ -1,79 +1,87 @@
 """Which connections exist, and which of those are plastic, learned by gradient under a budget.
 
 Each connection has a score for existing and one for being plastic. The forward pass keeps the best scores, as
-many as the budget allows, so what is trained is always the hard network; the backward pass follows a sigmoid
+many as the budget allows, so what is trained is always a hard network; the backward pass follows a sigmoid
 around the score at the budget's edge, so connections that are out can come back (straight-through top-k, after
-Ramanujan et al. 2020).
+Ramanujan et al. 2020). Training begins with all connections, and narrows to the budget while it goes on. When it has
+ended the gates are fixed, so that a network that is trained on keeps its graph.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Structure
+from plastic_search.structures import Gates, Shape, Site, Structure, best, budget
 from plastic_search.structures.dense import Dense
 
 
 class GatedParams(NamedTuple):
     exists: Tensor  # [post, pre], scores
     plastic: Tensor  # [post, width of the plastic pathway], scores
+    opened: Tensor  # [1], 0 where just the budget is kept, 1 where everything is
+    settled: Tensor  # [1], 1 once training has ended, and the gates are fixed
 
 
 @dataclass(frozen=True)
 class Gated(Structure):
     """exists = top(s, density), plastic = exists * top(p, plastic); backward through sigmoid((s - edge) / width)"""
 
+    held: ClassVar[tuple[str, ...]] = ("opened", "settled")
+
     density: float = 0.5  # share of the connections of `within` that exist
     plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace
     width: float = 1.0  # of the sigmoid that carries the gradient, in units of the scores' spread
 
     within: Structure = Dense()  # where a connection may be at all
+    narrowing: float = 0.7  # first share of training, over which the shares fall from 1 to the budget
 
     @property
     def recurrent(self) -> bool:
         return self.within.recurrent
 
     def check(self) -> None:
-        if not 0.0 < self.density <= 1.0 or not 0.0 <= self.plastic <= 1.0:
-            raise PlasticSearchError(
-                f"Gated wants shares: 0 < density <= 1 and 0 <= plastic <= 1, but got {self.density} and {self.plastic}"
-            )
-        if type(self.within).params is not Structure.params:
-            raise PlasticSearchError(f"Gated.within wants a structure that learns nothing, but got {self.within}")
+        budget(self)
+        if not 0.0 <= self.narrowing <= 1.0:
+            raise PlasticSearchError(f"Gated.narrowing is a share of training, 0 to 1, but is {self.narrowing}")
 
     def params(self, shape: Shape, rng: Generator) -> GatedParams:
         width = shape.plastic.stop - shape.plastic.start
         sizes = (shape.post, shape.pre), (shape.post, width)
-        return GatedParams(*(0.1 * torch.randn(size, generator=rng) for size in sizes))
+        exists, plastic = (0.1 * torch.randn(size, generator=rng) for size in sizes)
+        return GatedParams(exists, plastic, torch.zeros(1), torch.zeros(1))
 
     def gates(self, params: GatedParams, shape: Shape, like: Tensor) -> Gates:
+        opened, settled = (float(each.detach()) for each in (params.opened, params.settled))
+        scores = GatedParams(*(each.detach() for each in params)) if settled else params
         allowed = self.within.gates((), shape, like).exists
-        scores = params.exists if allowed is None else params.exists.masked_fill(allowed == 0, -torch.inf)
-        room = scores.numel() if allowed is None else int(allowed.sum())
-        exists = _top(scores, max(round(self.density * room), min(room, 1)), self.width)
+        exists = _top(scores.exists, allowed, self.density + opened * (1.0 - self.density), 1, self.width)
         if params.plastic.numel() == 0:
             return Gates(exists, None)
-        eligible = exists[:, shape.plastic]
-        alive = eligible.detach() > 0.5
-        scores = params.plastic.masked_fill(~alive, -torch.inf)
-        plastic = _top(scores, round(self.plastic * int(alive.sum())), self.width)
-        return Gates(exists, plastic * eligible)
+        heard = exists[:, shape.plastic]
+        plastic = _top(scores.plastic, heard, self.plastic + opened * (1.0 - self.plastic), 0, self.width)
+        return Gates(exists, plastic * heard)
+
+    def adapt(self, site: Site, rng: Generator) -> None:
+        """The share beyond the budget falls as a cube (Zhu and Gupta 2017)."""
+        params, done = site.params, site.step / site.steps
+        if not params.settled:
+            params.opened.fill_((1.0 - done / self.narrowing) ** 3 if done < self.narrowing else 0.0)
+            params.settled.fill_(float(done >= 1.0))
 
 
-def _top(scores: Tensor, keep: int, width: float) -> Tensor:
-    """1 at the `keep` largest scores, else 0; its gradient is that of a sigmoid around the last score kept."""
-    flat = scores.flatten()
-    hard = torch.zeros_like(flat)
-    if keep == 0:
-        return hard.view_as(scores)
-    order = flat.detach().argsort(descending=True, stable=True)
-    hard[order[:keep]] = 1.0
-    known = flat.detach()[flat.detach().isfinite()]
-    edge, spread = flat.detach()[order[keep - 1]], known.std(correction=0).clamp_min(1e-3)
-    soft = torch.sigmoid((flat - edge) / (width * spread))
-    return (hard + (soft - soft.detach())).view_as(scores)  # the difference is exactly 0
+def _top(scores: Tensor, allowed: Tensor | None, share: float, least: int, width: float) -> Tensor:
+    """1 at the best scores, else 0; its gradient is that of a sigmoid around the last score kept."""
+    hard = best(scores, allowed, share, least)
+    if not scores.requires_grad or not hard.any():
+        return hard
+    plain = scores.detach()
+    known = plain if allowed is None else plain[allowed.detach() > 0.5]
+    edge, spread = plain[hard > 0.5].min(), known.std(correction=0).clamp_min(1e-3)
+    soft = torch.sigmoid((scores - edge) / (width * spread))
+    soft = soft if allowed is None else soft * (allowed.detach() > 0.5)
+    return hard + (soft - soft.detach())  # the difference is exactly 0

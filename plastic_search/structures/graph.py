@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from plastic_search.errors import PlasticSearchError
@@ -23,19 +26,54 @@ class Graph(Structure):
     def recurrent(self) -> bool:
         return self.within.recurrent
 
+    def check(self) -> None:
+        if type(self.within).params is not Structure.params:
+            raise PlasticSearchError(f"Graph.within wants a structure that learns nothing, but got {self.within}")
+        fixed, plastic = Counter(self.fixed), Counter(self.plastic)
+        for edge, times in (fixed + plastic).items():
+            if times > 1:
+                where = "in both `fixed` and `plastic`" if fixed[edge] and plastic[edge] else "twice"
+                raise PlasticSearchError(f"edge {edge} of a Graph is named {where}; name each (post, pre) once")
+            if min(edge) < 0:
+                raise PlasticSearchError(f"edge {edge} of a Graph must be (post, pre), both from 0")
+
     def gates(self, params: tuple[()], shape: Shape, like: Tensor) -> Gates:
+        self._refuse(shape)
+        post, pre = self._ends
         exists, plastic = like.new_zeros(shape.post, shape.pre), like.new_zeros(shape.post, shape.pre)
-        for edges, gate in ((self.fixed + self.plastic, exists), (self.plastic, plastic)):
-            for post, pre in edges:
-                if not (0 <= post < shape.post and 0 <= pre < shape.pre):
-                    raise PlasticSearchError(
-                        f"edge ({post}, {pre}) leaves the layer, which has {shape.post} units hearing {shape.pre}"
-                    )
-                gate[post, pre] = 1.0
-        stray = [e for e in self.plastic if not shape.plastic.start <= e[1] < shape.plastic.stop]
-        if stray:
-            raise PlasticSearchError(
-                f"edge {stray[0]} is plastic, but the layer's plastic pathway takes in only "
-                f"columns {shape.plastic.start} to {shape.plastic.stop - 1}"
-            )
+        exists[post, pre] = 1.0
+        first = len(self.fixed)
+        plastic[post[first:], pre[first:]] = 1.0
         return Gates(exists, plastic[:, shape.plastic])
+
+    @cached_property
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        """The posts and the pres of all edges, those that are plastic last; kept, since every episode asks."""
+        ends = torch.tensor(self.fixed + self.plastic, dtype=torch.long).view(-1, 2)
+        return ends[:, 0].contiguous(), ends[:, 1].contiguous()
+
+    @cached_property
+    def _reach(self) -> tuple[int, int, int, int]:
+        """The largest post and pre, and the least and largest pre of plastic edges."""
+        both, pres = self.fixed + self.plastic, [pre for _, pre in self.plastic]
+        far = max((post for post, _ in both), default=-1), max((pre for _, pre in both), default=-1)
+        return *far, min(pres, default=0), max(pres, default=-1)
+
+    def _refuse(self, shape: Shape) -> None:
+        """An edge that a layer of this shape cannot have."""
+        post, pre, first, last = self._reach
+        if post >= shape.post or pre >= shape.pre:
+            stray = next(e for e in self.fixed + self.plastic if e[0] >= shape.post or e[1] >= shape.pre)
+            raise PlasticSearchError(
+                f"edge {stray} leaves the layer, which has {shape.post} units hearing {shape.pre}; "
+                "an edge is (post, pre)"
+            )
+        if not self.plastic or shape.plastic.start <= first <= last < shape.plastic.stop:
+            return
+        stray = next(e for e in self.plastic if not shape.plastic.start <= e[1] < shape.plastic.stop)
+        takes = f"takes in only columns {shape.plastic.start} to {shape.plastic.stop - 1}"
+        empty = shape.plastic.start == shape.plastic.stop
+        raise PlasticSearchError(
+            f"edge {stray} is plastic, but the layer's plastic pathway {'is empty' if empty else takes}; "
+            "name it among `fixed`, or give the layer another `plastic`"
+        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -46,6 +46,8 @@ class Grown(Structure):
         birth: n_j of a new unit, in units of `least`: 0.5 in the released code, 1 in the text.
         within: where a connection may be at all.
     """
+
+    held: ClassVar[tuple[str, ...]] = ("exists",)
 
     start: int = 1
     shrink: float = 1e-4

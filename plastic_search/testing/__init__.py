@@ -19,6 +19,7 @@ from torch.testing import assert_close
 from plastic_search.cells import Cell
 from plastic_search.modulations import Modulation
 from plastic_search.network import Network, named
+from plastic_search.parameters import flatten
 from plastic_search.part import equation
 from plastic_search.precisions import Format, Precision, Role
 from plastic_search.quantize import parameter_rounder, step_size
@@ -30,7 +31,7 @@ from plastic_search.testing.checks import (
     POST,
     PRE,
     STEPS,
-    adapting,
+    between_updates,
     dynamics,
     in_a_network,
     keep,
@@ -154,10 +155,31 @@ def _modulation_dynamics(modulation: Modulation) -> None:
 
 def _gates(structure: Structure, shape: Shape) -> None:
     params = seeded(structure, lambda rng: structure.params(shape, rng))
-    tuned = mapped(params, lambda t: t.clone().requires_grad_())
+    _hard(structure, shape, params)
+    between_updates(structure, shape, params, step=0)
+    with promise(structure, "in training, gradients reach every tuned parameter"):
+        tuned = mapped(params, lambda t: t.clone().requires_grad_())
+        for gate in structure.gates(tuned, shape, noise(1)):
+            if gate is not None and gate.requires_grad:
+                (noise(*gate.shape) * gate).sum().backward(retain_graph=True)
+        for name, t in flatten({"own": tuned}).items():
+            own = name.removeprefix("own.")
+            untouched = own in structure.held or t.numel() == 0
+            keep(untouched or (t.grad is not None and bool(t.grad.any())), f"{own} gets no gradient")
+    between_updates(structure, shape, params, step=1)
+    between_updates(structure, shape, params, step=2)
+    _hard(structure, shape, params)  # as training left it
+    with promise(structure, "what training has settled, more training does not change"):
+        before = structure.gates(params, shape, noise(1))
+        between_updates(structure, shape, params, step=0)
+        for one, other in zip(before, structure.gates(params, shape, noise(1)), strict=True):
+            keep(one is other if one is None or other is None else torch.equal(one, other), "a gate has moved")
+
+
+def _hard(structure: Structure, shape: Shape, params: Any) -> None:
     width = shape.plastic.stop - shape.plastic.start
     with promise(structure, "gates are 0 or 1, of the layer's shape and of the type that is asked"):
-        gates = structure.gates(tuned, shape, noise(1))
+        gates = structure.gates(params, shape, noise(1))
         for gate, wanted in ((gates.exists, (POST, shape.pre)), (gates.plastic, (POST, width))):
             if gate is not None:
                 keep(gate.shape == wanted and gate.dtype is torch.float64, f"got {list(gate.shape)} of {gate.dtype}")
@@ -166,14 +188,6 @@ def _gates(structure: Structure, shape: Shape) -> None:
         if gates.exists is not None:
             plastic = torch.ones(POST, width).double() if gates.plastic is None else gates.plastic
             keep(bool((plastic <= gates.exists[:, shape.plastic]).all()), "a trace has no synapse")
-    with promise(structure, "gradients reach every tuned parameter, unless it adapts some itself"):
-        adapts = adapting(structure)
-        for gate in gates:
-            if gate is not None and gate.requires_grad:
-                (noise(*gate.shape) * gate).sum().backward(retain_graph=True)
-        for t in tensors(tuned):
-            reached = t.grad is not None and bool(t.grad.any())
-            keep(t.numel() == 0 or reached or adapts, "one gets no gradient")
 
 
 def _rounded(precision: Precision, form: Format, role: Role) -> None:

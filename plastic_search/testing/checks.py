@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 from torch.testing import assert_close
+from torch.utils import _pytree as pytree
 
 from plastic_search.datasets import DataMissing
 from plastic_search.network import Network, State, load_named, named
@@ -18,22 +19,10 @@ from plastic_search.part import Part
 from plastic_search.precisions import Precision
 from plastic_search.precisions.floating import Floating
 from plastic_search.spec import Layer, NetworkSpec
-from plastic_search.structures import Structure
+from plastic_search.structures import Shape, Site, Structure
 
-__all__ = [
-    "BATCH",
-    "POST",
-    "PRE",
-    "STEPS",
-    "adapting",
-    "dynamics",
-    "in_a_network",
-    "keep",
-    "mapped",
-    "noise",
-    "promise",
-]
-__all__ += ["rng_of", "seeded", "tensors", "variants"]
+__all__ = ["BATCH", "POST", "PRE", "STEPS", "between_updates", "dynamics", "in_a_network", "keep", "mapped", "noise"]
+__all__ += ["promise", "rng_of", "seeded", "tensors", "variants"]
 
 BATCH, POST, PRE, STEPS = 3, 5, 4, 4
 
@@ -103,14 +92,7 @@ def in_a_network(part: Part, layer: Layer, precision: Precision | None = None) -
     with promise(part, "in a network, every parameter gets a finite gradient"):
         y.square().sum().backward()
         for name, p in net.named_parameters():
-            held = p.grad is None and "structure" in name and adapting(layer.structure)
-            keep(p.numel() == 0 or held or (p.grad is not None and bool(p.grad.isfinite().all())), f"{name} does not")
-
-
-def adapting(structure: Structure) -> bool:
-    """Whether a structure changes some of its parameters itself, between updates."""
-    own = (type(structure).adapt, type(structure).adapt_all)
-    return own != (Structure.adapt, Structure.adapt_all)
+            keep(p.numel() == 0 or (p.grad is not None and bool(p.grad.isfinite().all())), f"{name} does not")
 
 
 def variants(kind: type[Part] | Part) -> list[Any]:
@@ -177,3 +159,16 @@ def promise(part: Part, what: str) -> Iterator[None]:
 
 def _row(state: State, b: int) -> State:
     return load_named({name: t[b : b + 1] for name, t in named(state).items()}, state)
+
+
+def between_updates(structure: Structure, shape: Shape, params: Any, step: int) -> None:
+    """Let a structure change what it wants to, as after `step` of two updates."""
+    width = shape.plastic.stop - shape.plastic.start
+    weight, alpha, bias = noise(1, shape.post, shape.pre), noise(shape.post, width), noise(1, shape.post)
+    grads = mapped(params, lambda t: noise(*t.shape).to(t))
+    with promise(structure, "it changes itself between updates"), torch.no_grad():
+        rng = torch.Generator().manual_seed(step)
+        own = (weight[..., shape.pre - shape.own :],) if shape.own else ()
+        site = Site(shape, params, grads, weight, bias, alpha, (*own, noise(1, 3, shape.post)), step, 2)
+        many = pytree.tree_map(lambda t: t.unsqueeze(0) if isinstance(t, Tensor) else t, site)
+        structure.adapt_all(many, [rng])

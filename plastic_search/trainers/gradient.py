@@ -101,11 +101,13 @@ class Gradient(Trainer):
             clip()
             adam.step()
             fall.step()
-            adaptation.after(step, *(partial(_kept, adam, name) for name in ("exp_avg", "exp_avg_sq")))
+            if step < self.steps:
+                adaptation.after(step, *(partial(_kept, adam, name) for name in ("exp_avg", "exp_avg_sq")))
             told.append(loss.detach())
             if step % every == 0 or step == self.steps:
                 yield tuple(Progress(step, self.steps, mean) for mean in torch.stack(told).mean(0).tolist())
                 told = []
+        adaptation.after(self.steps)  # gates are made hard after the last progress was told
 
     def _share(self, step: int) -> float:
         """The share of the learning rate that is used at `step`."""

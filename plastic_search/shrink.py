@@ -1,0 +1,143 @@
+"""A network without its dead units: smaller, hard where it was gated, and equal in what it says."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plastic_search.errors import PlasticSearchError
+from plastic_search.liveness import Plan, plan
+from plastic_search.network import Network
+from plastic_search.parameters import flatten
+from plastic_search.probing import sliced
+from plastic_search.spec import AlphaShape, Layer, Pathway
+from plastic_search.step import LayerParams, Ready
+from plastic_search.structures import Structure
+from plastic_search.structures.dense import Dense
+from plastic_search.structures.feed_forward import FeedForward
+from plastic_search.structures.graph import Graph
+
+__all__ = ["shrink"]
+
+_CLOSE = 1e-6  # how far outputs may lie apart, in float64
+
+
+@torch.no_grad()
+def shrink(net: Network) -> Network:
+    """A network that says the same without the units that cannot be heard, and those that are always silent.
+
+    Inputs and outputs stay as they are; gates become a hard structure, so their scores are gone. A unit that always
+    says the same number goes into the biases of those who hear it, where these hear it by fixed synapses. A recurrent
+    block and skipped sources that nobody hears go too. Where a part mixes its units, or an integer precision ties
+    synapses to their places or to the largest of them, more is kept: `liveness.plan(net).whole` tells why.
+
+    Raises:
+        PlasticSearchError: the smaller network, tried out in float64, does not say the same.
+    """
+    made, size = _cut(net, plan(net)), None
+    while size != (size := (made.count(), [shape.post for shape in made.shapes])):
+        made = _cut(made, plan(made))  # what was folded into a bias may have been all that its hearer heard
+    _held(net, made)
+    return made
+
+
+def _cut(net: Network, made: Plan) -> Network:
+    layers, flat = [], {}
+    for i, (layer, params, ready) in enumerate(zip(net.spec.layers, net.parts(), net.resolve(), strict=True)):
+        kept, columns = made.kept[i], _columns(net, made, i)
+        skip = tuple(k for k in layer.skip if _spoken(made, i, i - 1 - k, columns))
+        structure = _structure(made, i, columns, layer)
+        layers.append(replace(layer, units=int(kept.sum()), structure=structure, skip=skip))
+        cut = _params(net, made, i, columns, params, ready)
+        flat |= {f"layers.{i}.{n.replace('.', '__')}": t for n, t in flatten(cut._asdict()).items()}
+    like = next(net.parameters())
+    smaller = Network(replace(net.spec, layers=tuple(layers)), net.inputs, kernel=net.kernel).to(
+        like.device, like.dtype
+    )
+    smaller.load_state_dict(flat)
+    return smaller
+
+
+def _columns(net: Network, made: Plan, i: int) -> Tensor:
+    """Which columns [pre] of a layer remain, without whole sources that nobody hears."""
+    known, layer, left = made.facts[i], net.spec.layers[i], made.columns(i)
+    optional = [i - 1 - k for k in layer.skip] if layer.plastic in (Pathway.NONE, Pathway.RECURRENT) else []
+    if layer.plastic in (Pathway.NONE, Pathway.INPUT):
+        optional.append(i)
+    heard = known.exists[made.kept[i]].any(0) & left
+    for source in optional:
+        mine = known.source == source
+        if not heard[mine].any():
+            left[mine] = False
+    return left
+
+
+def _spoken(made: Plan, i: int, source: int, columns: Tensor) -> bool:
+    return bool(columns[made.facts[i].source == source].any())
+
+
+def _structure(made: Plan, i: int, columns: Tensor, layer: Layer) -> Structure:
+    """The gates of what remains, made hard."""
+    known, kept = made.facts[i], made.kept[i]
+    within = Dense() if _spoken(made, i, i, columns) else FeedForward()
+    exists = known.exists[kept][:, columns]
+    width = known.plastic.shape[1]
+    plastic = torch.zeros_like(known.exists)
+    plastic[:, known.start : known.start + width] = known.plastic
+    pathway = torch.zeros_like(columns)
+    pathway[known.start : known.start + width] = True
+    plastic = plastic[kept][:, columns]
+    if exists.all() and plastic[:, pathway[columns]].all():
+        return within
+    fixed, learning = ((each.nonzero()).tolist() for each in (exists & ~plastic, plastic))
+    return Graph(tuple(map(tuple, fixed)), tuple(map(tuple, learning)), within)
+
+
+def _params(net: Network, made: Plan, i: int, columns: Tensor, params: LayerParams, ready: Ready) -> LayerParams:
+    layer, shape, known = net.spec.layers[i], net.shapes[i], made.facts[i]
+    device = params.weight.device
+    rows, cols = made.kept[i].nonzero()[:, 0].to(device), columns.nonzero()[:, 0].to(device)
+    weight = (params.weight * known.exists.to(device))[:, rows][:, :, cols]
+    bias = (params.bias + _folded(made, i, ready))[:, rows]
+    wide = columns[shape.plastic].nonzero()[:, 0].to(device)
+    alpha = params.alpha
+    if alpha.numel() and layer.alpha is not AlphaShape.NETWORK:
+        alpha = alpha[rows] if layer.alpha is AlphaShape.NEURON else alpha[rows][:, wide]
+    rule: Any = params.rule
+    modulation: Any = params.modulation
+    if len(columns[shape.plastic]) and (len(rows) < shape.post or len(wide) < len(columns[shape.plastic])):
+        width = len(columns[shape.plastic])
+        rule = sliced(rule, layer.rule.params, (shape.post, width), (rows, wide), layer.rule)
+        modulation = sliced(modulation, layer.modulation.params, (shape.post,), (rows,), layer.modulation)
+    return LayerParams(weight, bias, alpha, rule, modulation, ())
+
+
+def _folded(made: Plan, i: int, ready: Ready) -> Tensor:
+    """What units that are taken away, and always say the same, add to each drive [drives, post]."""
+    known, said = made.facts[i], torch.zeros(len(made.facts[i].source), dtype=ready.weight.dtype)
+    for at in set(known.source.tolist()) - {-1}:
+        mine = known.source == at
+        says, kept = made.facts[at].says[known.unit[mine]], made.kept[at][known.unit[mine]]
+        said[mine] = torch.where(kept | says.isnan(), 0.0, says).to(said.dtype)
+    return ready.weight @ said.to(ready.weight.device)
+
+
+def _held(net: Network, made: Network) -> None:
+    """Refuse a smaller network that says something else, in float64, where last bits decide nothing."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(6, 3, net.inputs, generator=rng, dtype=torch.float64)
+    said = []
+    for each in (net, made):
+        twin = copy.deepcopy(each).cpu().double()
+        twin.kernel = "reference"
+        said.append(twin(x)[0])
+    apart = (said[0] - said[1]).abs() / (1.0 + said[0].abs())
+    if not bool((apart.nan_to_num() <= _CLOSE).all()) or bool((said[0].isnan() != said[1].isnan()).any()):
+        raise PlasticSearchError(
+            f"the smaller network says something else than the network, by {float(apart.max()):.1e}; a part "
+            "of it makes of a unit what it does not make of another, so it cannot be shrunk"
+        )

@@ -1,0 +1,85 @@
+"""The chosen network of a study without its dead units: how much smaller and faster it is, and its bundle."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from plastic_search.exported import parameter_file, saved_run
+from plastic_search.jobs import load_parameters
+from plastic_search.liveness import plan
+from plastic_search.network import Network
+from plastic_search.shrink import shrink
+from plastic_search.spec import NetworkSpec
+from plastic_search.study import locked, open_study
+
+__all__ = ["gains", "shrunk", "size"]
+
+_ROUNDS, _STEPS, _BATCH = 31, 20, 32
+
+
+def shrunk(folder: Path, name: str = "winner", seed: int | None = None, out: Path | None = None) -> dict[str, Any]:
+    """The gains of shrinking one trained network of the study in `folder`.
+
+    Args:
+        name: `winner`, another finalist or a quantized network.
+        seed: of which seed; None takes the study's first.
+        out: where the smaller network's bundle goes; None writes nothing.
+
+    Raises:
+        PlasticSearchError: there is no such network, or it cannot be shrunk.
+    """
+    with locked(folder):
+        study, record = open_study(folder)
+        run = saved_run(record, name, study.seeds[0] if seed is None else seed)
+        net = Network(NetworkSpec.from_json(run.spec), study.task.inputs, run.seed)
+        load_parameters(net, parameter_file(folder, run))
+    small = shrink(net)
+    told = {"name": run.name, "seed": run.seed} | gains(net, small)
+    if out is not None:
+        from plastic_search.exports import bundle
+
+        about = {"study": record.name, "network": f"{run.name}, shrunk", "trial": run.trial, "seed": run.seed}
+        bundle.write(small, out, task=study.task, about=about)
+        told["bundle"] = str(out)
+    return told
+
+
+def gains(net: Network, small: Network) -> dict[str, Any]:
+    """Sizes and seconds of both; `faster` is the median of the ratios of runs that took turns."""
+    times = _times(net, small)
+    return {
+        "before": size(net) | {"seconds": statistics.median(times[0])},
+        "after": size(small) | {"seconds": statistics.median(times[1])},
+        "faster": statistics.median(a / b for a, b in zip(*times, strict=True)),
+        "timed": f"forward, {_STEPS} steps of {_BATCH} episodes, median of {_ROUNDS} rounds in turn",
+        "kept": list(plan(net).whole),
+    }
+
+
+def size(net: Network) -> dict[str, Any]:
+    """Units of each layer, synapses, parameters and their bytes, and the numbers in one episode's trace."""
+    return {
+        "units": [layer.units for layer in net.spec.layers],
+        "connections": net.connections(),
+        "parameters": net.count(),
+        "bytes": sum(p.numel() * p.element_size() for p in net.parameters()),
+        "trace": sum(shape.post * (shape.plastic.stop - shape.plastic.start) for shape in net.shapes),
+    }
+
+
+@torch.no_grad()
+def _times(*nets: Network) -> list[list[float]]:
+    x = torch.randn(_STEPS, _BATCH, nets[0].inputs, generator=torch.Generator().manual_seed(0))
+    times: list[list[float]] = [[] for _ in nets]
+    for turn in range(_ROUNDS + 2):
+        for net, took in zip(nets, times, strict=True):
+            began = time.perf_counter()
+            net(x)
+            if turn >= 2:  # compiled, and its memory met
+                took.append(time.perf_counter() - began)
+    return times

@@ -1,0 +1,139 @@
+"""Which connections exist, and which of those are plastic, by gates that are noisy while they are learned.
+
+Each gate is a binary variable relaxed to a stretched and clipped sigmoid of noise, so the expected number of open
+gates has a gradient (hard concrete, Louizos et al. 2018). The budget is a constraint, held by a multiplier that rises
+for as long as too many gates are open, and begins again at 0 once few enough are (Gallego-Posada et al. 2022). What is
+allowed narrows to the budget while training goes on. When it ends the likeliest gates, as many as the budget allows,
+are open for good.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from plastic_search.errors import PlasticSearchError
+from plastic_search.structures import Gates, Shape, Site, Structure, best, budget
+from plastic_search.structures.dense import Dense
+
+_TEMPERATURE, _LOW, _HIGH = 2.0 / 3.0, -0.1, 1.1  # as in the paper
+_NEVER = _TEMPERATURE * math.log(-_LOW / _HIGH)
+_START = 2.0  # of a gate's log-odds: nearly all are open
+
+
+class HardConcreteParams(NamedTuple):
+    exists: Tensor  # [post, pre], log-odds
+    plastic: Tensor  # [post, width of the plastic pathway], log-odds
+    multipliers: Tensor  # [2], of the two budgets
+    exists_noise: Tensor  # [post, pre], of this update
+    plastic_noise: Tensor  # [post, width of the plastic pathway]
+    opened: Tensor  # [1], 0 where just the budget is allowed, 1 where everything is
+    soft: Tensor  # [1], 1 while the gates are learned, else 0
+    settled: Tensor  # [1], 1 once training has ended, and the gates are fixed
+
+
+@dataclass(frozen=True)
+class HardConcrete(Structure):
+    """exists = clip(1.2 sigmoid((noise + s) / (2/3)) - 0.1, 0, 1), loss' = loss + lambda (E[open] - density)"""
+
+    held: ClassVar[tuple[str, ...]] = ("multipliers", "exists_noise", "plastic_noise", "opened", "soft", "settled")
+
+    density: float = 0.5  # share of the connections of `within` that exist
+    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace
+    narrowing: float = 0.7  # first share of training, over which what is allowed falls from 1 to the budget
+    rise: float = 0.1  # of a multiplier with each update, by the share that is too much
+
+    within: Structure = Dense()  # where a connection may be at all
+
+    @property
+    def recurrent(self) -> bool:
+        return self.within.recurrent
+
+    def check(self) -> None:
+        budget(self)
+        if self.plastic == 0.0 or self.rise <= 0.0 or not 0.0 <= self.narrowing <= 1.0:
+            raise PlasticSearchError(
+                "HardConcrete wants a plastic share and a rise above 0, and a narrowing from 0 to 1, but got "
+                f"{self.plastic}, {self.rise} and {self.narrowing}"
+            )
+
+    def params(self, shape: Shape, rng: Generator) -> HardConcreteParams:
+        sizes = (shape.post, shape.pre), (shape.post, shape.plastic.stop - shape.plastic.start)
+        exists, plastic = (_START + 0.1 * torch.randn(size, generator=rng) for size in sizes)
+        return HardConcreteParams(
+            exists,
+            plastic,
+            torch.zeros(2),
+            torch.zeros(sizes[0]),
+            torch.zeros(sizes[1]),
+            torch.zeros(1),
+            torch.zeros(1),
+            torch.zeros(1),
+        )
+
+    def gates(self, params: HardConcreteParams, shape: Shape, like: Tensor) -> Gates:
+        allowed = self.within.gates((), shape, like).exists
+        soft = bool(params.soft > 0.5)
+        if params.settled:
+            params = HardConcreteParams(*(each.detach() for each in params))
+        exists = _soft(params.exists, params.exists_noise) if soft else _hard(params.exists, allowed, self.density, 1)
+        exists = exists if allowed is None else exists * allowed
+        if params.plastic.numel() == 0:
+            return Gates(exists, None)
+        heard = exists[:, shape.plastic]
+        plastic = _soft(params.plastic, params.plastic_noise) if soft else _hard(params.plastic, heard, self.plastic, 0)
+        return Gates(exists, plastic * heard)
+
+    def constraint(self, params: HardConcreteParams, shape: Shape) -> Tensor | None:
+        """lambda c for each budget, where c is the share that is too much."""
+        if params.settled:
+            return None
+        excess = self._excess(params, shape)
+        return (params.multipliers[: len(excess)].detach() * excess).sum()
+
+    def _excess(self, params: HardConcreteParams, shape: Shape) -> Tensor:
+        allowed = self.within.gates((), shape, params.exists).exists
+        likely = _likely(params.exists) if allowed is None else _likely(params.exists) * allowed
+        room = likely.numel() if allowed is None else allowed.sum()
+        made = [likely.sum() / room - self._allowed(self.density, params)]
+        if params.plastic.numel():
+            heard = likely[:, shape.plastic].detach()
+            made.append((_likely(params.plastic) * heard).sum() / heard.sum() - self._allowed(self.plastic, params))
+        return torch.stack(made)
+
+    def _allowed(self, share: float, params: HardConcreteParams) -> Tensor:
+        return share + params.opened[0] * (1.0 - share)
+
+    def adapt(self, site: Site, rng: Generator) -> None:
+        params: HardConcreteParams = site.params
+        if params.settled:
+            return
+        done = site.step / site.steps
+        params.opened.fill_((1.0 - done / self.narrowing) ** 3 if done < self.narrowing else 0.0)
+        params.soft.fill_(float(site.step < site.steps))
+        params.settled.fill_(float(site.step >= site.steps))
+        excess = self._excess(params, site.shape)
+        held = params.multipliers[: len(excess)]
+        held.add_(self.rise * excess).mul_(excess > 0.0)
+        for noise in (params.exists_noise, params.plastic_noise):
+            drawn = torch.rand(noise.shape, generator=rng).clamp(1e-6, 1.0 - 1e-6)
+            noise.copy_(drawn.logit())
+
+
+def _soft(odds: Tensor, noise: Tensor) -> Tensor:
+    return (torch.sigmoid((noise.detach() + odds) / _TEMPERATURE) * (_HIGH - _LOW) + _LOW).clamp(0.0, 1.0)
+
+
+def _hard(odds: Tensor, allowed: Tensor | None, share: float, least: int) -> Tensor:
+    """The likeliest gates; the gradient is that of how likely they are."""
+    likely = torch.sigmoid(odds)
+    return best(odds, allowed, share, least) + (likely - likely.detach())
+
+
+def _likely(odds: Tensor) -> Tensor:
+    """How likely each gate is open at all."""
+    return torch.sigmoid(odds - _NEVER)

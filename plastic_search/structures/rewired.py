@@ -1,0 +1,111 @@
+"""Which connections exist, and which of those are plastic: the weakest go, others come where they are asked for.
+
+The network begins with random connections, as many as the budget allows. Now and then the existing ones of least
+magnitude are dropped, and as many come back where the gradient of the loss is largest, with weight 0 (RigL, Evci et al.
+2020). The number that is exchanged falls to nothing over the first three quarters of training.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from plastic_search.errors import PlasticSearchError
+from plastic_search.structures import Gates, Shape, Site, Structure, best, budget
+from plastic_search.structures.dense import Dense
+
+
+class RewiredParams(NamedTuple):
+    exists: Tensor  # [post, pre], 0 or 1
+    plastic: Tensor  # [post, width of the plastic pathway], 0 or 1; likewise
+    asked: Tensor  # [post, pre], always 0; its gradient tells what a connection would be worth
+    asked_plastic: Tensor  # [post, width of the plastic pathway]
+    settled: Tensor  # [1], 1 once training has ended, and the connections are fixed
+
+
+@dataclass(frozen=True)
+class Rewired(Structure):
+    """drop the exchanged share of least |w|, grow where |dL/dw| is largest"""
+
+    held: ClassVar[tuple[str, ...]] = ("exists", "plastic", "settled")
+
+    density: float = 0.5  # share of the connections of `within` that exist
+    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace
+    exchanged: float = 0.3  # share of the existing connections, at first
+    times: int = 40  # how often, were it to go on to the end of training
+
+    within: Structure = Dense()  # where a connection may be at all
+
+    @property
+    def recurrent(self) -> bool:
+        return self.within.recurrent
+
+    def check(self) -> None:
+        budget(self)
+        if not 0.0 <= self.exchanged <= 1.0:
+            raise PlasticSearchError(f"Rewired.exchanged is a share, 0 to 1, but is {self.exchanged}")
+        if self.times < 1:
+            raise PlasticSearchError(f"Rewired.times must be at least 1, but is {self.times}")
+
+    def params(self, shape: Shape, rng: Generator) -> RewiredParams:
+        width = shape.plastic.stop - shape.plastic.start
+        like = torch.zeros(shape.post, shape.pre)
+        allowed = self.within.gates((), shape, like).exists
+        exists = best(torch.rand(like.shape, generator=rng), allowed, self.density, least=1)
+        heard = exists[:, shape.plastic]
+        plastic = best(torch.rand(shape.post, width, generator=rng), heard, self.plastic, least=0)
+        return RewiredParams(exists, plastic, torch.zeros_like(exists), torch.zeros_like(plastic), torch.zeros(1))
+
+    def gates(self, params: RewiredParams, shape: Shape, like: Tensor) -> Gates:
+        exists = params.exists.detach() + (params.asked - params.asked.detach())
+        if params.plastic.numel() == 0:
+            return Gates(exists, None)
+        return Gates(exists, params.plastic.detach() + (params.asked_plastic - params.asked_plastic.detach()))
+
+    def adapt(self, site: Site, rng: Generator) -> None:
+        params, unit = site.params, site.shape.pre**-0.5  # of absent weights, so that their gates' gradients compare
+        if params.settled:
+            return
+        params.settled.fill_(float(site.step >= site.steps))
+        if site.step == 0:
+            site.weight.masked_fill_(params.exists < 0.5, unit)
+        every = max(site.steps // self.times, 1)
+        share = self.exchanged * 0.5 * (1.0 + math.cos(math.pi * min(site.step / (0.75 * site.steps), 1.0)))
+        if site.step == 0 or site.step % every or site.grads.asked is None:
+            return
+        count = round(share * int(params.exists.sum()))
+        allowed = self.within.gates((), site.shape, site.weight).exists
+        gone, come = _exchange(params.exists, site.weight.norm(dim=0), site.grads.asked.abs(), allowed, count)
+        params.exists[gone] = 0.0
+        params.exists[come] = 1.0
+        site.weight[:, gone] = unit
+        site.weight[:, come] = 0.0
+        self._plasticity(site, share)
+
+    def _plasticity(self, site: Site, share: float) -> None:
+        """The same for traces, where a trace is worth what its gate's gradient says, be it open or shut."""
+        params = site.params
+        if params.plastic.numel() == 0 or site.grads.asked_plastic is None:
+            return
+        heard, worth = params.exists[:, site.shape.plastic], site.grads.asked_plastic.abs()
+        kept = params.plastic * heard
+        wanted = round(self.plastic * int(heard.sum()))
+        gone, _ = _exchange(kept, worth, worth, heard, round(share * int(kept.sum())))
+        kept[gone] = 0.0
+        params.plastic.copy_(best(worth + kept * (1.0 + worth.max()), heard, 0.0, least=wanted))
+
+
+def _exchange(
+    exists: Tensor, strength: Tensor, worth: Tensor, allowed: Tensor | None, count: int
+) -> tuple[Tensor, Tensor]:
+    """Where the weakest `count` are that exist, and where the worthiest are that do not; masks."""
+    there = exists > 0.5
+    free = ~there if allowed is None else ~there & (allowed > 0.5)
+    count = min(count, int(free.sum()), int(there.sum()))
+    gone = best(-strength, there.to(strength.dtype), 0.0, least=count) > 0.5
+    come = best(worth, free.to(worth.dtype), 0.0, least=count) > 0.5
+    return gone, come

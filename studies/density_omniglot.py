@@ -1,0 +1,33 @@
+"""How few connections recall characters of unseen alphabets after one look, and does it matter which?"""
+
+from plastic_search.cells.lstm import LSTM
+from plastic_search.rules.oja import Oja
+from plastic_search.spec import Layer, NetworkSpec, Pathway
+from plastic_search.structures.feed_forward import FeedForward
+from plastic_search.structures.gated import Gated
+from plastic_search.structures.pruned import Pruned
+from plastic_search.structures.rewired import Rewired
+from plastic_search.sweep import Group, Sweep
+from plastic_search.tasks.omniglot_recall import OmniglotRecall
+from plastic_search.trainers.gradient import Gradient
+
+STUDY = Sweep(
+    question="How few connections recall characters of unseen alphabets after one look, and does it matter which?",
+    axis="share of the connections that exist",
+    base=NetworkSpec(
+        (
+            Layer(units=64, cell=LSTM(), structure=FeedForward()),
+            Layer(units=5, skip=(1,), plastic=Pathway.INPUT, rule=Oja(), structure=FeedForward()),
+        )
+    ),
+    groups=(
+        Group("learned", Gated(within=FeedForward())),
+        Group("random", Rewired(exchanged=0.0, within=FeedForward())),
+        Group("pruned", Pruned(within=FeedForward())),
+    ),
+    places=(0.5, 0.2, 0.1, 0.05),
+    task=OmniglotRecall(ways=5),
+    trainer=Gradient(steps=1500),
+    tuning=Gradient(steps=500, learning_rate=3e-3, settle=1.0),
+    seeds=(0, 1, 2),
+)
