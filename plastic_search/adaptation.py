@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,9 +13,11 @@ from plastic_search.parameters import nest
 from plastic_search.population import Population
 from plastic_search.spec import NetworkSpec
 from plastic_search.step import LayerParams
-from plastic_search.structures import Site, Structure
+from plastic_search.structures import Site, Structure, Weights
 
 __all__ = ["Adaptation"]
+
+Memory = Callable[[Tensor], Tensor | None]
 
 
 class Adaptation:
@@ -30,16 +32,17 @@ class Adaptation:
     def __init__(self, net: Network | Population, seeds: Sequence[int], steps: int) -> None:
         self._spec, self._shapes, self._like, self._steps = net.spec, net.shapes, net.like, steps
         self._bags, self._many = net.bags(), isinstance(net, Population)
-        self._rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         kinds = [type(layer.structure) for layer in net.spec.layers]
-        self._adapting = [i for i, kind in enumerate(kinds) if kind.adapt is not Structure.adapt]
+        own = (Structure.adapt, Structure.adapt_all)
+        self._adapting = [i for i, kind in enumerate(kinds) if (kind.adapt, kind.adapt_all) != own]
         self._constrained = [i for i, kind in enumerate(kinds) if kind.constraint is not Structure.constraint]
 
     def constraint(self) -> Tensor | float:
         """What is added to the loss, summed over layers: one number, or one a member."""
         made: Tensor | float = 0.0
         for i in self._constrained:
-            terms = [self._constraint(i, member) for member in range(len(self._rngs))]
+            terms = [self._constraint(i, member) for member in range(len(self.rngs))]
             made = made + (torch.stack(terms) if self._many else terms[0])
         return made
 
@@ -49,38 +52,52 @@ class Adaptation:
         return self._layer(i, member).weight.new_zeros(()) if term is None else term
 
     @torch.no_grad()
-    def after(self, step: int) -> None:
-        """Let every structure change what it wants to, after `step` updates; to be called with 0 before the first."""
-        for i in self._adapting:
-            structure = self._spec.layers[i].structure
-            for member, rng in enumerate(self._rngs):
-                own = self._layer(i, member)
-                grads = nest({"structure": self._like[i].structure}, self._grads(i, member))["structure"]
-                outgoing = tuple(self._outgoing(i, member))
-                site = Site(
-                    self._shapes[i], own.structure, grads, own.weight, own.bias, own.alpha, outgoing, step, self._steps
-                )  # fmt: skip
-                structure.adapt(site, rng)
+    def after(self, step: int, means: Memory | None = None, squares: Memory | None = None) -> None:
+        """Let every structure change what it wants to, after `step` updates; to be called with 0 before the first.
 
-    def _layer(self, i: int, member: int) -> LayerParams:
+        Args:
+            means, squares: give what the optimiser remembers of a parameter's gradient and of its square, to be
+                changed in place; a structure is told of it where it is there for every weight.
+        """
+        for i in self._adapting:
+            own, (weight, bias, outgoing) = self._layer(i, None), self._weights(i, lambda p: p)
+            grads = nest({"structure": self._like[i].structure}, self._grads(i))["structure"]
+            kept = (_whole(memory and self._weights(i, memory)) for memory in (means, squares))
+            at = (step, self._steps)
+            site = Site(self._shapes[i], own.structure, grads, weight, bias, own.alpha, outgoing, *at, *kept)
+            self._spec.layers[i].structure.adapt_all(site, self.rngs)
+
+    def _layer(self, i: int, member: int | None) -> LayerParams:
+        """The parameters of a layer; those of all members, with an axis over them, where `member` is None."""
         flat = self._bags[i].tensors()
-        if self._many:
-            flat = {name: tensor[member] for name, tensor in flat.items()}
+        flat = {name: self._all(p) if member is None else self._all(p)[member] for name, p in flat.items()}
         return LayerParams(**nest(self._like[i]._asdict(), flat))
 
-    def _grads(self, i: int, member: int) -> dict[str, Any]:
-        flat = {name: tensor.grad for name, tensor in self._bags[i].tensors().items()}
-        return {name: g[member] if self._many and g is not None else g for name, g in flat.items()}
+    def _all(self, tensor: Tensor) -> Tensor:
+        return tensor if self._many else tensor.unsqueeze(0)
 
-    def _outgoing(self, i: int, member: int) -> list[Tensor]:
-        """The columns of every weight that hears layer `i`."""
-        made, shape = [], self._shapes[i]
-        if shape.own:
-            made.append(self._layer(i, member).weight[..., shape.pre - shape.own :])
+    def _grads(self, i: int) -> dict[str, Any]:
+        flat = {name: tensor.grad for name, tensor in self._bags[i].tensors().items()}
+        return {name: None if g is None else self._all(g) for name, g in flat.items()}
+
+    def _weights(self, i: int, of: Memory) -> Weights:
+        """What `of` gives for the weights of layer `i`, and for the columns of every weight that hears it."""
+        shape = self._shapes[i]
+
+        def made(k: int, name: str, at: int = 0, width: int | None = None) -> Any:
+            found = of(self._bags[k].get_parameter(name))
+            return None if found is None else self._all(found)[..., at : None if width is None else at + width]
+
+        out = [made(i, "weight", shape.pre - shape.own, shape.own)] if shape.own else []
+        inputs = self._shapes[0].pre - self._shapes[0].own
         for k in range(i + 1, len(self._shapes)):
-            for at in _hearing(self._spec, self._shapes[0].pre - self._shapes[0].own, i, k):
-                made.append(self._layer(k, member).weight[..., at : at + shape.post])
-        return made
+            out += [made(k, "weight", at, shape.post) for at in _hearing(self._spec, inputs, i, k)]
+        return Weights(made(i, "weight"), made(i, "bias"), tuple(out))
+
+
+def _whole(weights: Weights | None) -> Weights | None:
+    """The weights, if there is something for each."""
+    return None if weights is None or any(t is None for t in (*weights[:2], *weights.outgoing)) else weights
 
 
 def _hearing(spec: NetworkSpec, inputs: int, sender: int, listener: int) -> list[int]:

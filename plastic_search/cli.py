@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from plastic_search import __version__, cli_machine, cli_topology
+from plastic_search import __version__, cli_growth, cli_machine, cli_topology
 from plastic_search.errors import PlasticSearchError, unknown
 
 __all__ = ["app", "main"]
@@ -281,7 +281,7 @@ def repair(folder: Folder) -> None:
         print(told)
 
 
-for command in (cli_machine.bench, cli_machine.doctor):
+for command in (cli_machine.bench, cli_machine.doctor, cli_growth.grow):
     app.command()(command)
 app.add_typer(cli_topology.app, name="topology")
 

@@ -14,7 +14,7 @@ from plastic_search.kernels.choice import known, sequences
 from plastic_search.parameters import Bag, flatten, nest
 from plastic_search.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
 from plastic_search.step import LayerParams, LayerState
-from plastic_search.structures import Shape
+from plastic_search.structures import Gates, Shape
 
 __all__ = ["Network", "State", "load_named", "named", "same_shapes"]
 
@@ -102,13 +102,20 @@ class Network(nn.Module):
         return torch.stack(ys), now
 
     def connections(self) -> int:
-        """How many synapses exist, gates made hard."""
-        gates = (
-            layer.structure.gates(p.structure, shape, p.weight).exists
-            for layer, shape, p in zip(self.spec.layers, self.shapes, self.parts(), strict=True)
-        )
-        full = (shape.post * shape.pre for shape in self.shapes)
-        return sum(n if gate is None else int((gate > 0.5).sum()) for gate, n in zip(gates, full, strict=True))
+        """How many synapses exist, gates made hard, those from units that do not exist left out."""
+        like, said, count = next(self.parameters()), [next(self.parameters()).new_ones(self.inputs)], 0
+        for layer, shape, gates in zip(self.spec.layers, self.shapes, self._gates(), strict=True):
+            units = like.new_ones(shape.post) if gates.units is None else gates.units
+            heard = torch.cat([law.sources(layer, said), units[: shape.own]])
+            exists = like.new_ones(shape.post, shape.pre) if gates.exists is None else (gates.exists > 0.5).to(like)
+            count += int((exists * heard).sum())
+            said.append(units)
+        return count
+
+    def units(self) -> tuple[int, ...]:
+        """How many units of each layer exist."""
+        masks = [gates.units for gates in self._gates()]
+        return tuple(s.post if m is None else int(m.sum()) for s, m in zip(self.shapes, masks, strict=True))
 
     def plastic_connections(self) -> int:
         """How many synapses carry a trace, gates made hard."""
@@ -136,6 +143,10 @@ class Network(nn.Module):
             if layer.plastic is not Pathway.NONE:
                 lines[-1] += f", {layer.plastic.value} plastic by {layer.rule} and {layer.modulation}"
         return "\n".join([*lines, f"  precision: {self.spec.precision}"])
+
+    def _gates(self) -> list[Gates]:
+        each = zip(self.spec.layers, self.shapes, self.parts(), strict=True)
+        return [layer.structure.gates(p.structure, shape, p.weight) for layer, shape, p in each]
 
     def bags(self) -> list[Bag]:
         """The parameters of each layer."""

@@ -5,6 +5,7 @@ What small networks cost is mostly the overhead of calls, which a population pay
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.utils import _pytree as pytree
 from plastic_search import step as law
 from plastic_search.errors import PlasticSearchError
 from plastic_search.kernels.choice import sequences
+from plastic_search.kernels.reference import of_members
 from plastic_search.network import Network, State, same_shapes
 from plastic_search.parameters import Bag, nest
 from plastic_search.step import LayerParams, Ready
@@ -51,6 +53,7 @@ class Population(nn.Module):
                     )
         self.spec, self.inputs, self.shapes, self.kernel = first.spec, first.inputs, first.shapes, first.kernel
         self.like = first.like
+        self._at_once: bool | None = None  # whether members are resolved at once; not known yet
         bags = zip(*(member.bags() for member in members), strict=True)
         self.layers = nn.ModuleList(
             Bag(
@@ -80,6 +83,10 @@ class Population(nn.Module):
         net.load_state_dict({name: value[k] for name, value in self.state_dict().items()})
         return net
 
+    def units(self) -> list[tuple[int, ...]]:
+        """How many units of each layer exist, for each member."""
+        return [self.member(k).units() for k in range(len(self))]
+
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run whole episodes of every member.
 
@@ -103,7 +110,29 @@ class Population(nn.Module):
         return sequences(self.spec, self.shapes, ready, now, x, self.kernel)
 
     def _resolve(self) -> tuple[Ready, ...]:
-        """The members' parameters as one episode uses them, each member's by the law, stacked."""
+        """The members' parameters as one episode uses them, each member's by the law; at once where that may be."""
+        if self._at_once is None:
+            self._at_once = self._alike()
+        return self._resolved() if self._at_once else self._resolved_singly()
+
+    @torch.no_grad()
+    def _alike(self) -> bool:
+        """Whether the law can do all members at once. It cannot where a structure looks at numbers: `int(sum)`."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                made = pytree.tree_leaves(self._resolved())
+            except Exception:
+                return False
+        alone = pytree.tree_leaves(self._resolved_singly())
+        return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in zip(made, alone, strict=True))
+
+    def _resolved(self) -> tuple[Ready, ...]:
+        of = [bag.tensors() for bag in self.bags()]
+        params = tuple(LayerParams(**nest(like._asdict(), own)) for like, own in zip(self.like, of, strict=True))
+        return of_members(lambda own: law.resolve(self.spec, self.shapes, own), (params,))
+
+    def _resolved_singly(self) -> tuple[Ready, ...]:
         split = [{name: tensor.unbind() for name, tensor in bag.tensors().items()} for bag in self.bags()]
         made = []
         for k in range(len(self)):

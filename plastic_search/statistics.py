@@ -14,7 +14,8 @@ from plastic_search.errors import PlasticSearchError
 if TYPE_CHECKING:
     from numpy import ndarray
 
-__all__ = ["BestOf", "Estimate", "best_of", "difference", "improvement", "iqm", "mean"]
+__all__ = ["BestOf", "Estimate", "best_of", "difference", "improvement", "iqm", "mean", "median"]
+__all__ += ["median_difference", "quartiles", "share"]
 
 
 class Estimate(NamedTuple):
@@ -128,6 +129,67 @@ def improvement(ours: Sequence[float], theirs: Sequence[float], confidence: floa
     low = 0.0 if value <= tiny else _root(over, tiny, value - tiny)
     high = 1.0 if value >= 1 - tiny else _root(over, value + tiny, 1 - tiny)
     return Estimate(value, low, high, min(m, n), method)
+
+
+def median(values: Sequence[float], confidence: float = 0.95, draws: int = 5000, seed: int = 0) -> Estimate:
+    """The median, with a percentile bootstrap (Efron 1979)."""
+    import numpy as np
+
+    x = _checked(values, 1)
+    return _bootstrapped(
+        "median", [x], lambda drawn: np.median(drawn[0], axis=-1), confidence, draws, seed
+    )  # fmt: skip
+
+
+def median_difference(
+    ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.95, draws: int = 5000, seed: int = 0
+) -> Estimate:
+    """median(ours) - median(theirs) of two independent groups, each drawn anew in a percentile bootstrap."""
+    import numpy as np
+
+    x, y = _checked(ours, 1), _checked(theirs, 1)
+
+    def change(drawn: list[ndarray]) -> ndarray:
+        return np.median(drawn[0], axis=-1) - np.median(drawn[1], axis=-1)
+
+    return _bootstrapped("difference of medians", [x, y], change, confidence, draws, seed)
+
+
+def _bootstrapped(
+    what: str, groups: list[ndarray], of: Callable[[list[ndarray]], ndarray], confidence: float, draws: int, seed: int
+) -> Estimate:
+    """A figure of groups, each of which is drawn anew along its last axis."""
+    import numpy as np
+
+    n, value = min(map(len, groups)), float(of(groups))
+    if n == 1:
+        return Estimate(value, None, None, 1, what, "one value: no interval")
+    rng = np.random.default_rng(seed)
+    drawn = of([rng.choice(x, (draws, len(x))) for x in groups])
+    low, high = np.percentile(drawn, (50 - 50 * confidence, 50 + 50 * confidence))
+    note = f"only {n} values: the bootstrap's interval is too narrow" if n < 8 else ""
+    return Estimate(value, float(low), float(high), n, f"{what}, {_percent(confidence)} bootstrap", note)
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """The lower quartile, the median and the upper quartile."""
+    import numpy as np
+
+    low, middle, high = np.percentile(_checked(values, 1), (25, 50, 75))
+    return float(low), float(middle), float(high)
+
+
+def share(count: int, n: int, confidence: float = 0.95) -> Estimate:
+    """count of n, with a score interval that stays inside 0 to 1 (Wilson 1927)."""
+    from scipy.special import ndtri
+
+    if not 0 <= count <= n or n < 1:
+        raise PlasticSearchError(f"a share wants a count from 0 to n of at least 1, but got {count} of {n}")
+    z, p = float(ndtri(0.5 + confidence / 2)), count / n
+    middle, scale = (p + z * z / (2 * n)) / (1 + z * z / n), z / (1 + z * z / n)
+    reach = scale * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    low, high = max(middle - reach, 0.0), min(middle + reach, 1.0)
+    return Estimate(p, low, high, n, f"share, {_percent(confidence)} Wilson")
 
 
 def best_of(scores: Sequence[float | None], band: float = 0.9) -> BestOf:

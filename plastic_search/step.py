@@ -73,7 +73,8 @@ def _ready(spec: NetworkSpec, layer: Layer, shape: Shape, params: LayerParams) -
         alpha = alpha if gates.plastic is None else alpha * gates.plastic
     where = weight.new_zeros(layer.cell.drives, 1)
     where[layer.cell.plastic] = 1.0
-    return Ready(weight, params.bias, alpha, where, params.rule, params.modulation)
+    bias = params.bias if gates.units is None else params.bias * gates.units
+    return Ready(weight, bias, alpha, where, params.rule, params.modulation)
 
 
 def _rounded(value: Tensor, spec: NetworkSpec, role: Role) -> Tensor:

@@ -23,7 +23,7 @@ __all__ = [
 
 @torch.no_grad()
 def to_graph(net: Network) -> nx.DiGraph:
-    """The synapses that exist, gates made hard, as edges from pre to post.
+    """The synapses that exist, gates made hard, as edges from pre to post. Units that do not have none.
 
     Nodes are `input.3` and `layers.1.4`, with `layer` (-1 for the input) and `index`. Edges carry `weight` (of the
     plastic drive, where a cell has several), `alpha` (0 where not plastic), `plastic`, `exists` (always true) and
@@ -31,6 +31,7 @@ def to_graph(net: Network) -> nx.DiGraph:
     """
     graph = nx.DiGraph(inputs=net.inputs)
     graph.add_nodes_from((f"input.{i}", {"layer": -1, "index": i}) for i in range(net.inputs))
+    absent: set[str] = set()  # units that do not exist
     senders = [[f"input.{i}" for i in range(net.inputs)]]
     ready = net.resolve()
     for i, (layer, shape, made, params) in enumerate(zip(net.spec.layers, net.shapes, ready, net.parts(), strict=True)):
@@ -39,6 +40,8 @@ def to_graph(net: Network) -> nx.DiGraph:
         sources = [senders[-1], *(senders[-1 - k] for k in layer.skip)]
         columns = [name for source in sources for name in source] + (units if shape.own else [])
         gates = layer.structure.gates(params.structure, shape, params.weight)
+        if gates.units is not None:
+            absent |= {unit for unit, there in zip(units, gates.units.tolist(), strict=True) if not there}
         exists = torch.ones(shape.post, shape.pre) if gates.exists is None else gates.exists
         plastic, alpha = torch.zeros(shape.post, shape.pre), torch.zeros(shape.post, shape.pre)
         if made.alpha is not None:
@@ -46,6 +49,8 @@ def to_graph(net: Network) -> nx.DiGraph:
             plastic[:, shape.plastic] = exists[:, shape.plastic] if gates.plastic is None else gates.plastic
         weight = made.weight[layer.cell.plastic]
         for post, pre in (exists > 0.5).nonzero().tolist():
+            if columns[pre] in absent:
+                continue
             graph.add_edge(
                 columns[pre],
                 units[post],

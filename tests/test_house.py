@@ -37,31 +37,22 @@ FLOORS = (  # a module imports only from floors that stand before its own
     {"liveness"},
     {"population", "shrink"},
     {"adaptation"},
-    {
-        "answers",
-        "rollout",
-        "stepped",
-        "updates",
-        "topology",
-        "ablations",
-        "controls",
-        "evaluation",
-        "trainers",
-        "exports",
-    },
+    {"course"},
+    {"answers", "rollout", "stepped", "updates", "topology", "ablations", "controls", "evaluation"},
+    {"trainers", "exports"},
     {"jobs"},
     {"pool", "search", "study"},
     {"conduct"},
     {"sweep"},
     {"quantized", "exported", "repair"},
     {"testing", "shrunk"},
-    {"findings", "console"},
+    {"findings", "growth_findings", "console"},
     {"commands", "wording", "figures"},
     {"comparisons"},
     {"verdicts"},
     {"page"},
-    {"report", "speed", "sweep_page", "shown", "doctor", "benchmark"},
-    {"cli_machine", "cli_topology"},
+    {"report", "speed", "sweep_page", "shown", "doctor", "benchmark", "growth", "growth_page"},
+    {"cli_machine", "cli_growth", "cli_topology"},
     {"cli"},
 )
 FLOOR = {room: n for n, rooms in enumerate(FLOORS) for room in rooms}
@@ -84,9 +75,11 @@ PROSE = {
     "page",
     "report",
     "speed",
+    "growth_findings",
+    "growth_page",
 }
 PARTS = {"cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers"}  # one part a file
-NEIGHBOURS = {"structures"}  # folders whose members may build on one another
+NEIGHBOURS = {"structures", "tasks"}  # folders whose members may build on one another
 ONLY_IN = {  # a third party's only doors
     "brevitas": {"quantize"},
     "llvmlite": {"kernels"},
@@ -95,9 +88,9 @@ ONLY_IN = {  # a third party's only doors
     "onnxscript": {"exports"},
     "onnxruntime": {"exports"},
     "networkx": {"topology", "graph_files", "graph_metrics", "graph_compare", "figures"},
-    "matplotlib": {"figures", "speed", "sweep_page"},
-    "jinja2": {"report", "speed", "sweep_page"},
-    "typer": {"cli", "cli_machine", "cli_topology"},
+    "matplotlib": {"figures", "speed", "sweep_page", "growth_page"},
+    "jinja2": {"report", "speed", "sweep_page", "growth_page"},
+    "typer": {"cli", "cli_machine", "cli_growth", "cli_topology"},
     "rich": {"cli", "console"},
 }
 

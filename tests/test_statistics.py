@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.statistics import BestOf, best_of, difference, improvement, iqm, mean
+from plastic_search.statistics import (
+    BestOf,
+    best_of,
+    difference,
+    improvement,
+    iqm,
+    mean,
+    median,
+    median_difference,
+    quartiles,
+    share,
+)
 
 
 def test_mean_with_students_interval() -> None:
@@ -119,3 +130,28 @@ def test_nothing_heavy_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True []"
+
+
+def test_share_has_wilsons_interval() -> None:
+    """Wilson's 95 % interval for 0 of 10 is [0, z^2 / (10 + z^2)], here 3.8415 / 13.8415."""
+    made = share(0, 10)
+    assert (made.value, made.low) == (0.0, 0.0)
+    assert made.high == pytest.approx(0.27753, abs=1e-4)
+    half = share(5, 10)
+    assert (half.low, half.high) == (pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4))
+    with pytest.raises(PlasticSearchError, match="count from 0 to n"):
+        share(3, 2)
+
+
+def test_medians_have_intervals_of_values_that_were_seen() -> None:
+    values = [float(k) for k in range(1, 22)]
+    made = median(values)
+    assert made.value == 11.0
+    assert made.low is not None
+    assert made.high is not None
+    assert 5 <= made.low < 11 < made.high <= 17
+    apart = median_difference([x + 30 for x in values], values)
+    assert (apart.value, apart.sign) == (30.0, 1)
+    assert median_difference(values, values).sign == 0
+    assert median([1.0]).known is False
+    assert quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == (2.0, 3.0, 4.0)

@@ -15,7 +15,7 @@ from plastic_search.spec import Layer
 from plastic_search.step import LayerState, Ready
 from plastic_search.structures import Shape
 
-__all__ = ["sequence", "sequences"]
+__all__ = ["of_members", "sequence", "sequences"]
 
 
 def sequence(
@@ -41,10 +41,10 @@ def sequences(
     layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState, x: Tensor
 ) -> tuple[Tensor, LayerState]:
     """All time steps of one layer of each member of a population. Every tensor's first axis is over members."""
-    return _of_members(lambda *own: sequence(layer, shape, form, *own), (ready, state, x))
+    return of_members(lambda *own: sequence(layer, shape, form, *own), (ready, state, x))
 
 
-def _of_members(function: Callable[..., Any], nests: tuple[Any, ...]) -> Any:
+def of_members(function: Callable[..., Any], nests: tuple[Any, ...]) -> Any:
     """What `function` makes of the tensors of each member, which lie along the first axis of those in `nests`.
 
     Written for one network, it is run once for all of them (torch.func.vmap), and may give and take nests with None.

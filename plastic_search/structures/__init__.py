@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Generator, Tensor
+from torch.utils import _pytree as pytree
 
 from plastic_search.errors import PlasticSearchError
 from plastic_search.part import Part
 
-__all__ = ["Gates", "Shape", "Site", "Structure", "best", "budget", "share"]
+__all__ = ["Gates", "Shape", "Site", "Structure", "Weights", "best", "budget", "share"]
 
 
 class Shape(NamedTuple):
@@ -30,6 +32,15 @@ class Gates(NamedTuple):
 
     exists: Tensor | None  # [post, pre]
     plastic: Tensor | None  # [post, width of shape.plastic], never 1 where `exists` is 0
+    units: Tensor | None = None  # [post]; the bias of a unit that is 0 here counts as 0, as should its synapses
+
+
+class Weights(NamedTuple):
+    """A number for each weight from and to a layer: the weights themselves, or what an optimiser remembers of them."""
+
+    weight: Tensor  # [drives, post, pre], before the gates
+    bias: Tensor  # [drives, post]
+    outgoing: tuple[Tensor, ...]  # each [drives, units of a layer that hears this one, post]: that layer's weights
 
 
 class Site(NamedTuple):
@@ -44,6 +55,12 @@ class Site(NamedTuple):
     outgoing: tuple[Tensor, ...]  # each [drives, units of a layer that hears this one, post]: that layer's weights
     step: int  # updates made; 0 before the first
     steps: int  # updates in all
+    means: Weights | None = None  # the optimiser's running means of gradients; None where it keeps none yet
+    squares: Weights | None = None  # its running means of their squares
+
+    def member(self, k: int) -> Site:
+        """Of a site whose tensors begin with an axis over members, that of one of them."""
+        return pytree.tree_map(lambda t: t[k] if isinstance(t, Tensor) else t, self)
 
 
 @dataclass(frozen=True)
@@ -68,6 +85,14 @@ class Structure(Part):
     def adapt(self, site: Site, rng: Generator) -> None:
         """Change the structure between two updates; called before the first one too. Nothing, by default."""
         return
+
+    def adapt_all(self, site: Site, rngs: Sequence[Generator]) -> None:
+        """`adapt` each member of a population; every tensor of the site begins with an axis over members.
+
+        What is called between updates is this. A structure may do it for all members at once, each as it would alone.
+        """
+        for k, rng in enumerate(rngs):
+            self.adapt(site.member(k), rng)
 
     @abstractmethod
     def gates(self, params: Any, shape: Shape, like: Tensor) -> Gates:

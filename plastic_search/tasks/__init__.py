@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Generator, Tensor
+from torch.nn import functional
 
-from plastic_search.part import Part
+from plastic_search.part import Part, positive
 
-__all__ = ["Episodes", "Split", "Task"]
+__all__ = ["Episodes", "Split", "Stream", "Task"]
 
 
 class Split(Enum):
@@ -26,7 +28,7 @@ class Episodes(NamedTuple):
     """A batch of episodes."""
 
     inputs: Tensor  # [time, batch, inputs]
-    targets: Tensor  # [batch] class numbers, or [batch, outputs]
+    targets: Tensor  # [batch] class numbers, [batch, outputs], or [batch, time] class numbers
     asked: int  # the first time step whose output is scored
 
 
@@ -62,3 +64,66 @@ class Task(Part):
     @abstractmethod
     def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
         """Each episode's score [batch], from 0 to 1, larger is better."""
+
+
+@dataclass(frozen=True)
+class Stream(Task):
+    """A text without end, of which the next symbol is to be told; a network hears it window after window."""
+
+    score_name: ClassVar[str] = "symbols right"
+    symbols: ClassVar[str] = "ab()"
+
+    window: int = 40  # symbols between two updates
+
+    def check(self) -> None:
+        positive(self, "window")
+
+    @abstractmethod
+    def text(self, length: int, rng: Generator) -> Tensor:
+        """The numbers of `length` symbols, from a text's beginning."""
+
+    @property
+    @abstractmethod
+    def entropy(self) -> float:
+        """Nats in a symbol of the text, beyond those before it: nothing that predicts it does better."""
+
+    @property
+    def floor(self) -> float:
+        """Nats in a window."""
+        return self.entropy * self.window
+
+    @property
+    def inputs(self) -> int:
+        return len(self.symbols)
+
+    @property
+    def outputs(self) -> int:
+        return len(self.symbols)
+
+    @property
+    def chance(self) -> float:
+        return 1.0 / len(self.symbols)
+
+    def stage(self, share: float) -> Stream:
+        """The text that is heard once a share of training, from 0 to below 1, is over."""
+        return self
+
+    def heard(self, text: Tensor) -> Tensor:
+        """Symbols as a network hears them [..., inputs]."""
+        return functional.one_hot(text, self.inputs).to(torch.get_default_dtype())
+
+    def nats(self, outputs: Tensor, following: Tensor) -> Tensor:
+        """How surprising the symbols [...] are that follow, by the outputs [..., outputs]."""
+        flat = functional.cross_entropy(outputs.flatten(0, -2), following.flatten(), reduction="none")
+        return flat.view(following.shape)
+
+    def episodes(self, size: int, split: Split, rng: Generator) -> Episodes:
+        """Windows from the beginnings of fresh texts. Splits differ by their generators alone: all is made up."""
+        texts = torch.stack([self.text(self.window + 1, rng) for _ in range(size)])
+        return Episodes(self.heard(texts[:, :-1].T), texts[:, 1:], 0)
+
+    def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
+        return self.nats(outputs, episodes.targets.T).sum(0).mean()
+
+    def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
+        return (episodes.targets == outputs.argmax(-1).T).float().mean(1)

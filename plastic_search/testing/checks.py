@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 from torch.testing import assert_close
+from torch.utils import _pytree as pytree
 
 from plastic_search.datasets import DataMissing
 from plastic_search.network import Network, State, load_named, named
@@ -167,4 +168,7 @@ def between_updates(structure: Structure, shape: Shape, params: Any, step: int) 
     grads = mapped(params, lambda t: noise(*t.shape).to(t))
     with promise(structure, "it changes itself between updates"), torch.no_grad():
         rng = torch.Generator().manual_seed(step)
-        structure.adapt(Site(shape, params, grads, weight, bias, alpha, (noise(1, 3, shape.post),), step, 2), rng)
+        own = (weight[..., shape.pre - shape.own :],) if shape.own else ()
+        site = Site(shape, params, grads, weight, bias, alpha, (*own, noise(1, 3, shape.post)), step, 2)
+        many = pytree.tree_map(lambda t: t.unsqueeze(0) if isinstance(t, Tensor) else t, site)
+        structure.adapt_all(many, [rng])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -101,7 +102,7 @@ class Gradient(Trainer):
             adam.step()
             fall.step()
             if step < self.steps:
-                adaptation.after(step)
+                adaptation.after(step, *(partial(_kept, adam, name) for name in ("exp_avg", "exp_avg_sq")))
             told.append(loss.detach())
             if step % every == 0 or step == self.steps:
                 yield tuple(Progress(step, self.steps, mean) for mean in torch.stack(told).mean(0).tolist())
@@ -112,3 +113,8 @@ class Gradient(Trainer):
         """The share of the learning rate that is used at `step`."""
         left = 1.0 - step / self.steps
         return min(1.0, left / self.settle) if self.settle else 1.0
+
+
+def _kept(adam: torch.optim.Optimizer, name: str, parameter: Tensor) -> Tensor | None:
+    """What Adam remembers of a parameter."""
+    return adam.state[parameter].get(name)
