@@ -20,7 +20,6 @@ from plastic_search.evaluation import evaluate, frozen, shuffled
 from plastic_search.network import Network
 from plastic_search.runs import Run, write_text
 from plastic_search.spec import NetworkSpec, Pathway
-from plastic_search.structures import Structure
 from plastic_search.tasks import Split, Task
 from plastic_search.trainers import Trainer
 
@@ -192,7 +191,7 @@ def graph_file(job: Job, seed: int) -> Path:
 
 def learns(spec: NetworkSpec) -> bool:
     """Whether training changes the connections of a network."""
-    return any(type(layer.structure).adapt is not Structure.adapt for layer in spec.layers)
+    return any(layer.structure.learns for layer in spec.layers)
 
 
 def fit(spec: NetworkSpec, task: Task) -> None:

@@ -166,7 +166,7 @@ STUDY = replace(_small, space=replace(_small.space, layers=(_small.space.layers[
         (("repair", "nowhere"), "nowhere holds no study"),
         (("show", "nothing"), "no part, study, space or folder is called 'nothing'"),
         (("list", "roles"), "Did you mean 'rules'?"),
-        (("copy", "studies/digits"), "Did you mean 'digit_recall'?"),
+        (("copy", "studies/digit_recal"), "Did you mean 'digit_recall'?"),
     ],
 )
 def test_a_mistake_is_one_clear_line(words: tuple[str, ...], message: str, tmp_path: Path) -> None:

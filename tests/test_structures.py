@@ -72,7 +72,9 @@ def test_the_smallest_weights_go_and_do_not_come_back() -> None:
         now = exists(structure, params)
         assert bool((now <= before).all())
         before = now
-    assert torch.equal(before, best(weight.norm(dim=0), None, 0.25))
+    carried = weight.norm(dim=0)
+    carried[:, 2:] += 1.0  # alpha, in the plastic columns
+    assert torch.equal(before, best(carried, None, 0.25))
 
 
 def test_the_weakest_are_exchanged_for_those_that_are_asked_for() -> None:
@@ -82,6 +84,7 @@ def test_the_weakest_are_exchanged_for_those_that_are_asked_for() -> None:
     before, asked = exists(structure, params), torch.rand(4, 6, generator=rng())
     assert bool((weight[0][before < 0.5] == 6**-0.5).all())
     strength = weight.abs()[0].clone()
+    strength[:, 2:] += 1.0  # alpha, in the plastic columns
     grads = RewiredParams(None, None, asked, torch.rand(4, 4), None)  # type: ignore[arg-type]
     structure.adapt(site(params, weight, 1, 10, grads), rng())
     now = exists(structure, params)

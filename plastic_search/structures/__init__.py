@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from plastic_search.errors import PlasticSearchError
 from plastic_search.part import Part
 
-__all__ = ["Gates", "Shape", "Site", "Structure", "Weights", "best", "budget", "share"]
+__all__ = ["Gates", "Shape", "Site", "Structure", "Weights", "best", "budget", "share", "strength"]
 
 
 class Shape(NamedTuple):
@@ -73,6 +73,12 @@ class Structure(Part):
     def recurrent(self) -> bool:
         """Whether the layer hears its own previous output."""
         return True
+
+    @property
+    def learns(self) -> bool:
+        """Whether it changes itself while a network is trained."""
+        kind = type(self)
+        return kind.adapt is not Structure.adapt or kind.adapt_all is not Structure.adapt_all
 
     def params(self, shape: Shape, rng: Generator) -> Any:
         """What training may tune: a NamedTuple of tensors, drawn from `rng`. Nothing, by default."""
@@ -139,3 +145,16 @@ def best(scores: Tensor, allowed: Tensor | None, asked: float, least: int = 0) -
     made = torch.zeros_like(flat)
     made[flat.argsort(descending=True, stable=True)[: min(max(round(share(asked, room) * room), least), room)]] = 1.0
     return made.view_as(scores)
+
+
+def strength(site: Site) -> Tensor:
+    """How much each connection can carry [post, pre]: |w|, over all drives, and |alpha|, for a trace that is full.
+
+    Where the trace does the work, |w| alone says little of what a connection is worth.
+    """
+    made = site.weight.norm(dim=0)
+    width = site.shape.plastic.stop - site.shape.plastic.start
+    if width:
+        made = made.clone()
+        made[:, site.shape.plastic] += site.alpha.abs().expand(site.shape.post, width)
+    return made

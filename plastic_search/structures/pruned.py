@@ -1,4 +1,4 @@
-"""Which connections exist, and which of those are plastic, by magnitude: the smallest weights go, and do not come back.
+"""Which connections exist, and which of those are plastic, by magnitude: the smallest go, and do not come back.
 
 Training begins with all connections. The number that is kept falls as a cube over its first part (gradual magnitude
 pruning, Zhu and Gupta 2017). It is the control that a learned structure has to beat.
@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, Structure, best, budget, share
+from plastic_search.structures import Gates, Shape, Site, Structure, best, budget, share, strength
 from plastic_search.structures.dense import Dense
 
 
@@ -25,7 +25,7 @@ class PrunedParams(NamedTuple):
 
 @dataclass(frozen=True)
 class Pruned(Structure):
-    """exists = top(|w|, share), share = density + (1 - density) (1 - t / narrowing)^3"""
+    """exists = top(|w| + |alpha|, share), share = density + (1 - density) (1 - t / narrowing)^3"""
 
     held: ClassVar[tuple[str, ...]] = ("exists", "plastic", "settled")
 
@@ -73,11 +73,11 @@ class Pruned(Structure):
         room = params.exists.numel() if allowed is None else int(allowed.sum())
         density = share(self.density, room)
         keep = max(round((density + opened * (1.0 - density)) * room), 1)
-        params.exists.copy_(best(site.weight.norm(dim=0), params.exists, 0.0, keep))
+        params.exists.copy_(best(strength(site), params.exists, 0.0, keep))
         if params.plastic.numel():
             heard = params.exists[:, site.shape.plastic]
             room = int(heard.sum())
             some = share(self.plastic, room)
             keep = round((some + opened * (1.0 - some)) * room)
-            size = site.alpha.abs().expand_as(heard) * site.weight.norm(dim=0)[:, site.shape.plastic]
+            size = site.alpha.abs().expand_as(heard)
             params.plastic.copy_(best(size, params.plastic * heard, 0.0, keep))

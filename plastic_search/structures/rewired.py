@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, Structure, best, budget, share
+from plastic_search.structures import Gates, Shape, Site, Structure, best, budget, share, strength
 from plastic_search.structures.dense import Dense
 
 
@@ -29,7 +29,7 @@ class RewiredParams(NamedTuple):
 
 @dataclass(frozen=True)
 class Rewired(Structure):
-    """drop the exchanged share of least |w|, grow where |dL/dw| is largest"""
+    """drop the exchanged share of least |w| + |alpha|, grow where |dL/dw| is largest"""
 
     held: ClassVar[tuple[str, ...]] = ("exists", "plastic", "settled")
 
@@ -79,7 +79,7 @@ class Rewired(Structure):
             return
         count = round(part * int(params.exists.sum()))
         allowed = self.within.gates((), site.shape, site.weight).exists
-        gone, come = _exchange(params.exists, site.weight.norm(dim=0), site.grads.asked.abs(), allowed, count)
+        gone, come = _exchange(params.exists, strength(site), site.grads.asked.abs(), allowed, count)
         params.exists[gone] = 0.0
         params.exists[come] = 1.0
         site.weight[:, gone] = unit
