@@ -137,7 +137,15 @@ def _train(job: Job, net: Network, task: Task, seed: int) -> tuple[str, list[lis
         if not math.isfinite(progress.loss):
             return "diverged", curve, step
         score = evaluate(net, task, Split.VALIDATION, _LOOK)
-        curve.append([float(step), round(progress.loss, 6), round(score, 6), float(net.connections())])
+        curve.append(
+            [
+                float(step),
+                round(progress.loss, 6),
+                round(score, 6),
+                float(net.connections()),
+                float(net.plastic_connections()),
+            ]
+        )
         if step < progress.steps and _beaten(score, size, step, job.rivals):
             return "pruned", curve, step
     return "complete", curve, step

@@ -50,7 +50,7 @@ class Run:
     spec: dict[str, Any]  # NetworkSpec.to_json()
     choices: dict[str, Any] = field(default_factory=dict)  # address -> the value that stood there
     metrics: dict[str, float] = field(default_factory=dict)  # score, and whatever else was measured
-    curve: list[list[float]] = field(default_factory=list)  # [step, loss, score on validation, connections] in order
+    curve: list[list[float]] = field(default_factory=list)  # [step, loss, validation score, connections, plastic ones]
     costs: dict[str, float] = field(default_factory=dict)  # seconds, steps, parameters, connections
     versions: dict[str, str] = field(default_factory=dict)
     note: str = ""

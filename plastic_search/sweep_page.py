@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from plastic_search import statistics
 from plastic_search.figures import _canvas as canvas
 from plastic_search.figures import topology
 from plastic_search.runs import Record, Run, write_text
+from plastic_search.stability import stability
 from plastic_search.statistics import Estimate
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def contents(record: Record) -> dict[str, Any]:
         "groups": groups,
         "complete": sum(len(row["scores"]) for rows in groups.values() for row in rows),
         "wanted": study["trials"] * len(study["seeds"]),
-        "stability": _stability(record),
+        "stability": stability(record),
         "provenance": {k: study.get(k) for k in ("machine", "versions", "code", "created")},
     }
     page["answers"] = _answers(page)
@@ -86,21 +86,24 @@ def _row(at: float, runs: list[Run], key: str, full: float | None) -> dict[str, 
         "connections": sum(run.metrics["connections"] for run in runs) / len(runs),
         "plastic_connections": sum(run.metrics["plastic_connections"] for run in runs) / len(runs),
         "seconds": sum(run.costs["seconds"] for run in runs) / len(runs),
-        "curve": _mean_curve(runs),
+        "curve": _mean_curve(runs, key),
     }
     for stage in ("soft", "hard", "tuned"):
         values = [run.metrics[stage] for run in runs if stage in run.metrics]
         made[stage] = sum(values) / len(values) if values else None
     if key and full:
         made["asked"] = at * full
-        made["missed"] = max(abs(run.metrics[key] / (at * full) - 1.0) for run in runs)
+        whole = 0.5 * len(runs[0].spec["layers"])  # in each layer a budget is rounded to whole connections
+        off = [max(abs(run.metrics[key] - at * full) - whole, 0.0) for run in runs]
+        made["missed"] = max(off) / (at * full)
     return made
 
 
-def _mean_curve(runs: list[Run]) -> list[list[float]]:
-    """[step, score on validation, connections], means over seeds."""
+def _mean_curve(runs: list[Run], key: str) -> list[list[float]]:
+    """[step, score on validation, what the budget counts], means over seeds."""
     rows = zip(*(run.curve for run in runs), strict=False)
-    return [[each[0][0], *(sum(r[i] for r in each) / len(each) for i in (2, 3))] for each in rows]
+    last = -1 if key == "plastic_connections" else 3
+    return [[each[0][0], *(sum(r[i] for r in each) / len(each) for i in (2, last))] for each in rows]
 
 
 def _answers(page: dict[str, Any]) -> list[dict[str, Any]]:
@@ -142,43 +145,6 @@ def _told(gap: Estimate) -> str:
     if gap.low is None or gap.high is None:
         return f"{gap.value:+.3f}, one seed: no interval"
     return f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
-
-
-def _stability(record: Record) -> list[dict[str, Any]]:
-    """How far the graphs of different seeds agree, beside what chance alone would make of them."""
-    found: dict[float, list[set[tuple[str, str]]]] = {}
-    for run in record.stage("sweep", None):
-        graph = record.topologies.get(f"{run.name.replace(' ', '-')}-{run.seed}")
-        if graph is None or run.choices["group"] != record.study["ours"]:
-            continue
-        at = run.choices["at"]
-        which = (
-            [e for e in graph["edges"] if e.get("plastic")]
-            if record.study["budget"] == "plastic_connections"
-            else graph["edges"]
-        )
-        found.setdefault(at, []).append({(e["source"], e["target"]) for e in which})
-    made = []
-    for at, edges in sorted(found.items()):
-        pairs = list(combinations(edges, 2))
-        if not pairs:
-            continue
-        shared = [len(a & b) / max(len(a | b), 1) for a, b in pairs]
-        chance = at / (2.0 - at)  # of two random graphs of this density, layer by layer
-        value = sum(shared) / len(shared)
-        made.append({"at": at, "overlap": value, "least": min(shared), "most": max(shared), "chance": chance,
-                     "pairs": len(pairs), "answer": _agreement(value, chance)})  # fmt: skip
-    return made
-
-
-def _agreement(value: float, chance: float) -> str:
-    """Where the overlap stands between chance (0) and the same graph (1)."""
-    beyond = (value - chance) / (1.0 - chance) if chance < 1.0 else 0.0
-    if beyond > 0.5:
-        return f"mostly reproducible: {100 * beyond:.0f} % of the way from chance to the same graph"
-    if beyond > 0.1:
-        return f"partly reproducible: {100 * beyond:.0f} % of the way from chance to the same graph"
-    return f"mostly arbitrary: {100 * beyond:.0f} % of the way from chance to the same graph"
 
 
 def _colour(page: dict[str, Any], group: str) -> str:
@@ -224,9 +190,10 @@ def _gates(page: dict[str, Any]) -> str:
     rows = [r for r in page["groups"].get(page["ours"], []) if len(r["curve"]) > 1]
     if not rows:
         return ""
+    counted = "plastic connections" if page["budget"] == "plastic_connections" else "connections"
 
     def paint(figure: Figure) -> None:
-        for axes, column, label in zip(figure.subplots(1, 2), (2, 1), ("connections", "validation score"), strict=True):
+        for axes, column, label in zip(figure.subplots(1, 2), (2, 1), (counted, "validation score"), strict=True):
             for colour, row in zip(canvas.COLOURS * 3, rows, strict=False):
                 axes.plot(
                     [c[0] for c in row["curve"]],
