@@ -1,6 +1,6 @@
 """How few connections recall characters of unseen alphabets after one look, and does it matter which?"""
 
-from plastic_search.cells.lstm import LSTM
+from plastic_search.cells.rnn import RNN
 from plastic_search.rules.oja import Oja
 from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures.feed_forward import FeedForward
@@ -16,7 +16,7 @@ STUDY = Sweep(
     axis="share of the connections that exist",
     base=NetworkSpec(
         (
-            Layer(units=64, cell=LSTM(), structure=FeedForward()),
+            Layer(units=64, cell=RNN(), structure=FeedForward()),
             Layer(units=5, skip=(1,), plastic=Pathway.INPUT, rule=Oja(), structure=FeedForward()),
         )
     ),
