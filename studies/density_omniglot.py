@@ -1,6 +1,7 @@
 """How few connections recall characters of unseen alphabets after one look, and does it matter which?"""
 
 from plastic_search.cells.rnn import RNN
+from plastic_search.modulations.constant import Constant
 from plastic_search.rules.oja import Oja
 from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures.feed_forward import FeedForward
@@ -17,7 +18,14 @@ STUDY = Sweep(
     base=NetworkSpec(
         (
             Layer(units=64, cell=RNN(), structure=FeedForward()),
-            Layer(units=5, skip=(1,), plastic=Pathway.INPUT, rule=Oja(), structure=FeedForward()),
+            Layer(
+                units=5,
+                skip=(1,),
+                plastic=Pathway.INPUT,
+                rule=Oja(),
+                modulation=Constant(rate=0.5),  # a learned one leaves some seeds at chance
+                structure=FeedForward(),
+            ),
         )
     ),
     groups=(
@@ -27,7 +35,7 @@ STUDY = Sweep(
     ),
     places=(0.5, 0.2, 0.1, 0.05),
     task=OmniglotRecall(ways=5),
-    trainer=Gradient(steps=1500),
-    tuning=Gradient(steps=500, learning_rate=3e-3, settle=1.0),
+    trainer=Gradient(steps=1500, learning_rate=3e-3),
+    tuning=Gradient(steps=500, learning_rate=1e-3, settle=1.0),
     seeds=(0, 1, 2),
 )
