@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -61,9 +62,23 @@ def test_light_commands_run_as_they_are_printed(tmp_path: Path) -> None:
 
 def test_the_figures_are_those_of_the_published_page() -> None:
     page = (ROOT / "reports" / "digit_recall" / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
-    rows = re.findall(r"^\| (.*?) \| (0\.\d{3} \[.*?\]) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| ([^|]*?) \| (0\.\d{3} \[[^|]*?\]) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert len(rows) == 8
     for what, score in rows:
         assert score in page, what
         for number in re.findall(r"\d,\d{3}", what):
             assert number in page, what
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "decisions" / "0001-gates.md"])
+def test_the_figures_of_structures_are_those_of_the_published_sweep(page: Path) -> None:
+    told = json.loads((ROOT / "reports" / "density_digits" / "report.json").read_text())["groups"]
+    rows = re.findall(r"^\| (0\.\d+) \| (.*) \|$", page.read_text(), re.MULTILINE)
+    (head,) = re.findall(r"^\| share of connections \| (.*) \|$", page.read_text(), re.MULTILINE)
+    names = {"learned (`Gated`)": "learned", "pruned by magnitude": "pruned", "regrown (RigL)": "regrown"}
+    groups = [name.replace(" mask", "") for each in head.split(" | ") for name in [names.get(each, each)]]
+    assert rows
+    for place, cells in rows:
+        for group, cell in zip(groups, cells.split(" | "), strict=True):
+            (score,) = [row["score"] for row in told[group] if row["at"] == float(place)]
+            assert cell == "{:.3f} [{:.3f}, {:.3f}]".format(*(score[key] for key in ("value", "low", "high")))
