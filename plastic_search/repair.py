@@ -7,7 +7,7 @@ from pathlib import Path
 
 from plastic_search import runs
 from plastic_search.search import ARMS, Arm, Direction, open_journal
-from plastic_search.study import locked, open_study
+from plastic_search.study import Study, locked, open_study
 
 __all__ = ["repair"]
 
@@ -22,6 +22,8 @@ def repair(out: Path) -> list[str]:
     """
     with locked(out):
         done = [told for told in (_begun(out / runs.JOURNAL), _sifted(out / runs.RUNS)) if told]
+        if runs.load(out).study["study"].get("kind") != Study.__name__:  # a sweep has no journal
+            return done
         study, _ = open_study(out)
         storage = open_journal(out / runs.JOURNAL)
         directions: list[Direction] = [o.direction for o in study.objectives]

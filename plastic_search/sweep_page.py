@@ -91,11 +91,11 @@ def _row(at: float, runs: list[Run], key: str, full: float | None) -> dict[str, 
     for stage in ("soft", "hard", "tuned"):
         values = [run.metrics[stage] for run in runs if stage in run.metrics]
         made[stage] = sum(values) / len(values) if values else None
-    if key and full:
+    if key and full and at <= 1.0:  # where it is a number, each layer has as many
         made["asked"] = at * full
         whole = 0.5 * len(runs[0].spec["layers"])  # in each layer a budget is rounded to whole connections
-        off = [max(abs(run.metrics[key] - at * full) - whole, 0.0) for run in runs]
-        made["missed"] = max(off) / (at * full)
+        off = [max(abs(run.metrics[key] - made["asked"]) - whole, 0.0) for run in runs]
+        made["missed"] = max(off) / made["asked"]
     return made
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from plastic_search import quantized, runs, sweep, sweep_page
+from plastic_search import quantized, repair, runs, sweep, sweep_page
 from plastic_search.cells.linear import Linear
 from plastic_search.errors import PlasticSearchError
 from plastic_search.spec import Layer, NetworkSpec, Pathway
@@ -81,6 +81,16 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert not list(sweep.run(short, "few", tmp_path, workers=1))
     with pytest.raises(PlasticSearchError, match=r"holds another question: trainer\.steps was 12, is 13"):
         list(sweep.run(replace(short, trainer=Gradient(steps=13, batch=4, reports=3)), "few", tmp_path, workers=1))
+
+
+def test_a_torn_sweep_is_mended(tmp_path: Path) -> None:
+    short = replace(SWEEP, groups=SWEEP.groups[:1], places=(0.5,), seeds=(0,))
+    list(sweep.run(short, "few", tmp_path, workers=1))
+    with (tmp_path / runs.RUNS).open("a") as file:
+        file.write('{"broken": ')
+    assert repair.repair(tmp_path) == ["runs.jsonl: kept 2 of 3 lines, all that are whole; the old file is runs.torn-1"]
+    assert repair.repair(tmp_path) == []
+    assert not list(sweep.run(short, "few", tmp_path, workers=1))
 
 
 def test_its_page_says_what_holds(folder: Path) -> None:

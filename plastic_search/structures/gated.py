@@ -46,6 +46,8 @@ class Gated(Structure):
 
     def check(self) -> None:
         budget(self)
+        if not self.width > 0.0:
+            raise PlasticSearchError(f"Gated.width must be above 0, but is {self.width}")
         if not 0.0 <= self.narrowing <= 1.0:
             raise PlasticSearchError(f"Gated.narrowing is a share of training, 0 to 1, but is {self.narrowing}")
 
