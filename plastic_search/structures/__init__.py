@@ -143,7 +143,8 @@ def best(scores: Tensor, allowed: Tensor | None, asked: float, least: int = 0) -
         flat = flat.masked_fill(allowed.detach().flatten() < 0.5, -torch.inf)
     room = int((flat > -torch.inf).sum())
     made = torch.zeros_like(flat)
-    made[flat.argsort(descending=True, stable=True)[: min(max(round(share(asked, room) * room), least), room)]] = 1.0
+    kept = min(max(round(share(asked, room) * room), least), room)
+    made[flat.topk(kept, sorted=False).indices] = 1.0
     return made.view_as(scores)
 
 
