@@ -143,7 +143,7 @@ IMPOSSIBLE = [
     ({"layers.0.units": "0"}, "a layer needs at least 1 unit, but got units=0"),
     ({"layers.1.units": "5"}, "space: the last layer has units=5, but PatternCompletion wants 4 outputs"),
     (
-        {"layers.0.structure.plastic": "2"},
+        {"layers.0.structure.plastic": "-1"},
         "space.layers.0.structure: nothing can be built here, with 300 fillings tried",
     ),
     ({"layers.1.skip": "[4]"}, "layers.1.skip=(4,) reaches back beyond the network's input"),
@@ -184,7 +184,9 @@ def test_an_option_that_cannot_be_is_refused_and_one_filling_in_many_will_do() -
     layer = Layer(units=integer(2, 4), plastic=choice(Pathway.RECURRENT, Pathway.INPUT), structure=FeedForward())
     possible(NetworkSpec((layer,)))
     odd = Layer(units=3, structure=choice(FeedForward(), Gated(density=0.0, plastic=real(0.2, 0.9))))
-    with pytest.raises(PlasticSearchError, match=r"^layers\.0\.structure\.Gated: nothing .*Gated wants shares"):
+    with pytest.raises(
+        PlasticSearchError, match=r"^layers\.0\.structure\.Gated: nothing .*Gated wants a density above 0"
+    ):
         possible(NetworkSpec((odd,)))
 
 

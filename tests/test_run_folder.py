@@ -169,7 +169,7 @@ def test_a_study_file_is_named_with_its_line(text: str, message: str, tmp_path: 
 
 
 def test_what_is_misused_is_one_line(tmp_path: Path) -> None:
-    assert "there is no file nope.py; name one that is there, or one of: digit_recall," in refused("run", "nope.py")
+    assert "there is no file nope.py; name one that is there, or one of: density_digits," in refused("run", "nope.py")
     for words in (("run", "digit_recall", "--workers", "0"), ("frob",), ("list", "--nope"), ("run",)):
         ended = call(*words, cwd=tmp_path)
         assert (ended.returncode, ended.stderr.count("\n")) == (2, 1), ended
