@@ -184,9 +184,7 @@ def test_an_option_that_cannot_be_is_refused_and_one_filling_in_many_will_do() -
     layer = Layer(units=integer(2, 4), plastic=choice(Pathway.RECURRENT, Pathway.INPUT), structure=FeedForward())
     possible(NetworkSpec((layer,)))
     odd = Layer(units=3, structure=choice(FeedForward(), Gated(density=0.0, plastic=real(0.2, 0.9))))
-    with pytest.raises(
-        PlasticSearchError, match=r"^layers\.0\.structure\.Gated: nothing .*Gated wants a density"
-    ):
+    with pytest.raises(PlasticSearchError, match=r"^layers\.0\.structure\.Gated: nothing .*Gated wants a density"):
         possible(NetworkSpec((odd,)))
 
 
