@@ -33,10 +33,9 @@ class Adaptation:
         self._spec, self._shapes, self._like, self._steps = net.spec, net.shapes, net.like, steps
         self._bags, self._many = net.bags(), isinstance(net, Population)
         self.rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
-        kinds = [type(layer.structure) for layer in net.spec.layers]
-        own = (Structure.adapt, Structure.adapt_all)
-        self._adapting = [i for i, kind in enumerate(kinds) if (kind.adapt, kind.adapt_all) != own]
-        self._constrained = [i for i, kind in enumerate(kinds) if kind.constraint is not Structure.constraint]
+        own = [layer.structure for layer in net.spec.layers]
+        self._adapting = [i for i, each in enumerate(own) if each.learns]
+        self._constrained = [i for i, each in enumerate(own) if type(each).constraint is not Structure.constraint]
 
     def constraint(self) -> Tensor | float:
         """What is added to the loss, summed over layers: one number, or one a member."""

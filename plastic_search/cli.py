@@ -215,7 +215,7 @@ def report(
     from plastic_search import report as page
 
     record = runs.load(folder)
-    if record.study.get("schema") == "plastic_search/sweep/1":
+    if record.study.get("schema") == runs.SWEEP:
         path = sweep_page.write(record, out or folder)
         print((path.parent / "report.json").read_text() if as_json else path)
         return

@@ -10,9 +10,9 @@ from plastic_search.cells.lstm import LSTM
 from plastic_search.network import Network
 from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures import Structure
+from plastic_search.structures._adaptive import Adaptive, Budgeted
 from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
-from plastic_search.structures.gated import Gated
 from plastic_search.structures.graph import Graph
 from plastic_search.structures.pruned import Pruned
 from plastic_search.structures.rewired import Rewired
@@ -27,17 +27,17 @@ def dense(spec: NetworkSpec) -> NetworkSpec:
 
 def random_mask(spec: NetworkSpec) -> NetworkSpec:
     """The same network with as many connections as its gates chose, but chosen by chance."""
-    return _instead(spec, lambda gated: Rewired(gated.density, gated.plastic, exchanged=0.0, within=gated.within))
+    return _instead(spec, lambda own: Rewired(own.density, own.plastic, exchanged=0.0, within=own.within))
 
 
 def pruned(spec: NetworkSpec) -> NetworkSpec:
     """The same network with as many connections as its gates chose, but those of largest magnitude."""
-    return _instead(spec, lambda gated: Pruned(gated.density, gated.plastic, within=gated.within))
+    return _instead(spec, lambda own: Pruned(own.density, own.plastic, within=own.within))
 
 
-def _instead(spec: NetworkSpec, made: Callable[[Gated], Structure]) -> NetworkSpec:
+def _instead(spec: NetworkSpec, made: Callable[[Budgeted], Structure]) -> NetworkSpec:
     def other(structure: Structure) -> Structure:
-        return made(structure) if isinstance(structure, Gated) else structure
+        return made(structure) if isinstance(structure, Budgeted) else structure
 
     return replace(spec, layers=tuple(replace(each, structure=other(each.structure)) for each in spec.layers))
 
@@ -65,12 +65,12 @@ def fixed_lstm(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
 
 
 def _ungated(structure: Structure) -> Structure:
-    return structure.within if isinstance(structure, Gated) else structure
+    return structure.within if isinstance(structure, Adaptive) else structure
 
 
 def _open(structure: Structure) -> Structure:
     """What gates or a graph chose within."""
-    return _open(structure.within) if isinstance(structure, Gated | Graph) else structure
+    return _open(structure.within) if isinstance(structure, Adaptive | Graph) else structure
 
 
 def _widened(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:

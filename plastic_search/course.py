@@ -18,7 +18,7 @@ from plastic_search.network import State, load_named, named
 from plastic_search.population import Population
 from plastic_search.tasks import Stream
 
-__all__ = ["Course", "Descent"]
+__all__ = ["Course", "RMSProp"]
 
 _PIECE = 5000  # windows of a text that are drawn at once; then another text begins
 _MANY = 100_003  # seeds, each of which has texts of its own
@@ -26,8 +26,8 @@ _FIRST_SQUARE = 0.01  # where a unit's own past is not heard: see `_squares`
 _FAINT = 1e-30  # squares below it count for nothing, and would become denormal numbers, which are slow
 
 
-class Descent(NamedTuple):
-    """RMSProp with bounded steps: v' = memory v + (1 - memory) g^2, step = clip(rate g / sqrt(v' + 1e-8), most)"""
+class RMSProp(NamedTuple):
+    """v' = memory v + (1 - memory) g^2, step = clip(rate g / sqrt(v' + 1e-8), most)"""
 
     rate: float = 0.01
     memory: float = 0.99
@@ -45,12 +45,12 @@ class Course:
     """
 
     def __init__(
-        self, population: Population, task: Stream, seeds: Sequence[int], steps: int, descent: Descent
+        self, population: Population, task: Stream, seeds: Sequence[int], steps: int, rmsprop: RMSProp
     ) -> None:
         if len(seeds) != len(population):
             raise PlasticSearchError(f"{len(population)} members want as many seeds, but there are {len(seeds)}")
         self._population, self._task, self._seeds = population, task, tuple(seeds)
-        self._steps, self._descent = steps, descent
+        self._steps, self._rmsprop = steps, rmsprop
         self.step = 0  # updates made
         self._params = {name: p for name, p in population.named_parameters() if p.numel()}
         self._squares = _squares(population)
@@ -117,7 +117,7 @@ class Course:
 
     @torch.no_grad()
     def _descend(self) -> None:
-        rate, memory, most = self._descent
+        rate, memory, most = self._rmsprop
         for p in self._params.values():
             if p.grad is None:
                 continue

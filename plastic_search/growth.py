@@ -12,8 +12,6 @@ import json
 import multiprocessing
 import os
 import queue
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,10 +24,12 @@ from safetensors.torch import save_file
 
 from plastic_search import origins
 from plastic_search.cells.linear import Linear
+from plastic_search.conduct import Event
 from plastic_search.course import Course
 from plastic_search.errors import PlasticSearchError
 from plastic_search.jobs import versions
 from plastic_search.network import Network
+from plastic_search.pool import begin
 from plastic_search.population import Population
 from plastic_search.runs import read_json, write_text
 from plastic_search.spec import Layer, NetworkSpec
@@ -42,7 +42,7 @@ from plastic_search.tasks.reversed_groups import ReversedGroups
 from plastic_search.tasks.switched import Switched
 from plastic_search.trainers.windowed import Windowed
 
-__all__ = ["CONDITIONS", "Condition", "Event", "grow"]
+__all__ = ["CONDITIONS", "Condition", "grow"]
 
 _MOST = 100  # units that a network may have
 _RECORDED = 200  # times at which a curve is recorded
@@ -61,16 +61,6 @@ class Condition(NamedTuple):
     def spec(self) -> NetworkSpec:
         hidden = Layer(self.units, structure=self.structure)
         return NetworkSpec((hidden, Layer(self.task.outputs, Linear(), structure=FeedForward())))
-
-
-class Event(NamedTuple):
-    """Where the study stands."""
-
-    stage: str
-    done: int
-    total: int
-    best: float | None
-    text: str
 
 
 def _fixed(units: int) -> Condition:
@@ -241,16 +231,8 @@ def _alive(busy: dict[str, Any]) -> None:
 
 
 def _work(parent: int, told: Any, out: Path, name: str, cycles: int, seeds: int) -> None:
-    """A worker: it leaves when its parent is gone, and lets the parent answer Ctrl-C."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    for asked in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(asked, signal.SIG_IGN)
-    threading.Thread(target=watch, daemon=True).start()
+    """What a worker does."""
+    begin(parent, [])
     condition = next(each for each in CONDITIONS if each.name == name)
     for each in _here(out, [condition], cycles, seeds, 1):
         told.put(each)

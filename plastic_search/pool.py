@@ -21,7 +21,7 @@ from plastic_search.errors import PlasticSearchError
 from plastic_search.jobs import Job, perform
 from plastic_search.runs import Run
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "begin"]
 
 
 class Pool:
@@ -39,7 +39,7 @@ class Pool:
         if workers > 1:
             _quiet_tracker()
             context = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(workers, context, _begin, (os.getpid(), files))
+            self._executor = ProcessPoolExecutor(workers, context, begin, (os.getpid(), files))
 
     def __enter__(self) -> Self:
         return self
@@ -80,8 +80,8 @@ def _quiet_tracker() -> None:
         sys.warnoptions.pop()
 
 
-def _begin(parent: int, files: list[Path]) -> None:
-    """A worker's first act: know the user's parts, and leave when the parent is gone."""
+def begin(parent: int, files: list[Path]) -> None:
+    """A worker's first act: know the user's parts, leave Ctrl-C to the parent, and leave when that is gone."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -27,6 +27,7 @@ __all__ = [
     "write_text",
 ]  # fmt: skip
 
+SWEEP = "plastic_search/sweep/1"  # the schema of a sweep's study.json
 RUNS, STUDY, JOURNAL, IMPORTANCES, TOPOLOGIES, MODELS = (
     "runs.jsonl",
     "study.json",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from plastic_search import origins, own_parts, runs
 from plastic_search.errors import PlasticSearchError
@@ -25,7 +25,7 @@ from plastic_search.tasks import Task
 from plastic_search.trainers import Trainer
 from plastic_search.trainers.gradient import Gradient
 
-__all__ = ["Objective", "Study", "begin", "change", "locked", "made", "open_study"]
+__all__ = ["Objective", "Question", "Study", "begin", "change", "locked", "made", "open_study"]
 
 _WIDTH = 60  # of a value in a message
 
@@ -39,6 +39,25 @@ class Objective(Enum):
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
         return "maximize" if self is Objective.SCORE else "minimize"
+
+
+class Question(Protocol):
+    """What a run folder holds the answer to: a part with these."""
+
+    @property
+    def question(self) -> str: ...
+    @property
+    def task(self) -> Task: ...
+    @property
+    def trials(self) -> int: ...
+    @property
+    def seeds(self) -> tuple[int, ...]: ...
+
+    def to_json(self) -> Any: ...
+
+    def about(self) -> dict[str, Any]:
+        """What study.json tells of it, beyond what it tells of all; with a `schema`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -90,6 +109,17 @@ class Study(Part):
         if open_elsewhere:
             raise PlasticSearchError(f"a study has holes in its space alone, but {open_elsewhere[0]} is open too")
 
+    def about(self) -> dict[str, Any]:
+        """What study.json tells of a study alone."""
+        return {
+            "schema": "plastic_search/study/1",
+            "trainer": self.finalist.to_json(),
+            "trial_seeds": list(self.trial_seeds),
+            "objectives": [o.value for o in self.objectives],
+            "parts": _parts(),
+            "holes": {address: _hole(hole) for address, hole in holes(self.space)},
+        }
+
 
 def open_study(folder: Path) -> tuple[Study, Record]:
     """The study that a run folder holds, and its record.
@@ -135,19 +165,11 @@ def made(out: Path) -> Path:
     return out
 
 
-def begin(
-    study: Any,
-    name: str,
-    out: Path,
-    asked: dict[str, Any] | None = None,
-    about_it: Callable[[Any, str, dict[str, Any]], dict[str, Any]] | None = None,
-) -> None:
+def begin(study: Question, name: str, out: Path, asked: dict[str, Any] | None = None) -> None:
     """Write study.json, or see that the one that is there asks the same.
 
     Args:
-        study: a part with a number of trials.
         asked: the words in which it was asked, for whoever wants to ask it again; nothing is decided by them.
-        about_it: what study.json tells; None for what it tells of a Study.
     """
     data, path, old = study.to_json(), out / runs.STUDY, {}
     own = own_parts.digests(data)
@@ -161,7 +183,8 @@ def begin(
                 "own with --out FOLDER"
             )
         own = own_parts.kept(record)
-    about = (about_it or _about)(study, name, data) if not old or old["trials"] < study.trials else dict(old)
+    fresh = not old or old["trials"] < study.trials
+    about = _common(study, name, data) | study.about() if fresh else dict(old)
     if asked is not None and "asked" not in about and about["trials"] == study.trials:
         about["asked"] = asked
     if own:
@@ -170,25 +193,19 @@ def begin(
         runs.write_text(path, json.dumps(about, indent=1))
 
 
-def _about(study: Study, name: str, data: dict[str, Any]) -> dict[str, Any]:
-    """What study.json tells of a study, `data`, and of where and by what it was asked."""
+def _common(asked: Question, name: str, data: dict[str, Any]) -> dict[str, Any]:
+    """What study.json tells of anything that is asked, `data`, and of where and by what it was asked."""
     return {
-        "schema": "plastic_search/study/1",
         "name": name,
-        "question": study.question,
+        "question": asked.question,
         "task": {
-            "kind": type(study.task).__name__,
-            "about": equation(type(study.task)),
-            "score_name": study.task.score_name,
-            "chance": study.task.chance,
+            "kind": type(asked.task).__name__,
+            "about": equation(type(asked.task)),
+            "score_name": asked.task.score_name,
+            "chance": asked.task.chance,
         },
-        "trainer": study.finalist.to_json(),
-        "trials": study.trials,
-        "trial_seeds": list(study.trial_seeds),
-        "seeds": list(study.seeds),
-        "objectives": [o.value for o in study.objectives],
-        "parts": _parts(),
-        "holes": {address: _hole(hole) for address, hole in holes(study.space)},
+        "trials": asked.trials,
+        "seeds": list(asked.seeds),
         "study": data,
         "versions": versions(),
         "machine": origins.machine(),

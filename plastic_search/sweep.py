@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plastic_search import origins, runs
+from plastic_search import runs
 from plastic_search.conduct import Event
 from plastic_search.errors import PlasticSearchError, unknown
-from plastic_search.jobs import Job, fit, versions
-from plastic_search.part import Part, equation, field_types
+from plastic_search.jobs import Job, fit
+from plastic_search.part import Part, field_types
 from plastic_search.pool import Pool
 from plastic_search.spec import NetworkSpec
 from plastic_search.structures import Structure
@@ -111,6 +110,16 @@ class Sweep(Part):
         if any(not 0 <= i < len(self.base.layers) for i in self.layers):
             raise PlasticSearchError(f"layers are 0 to {len(self.base.layers) - 1}, but got {list(self.layers)}")
 
+    def about(self) -> dict[str, Any]:
+        """What study.json tells of a sweep alone."""
+        return {
+            "schema": runs.SWEEP,
+            "axis": self.axis,
+            "ours": self.groups[0].name,
+            "reference": self.base_name,
+            "budget": self.budget,
+        }
+
     def _case(self, group: Group, place: float) -> Case:
         structure = replace(group.structure, **{self.field: place})
         chosen = self.layers or range(len(self.base.layers))
@@ -144,7 +153,7 @@ def run(
     for case in sweep.cases:
         fit(case.spec, sweep.task)
     with locked(made(out)):
-        begin(sweep, name, out, asked, _about)
+        begin(sweep, name, out, asked)
         record = runs.load(out)
         done = {(r.name, r.seed) for r in record.stage(STAGE)}
         pairs = [(i, case, seed) for seed in sweep.seeds for i, case in enumerate(sweep.cases)]
@@ -175,29 +184,3 @@ def _job(sweep: Sweep, name: str, out: Path, i: int, case: Case, seed: int) -> J
         graph=str(out / runs.TOPOLOGIES) if case.group == sweep.groups[0].name else "",
         tuning=sweep.tuning.to_json() if sweep.tuning else None,
     )
-
-
-def _about(sweep: Sweep, name: str, data: dict[str, Any]) -> dict[str, Any]:
-    """What study.json tells of a sweep."""
-    return {
-        "schema": "plastic_search/sweep/1",
-        "name": name,
-        "question": sweep.question,
-        "task": {
-            "kind": type(sweep.task).__name__,
-            "about": equation(type(sweep.task)),
-            "score_name": sweep.task.score_name,
-            "chance": sweep.task.chance,
-        },
-        "trials": sweep.trials,
-        "seeds": list(sweep.seeds),
-        "axis": sweep.axis,
-        "ours": sweep.groups[0].name,
-        "reference": sweep.base_name,
-        "budget": sweep.budget,
-        "study": data,
-        "versions": versions(),
-        "machine": origins.machine(),
-        "code": origins.code(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

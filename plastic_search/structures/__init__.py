@@ -11,10 +11,9 @@ import torch
 from torch import Generator, Tensor
 from torch.utils import _pytree as pytree
 
-from plastic_search.errors import PlasticSearchError
 from plastic_search.part import Part
 
-__all__ = ["Gates", "Shape", "Site", "Structure", "Weights", "best", "budget", "share", "strength"]
+__all__ = ["Gates", "Shape", "Site", "Structure", "Weights", "best", "share", "strength"]
 
 
 class Shape(NamedTuple):
@@ -103,27 +102,6 @@ class Structure(Part):
     @abstractmethod
     def gates(self, params: Any, shape: Shape, like: Tensor) -> Gates:
         """The gates of one episode, of `like`'s type and device; differentiable in `params`."""
-
-
-def budget(structure: Any) -> None:
-    """Refuse budgets that are none, and a `within` that learns something itself.
-
-    Args:
-        structure: has density, plastic and within.
-    """
-    kind, asked = type(structure).__name__, {"density": structure.density, "plastic": structure.plastic}
-    if not asked["density"] > 0.0 or not asked["plastic"] >= 0.0:
-        raise PlasticSearchError(
-            f"{kind} wants a density above 0 and a plastic from 0, each a share up to 1 or a number, but "
-            f"got density={asked['density']} and plastic={asked['plastic']}"
-        )
-    for name, amount in asked.items():
-        if amount > 1.0 and amount != round(amount):
-            raise PlasticSearchError(
-                f"{kind}.{name} is a share up to 1, or a whole number of connections, but is {amount}"
-            )
-    if type(structure.within).params is not Structure.params:
-        raise PlasticSearchError(f"{kind}.within wants a structure that learns nothing, but got {structure.within}")
 
 
 def share(asked: float, room: float) -> float:

@@ -13,8 +13,8 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, Structure, best
-from plastic_search.structures.dense import Dense
+from plastic_search.structures import Gates, Shape, Site, best
+from plastic_search.structures._adaptive import Adaptive
 
 
 class BlocksParams(NamedTuple):
@@ -24,7 +24,7 @@ class BlocksParams(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Blocks(Structure):
+class Blocks(Adaptive):
     """exists = 1 on the best `keep` of: each source (skips too), the layer's other units, a unit itself"""
 
     held: ClassVar[tuple[str, ...]] = ("opened", "settled")
@@ -32,19 +32,12 @@ class Blocks(Structure):
     keep: int = 2  # projections
     narrowing: float = 0.5  # first share of training, over which all but these go
 
-    within: Structure = Dense()  # where a connection may be at all
-
-    @property
-    def recurrent(self) -> bool:
-        return self.within.recurrent
-
     def check(self) -> None:
+        Adaptive.check(self)
         if self.keep < 1 or not 0.0 <= self.narrowing <= 1.0:
             raise PlasticSearchError(
                 f"Blocks wants keep from 1 and a narrowing from 0 to 1, but got {self.keep} and {self.narrowing}"
             )
-        if type(self.within).params is not Structure.params:
-            raise PlasticSearchError(f"Blocks.within wants a structure that learns nothing, but got {self.within}")
 
     def params(self, shape: Shape, rng: Generator) -> BlocksParams:
         count = len(shape.sources) + 2 * (shape.own > 0)

@@ -16,8 +16,8 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, Structure, best, budget, share
-from plastic_search.structures.dense import Dense
+from plastic_search.structures import Gates, Shape, Site, best, share
+from plastic_search.structures._adaptive import Budgeted, opened
 
 
 class GatedParams(NamedTuple):
@@ -28,24 +28,17 @@ class GatedParams(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Gated(Structure):
+class Gated(Budgeted):
     """exists = top(s, density), plastic = exists * top(p, plastic); backward through sigmoid((s - edge) / width)"""
 
     held: ClassVar[tuple[str, ...]] = ("opened", "settled")
 
-    density: float = 0.5  # share of the connections of `within` that exist; above 1, how many
-    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
     width: float = 1.0  # of the sigmoid that carries the gradient, in units of the scores' spread
 
-    within: Structure = Dense()  # where a connection may be at all
     narrowing: float = 0.7  # first share of training, over which the shares fall from 1 to the budget
 
-    @property
-    def recurrent(self) -> bool:
-        return self.within.recurrent
-
     def check(self) -> None:
-        budget(self)
+        Budgeted.check(self)
         if not self.width > 0.0:
             raise PlasticSearchError(f"Gated.width must be above 0, but is {self.width}")
         if not 0.0 <= self.narrowing <= 1.0:
@@ -58,25 +51,24 @@ class Gated(Structure):
         return GatedParams(exists, plastic, torch.zeros(1), torch.zeros(1))
 
     def gates(self, params: GatedParams, shape: Shape, like: Tensor) -> Gates:
-        opened, settled = (float(each.detach()) for each in (params.opened, params.settled))
+        beyond, settled = (float(each.detach()) for each in (params.opened, params.settled))
         scores = GatedParams(*(each.detach() for each in params)) if settled else params
         allowed = self.within.gates((), shape, like).exists
         room = scores.exists.numel() if allowed is None else float(allowed.sum())
         density = share(self.density, room)
-        exists = _top(scores.exists, allowed, density + opened * (1.0 - density), 1, self.width)
+        exists = _top(scores.exists, allowed, density + beyond * (1.0 - density), 1, self.width)
         if params.plastic.numel() == 0:
             return Gates(exists, None)
         heard = exists[:, shape.plastic]
         some = share(self.plastic, float(heard.detach().sum()))
-        plastic = _top(scores.plastic, heard, some + opened * (1.0 - some), 0, self.width)
+        plastic = _top(scores.plastic, heard, some + beyond * (1.0 - some), 0, self.width)
         return Gates(exists, plastic * heard)
 
     def adapt(self, site: Site, rng: Generator) -> None:
-        """The share beyond the budget falls as a cube (Zhu and Gupta 2017)."""
-        params, done = site.params, site.step / site.steps
+        params = site.params
         if not params.settled:
-            params.opened.fill_((1.0 - done / self.narrowing) ** 3 if done < self.narrowing else 0.0)
-            params.settled.fill_(float(done >= 1.0))
+            params.opened.fill_(opened(site, self.narrowing))
+            params.settled.fill_(float(site.step >= site.steps))
 
 
 def _top(scores: Tensor, allowed: Tensor | None, kept: float, least: int, width: float) -> Tensor:

@@ -17,8 +17,8 @@ from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
 from plastic_search.part import positive
-from plastic_search.structures import Gates, Shape, Site, Structure, Weights
-from plastic_search.structures.dense import Dense
+from plastic_search.structures import Gates, Shape, Site, Weights
+from plastic_search.structures._adaptive import Adaptive
 
 _REACH = 0.01  # the spread of a new unit's weights
 _SQUARE = 0.01  # what an optimiser is to remember of the squares of a new unit's gradients
@@ -29,7 +29,7 @@ class GrownParams(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Grown(Structure):
+class Grown(Adaptive):
     """n_j = (sum_k |V_kj| + (K / N) sum_i |W_ij|) / 2; a unit with n_j > least is safe, of the others few are kept
 
     After each update the weights that leave the layer's units shrink, W' = W - shrink sign(W): V, to the K units that
@@ -58,13 +58,8 @@ class Grown(Structure):
     unasked: float = 0.0
     birth: float = 0.5
 
-    within: Structure = Dense()
-
-    @property
-    def recurrent(self) -> bool:
-        return self.within.recurrent
-
     def check(self) -> None:
+        Adaptive.check(self)
         positive(self, "start", "least", "birth")
         if not all(0.0 <= p <= 1.0 for p in (self.adds, self.deletes, self.unasked)) or self.shrink < 0:
             raise PlasticSearchError(
@@ -73,8 +68,6 @@ class Grown(Structure):
             )
         if self.spare < 0:
             raise PlasticSearchError(f"Grown.spare must be 0 or more, but is {self.spare}")
-        if type(self.within).params is not Structure.params:
-            raise PlasticSearchError(f"Grown.within wants a structure that learns nothing, but got {self.within}")
 
     def params(self, shape: Shape, rng: Generator) -> GrownParams:
         if self.start > shape.post:

@@ -17,8 +17,8 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, Structure, best, budget, share
-from plastic_search.structures.dense import Dense
+from plastic_search.structures import Gates, Shape, Site, best, share
+from plastic_search.structures._adaptive import Budgeted, opened
 
 _TEMPERATURE, _LOW, _HIGH = 2.0 / 3.0, -0.1, 1.1  # as in the paper
 _NEVER = _TEMPERATURE * math.log(-_LOW / _HIGH)
@@ -37,24 +37,16 @@ class HardConcreteParams(NamedTuple):
 
 
 @dataclass(frozen=True)
-class HardConcrete(Structure):
+class HardConcrete(Budgeted):
     """exists = clip(1.2 sigmoid((noise + s) / (2/3)) - 0.1, 0, 1), loss' = loss + lambda (E[open] - density)"""
 
     held: ClassVar[tuple[str, ...]] = ("multipliers", "exists_noise", "plastic_noise", "opened", "soft", "settled")
 
-    density: float = 0.5  # share of the connections of `within` that exist; above 1, how many
-    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
     narrowing: float = 0.7  # first share of training, over which what is allowed falls from 1 to the budget
     rise: float = 0.1  # of a multiplier with each update, by the share that is too much
 
-    within: Structure = Dense()  # where a connection may be at all
-
-    @property
-    def recurrent(self) -> bool:
-        return self.within.recurrent
-
     def check(self) -> None:
-        budget(self)
+        Budgeted.check(self)
         if self.plastic == 0.0 or self.rise <= 0.0 or not 0.0 <= self.narrowing <= 1.0:
             raise PlasticSearchError(
                 "HardConcrete wants a plastic share and a rise above 0, and a narrowing from 0 to 1, but got "
@@ -89,7 +81,7 @@ class HardConcrete(Structure):
         return Gates(exists, plastic * heard)
 
     def constraint(self, params: HardConcreteParams, shape: Shape) -> Tensor | None:
-        """lambda c for each budget, where c is the share that is too much."""
+        """lambda c for each where c is the share that is too much."""
         if params.settled:
             return None
         excess = self._excess(params, shape)
@@ -110,8 +102,7 @@ class HardConcrete(Structure):
         params: HardConcreteParams = site.params
         if params.settled:
             return
-        done = site.step / site.steps
-        params.opened.fill_((1.0 - done / self.narrowing) ** 3 if done < self.narrowing else 0.0)
+        params.opened.fill_(opened(site, self.narrowing))
         params.soft.fill_(float(site.step < site.steps))
         params.settled.fill_(float(site.step >= site.steps))
         excess = self._excess(params, site.shape)

@@ -15,8 +15,8 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, Structure, best, budget, share, strength
-from plastic_search.structures.dense import Dense
+from plastic_search.structures import Gates, Shape, Site, best, share, strength
+from plastic_search.structures._adaptive import Budgeted
 
 
 class RewiredParams(NamedTuple):
@@ -28,24 +28,16 @@ class RewiredParams(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rewired(Structure):
+class Rewired(Budgeted):
     """drop the exchanged share of least |w| + |alpha|, grow where |dL/dw| is largest"""
 
     held: ClassVar[tuple[str, ...]] = ("exists", "plastic", "settled")
 
-    density: float = 0.5  # share of the connections of `within` that exist; above 1, how many
-    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
     exchanged: float = 0.3  # share of the existing connections, at first
     times: int = 40  # how often, were it to go on to the end of training
 
-    within: Structure = Dense()  # where a connection may be at all
-
-    @property
-    def recurrent(self) -> bool:
-        return self.within.recurrent
-
     def check(self) -> None:
-        budget(self)
+        Budgeted.check(self)
         if not 0.0 <= self.exchanged <= 1.0:
             raise PlasticSearchError(f"Rewired.exchanged is a share, 0 to 1, but is {self.exchanged}")
         if self.times < 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from plastic_search.course import Course, Descent
+from plastic_search.course import Course, RMSProp
 from plastic_search.errors import PlasticSearchError
 from plastic_search.network import Network
 from plastic_search.part import positive
@@ -66,4 +66,4 @@ class Windowed(Trainer):
             raise PlasticSearchError(
                 f"Windowed trains on a text without end, but {type(task).__name__} has episodes; use Gradient"
             )
-        return Course(population, task, seeds, self.steps, Descent(self.learning_rate, self.memory, self.most))
+        return Course(population, task, seeds, self.steps, RMSProp(self.learning_rate, self.memory, self.most))

@@ -1,0 +1,59 @@
+"""What structures that learn have in common: where they may choose, how much they may keep, and how they narrow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from plastic_search.errors import PlasticSearchError
+from plastic_search.structures import Site, Structure
+from plastic_search.structures.dense import Dense
+
+__all__ = ["Adaptive", "Budgeted", "opened"]
+
+
+@dataclass(frozen=True)
+class Adaptive(Structure):
+    """A structure that chooses among the connections of another, which learns nothing."""
+
+    within: Structure = field(default=Dense(), kw_only=True)  # where a connection may be at all
+
+    @property
+    def recurrent(self) -> bool:
+        return self.within.recurrent
+
+    def check(self) -> None:
+        if type(self.within).params is not Structure.params:
+            name = type(self).__name__
+            raise PlasticSearchError(f"{name}.within wants a structure that learns nothing, but got {self.within}")
+
+
+@dataclass(frozen=True)
+class Budgeted(Adaptive):
+    """One that keeps as many connections, and as many plastic ones, as it is told."""
+
+    density: float = 0.5  # share of the connections of `within` that exist; above 1, how many
+    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
+
+    def check(self) -> None:
+        Adaptive.check(self)
+        kind, asked = type(self).__name__, {"density": self.density, "plastic": self.plastic}
+        if not self.density > 0.0 or not self.plastic >= 0.0:
+            raise PlasticSearchError(
+                f"{kind} wants a density above 0 and a plastic from 0, each a share up to 1 or a number, but "
+                f"got density={self.density} and plastic={self.plastic}"
+            )
+        for name, amount in asked.items():
+            if amount > 1.0 and amount != round(amount):
+                raise PlasticSearchError(
+                    f"{kind}.{name} is a share up to 1, or a whole number of connections, but is {amount}"
+                )
+
+
+def opened(site: Site, narrowing: float) -> float:
+    """How much of what is beyond the budget is still kept: it falls from 1 to 0 as a cube (Zhu and Gupta 2017).
+
+    Args:
+        narrowing: over which first share of training.
+    """
+    done = site.step / site.steps
+    return (1.0 - done / narrowing) ** 3 if done < narrowing else 0.0
