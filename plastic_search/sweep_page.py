@@ -178,7 +178,7 @@ def _scores(page: dict[str, Any]) -> str:
         canvas.chance_line(axes, page["chance"])
         axes.set_xlabel(page["axis"])
         axes.set_ylabel(f"test {page['score_name']}")
-        axes.set_ylim(top=1.02)
+        axes.set_ylim(max(axes.get_ylim()[0], -0.02), 1.02)  # a wide interval leaves what a score can be
         canvas.bare(axes)
         canvas.legend(axes)
 
