@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,13 +84,18 @@ class CPU:
 
 
 def _groups(call: Call) -> list[tuple[int, int]]:
-    """First and last episode of each group of a member, which is of whole pairs: enough to keep all threads at work."""
+    """First and last episode of each group of a member: enough groups to keep all threads at work.
+
+    They are of whole pairs, which go through the code side by side. An odd number of pairs is no two threads' equal
+    share, so of a few the last one is parted.
+    """
     s = call.sizes
     pairs = -(-s.batch // TOGETHER)
     count = max(1, min(pairs, max(_GROUPS, -(-_workers(call) // s.members))))
-    return [
-        (TOGETHER * (i * pairs // count), min(TOGETHER * ((i + 1) * pairs // count), s.batch)) for i in range(count)
-    ]
+    edges = [min(TOGETHER * (i * pairs // count), s.batch) for i in range(count + 1)]
+    if 1 < count == pairs and pairs % 2 and s.batch % TOGETHER == 0:
+        edges.insert(-1, s.batch - 1)
+    return list(pairwise(edges))
 
 
 def _workers(call: Call) -> int:
