@@ -34,8 +34,9 @@ class Adaptation:
         self._bags, self._many = net.bags(), isinstance(net, Population)
         self.rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         own = [layer.structure for layer in net.spec.layers]
-        self._adapting = [i for i, each in enumerate(own) if each.learns]
         self._constrained = [i for i, each in enumerate(own) if type(each).constraint is not Structure.constraint]
+        with torch.no_grad():
+            self._sites = {i: self._site(i) for i, each in enumerate(own) if each.learns}
 
     def constraint(self) -> Tensor | float:
         """What is added to the loss, summed over layers: one number, or one a member."""
@@ -46,9 +47,10 @@ class Adaptation:
         return made
 
     def _constraint(self, i: int, member: int) -> Tensor:
-        own = self._layer(i, member).structure
-        term = self._spec.layers[i].structure.constraint(own, self._shapes[i])
-        return self._layer(i, member).weight.new_zeros(()) if term is None else term
+        flat = self._bags[i].tensors()
+        own = self._own(i, {name: p[member] for name, p in flat.items()} if self._many else flat)
+        term = self._spec.layers[i].structure.constraint(own.structure, self._shapes[i])
+        return own.weight.new_zeros(()) if term is None else term
 
     @torch.no_grad()
     def after(self, step: int, means: Memory | None = None, squares: Memory | None = None) -> None:
@@ -58,26 +60,32 @@ class Adaptation:
             means, squares: give what the optimiser remembers of a parameter's gradient and of its square, to be
                 changed in place; a structure is told of it where it is there for every weight.
         """
-        for i in self._adapting:
-            own, (weight, bias, outgoing) = self._layer(i, None), self._weights(i, lambda p: p)
-            grads = nest({"structure": self._like[i].structure}, self._grads(i))["structure"]
-            kept = (_whole(memory and self._weights(i, memory)) for memory in (means, squares))
-            at = (step, self._steps)
-            site = Site(self._shapes[i], own.structure, grads, weight, bias, own.alpha, outgoing, *at, *kept)
-            self._spec.layers[i].structure.adapt_all(site, self.rngs)
+        for i, site in self._sites.items():
+            flat = {name: tensor.grad for name, tensor in self._bags[i].tensors().items()}
+            grads = self._own(i, {name: None if g is None else self._all(i, g) for name, g in flat.items()})
+            kept = [_whole(memory and self._weights(i, memory)) for memory in (means, squares)]
+            now = site._replace(grads=grads.structure, step=step, means=kept[0], squares=kept[1])
+            structure = self._spec.layers[i].structure
+            if self._lifted(i):
+                structure.adapt_all(now, self.rngs)
+            else:
+                structure.adapt(now, self.rngs[0])
 
-    def _layer(self, i: int, member: int | None) -> LayerParams:
-        """The parameters of a layer; those of all members, with an axis over them, where `member` is None."""
-        flat = self._bags[i].tensors()
-        flat = {name: self._all(p) if member is None else self._all(p)[member] for name, p in flat.items()}
+    def _site(self, i: int) -> Site:
+        """Layer `i` with all that stays the same tensors while training goes on."""
+        own = self._own(i, {name: self._all(i, p) for name, p in self._bags[i].tensors().items()})
+        weight, bias, outgoing = self._weights(i, lambda p: p)
+        return Site(self._shapes[i], own.structure, None, weight, bias, own.alpha, outgoing, 0, self._steps)
+
+    def _own(self, i: int, flat: dict[str, Any]) -> LayerParams:
         return LayerParams(**nest(self._like[i]._asdict(), flat))
 
-    def _all(self, tensor: Tensor) -> Tensor:
-        return tensor if self._many else tensor.unsqueeze(0)
+    def _lifted(self, i: int) -> bool:
+        """Whether a structure is shown all members at once; one that is alone is shown as it is, which is faster."""
+        return self._many or type(self._spec.layers[i].structure).adapt_all is not Structure.adapt_all
 
-    def _grads(self, i: int) -> dict[str, Any]:
-        flat = {name: tensor.grad for name, tensor in self._bags[i].tensors().items()}
-        return {name: None if g is None else self._all(g) for name, g in flat.items()}
+    def _all(self, i: int, tensor: Tensor) -> Tensor:
+        return tensor.unsqueeze(0) if self._lifted(i) and not self._many else tensor
 
     def _weights(self, i: int, of: Memory) -> Weights:
         """What `of` gives for the weights of layer `i`, and for the columns of every weight that hears it."""
@@ -85,7 +93,7 @@ class Adaptation:
 
         def made(k: int, name: str, at: int = 0, width: int | None = None) -> Any:
             found = of(self._bags[k].get_parameter(name))
-            return None if found is None else self._all(found)[..., at : None if width is None else at + width]
+            return None if found is None else self._all(i, found)[..., at : None if width is None else at + width]
 
         out = [made(i, "weight", shape.pre - shape.own, shape.own)] if shape.own else []
         inputs = self._shapes[0].pre - self._shapes[0].own

@@ -73,7 +73,7 @@ class CPU:
         self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
     ) -> Callable[[], None]:
         s, kind = call.sizes, call.kind
-        groups = _groups(call)
+        groups = _groups(call) if sums or _workers(call) > 1 else [(0, s.batch)]
         tables = _tables(call, tensors, sums, len(groups))
         pieces = [(table.ctypes.data, *group) for member in tables for table, group in zip(member, groups, strict=True)]
         count = min(_workers(call), len(pieces))

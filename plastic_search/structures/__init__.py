@@ -117,9 +117,10 @@ def best(scores: Tensor, allowed: Tensor | None, asked: float, least: int = 0) -
         least: but at least so many, where there are as many.
     """
     flat = scores.detach().flatten()
+    room = flat.numel()
     if allowed is not None:
-        flat = flat.masked_fill(allowed.detach().flatten() < 0.5, -torch.inf)
-    room = int((flat > -torch.inf).sum())
+        out = allowed.detach().flatten() < 0.5
+        flat, room = flat.masked_fill(out, -torch.inf), room - int(out.sum())
     made = torch.zeros_like(flat)
     kept = min(max(round(share(asked, room) * room), least), room)
     made[flat.topk(kept, sorted=False).indices] = 1.0

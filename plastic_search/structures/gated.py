@@ -3,14 +3,16 @@
 Each connection has a score for existing and one for being plastic. The forward pass keeps the best scores, as
 many as the budget allows, so what is trained is always a hard network; the backward pass follows a sigmoid
 around the score at the budget's edge, so connections that are out can come back (straight-through top-k, after
-Ramanujan et al. 2020). Training begins with all connections, and narrows to the budget while it goes on. When it has
-ended the gates are fixed, so that a network that is trained on keeps its graph.
+Ramanujan et al. 2020). A connection's score for existing is its own, that of the unit which hears and that of the one
+which is heard: so units compete too, and those that lose all of their connections can go (`topology.shrink`).
+Training begins with all connections, and narrows to the budget while it goes on. When it has ended the gates are fixed,
+so that a network that is trained on keeps its graph.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -21,15 +23,17 @@ from plastic_search.structures._adaptive import Budgeted, opened
 
 
 class GatedParams(NamedTuple):
-    exists: Tensor  # [post, pre], scores
-    plastic: Tensor  # [post, width of the plastic pathway], scores
+    exists: Tensor  # [post, pre], scores of connections
+    hearing: Tensor  # [post, 1], of the units that hear
+    heard: Tensor  # [1, pre], of the units that are heard
+    plastic: Tensor  # [post, width of the plastic pathway], scores; width 0 where all that exists there is plastic
     opened: Tensor  # [1], 0 where just the budget is kept, 1 where everything is
     settled: Tensor  # [1], 1 once training has ended, and the gates are fixed
 
 
 @dataclass(frozen=True)
 class Gated(Budgeted):
-    """exists = top(s, density), plastic = exists * top(p, plastic); backward through sigmoid((s - edge) / width)"""
+    """exists = top(s, density), s_ij = c_ij + a_i + b_j; plastic = exists * top(p, plastic); backward as a sigmoid"""
 
     held: ClassVar[tuple[str, ...]] = ("opened", "settled")
 
@@ -46,9 +50,9 @@ class Gated(Budgeted):
 
     def params(self, shape: Shape, rng: Generator) -> GatedParams:
         width = shape.plastic.stop - shape.plastic.start
-        sizes = (shape.post, shape.pre), (shape.post, width)
-        exists, plastic = (0.1 * torch.randn(size, generator=rng) for size in sizes)
-        return GatedParams(exists, plastic, torch.zeros(1), torch.zeros(1))
+        sizes = (shape.post, shape.pre), (shape.post, 1), (1, shape.pre), (shape.post, width * (self.plastic != 1.0))
+        exists, hearing, heard, plastic = (torch.randn(size, generator=rng) for size in sizes)
+        return GatedParams(0.1 * exists, 0.2 * hearing, 0.2 * heard, 0.1 * plastic, torch.zeros(1), torch.zeros(1))
 
     def gates(self, params: GatedParams, shape: Shape, like: Tensor) -> Gates:
         beyond, settled = (float(each.detach()) for each in (params.opened, params.settled))
@@ -56,10 +60,13 @@ class Gated(Budgeted):
         allowed = self.within.gates((), shape, like).exists
         room = scores.exists.numel() if allowed is None else float(allowed.sum())
         density = share(self.density, room)
-        exists = _top(scores.exists, allowed, density + beyond * (1.0 - density), 1, self.width)
-        if params.plastic.numel() == 0:
+        each = scores.exists + scores.hearing + scores.heard
+        exists = _top(each, allowed, density + beyond * (1.0 - density), 1, self.width)
+        if shape.plastic.stop == shape.plastic.start:
             return Gates(exists, None)
         heard = exists[:, shape.plastic]
+        if self.plastic == 1.0:
+            return Gates(exists, heard)
         some = share(self.plastic, float(heard.detach().sum()))
         plastic = _top(scores.plastic, heard, some + beyond * (1.0 - some), 0, self.width)
         return Gates(exists, plastic * heard)
@@ -73,12 +80,25 @@ class Gated(Budgeted):
 
 def _top(scores: Tensor, allowed: Tensor | None, kept: float, least: int, width: float) -> Tensor:
     """1 at the best scores, else 0; its gradient is that of a sigmoid around the last score kept."""
-    hard = best(scores, allowed, kept, least)
-    if not scores.requires_grad or not hard.any():
-        return hard
-    plain = scores.detach()
-    known = plain if allowed is None else plain[allowed.detach() > 0.5]
-    edge, spread = plain[hard > 0.5].min(), known.std(correction=0).clamp_min(1e-3)
-    soft = torch.sigmoid((scores - edge) / (width * spread))
-    soft = soft if allowed is None else soft * (allowed.detach() > 0.5)
-    return hard + (soft - soft.detach())  # the difference is exactly 0
+    return _Top.apply(scores, None if allowed is None else allowed.detach(), kept, least, width)  # type: ignore[return-value]
+
+
+class _Top(torch.autograd.Function):
+    @staticmethod
+    def forward(scores: Tensor, allowed: Tensor | None, kept: float, least: int, width: float) -> Tensor:
+        return best(scores, allowed, kept, least)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        scores, allowed, _, _, ctx.width = inputs
+        ctx.save_for_backward(scores, allowed, output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        scores, allowed, hard = ctx.saved_tensors
+        edge = torch.where(hard > 0.5, scores, torch.inf).min()  # infinite where none is kept: then nothing passes
+        known = scores if allowed is None else scores[allowed > 0.5]
+        spread = known.std(correction=0).clamp_min(1e-3) if known.numel() else scores.new_ones(())
+        soft = torch.sigmoid((scores - edge) / (ctx.width * spread))
+        d_soft = grads[0] * soft * (1.0 - soft) / (ctx.width * spread)
+        return d_soft if allowed is None else d_soft * (allowed > 0.5), None, None, None, None
