@@ -60,16 +60,25 @@ class Adaptation:
             means, squares: give what the optimiser remembers of a parameter's gradient and of its square, to be
                 changed in place; a structure is told of it where it is there for every weight.
         """
-        for i, site in self._sites.items():
-            flat = {name: tensor.grad for name, tensor in self._bags[i].tensors().items()}
-            grads = self._own(i, {name: None if g is None else self._all(i, g) for name, g in flat.items()})
-            kept = [_whole(memory and self._weights(i, memory)) for memory in (means, squares)]
-            now = site._replace(grads=grads.structure, step=step, means=kept[0], squares=kept[1])
-            structure = self._spec.layers[i].structure
+        pools: dict[Any, list[tuple[Structure, Site]]] = {}
+        for i in self._sites:
+            now, structure = self._now(i, step, means, squares), self._spec.layers[i].structure
             if self._lifted(i):
                 structure.adapt_all(now, self.rngs)
             else:
                 structure.adapt(now, self.rngs[0])
+            if structure.pool is not None:
+                pools.setdefault(structure.pool, []).append((structure, now))
+        for pool in pools.values():
+            for k in range(len(self.rngs)):
+                pool[0][0].adapt_pool([(own, site.member(k) if self._many else site) for own, site in pool])
+
+    def _now(self, i: int, step: int, means: Memory | None, squares: Memory | None) -> Site:
+        """Layer `i` after `step` updates."""
+        flat = {name: tensor.grad for name, tensor in self._bags[i].tensors().items()}
+        grads = self._own(i, {name: None if g is None else self._all(i, g) for name, g in flat.items()})
+        kept = [_whole(memory and self._weights(i, memory)) for memory in (means, squares)]
+        return self._sites[i]._replace(grads=grads.structure, step=step, means=kept[0], squares=kept[1])
 
     def _site(self, i: int) -> Site:
         """Layer `i` with all that stays the same tensors while training goes on."""

@@ -146,8 +146,10 @@ def shrink(
         return
     before, after = told["before"], told["after"]
     rows = [(key, _figure(before[key]), _figure(after[key])) for key in before]
+    rows += [(f"seconds, {at}", *map(_figure, both)) for at, both in told["seconds"].items()]
     print_table(f"{told['name']}, seed {told['seed']}", ("what", "before", "after"), rows, whole=3)
-    print(f"{told['faster']:.2f} times as fast ({told['timed']})")
+    faster = ", ".join(f"{times:.2f} times as fast for {at}" for at, times in told["faster"].items())
+    print(f"{faster} ({told['timed']})")
     for reason in told["kept"]:
         print(reason)
     if out is not None:

@@ -19,7 +19,7 @@ from plastic_search.study import locked, open_study
 
 __all__ = ["gains", "shrunk", "size"]
 
-_ROUNDS, _STEPS, _BATCH = 31, 20, 32
+_ROUNDS, _STEPS, _BATCHES = 31, 20, (1, 32, 256)
 
 
 def shrunk(folder: Path, name: str = "winner", seed: int | None = None, out: Path | None = None) -> dict[str, Any]:
@@ -50,13 +50,20 @@ def shrunk(folder: Path, name: str = "winner", seed: int | None = None, out: Pat
 
 
 def gains(net: Network, small: Network) -> dict[str, Any]:
-    """Sizes and seconds of both; `faster` is the median of the ratios of runs that took turns."""
-    times = _times(net, small)
+    """Sizes of both, and how long they take; `faster` is the median of the ratios of runs that took turns.
+
+    A call costs some half millisecond whatever the network, so a small one gains little for few episodes.
+    """
+    times = {batch: _times(batch, net, small) for batch in _BATCHES}
     return {
-        "before": size(net) | {"seconds": statistics.median(times[0])},
-        "after": size(small) | {"seconds": statistics.median(times[1])},
-        "faster": statistics.median(a / b for a, b in zip(*times, strict=True)),
-        "timed": f"forward, {_STEPS} steps of {_BATCH} episodes, median of {_ROUNDS} rounds in turn",
+        "before": size(net),
+        "after": size(small),
+        "seconds": {_episodes(batch): [statistics.median(each) for each in both] for batch, both in times.items()},
+        "faster": {
+            _episodes(batch): statistics.median(a / b for a, b in zip(*both, strict=True))
+            for batch, both in times.items()
+        },
+        "timed": f"forward, {_STEPS} steps, median of {_ROUNDS} rounds in turn",
         "kept": list(plan(net).whole),
     }
 
@@ -73,8 +80,8 @@ def size(net: Network) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _times(*nets: Network) -> list[list[float]]:
-    x = torch.randn(_STEPS, _BATCH, nets[0].inputs, generator=torch.Generator().manual_seed(0))
+def _times(batch: int, *nets: Network) -> list[list[float]]:
+    x = torch.randn(_STEPS, batch, nets[0].inputs, generator=torch.Generator().manual_seed(0))
     times: list[list[float]] = [[] for _ in nets]
     for turn in range(_ROUNDS + 2):
         for net, took in zip(nets, times, strict=True):
@@ -83,3 +90,7 @@ def _times(*nets: Network) -> list[list[float]]:
             if turn >= 2:  # compiled, and its memory met
                 took.append(time.perf_counter() - began)
     return times
+
+
+def _episodes(count: int) -> str:
+    return "1 episode" if count == 1 else f"{count} episodes"

@@ -6,6 +6,7 @@ from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.hard_concrete import HardConcrete
+from plastic_search.structures.pooled import Pooled
 from plastic_search.structures.pruned import Pruned
 from plastic_search.structures.rewired import Rewired
 from plastic_search.sweep import Group, Sweep
@@ -23,6 +24,7 @@ STUDY = Sweep(
     ),
     groups=(
         Group("learned", Gated(within=FeedForward())),
+        Group("pooled", Pooled(within=FeedForward())),
         Group("hard concrete", HardConcrete(within=FeedForward())),
         Group("regrown", Rewired(within=FeedForward())),
         Group("random", Rewired(exchanged=0.0, within=FeedForward())),

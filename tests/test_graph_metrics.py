@@ -18,14 +18,14 @@ from plastic_search.graph_metrics import census, clustering, metrics, projection
 from plastic_search.network import Network
 from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures.feed_forward import FeedForward
-from plastic_search.structures.gated import Gated
+from plastic_search.structures.rewired import Rewired
 
 
 def graph(density: float = 0.2, units: int = 20, seed: int = 0) -> nx.DiGraph:
     layers = (
-        Layer(units=units, structure=Gated(density=density, within=FeedForward())),
-        Layer(units=units, structure=Gated(density=density, plastic=0.5), plastic=Pathway.BOTH, skip=(1,)),
-        Layer(units=5, structure=Gated(density=density)),
+        Layer(units=units, structure=Rewired(density=density, within=FeedForward())),  # evenly drawn, until trained
+        Layer(units=units, structure=Rewired(density=density, plastic=0.5), plastic=Pathway.BOTH, skip=(1,)),
+        Layer(units=5, structure=Rewired(density=density)),
     )
     return topology.to_graph(Network(NetworkSpec(layers), 30, seed))
 

@@ -8,14 +8,19 @@ from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
 from plastic_search.network import Network
+from plastic_search.population import Population
 from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures import Shape, Site, Structure, best, share
 from plastic_search.structures.blocks import Blocks
-from plastic_search.structures.gated import Gated
+from plastic_search.structures.dense import Dense
+from plastic_search.structures.feed_forward import FeedForward
+from plastic_search.structures.gated import Gated, GatedParams
 from plastic_search.structures.hard_concrete import HardConcrete
+from plastic_search.structures.pooled import Pooled
 from plastic_search.structures.pruned import Pruned
 from plastic_search.structures.rewired import Rewired, RewiredParams
 from plastic_search.tasks.pattern_completion import PatternCompletion
+from plastic_search.topology import to_graph
 from plastic_search.trainers.gradient import Gradient
 
 SHAPE = Shape(4, 6, 4, slice(2, 6), (2,))
@@ -46,13 +51,66 @@ def test_a_budget_is_a_share_or_a_number() -> None:
         Gated(density=2.5)
 
 
-@pytest.mark.parametrize("kind", [Gated, HardConcrete, Pruned, Rewired])
+@pytest.mark.parametrize("kind", [Gated, HardConcrete, Pooled, Pruned, Rewired])
 def test_budgets_are_met_to_the_connection(kind: type[Gated]) -> None:
     task = PatternCompletion(bits=6)
     layer = Layer(task.outputs, plastic=Pathway.BOTH, structure=kind(density=17, plastic=5))
     net = Network(NetworkSpec((layer,)), task.inputs)
     list(Gradient(steps=10, batch=2).train(net, task, 0))
     assert (net.connections(), net.plastic_connections()) == (17, 5)
+
+
+def test_units_compete_by_scores_of_their_own() -> None:
+    structure = Gated(density=0.25, width=0.7)
+    params = GatedParams(*(t.clone().requires_grad_() for t in structure.params(SHAPE, rng())))
+    assert params.plastic.numel() == 0  # all that exists on the plastic pathway is plastic
+    gates, noise = structure.gates(params, SHAPE, torch.zeros(1)), torch.randn(4, 6, generator=rng())
+    assert gates.exists is not None
+    assert gates.plastic is not None
+    (noise * gates.exists).sum().backward()
+    scores = (params.exists + params.hearing + params.heard).detach()
+    kept = best(scores, None, 6) > 0.5
+    assert torch.equal(gates.exists > 0.5, kept)
+    assert torch.equal(gates.plastic, gates.exists[:, 2:])
+    steps = (scores - scores[kept].min()) / (0.7 * scores.std(correction=0))
+    wanted = noise * torch.sigmoid(steps) * (1 - torch.sigmoid(steps)) / (0.7 * scores.std(correction=0))
+    torch.testing.assert_close(params.exists.grad, wanted)
+    torch.testing.assert_close(params.hearing.grad, wanted.sum(1, keepdim=True))
+    torch.testing.assert_close(params.heard.grad, wanted.sum(0, keepdim=True))
+    with torch.no_grad():
+        params.hearing[2] += 10.0  # a unit that hears all, and one that is not heard
+        params.heard[0, 5] -= 100.0
+    now = exists(structure, params)
+    assert now[2].tolist() == [1, 1, 1, 1, 1, 0]
+    assert now[:, 5].sum() == 0
+
+
+@pytest.mark.parametrize(("density", "plastic"), [(0.1, 0.25), (31, 9), (0.2, 1.0)])
+def test_a_pool_spends_one_budget_where_it_is_worth_most(density: float, plastic: float) -> None:
+    task = PatternCompletion(bits=6)
+    layers = (
+        Layer(20, structure=Pooled(density=density, plastic=plastic, within=FeedForward())),
+        Layer(10, structure=Dense()),
+        Layer(task.outputs, plastic=Pathway.BOTH, structure=Pooled(density=density, plastic=plastic)),
+    )
+    nets = [Network(NetworkSpec(layers), task.inputs, seed) for seed in (0, 1, 0)]
+    for net in nets:
+        net.get_parameter("layers.2.structure__hearing").data += 0.5  # what is there is worth more
+    room = [20 * task.inputs, task.outputs * (10 + task.outputs)]
+    wanted = round(density * sum(room)) if density <= 1 else density
+    list(Gradient(steps=20, batch=2).train(nets[0], task, 0))
+    graph = to_graph(nets[0])
+    own = [sum(graph.nodes[b]["layer"] == at for _, b in graph.edges) for at in (0, 2)]
+    assert sum(own) == wanted
+    assert min(own) >= 1
+    assert own[0] / room[0] < 0.5 * own[1] / room[1]
+    there = own[1]
+    assert nets[0].plastic_connections() == (round(plastic * there) if plastic <= 1 else min(plastic, there))
+    list(Gradient(steps=5, batch=2).train(nets[0], task, 1))
+    assert set(to_graph(nets[0]).edges) == set(graph.edges)  # what has been found stays
+    together = Population([nets[2], nets[1]])
+    list(Gradient(steps=20, batch=2).train_together(together, task, (0, 1)))
+    assert set(to_graph(together.member(0)).edges) == set(graph.edges)
 
 
 def test_gates_open_wide_and_narrow_as_a_cube() -> None:

@@ -77,7 +77,12 @@ class Structure(Part):
     def learns(self) -> bool:
         """Whether it changes itself while a network is trained."""
         kind = type(self)
-        return kind.adapt is not Structure.adapt or kind.adapt_all is not Structure.adapt_all
+        return any(getattr(kind, each) is not getattr(Structure, each) for each in ("adapt", "adapt_all", "adapt_pool"))
+
+    @property
+    def pool(self) -> Any:
+        """Layers whose structures name the same pool are adapted together too; None for none."""
+        return None
 
     def params(self, shape: Shape, rng: Generator) -> Any:
         """What training may tune: a NamedTuple of tensors, drawn from `rng`. Nothing, by default."""
@@ -98,6 +103,14 @@ class Structure(Part):
         """
         for k, rng in enumerate(rngs):
             self.adapt(site.member(k), rng)
+
+    def adapt_pool(self, layers: Sequence[tuple[Structure, Site]]) -> None:
+        """Change all layers of a pool between two updates; called after each one's `adapt`. Nothing, by default.
+
+        Args:
+            layers: those of one network that are in this structure's pool, this one's among them.
+        """
+        return
 
     @abstractmethod
     def gates(self, params: Any, shape: Shape, like: Tensor) -> Gates:

@@ -48,34 +48,48 @@ class Gated(Budgeted):
         if not 0.0 <= self.narrowing <= 1.0:
             raise PlasticSearchError(f"Gated.narrowing is a share of training, 0 to 1, but is {self.narrowing}")
 
-    def params(self, shape: Shape, rng: Generator) -> GatedParams:
+    def params(self, shape: Shape, rng: Generator) -> Any:
         width = shape.plastic.stop - shape.plastic.start
         sizes = (shape.post, shape.pre), (shape.post, 1), (1, shape.pre), (shape.post, width * (self.plastic != 1.0))
         exists, hearing, heard, plastic = (torch.randn(size, generator=rng) for size in sizes)
         return GatedParams(0.1 * exists, 0.2 * hearing, 0.2 * heard, 0.1 * plastic, torch.zeros(1), torch.zeros(1))
 
-    def gates(self, params: GatedParams, shape: Shape, like: Tensor) -> Gates:
-        beyond, settled = (float(each.detach()) for each in (params.opened, params.settled))
-        scores = GatedParams(*(each.detach() for each in params)) if settled else params
+    def gates(self, params: Any, shape: Shape, like: Tensor) -> Gates:
+        scores = type(params)(*(each.detach() for each in params)) if params.settled else params
         allowed = self.within.gates((), shape, like).exists
         room = scores.exists.numel() if allowed is None else float(allowed.sum())
-        density = share(self.density, room)
-        each = scores.exists + scores.hearing + scores.heard
-        exists = _top(each, allowed, density + beyond * (1.0 - density), 1, self.width)
+        exists = _top(worth(scores), allowed, self.kept(params, room), 1, self.width)
         if shape.plastic.stop == shape.plastic.start:
             return Gates(exists, None)
         heard = exists[:, shape.plastic]
         if self.plastic == 1.0:
             return Gates(exists, heard)
-        some = share(self.plastic, float(heard.detach().sum()))
-        plastic = _top(scores.plastic, heard, some + beyond * (1.0 - some), 0, self.width)
-        return Gates(exists, plastic * heard)
+        some = self.kept_plastic(params, float(heard.detach().sum()))
+        return Gates(exists, _top(scores.plastic, heard, some, 0, self.width) * heard)
+
+    def kept(self, params: Any, room: float) -> float:
+        """Which share of a layer's connections exists at this time."""
+        return narrowed(share(self.density, room), float(params.opened.detach()))
+
+    def kept_plastic(self, params: Any, room: float) -> float:
+        """Which share of those on the plastic pathway carries a trace."""
+        return narrowed(share(self.plastic, room), float(params.opened.detach()))
 
     def adapt(self, site: Site, rng: Generator) -> None:
         params = site.params
         if not params.settled:
             params.opened.fill_(opened(site, self.narrowing))
             params.settled.fill_(float(site.step >= site.steps))
+
+
+def worth(params: Any) -> Tensor:
+    """The score of each connection [post, pre]."""
+    return params.exists + params.hearing + params.heard
+
+
+def narrowed(budget: float, beyond: float) -> float:
+    """The share that is kept while the budget narrows."""
+    return budget + beyond * (1.0 - budget)
 
 
 def _top(scores: Tensor, allowed: Tensor | None, kept: float, least: int, width: float) -> Tensor:

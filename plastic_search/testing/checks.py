@@ -172,3 +172,5 @@ def between_updates(structure: Structure, shape: Shape, params: Any, step: int) 
         site = Site(shape, params, grads, weight, bias, alpha, (*own, noise(1, 3, shape.post)), step, 2)
         many = pytree.tree_map(lambda t: t.unsqueeze(0) if isinstance(t, Tensor) else t, site)
         structure.adapt_all(many, [rng])
+        if structure.pool is not None:
+            structure.adapt_pool([(structure, site)])

@@ -1,0 +1,96 @@
+"""Gates whose budget is that of all layers that have them: the network finds where to spend it.
+
+Connections are chosen as by `Gated`, but those of one layer compete with those of all others in the pool, so a layer
+that needs more gets more. The choice among layers is made between updates; within a layer it follows the scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from plastic_search.structures import Shape, Site, Structure, best, share
+from plastic_search.structures._adaptive import opened
+from plastic_search.structures.gated import Gated, narrowed, worth
+
+
+class PooledParams(NamedTuple):
+    exists: Tensor  # as of `GatedParams`, and so on
+    hearing: Tensor
+    heard: Tensor
+    plastic: Tensor
+    opened: Tensor
+    settled: Tensor
+    counts: Tensor  # [2], how many of the layer's connections exist, and how many of them carry a trace
+
+
+@dataclass(frozen=True)
+class Pooled(Gated):
+    """exists = top over all layers in the pool (s, density), s_ij = c_ij + a_i + b_j; plastic likewise
+
+    Layers are in one pool whose structures state the same budget. `density` is a share of all their connections, or how
+    many; `plastic` of those that exist on their plastic pathways. Until a network has been trained, each layer has its
+    own share.
+    """
+
+    held: ClassVar[tuple[str, ...]] = ("opened", "settled", "counts")
+
+    @property
+    def pool(self) -> tuple[Any, ...]:
+        return type(self), self.density, self.plastic, self.width, self.narrowing
+
+    def params(self, shape: Shape, rng: Generator) -> PooledParams:
+        own = Gated.params(self, shape, rng)
+        allowed = self.within.gates((), shape, own.exists).exists
+        exists = best(worth(own), allowed, self.density, 1)
+        heard = exists[:, shape.plastic].sum()
+        counts = torch.stack([exists.sum(), (share(self.plastic, float(heard)) * heard).round()])
+        return PooledParams(own.exists, own.hearing, own.heard, own.plastic, own.opened, own.settled, counts)
+
+    def kept(self, params: PooledParams, room: float) -> float:
+        return float(params.counts[0].detach()) / max(room, 1.0)
+
+    def kept_plastic(self, params: PooledParams, room: float) -> float:
+        return float(params.counts[1].detach()) / max(room, 1.0)
+
+    def adapt(self, site: Site, rng: Generator) -> None:
+        """Nothing: what changes does so for all layers in the pool."""
+
+    def adapt_pool(self, layers: Sequence[tuple[Structure, Site]]) -> None:
+        sites = [site for _, site in layers]
+        if all(site.params.settled for site in sites):
+            return
+        beyond, ended = opened(sites[0], self.narrowing), sites[0].step >= sites[0].steps
+        allowed = [_allowed(*layer) for layer in layers]
+        counts = _chosen([worth(site.params) for site in sites], allowed, self.density, beyond, 1)
+        exists = [
+            best(worth(site.params), room, count / max(float(room.sum()), 1.0), 1)
+            for site, room, count in zip(sites, allowed, counts, strict=True)
+        ]
+        heard = [each[:, site.shape.plastic] for each, site in zip(exists, sites, strict=True)]
+        scores = [h if self.plastic == 1.0 else site.params.plastic for h, site in zip(heard, sites, strict=True)]
+        learning = _chosen(scores, heard, self.plastic, beyond, 0)
+        for site, count, some in zip(sites, counts, learning, strict=True):
+            site.params.opened.fill_(beyond)
+            site.params.settled.fill_(float(ended))
+            site.params.counts.copy_(torch.tensor([count, some]))
+
+
+def _allowed(structure: Structure, site: Site) -> Tensor:
+    """1 where a connection may be."""
+    made = structure.within.gates((), site.shape, site.weight).exists if isinstance(structure, Pooled) else None
+    return torch.ones_like(site.params.exists) if made is None else made
+
+
+def _chosen(scores: list[Tensor], allowed: list[Tensor], budget: float, beyond: float, least: int) -> list[int]:
+    """How many of each layer are among the best of all, and at least so many of each."""
+    sure = [best(each, room, 0.0, least) > 0.5 for each, room in zip(scores, allowed, strict=True)]
+    raised = torch.cat([each.masked_fill(s, torch.inf).flatten() for each, s in zip(scores, sure, strict=True)])
+    room = torch.cat([each.flatten() for each in allowed])
+    total = float(room.sum())
+    kept = best(raised, room, narrowed(share(budget, total), beyond), least * len(scores))
+    return [int(part.sum()) for part in kept.split([each.numel() for each in scores])]
