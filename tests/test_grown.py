@@ -23,7 +23,7 @@ from plastic_search.part import discover
 from plastic_search.population import Population
 from plastic_search.precisions.integer import Integer
 from plastic_search.rules import Rule
-from plastic_search.spec import Layer, NetworkSpec, Pathway
+from plastic_search.spec import AlphaShape, Layer, NetworkSpec, Pathway
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.grown import Grown
 from plastic_search.structures.self_recurrent import SelfRecurrent
@@ -172,6 +172,21 @@ class TestOneUpdate:
         assert heard.abs().sum().item() == pytest.approx(birth * grown.least, rel=1e-5)
         assert 4 / 2 * own.abs().sum().item() == pytest.approx(birth * grown.least, rel=1e-5)
         assert not net.layers[0].get_parameter("bias").any()
+
+    @pytest.mark.parametrize("pathway", [Pathway.INPUT, Pathway.RECURRENT, Pathway.BOTH])
+    @pytest.mark.parametrize("shape", list(AlphaShape))
+    def test_the_alphas_of_a_new_unit_begin_anew(self, pathway: Pathway, shape: AlphaShape) -> None:
+        net = Network(spec(Grown(adds=1.0, deletes=0.0, spare=9, shrink=0.0), plastic=pathway, alpha=shape), 3)
+        alpha = net.layers[0].get_parameter("alpha")
+        with torch.no_grad():
+            alpha.fill_(1.0)
+        adapt(net, 1)  # units 0 and 1 exist, and 1 is new
+        anew = torch.zeros(alpha.shape)
+        if shape is not AlphaShape.NETWORK:
+            anew[1] = 1.0
+        if shape is AlphaShape.SYNAPSE and pathway is not Pathway.INPUT:
+            anew[:, 1 + 3 * (pathway is Pathway.BOTH)] = 1.0
+        assert torch.equal(alpha.detach().abs() < 0.1, anew > 0.5)
 
     def test_shrinks_what_leaves_and_nothing_else(self) -> None:
         net = Network(spec(replace(STILL, shrink=0.25)), 3)

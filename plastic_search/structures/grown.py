@@ -21,6 +21,7 @@ from plastic_search.structures import Gates, Shape, Site, Weights
 from plastic_search.structures._adaptive import Adaptive
 
 _REACH = 0.01  # the spread of a new unit's weights
+_ALPHA = 0.01  # ... and of its alphas, as a network begins
 _SQUARE = 0.01  # what an optimiser is to remember of the squares of a new unit's gradients
 
 
@@ -142,6 +143,7 @@ class Grown(Adaptive):
         for i, weight in enumerate(site.outgoing):
             found = now[1] if first and i == 0 else now[0]
             weight[..., j] *= wanted / found if found > 0.0 else 1.0
+        _forget(site, j, rng)
         for memory, value in ((site.means, 0.0), (site.squares, _SQUARE)):
             if memory is not None:
                 _fill(memory, j, value)
@@ -152,6 +154,16 @@ def _begin(site: Site, rng: Generator) -> None:
     for weight in (site.weight, *site.outgoing[bool(site.shape.own) :]):
         weight.copy_(_drawn(weight, rng))
     site.bias.zero_()
+
+
+def _forget(site: Site, j: int, rng: Generator) -> None:
+    """The alphas of a new unit, and of those of its layer that hear it, begin as a network's do."""
+    alpha, shape = site.alpha, site.shape
+    if len(alpha) == shape.post:
+        alpha[j] = _ALPHA * torch.randn(alpha[j].shape, generator=rng)
+    column = shape.pre - shape.own + j - shape.plastic.start
+    if shape.own and 0 <= column < alpha.shape[1]:
+        alpha[:, column] = _ALPHA * torch.randn(alpha[:, column].shape, generator=rng)
 
 
 def _drawn(like: Tensor, rng: Generator) -> Tensor:
