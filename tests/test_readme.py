@@ -76,6 +76,7 @@ def test_the_figures_of_structures_are_those_of_the_published_sweep(page: Path) 
     rows = re.findall(r"^\| (0\.\d+) \| (.*) \|$", page.read_text(), re.MULTILINE)
     (head,) = re.findall(r"^\| share of connections \| (.*) \|$", page.read_text(), re.MULTILINE)
     names = {"learned (`Gated`)": "learned", "pruned by magnitude": "pruned", "regrown (RigL)": "regrown"}
+    names |= {"learned (`Pooled`)": "pooled"}
     groups = [names.get(each, str(each)).replace(" mask", "") for each in str(head).split(" | ")]
     assert rows
     for place, cells in rows:
