@@ -121,7 +121,8 @@ class Sweep(Part):
         }
 
     def _case(self, group: Group, place: float) -> Case:
-        structure = replace(group.structure, **{self.field: place})
+        whole = field_types(type(group.structure))[self.field] is int and place == int(place)
+        structure = replace(group.structure, **{self.field: int(place) if whole else place})
         chosen = self.layers or range(len(self.base.layers))
         layers = [
             replace(each, structure=structure) if i in chosen else each for i, each in enumerate(self.base.layers)

@@ -13,6 +13,7 @@ from plastic_search import quantized, repair, runs, sweep, sweep_page
 from plastic_search.cells.linear import Linear
 from plastic_search.errors import PlasticSearchError
 from plastic_search.spec import Layer, NetworkSpec, Pathway
+from plastic_search.structures.blocks import Blocks
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.hard_concrete import HardConcrete
@@ -154,3 +155,21 @@ def test_gates_narrow_to_their_number_and_then_stay() -> None:
     after = net.spec.layers[0].structure.gates(net.parts()[0].structure, net.shapes[0], net.parts()[0].weight).exists
     assert after is not None
     assert torch.equal(before, after)
+
+
+def test_it_goes_along_whole_numbers_too(tmp_path: Path) -> None:
+    few = replace(
+        SWEEP,
+        groups=(Group("learned", Blocks(within=FeedForward())),),
+        places=(1, 2),
+        field="keep",
+        budget="",
+        seeds=(0,),
+    )
+    few = replace(few, trainer=Gradient(steps=4, batch=2, reports=1), tuning=None, layers=(1,))
+    list(sweep.run(few, "blocks", tmp_path, workers=1))
+    found = {r.name: r.metrics["connections"] for r in runs.load(tmp_path).stage("sweep")}
+    assert found["dense 1"] == found["learned 2"] > found["learned 1"]
+    assert sweep_page.write(runs.load(tmp_path), tmp_path).is_file()
+    with pytest.raises(PlasticSearchError, match=r"Blocks\.keep wants an int, but got 1\.5"):
+        replace(few, places=(1.5,)).cases  # noqa: B018
