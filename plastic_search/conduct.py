@@ -248,7 +248,7 @@ def _final_jobs(study: Study, name: str, record: Record, out: Path) -> list[Job]
             study.finalist.to_json(),
             source.choices,
             ("validation", "test", "frozen", "shuffled"),
-            save=str(out / runs.MODELS / f"{variant}-{runs.identity(network.to_json())}"),
+            save=str(runs.models(out, variant, network.to_json())),
             graph=str(out / runs.TOPOLOGIES) if variant == "winner" else "",
             note=f"{source.name} trial {source.trial}",
         )

@@ -13,7 +13,8 @@ from plastic_search.jobs import load_parameters, versions
 from plastic_search.network import Network
 from plastic_search.runs import Run
 from plastic_search.spec import NetworkSpec
-from plastic_search.study import locked, open_study
+from plastic_search.study import locked
+from plastic_search.sweep import STAGE, open_run
 
 __all__ = ["PREFERRED", "export", "parameter_file", "saved_run"]
 
@@ -21,7 +22,7 @@ PREFERRED = "w4a4t8-stochastic-tuned"
 
 
 def export(out: Path, name: str = "", seed: int | None = None, folder: Path | None = None) -> dict[str, Any]:
-    """Write the bundle of one network of the study in `out`.
+    """Write the bundle of one network of the study or the sweep in `out`.
 
     Args:
         name: `winner`, another finalist, or a fine-tuned quantized network; "" takes 4-bit weight and alpha with
@@ -36,7 +37,7 @@ def export(out: Path, name: str = "", seed: int | None = None, folder: Path | No
 
     began = time.perf_counter()
     with locked(out):
-        study, record = open_study(out)
+        study, record = open_run(out)
         source = saved_run(record, name, study.seeds[0] if seed is None else seed)
         net = Network(NetworkSpec.from_json(source.spec), study.task.inputs, source.seed)
         load_parameters(net, parameter_file(out, source))
@@ -67,7 +68,8 @@ def export(out: Path, name: str = "", seed: int | None = None, folder: Path | No
 
 def saved_run(record: runs.Record, name: str, seed: int) -> Run:
     """The run whose network is asked for; "" takes what `export` would."""
-    saved = {r.name: r for r in (*record.stage("final"), *record.stage("quantized")) if _saved(record.folder, r, seed)}
+    stages = (record.stage(stage) for stage in ("final", "quantized", STAGE))
+    saved = {r.name: r for each in stages for r in each if _saved(record.folder, r, seed)}
     if not saved:
         raise PlasticSearchError(
             f"{record.folder} has no trained network of seed {seed} yet; `plastic-search run` makes them"
@@ -84,4 +86,4 @@ def _saved(folder: Path, run: Run, seed: int) -> bool:
 
 def parameter_file(folder: Path, run: Run) -> Path:
     """Where the parameters of a run are kept."""
-    return folder / runs.MODELS / f"{run.name}-{runs.identity(run.spec)}" / f"{run.seed}.safetensors"
+    return runs.models(folder, run.name, run.spec) / f"{run.seed}.safetensors"

@@ -124,6 +124,11 @@ def identity(spec: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def models(folder: Path, name: str, spec: dict[str, Any]) -> Path:
+    """Where the parameters of a network lie, a file a seed."""
+    return folder / MODELS / f"{name.replace(' ', '-')}-{identity(spec)}"
+
+
 def _current(runs: list[Run]) -> list[Run]:
     """The runs that still count: a search that goes on may find another winner, whose followers replace the old."""
     latest = {(r.stage, r.name, r.trial if r.stage == "search" else -1, r.seed): r for r in runs}

@@ -15,7 +15,8 @@ from plastic_search.liveness import plan
 from plastic_search.network import Network
 from plastic_search.shrink import shrink
 from plastic_search.spec import NetworkSpec
-from plastic_search.study import locked, open_study
+from plastic_search.study import locked
+from plastic_search.sweep import open_run
 
 __all__ = ["gains", "shrunk", "size"]
 
@@ -34,7 +35,7 @@ def shrunk(folder: Path, name: str = "winner", seed: int | None = None, out: Pat
         PlasticSearchError: there is no such network, or it cannot be shrunk.
     """
     with locked(folder):
-        study, record = open_study(folder)
+        study, record = open_run(folder)
         run = saved_run(record, name, study.seeds[0] if seed is None else seed)
         net = Network(NetworkSpec.from_json(run.spec), study.task.inputs, run.seed)
         load_parameters(net, parameter_file(folder, run))

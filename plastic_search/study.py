@@ -25,7 +25,7 @@ from plastic_search.tasks import Task
 from plastic_search.trainers import Trainer
 from plastic_search.trainers.gradient import Gradient
 
-__all__ = ["Objective", "Question", "Study", "begin", "change", "locked", "made", "open_study"]
+__all__ = ["Objective", "Question", "Study", "begin", "change", "locked", "made", "open_study", "same_parts"]
 
 _WIDTH = 60  # of a value in a message
 
@@ -133,10 +133,19 @@ def open_study(folder: Path) -> tuple[Study, Record]:
             f"{folder} holds a {record.study['study'].get('kind')}, which has no winner; name the folder of a study"
         )
     study = Study.from_json(record.study["study"])
+    same_parts(folder, record)
+    return study, record
+
+
+def same_parts(folder: Path, record: Record) -> None:
+    """See that the user's own parts are what they were, and keep digests of those that are new.
+
+    Raises:
+        PlasticSearchError: a part is unknown, or was changed.
+    """
     own = own_parts.kept(record)
     if own != record.study.get("own", {}):
         runs.write_text(folder / runs.STUDY, json.dumps(record.study | {"own": own}, indent=1))
-    return study, record
 
 
 @contextmanager

@@ -15,12 +15,12 @@ from plastic_search.part import Part, field_types
 from plastic_search.pool import Pool
 from plastic_search.spec import NetworkSpec
 from plastic_search.structures import Structure
-from plastic_search.study import begin, locked, made
+from plastic_search.study import Study, begin, locked, made, open_study, same_parts
 from plastic_search.tasks import Task
 from plastic_search.trainers import Trainer
 from plastic_search.trainers.gradient import Gradient
 
-__all__ = ["Case", "Group", "Sweep", "run"]
+__all__ = ["Case", "Group", "Sweep", "open_run", "run"]
 
 STAGE = "sweep"
 
@@ -170,7 +170,22 @@ def run(
                 yield Event(STAGE, count, len(wanted), max(scores, default=None), told)
 
 
+def open_run(folder: Path) -> tuple[Study | Sweep, runs.Record]:
+    """The study or the sweep that a run folder holds, and its record.
+
+    Raises:
+        PlasticSearchError: the folder is no whole one, or a part of the user's own is unknown, or was changed.
+    """
+    record = runs.load(folder)
+    if record.study["study"].get("kind") != Sweep.__name__:
+        return open_study(folder)
+    sweep = Sweep.from_json(record.study["study"])
+    same_parts(folder, record)
+    return sweep, record
+
+
 def _job(sweep: Sweep, name: str, out: Path, i: int, case: Case, seed: int) -> Job:
+    ours = case.group == sweep.groups[0].name
     return Job(
         name,
         STAGE,
@@ -182,6 +197,7 @@ def _job(sweep: Sweep, name: str, out: Path, i: int, case: Case, seed: int) -> J
         sweep.trainer.to_json(),
         {"group": case.group, "at": case.at},
         ("validation", "test"),
-        graph=str(out / runs.TOPOLOGIES) if case.group == sweep.groups[0].name else "",
+        save=str(runs.models(out, case.name, case.spec.to_json())) if ours else "",
+        graph=str(out / runs.TOPOLOGIES) if ours else "",
         tuning=sweep.tuning.to_json() if sweep.tuning else None,
     )

@@ -12,7 +12,10 @@ import torch
 from plastic_search import quantized, repair, runs, sweep, sweep_page
 from plastic_search.cells.linear import Linear
 from plastic_search.errors import PlasticSearchError
+from plastic_search.exported import export
+from plastic_search.shrunk import shrunk
 from plastic_search.spec import Layer, NetworkSpec, Pathway
+from plastic_search.stability import stability
 from plastic_search.structures.blocks import Blocks
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
@@ -106,6 +109,24 @@ def test_its_page_says_what_holds(folder: Path) -> None:
     text = path.read_text()
     assert "Is the structure reproducible?" in text
     assert "http://" not in text.replace("http://www.w3.org", "")
+
+
+def test_chance_is_that_of_graphs_as_dense(folder: Path) -> None:
+    record = runs.load(folder)
+    for row in stability(record):
+        made = [r.metrics["connections"] for r in record.stage("sweep", f"learned {row['at']:g}")]
+        share = sum(made) / len(made) / record.stage("sweep", "dense 1")[0].metrics["connections"]
+        assert row["chance"] == pytest.approx(share / (2 - share))
+
+
+def test_its_networks_are_kept_and_can_be_shrunk_and_exported(folder: Path, tmp_path: Path) -> None:
+    told = shrunk(folder, "learned 0.1", 1, tmp_path / "small")
+    assert told["after"]["connections"] <= told["before"]["connections"]
+    assert (tmp_path / "small" / "step.onnx").is_file()
+    made = export(folder, "learned 0.5", folder=tmp_path / "bundle")
+    assert (made["name"], made["seed"]) == ("learned 0.5", 0)
+    with pytest.raises(PlasticSearchError, match=r"no exportable network is called 'winner'; known: learned 0\.1"):
+        shrunk(folder)
 
 
 def test_answers_come_from_intervals_alone() -> None:
