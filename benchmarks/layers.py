@@ -13,6 +13,7 @@ from plastic_search.spec import Layer, Pathway
 from plastic_search.structures.blocks import Blocks
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.hard_concrete import HardConcrete
+from plastic_search.structures.pooled import Pooled
 from plastic_search.structures.pruned import Pruned
 from plastic_search.structures.rewired import Rewired
 
@@ -72,6 +73,8 @@ BENCHMARK = Benchmark(
     learned=(
         Case(Layer(100, structure=Gated(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
         Case(Layer(100, structure=Gated(0.2, 0.5), plastic=Pathway.RECURRENT), batch=64, time=20),
+        Case(Layer(64, structure=Gated(0.2, 0.5), plastic=Pathway.RECURRENT), batch=16, time=11),  # the least to share
+        Case(Layer(64, structure=Pooled(0.2, 0.5), plastic=Pathway.RECURRENT), batch=16, time=11),
         Case(Layer(100, structure=HardConcrete(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
         Case(Layer(100, structure=Rewired(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
         Case(Layer(100, structure=Pruned(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
