@@ -66,18 +66,15 @@ class Pooled(Gated):
             return
         beyond, ended = opened(sites[0], self.narrowing), sites[0].step >= sites[0].steps
         allowed = [_allowed(*layer) for layer in layers]
-        counts = _chosen([worth(site.params) for site in sites], allowed, self.density, beyond, 1)
-        exists = [
-            best(worth(site.params), room, count / max(float(room.sum()), 1.0), 1)
-            for site, room, count in zip(sites, allowed, counts, strict=True)
-        ]
+        exists = _chosen([worth(site.params) for site in sites], allowed, self.density, beyond, 1)
         heard = [each[:, site.shape.plastic] for each, site in zip(exists, sites, strict=True)]
-        scores = [h if self.plastic == 1.0 else site.params.plastic for h, site in zip(heard, sites, strict=True)]
-        learning = _chosen(scores, heard, self.plastic, beyond, 0)
-        for site, count, some in zip(sites, counts, learning, strict=True):
+        learning = heard
+        if self.plastic != 1.0:
+            learning = _chosen([site.params.plastic for site in sites], heard, self.plastic, beyond, 0)
+        for site, *masks in zip(sites, exists, learning, strict=True):
             site.params.opened.fill_(beyond)
             site.params.settled.fill_(float(ended))
-            site.params.counts.copy_(torch.tensor([count, some]))
+            site.params.counts.copy_(torch.stack([mask.sum() for mask in masks]))
 
 
 def _allowed(structure: Structure, site: Site) -> Tensor:
@@ -86,11 +83,14 @@ def _allowed(structure: Structure, site: Site) -> Tensor:
     return torch.ones_like(site.params.exists) if made is None else made
 
 
-def _chosen(scores: list[Tensor], allowed: list[Tensor], budget: float, beyond: float, least: int) -> list[int]:
-    """How many of each layer are among the best of all, and at least so many of each."""
-    sure = [best(each, room, 0.0, least) > 0.5 for each, room in zip(scores, allowed, strict=True)]
-    raised = torch.cat([each.masked_fill(s, torch.inf).flatten() for each, s in zip(scores, sure, strict=True)])
+def _chosen(scores: list[Tensor], allowed: list[Tensor], budget: float, beyond: float, least: int) -> list[Tensor]:
+    """1 at the best of all layers' scores, and at the best `least` of each."""
+    raised = scores
+    if least:
+        sure = [best(each, room, 0.0, least) > 0.5 for each, room in zip(scores, allowed, strict=True)]
+        raised = [each.masked_fill(s, torch.inf) for each, s in zip(scores, sure, strict=True)]
     room = torch.cat([each.flatten() for each in allowed])
-    total = float(room.sum())
-    kept = best(raised, room, narrowed(share(budget, total), beyond), least * len(scores))
-    return [int(part.sum()) for part in kept.split([each.numel() for each in scores])]
+    kept = narrowed(share(budget, float(room.sum())), beyond)
+    made = best(torch.cat([each.flatten() for each in raised]), room, kept, least * len(scores))
+    parts = made.split([each.numel() for each in scores])
+    return [part.view_as(each) for part, each in zip(parts, scores, strict=True)]
