@@ -36,10 +36,25 @@ def pruned(spec: NetworkSpec) -> NetworkSpec:
 
 
 def _instead(spec: NetworkSpec, made: Callable[[Budgeted], Structure]) -> NetworkSpec:
-    def other(structure: Structure) -> Structure:
-        return made(structure) if isinstance(structure, Budgeted) else structure
+    """Another structure for every one with a budget; layers in a pool get equal parts of a number of connections."""
+    pools = [each.structure.pool for each in spec.layers]
+    layers = []
+    for i, each in enumerate(spec.layers):
+        own = each.structure
+        if isinstance(own, Budgeted):
+            size, place = (pools.count(own.pool), pools[:i].count(own.pool)) if own.pool is not None else (1, 0)
+            parts = {name: _part(getattr(own, name), size, place) for name in ("density", "plastic")}
+            own = made(replace(own, **parts))
+        layers.append(replace(each, structure=own))
+    return replace(spec, layers=tuple(layers))
 
-    return replace(spec, layers=tuple(replace(each, structure=other(each.structure)) for each in spec.layers))
+
+def _part(amount: float, size: int, place: int) -> float:
+    """What one of `size` layers gets of a budget; a share is everyone's."""
+    if amount <= 1.0 or size == 1:
+        return amount
+    whole, left = divmod(int(amount), size)
+    return float(max(whole + (place < left), 2))  # 1 would be all of them
 
 
 def fixed(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:

@@ -10,7 +10,7 @@ import torch
 
 from plastic_search import topology
 from plastic_search.cells.rnn import RNN
-from plastic_search.controls import dense, fixed, fixed_lstm
+from plastic_search.controls import dense, fixed, fixed_lstm, pruned, random_mask
 from plastic_search.errors import PlasticSearchError
 from plastic_search.evaluation import evaluate, frozen, shuffled
 from plastic_search.network import Network
@@ -21,8 +21,10 @@ from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.graph import Graph
+from plastic_search.structures.pooled import Pooled
 from plastic_search.tasks import Split
 from plastic_search.tasks.pattern_completion import PatternCompletion
+from plastic_search.trainers.gradient import Gradient
 
 TASK = PatternCompletion(bits=4, patterns=1)
 SPEC = NetworkSpec(
@@ -116,3 +118,25 @@ def test_an_edge_from_a_stranger_is_refused() -> None:
     graph.add_edge("layers.7.0", "layers.1.0")
     with pytest.raises(PlasticSearchError, match=r"layers.7.0 -> layers.1.0 .* does not hear"):
         topology.structure(graph, Network(SPEC, 4), 1)
+
+
+@pytest.mark.parametrize(("density", "plastic"), [(0.25, 0.5), (61, 7)])
+def test_controls_of_a_pool_have_as_many_connections(density: float, plastic: float) -> None:
+    task = PatternCompletion(bits=8)
+    layers = (
+        Layer(units=12, plastic=Pathway.INPUT, structure=Pooled(density, plastic, within=FeedForward())),
+        Layer(units=5, structure=Dense()),
+        Layer(units=task.outputs, plastic=Pathway.BOTH, structure=Pooled(density, plastic)),
+    )
+    spec = NetworkSpec(layers)
+    counts = []
+    for made in (spec, random_mask(spec), pruned(spec)):
+        net = Network(made, task.inputs)
+        list(Gradient(steps=6, batch=2).train(net, task, 0))
+        counts.append((net.connections(), net.plastic_connections()))
+    free = Network(NetworkSpec(tuple(replace(each, structure=Dense()) for each in layers)), task.inputs)
+    assert counts[0][0] < free.connections()
+    assert counts[1] == counts[2]
+    assert abs(counts[0][0] - counts[1][0]) <= 1  # each layer's share is rounded
+    if plastic > 1.0:  # a share of what exists on plastic pathways depends on where the pool spends
+        assert counts[0][1] == counts[1][1] == plastic
