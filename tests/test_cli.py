@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -240,9 +241,12 @@ def test_a_network_that_is_not_there_cannot_be_exported(made: Path) -> None:
 
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from plastic_search.cli import main; main()", "run", "mine.py", "--workers", "2"]
-    (tmp_path / "mine.py").write_text("from small import study\n\nSTUDY = study(trials=400, steps=50)\n")
+    (tmp_path / "mine.py").write_text("from small import study\n\nSTUDY = study(trials=40, steps=50)\n")
     env = os.environ | {"PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parent)))}
-    with subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as process:
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background may not
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True, preexec_fn=heeding
+    ) as process:
         assert process.stderr is not None
         process.stderr.readline()
         process.send_signal(signal.SIGINT)
