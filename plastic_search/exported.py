@@ -74,9 +74,12 @@ def saved_run(record: runs.Record, name: str, seed: int) -> Run:
         raise PlasticSearchError(
             f"{record.folder} has no trained network of seed {seed} yet; `plastic-search run` makes them"
         )
-    chosen = name or (PREFERRED if PREFERRED in saved else "winner")
+    asked = name or (PREFERRED if PREFERRED in saved else "winner")
+    by_graph = {f"{known.replace(' ', '-')}-{seed}": known for known in saved}  # as `topology show` calls them
+    chosen = by_graph.get(asked, asked)
     if chosen not in saved:
-        raise unknown("exportable network", chosen, saved, "`plastic-search quantize` makes the quantized ones.")
+        more = "`plastic-search quantize` makes the quantized ones." if "winner" in saved else "Choose with --name."
+        raise unknown("exportable network", chosen, saved, more)
     return saved[chosen]
 
 

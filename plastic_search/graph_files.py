@@ -56,7 +56,10 @@ def write(graph: nx.DiGraph, path: Path | str) -> Path:
 
 
 def find(what: Path | str, name: str = "") -> tuple[str, nx.DiGraph]:
-    """The graph in a file, or the one called `name` of a run folder (`winner-0`; "" takes the first), with its name.
+    """The graph in a file, or the one called `name` of a run folder, with its name.
+
+    Args:
+        name: `winner-0`, or `winner`, which takes its first seed; "" takes the first of all.
 
     Raises:
         PlasticSearchError: there is none, or it is damaged.
@@ -75,6 +78,9 @@ def find(what: Path | str, name: str = "") -> tuple[str, nx.DiGraph]:
             "`plastic-search run` keeps those of winners"
         )
     chosen = name or min(files, key=lambda each: (not each.startswith("winner"), len(each), each))
+    plain = f"{chosen.replace(' ', '-')}-"  # the first seed of what a run folder calls by this name
+    if chosen not in files:
+        chosen = min((each for each in files if re.fullmatch(rf"{re.escape(plain)}\d+", each)), key=len, default=chosen)
     if chosen not in files:
         raise unknown("graph", chosen, files, f"They stand in {path / runs.TOPOLOGIES}.")
     return chosen, checked(_raw(files[chosen]), str(files[chosen]))

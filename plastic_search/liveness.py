@@ -103,7 +103,7 @@ def facts(net: Network) -> tuple[Facts, ...]:
 
 def _constants(net: Network, i: int, exists: Tensor, source: Tensor, index: Tensor, made: list[Facts]) -> Tensor:
     """What each unit says at every step, from its bias alone, where it hears nothing but silence; else nan."""
-    cell, bias = net.spec.layers[i].cell, net.parts()[i].bias.detach().cpu()
+    cell, bias = net.spec.layers[i].cell, net.resolve()[i].bias.detach().cpu()
     state, outputs, states = cell.state(1, bias.shape[1], bias), [], []
     for _ in range(3):
         state, response = cell.step(state, bias.unsqueeze(0))

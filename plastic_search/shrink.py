@@ -102,7 +102,7 @@ def _params(net: Network, made: Plan, i: int, columns: Tensor, params: LayerPara
     device = params.weight.device
     rows, cols = made.kept[i].nonzero()[:, 0].to(device), columns.nonzero()[:, 0].to(device)
     weight = (params.weight * known.exists.to(device))[:, rows][:, :, cols]
-    bias = (params.bias + _folded(made, i, ready))[:, rows]
+    bias = (ready.bias + _folded(made, i, ready))[:, rows]  # of a unit that does not exist it is 0
     wide = columns[shape.plastic].nonzero()[:, 0].to(device)
     alpha = params.alpha
     if alpha.numel() and layer.alpha is not AlphaShape.NETWORK:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,10 +59,20 @@ def contents(record: Record) -> dict[str, Any]:
         "complete": sum(len(row["scores"]) for rows in groups.values() for row in rows),
         "wanted": study["trials"] * len(study["seeds"]),
         "stability": stability(record),
+        "again": _command(study),
         "provenance": {k: study.get(k) for k in ("machine", "versions", "code", "created")},
     }
     page["answers"] = _answers(page)
     return page
+
+
+def _command(study: dict[str, Any]) -> str:
+    """What was typed to run the sweep."""
+    asked = study.get("asked") or {}
+    words = ["plastic-search", "run", asked.get("study", study["name"])]
+    for option, key in (("--set", "sets"), ("--parts", "parts")):
+        words += [word for value in asked.get(key, []) for word in (option, value)]
+    return shlex.join(words)
 
 
 def _groups(record: Record) -> dict[str, list[dict[str, Any]]]:

@@ -37,6 +37,7 @@ from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.graph import Graph
+from plastic_search.structures.grown import Grown
 from plastic_search.structures.self_recurrent import SelfRecurrent
 
 SPARSE = Gated(density=0.06, plastic=0.5)
@@ -236,3 +237,19 @@ def test_a_network_that_would_say_something_else_is_refused(monkeypatch: pytest.
     monkeypatch.setattr(shrink, "plan", wrong)
     with pytest.raises(PlasticSearchError, match="says something else"):
         topology.shrink(Network(NetworkSpec((Layer(units=6), Layer(units=2))), 3))
+
+
+@pytest.mark.parametrize("cell", [RNN(), LSTM(), Linear()], ids=str)
+@pytest.mark.parametrize("pathway", [Pathway.NONE, Pathway.BOTH])
+def test_units_that_were_deleted_go_whatever_their_biases(cell: Cell, pathway: Pathway) -> None:
+    net = Network(NetworkSpec((Layer(9, cell, structure=Grown(start=6), plastic=pathway), Layer(4))), 3).double()
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            if name.endswith(("weight", "bias")):
+                p.copy_(0.3 + 0.3 * torch.rand(p.shape, generator=torch.Generator().manual_seed(0)))
+        net.layers[0].get_buffer("structure__exists")[[0, 2, 7]] = torch.tensor([0.0, 0.0, 1.0]).double()
+    assert net.units() == (5, 4)
+    small = topology.shrink(net)
+    assert [shape.post for shape in small.shapes] == [5, 4]
+    x = torch.randn(12, 5, 3, generator=torch.Generator().manual_seed(1)).double()
+    torch.testing.assert_close(small(x)[0], net(x)[0], rtol=1e-6, atol=1e-9)

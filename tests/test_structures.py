@@ -19,6 +19,7 @@ from plastic_search.structures.hard_concrete import HardConcrete
 from plastic_search.structures.pooled import Pooled
 from plastic_search.structures.pruned import Pruned
 from plastic_search.structures.rewired import Rewired, RewiredParams
+from plastic_search.structures.self_recurrent import SelfRecurrent
 from plastic_search.tasks.pattern_completion import PatternCompletion
 from plastic_search.topology import to_graph
 from plastic_search.trainers.gradient import Gradient
@@ -133,6 +134,26 @@ def test_the_smallest_weights_go_and_do_not_come_back() -> None:
     carried = weight.norm(dim=0)
     carried[:, 2:] += 1.0  # alpha, in the plastic columns
     assert torch.equal(before, best(carried, None, 0.25))
+
+
+def test_pruning_meets_the_plastic_budget_with_what_is_left() -> None:
+    task = PatternCompletion(bits=6)
+    own = Pruned(density=0.5, plastic=2, within=SelfRecurrent())
+    for seed in range(12):  # in some of them one that was plastic is pruned away later
+        net = Network(NetworkSpec((Layer(6, plastic=Pathway.RECURRENT, structure=own),)), task.inputs, seed)
+        list(Gradient(steps=20, batch=4).train(net, task, seed))
+        there = sum(a == b for a, b in to_graph(net).edges)
+        assert net.plastic_connections() == min(there, 2)
+
+
+def test_what_a_pool_was_told_last_is_what_stays() -> None:
+    own = Pooled(density=0.25, narrowing=0.5)
+    params = [own.params(SHAPE, rng()) for _ in range(2)]
+    for step, louder in ((9, 0), (10, 1)):
+        params[louder].hearing.add_(9.0)
+        own.adapt_pool([(own, site(each, torch.zeros(1, 4, 6), step, 10)) for each in params])
+        assert [int(each.counts[0]) for each in params] == [11, 1]
+    assert all(each.settled for each in params)
 
 
 def test_the_weakest_are_exchanged_for_those_that_are_asked_for() -> None:

@@ -13,6 +13,7 @@ from plastic_search import quantized, repair, runs, sweep, sweep_page
 from plastic_search.cells.linear import Linear
 from plastic_search.errors import PlasticSearchError
 from plastic_search.exported import export
+from plastic_search.graph_files import find
 from plastic_search.shrunk import shrunk
 from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.stability import stability
@@ -121,6 +122,8 @@ def test_chance_is_that_of_graphs_as_dense(folder: Path) -> None:
 
 def test_its_networks_are_kept_and_can_be_shrunk_and_exported(folder: Path, tmp_path: Path) -> None:
     told = shrunk(folder, "learned 0.1", 1, tmp_path / "small")
+    assert shrunk(folder, "learned-0.1-1", 1)["after"]["units"] == told["after"]["units"]
+    assert find(folder, "learned 0.1")[0] == "learned-0.1-0"
     assert told["after"]["connections"] <= told["before"]["connections"]
     assert (tmp_path / "small" / "step.onnx").is_file()
     made = export(folder, "learned 0.5", folder=tmp_path / "bundle")

@@ -32,9 +32,9 @@ class PooledParams(NamedTuple):
 class Pooled(Gated):
     """exists = top over all layers in the pool (s, density), s_ij = c_ij + a_i + b_j; plastic likewise
 
-    Layers are in one pool whose structures state the same budget. `density` is a share of all their connections, or how
-    many; `plastic` of those that exist on their plastic pathways. Until a network has been trained, each layer has its
-    own share.
+    Layers are in one pool whose structures are alike in all but `within`. `density` is a share of all connections,
+    or how many, at least one in each layer; `plastic` of those that exist on their plastic pathways. Until a network
+    has been trained, each layer has its own share.
     """
 
     held: ClassVar[tuple[str, ...]] = ("opened", "settled", "counts")
@@ -65,6 +65,10 @@ class Pooled(Gated):
         if all(site.params.settled for site in sites):
             return
         beyond, ended = opened(sites[0], self.narrowing), sites[0].step >= sites[0].steps
+        if ended and all(site.params.opened == 0.0 for site in sites):  # what was told of last is what stays
+            for site in sites:
+                site.params.settled.fill_(1.0)
+            return
         allowed = [_allowed(*layer) for layer in layers]
         exists = _chosen([worth(site.params) for site in sites], allowed, self.density, beyond, 1)
         heard = [each[:, site.shape.plastic] for each, site in zip(exists, sites, strict=True)]

@@ -72,4 +72,6 @@ class Pruned(Budgeted):
             some = share(self.plastic, room)
             keep = round((some + beyond * (1.0 - some)) * room)
             size = site.alpha.abs().expand_as(heard)
-            params.plastic.copy_(best(size, params.plastic * heard, 0.0, keep))
+            old = params.plastic * heard
+            # what was plastic may have gone since: where too little is left, others that exist become plastic again
+            params.plastic.copy_(best(size + old * (1.0 + size.max()), heard, 0.0, keep))
