@@ -78,9 +78,9 @@ def find(what: Path | str, name: str = "") -> tuple[str, nx.DiGraph]:
             "`plastic-search run` keeps those of winners"
         )
     chosen = name or min(files, key=lambda each: (not each.startswith("winner"), len(each), each))
-    plain = f"{chosen.replace(' ', '-')}-"  # the first seed of what a run folder calls by this name
-    if chosen not in files:
-        chosen = min((each for each in files if re.fullmatch(rf"{re.escape(plain)}\d+", each)), key=len, default=chosen)
+    if chosen not in files:  # a network's name without its seed, as `export` and `shrink` know it
+        seeds = re.compile(re.escape(chosen.replace(" ", "-")) + r"-\d+")
+        chosen = min(filter(seeds.fullmatch, files), key=len, default=chosen)
     if chosen not in files:
         raise unknown("graph", chosen, files, f"They stand in {path / runs.TOPOLOGIES}.")
     return chosen, checked(_raw(files[chosen]), str(files[chosen]))

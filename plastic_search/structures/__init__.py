@@ -104,11 +104,11 @@ class Structure(Part):
         for k, rng in enumerate(rngs):
             self.adapt(site.member(k), rng)
 
-    def adapt_pool(self, layers: Sequence[tuple[Structure, Site]]) -> None:
+    def adapt_pool(self, layers: Sequence[tuple[Any, Site]]) -> None:
         """Change all layers of a pool between two updates; called after each one's `adapt`. Nothing, by default.
 
         Args:
-            layers: those of one network that are in this structure's pool, this one's among them.
+            layers: structure and site of each layer of a network that is in this structure's pool, its own among them.
         """
         return
 

@@ -8,7 +8,7 @@ from plastic_search.errors import PlasticSearchError
 from plastic_search.structures import Site, Structure
 from plastic_search.structures.dense import Dense
 
-__all__ = ["Adaptive", "Budgeted", "opened"]
+__all__ = ["Adaptive", "Budgeted", "narrowed", "opened"]
 
 
 @dataclass(frozen=True)
@@ -57,3 +57,8 @@ def opened(site: Site, narrowing: float) -> float:
     """
     done = site.step / site.steps
     return (1.0 - done / narrowing) ** 3 if done < narrowing else 0.0
+
+
+def narrowed(budget: float, beyond: float) -> float:
+    """The share that is kept while so much of what is beyond the budget still is."""
+    return budget + beyond * (1.0 - budget)

@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
 from plastic_search.structures import Gates, Shape, Site, best, share
-from plastic_search.structures._adaptive import Budgeted, opened
+from plastic_search.structures._adaptive import Budgeted, narrowed, opened
 
 
 class GatedParams(NamedTuple):
@@ -43,14 +43,16 @@ class Gated(Budgeted):
 
     def check(self) -> None:
         Budgeted.check(self)
+        name = type(self).__name__
         if not self.width > 0.0:
-            raise PlasticSearchError(f"Gated.width must be above 0, but is {self.width}")
+            raise PlasticSearchError(f"{name}.width must be above 0, but is {self.width}")
         if not 0.0 <= self.narrowing <= 1.0:
-            raise PlasticSearchError(f"Gated.narrowing is a share of training, 0 to 1, but is {self.narrowing}")
+            raise PlasticSearchError(f"{name}.narrowing is a share of training, 0 to 1, but is {self.narrowing}")
 
     def params(self, shape: Shape, rng: Generator) -> Any:
         width = shape.plastic.stop - shape.plastic.start
-        sizes = (shape.post, shape.pre), (shape.post, 1), (1, shape.pre), (shape.post, width * (self.plastic != 1.0))
+        chosen = 0 if self.plastic == 1.0 else width  # scores that have nothing to choose would only cost, and mislead
+        sizes = (shape.post, shape.pre), (shape.post, 1), (1, shape.pre), (shape.post, chosen)
         exists, hearing, heard, plastic = (torch.randn(size, generator=rng) for size in sizes)
         return GatedParams(0.1 * exists, 0.2 * hearing, 0.2 * heard, 0.1 * plastic, torch.zeros(1), torch.zeros(1))
 
@@ -85,11 +87,6 @@ class Gated(Budgeted):
 def worth(params: Any) -> Tensor:
     """The score of each connection [post, pre]."""
     return params.exists + params.hearing + params.heard
-
-
-def narrowed(budget: float, beyond: float) -> float:
-    """The share that is kept while the budget narrows."""
-    return budget + beyond * (1.0 - budget)
 
 
 def _top(scores: Tensor, allowed: Tensor | None, kept: float, least: int, width: float) -> Tensor:

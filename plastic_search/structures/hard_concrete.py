@@ -81,7 +81,7 @@ class HardConcrete(Budgeted):
         return Gates(exists, plastic * heard)
 
     def constraint(self, params: HardConcreteParams, shape: Shape) -> Tensor | None:
-        """lambda c for each where c is the share that is too much."""
+        """lambda c, summed over both budgets; c is the share of gates that is too much."""
         if params.settled:
             return None
         excess = self._excess(params, shape)

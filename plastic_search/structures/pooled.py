@@ -13,9 +13,9 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from plastic_search.structures import Shape, Site, Structure, best, share
-from plastic_search.structures._adaptive import opened
-from plastic_search.structures.gated import Gated, narrowed, worth
+from plastic_search.structures import Shape, Site, best, share
+from plastic_search.structures._adaptive import narrowed, opened
+from plastic_search.structures.gated import Gated, worth
 
 
 class PooledParams(NamedTuple):
@@ -60,12 +60,12 @@ class Pooled(Gated):
     def adapt(self, site: Site, rng: Generator) -> None:
         """Nothing: what changes does so for all layers in the pool."""
 
-    def adapt_pool(self, layers: Sequence[tuple[Structure, Site]]) -> None:
+    def adapt_pool(self, layers: Sequence[tuple[Any, Site]]) -> None:
         sites = [site for _, site in layers]
         if all(site.params.settled for site in sites):
             return
         beyond, ended = opened(sites[0], self.narrowing), sites[0].step >= sites[0].steps
-        if ended and all(site.params.opened == 0.0 for site in sites):  # what was told of last is what stays
+        if ended and all(site.params.opened == 0.0 for site in sites):  # or the last score would be of another network
             for site in sites:
                 site.params.settled.fill_(1.0)
             return
@@ -81,9 +81,9 @@ class Pooled(Gated):
             site.params.counts.copy_(torch.stack([mask.sum() for mask in masks]))
 
 
-def _allowed(structure: Structure, site: Site) -> Tensor:
+def _allowed(own: Pooled, site: Site) -> Tensor:
     """1 where a connection may be."""
-    made = structure.within.gates((), site.shape, site.weight).exists if isinstance(structure, Pooled) else None
+    made = own.within.gates((), site.shape, site.weight).exists
     return torch.ones_like(site.params.exists) if made is None else made
 
 

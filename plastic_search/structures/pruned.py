@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
 from plastic_search.structures import Gates, Shape, Site, best, share, strength
-from plastic_search.structures._adaptive import Budgeted, opened
+from plastic_search.structures._adaptive import Budgeted, narrowed, opened
 
 
 class PrunedParams(NamedTuple):
@@ -63,14 +63,12 @@ class Pruned(Budgeted):
     def _prune(self, site: Site, beyond: float) -> None:
         params, allowed = site.params, self.within.gates((), site.shape, site.weight).exists
         room = params.exists.numel() if allowed is None else int(allowed.sum())
-        density = share(self.density, room)
-        keep = max(round((density + beyond * (1.0 - density)) * room), 1)
+        keep = max(round(narrowed(share(self.density, room), beyond) * room), 1)
         params.exists.copy_(best(strength(site), params.exists, 0.0, keep))
         if params.plastic.numel():
             heard = params.exists[:, site.shape.plastic]
             room = int(heard.sum())
-            some = share(self.plastic, room)
-            keep = round((some + beyond * (1.0 - some)) * room)
+            keep = round(narrowed(share(self.plastic, room), beyond) * room)
             size = site.alpha.abs().expand_as(heard)
             old = params.plastic * heard
             # what was plastic may have gone since: where too little is left, others that exist become plastic again
