@@ -64,7 +64,7 @@ def gains(net: Network, small: Network) -> dict[str, Any]:
             _episodes(batch): statistics.median(a / b for a, b in zip(*both, strict=True))
             for batch, both in times.items()
         },
-        "timed": f"forward, {_STEPS} steps, median of {_ROUNDS} rounds in turn",
+        "timed": f"forward, {_STEPS} steps, one thread, median of {_ROUNDS} rounds in turn",
         "kept": list(plan(net).whole),
     }
 
@@ -84,12 +84,17 @@ def size(net: Network) -> dict[str, Any]:
 def _times(batch: int, *nets: Network) -> list[list[float]]:
     x = torch.randn(_STEPS, batch, nets[0].inputs, generator=torch.Generator().manual_seed(0))
     times: list[list[float]] = [[] for _ in nets]
-    for turn in range(_ROUNDS + 2):
-        for net, took in zip(nets, times, strict=True):
-            began = time.perf_counter()
-            net(x)
-            if turn >= 2:  # compiled, and its memory met
-                took.append(time.perf_counter() - began)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # two would wait for one another where another process is at work
+    try:
+        for turn in range(_ROUNDS + 2):
+            for net, took in zip(nets, times, strict=True):
+                began = time.perf_counter()
+                net(x)
+                if turn >= 2:  # compiled, and its memory met
+                    took.append(time.perf_counter() - began)
+    finally:
+        torch.set_num_threads(before)
     return times
 
 
