@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from plastic_search.network import Network
-from plastic_search.parameters import nest
+from plastic_search.parameters import flatten, nest
 from plastic_search.population import Population
 from plastic_search.spec import NetworkSpec
 from plastic_search.step import LayerParams
@@ -58,7 +58,8 @@ class Adaptation:
 
         Args:
             means, squares: give what the optimiser remembers of a parameter's gradient and of its square, to be
-                changed in place; a structure is told of it where it is there for every weight.
+                changed in place; a structure is told of it where it is there for every weight. It must be the same
+                tensors each time.
         """
         pools: dict[Any, list[tuple[Structure, Site]]] = {}
         for i in self._sites:
@@ -75,10 +76,15 @@ class Adaptation:
 
     def _now(self, i: int, step: int, means: Memory | None, squares: Memory | None) -> Site:
         """Layer `i` after `step` updates."""
-        flat = {name: tensor.grad for name, tensor in self._bags[i].tensors().items()}
-        grads = self._own(i, {name: None if g is None else self._all(i, g) for name, g in flat.items()})
-        kept = [_whole(memory and self._weights(i, memory)) for memory in (means, squares)]
-        return self._sites[i]._replace(grads=grads.structure, step=step, means=kept[0], squares=kept[1])
+        site, like = self._sites[i], {"structure": self._like[i].structure}
+        found = {name: self._bags[i].tensor(name).grad for name in flatten(like)}
+        flat: dict[str, Any] = {name: None if g is None else self._all(i, g) for name, g in found.items()}
+        if site.means is None and means is not None:
+            site = site._replace(means=_whole(self._weights(i, means)))
+        if site.squares is None and squares is not None:
+            site = site._replace(squares=_whole(self._weights(i, squares)))
+        self._sites[i] = site
+        return site._replace(grads=nest(like, flat)["structure"], step=step)
 
     def _site(self, i: int) -> Site:
         """Layer `i` with all that stays the same tensors while training goes on."""
@@ -111,9 +117,9 @@ class Adaptation:
         return Weights(made(i, "weight"), made(i, "bias"), tuple(out))
 
 
-def _whole(weights: Weights | None) -> Weights | None:
+def _whole(weights: Weights) -> Weights | None:
     """The weights, if there is something for each."""
-    return None if weights is None or any(t is None for t in (*weights[:2], *weights.outgoing)) else weights
+    return None if any(t is None for t in (*weights[:2], *weights.outgoing)) else weights
 
 
 def _hearing(spec: NetworkSpec, inputs: int, sender: int, listener: int) -> list[int]:

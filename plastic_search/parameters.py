@@ -28,6 +28,9 @@ class Bag(nn.Module):
             else:
                 self.register_parameter(self._names[name], nn.Parameter(tensor.clone()))
 
+    def tensor(self, name: str) -> Tensor:
+        return getattr(self, self._names[name])
+
     def tensors(self) -> dict[str, Tensor]:
         return {name: getattr(self, own) for name, own in self._names.items()}
 

@@ -52,6 +52,47 @@ def test_a_budget_is_a_share_or_a_number() -> None:
         Gated(density=2.5)
 
 
+def test_the_best_are_the_same_to_a_transform() -> None:
+    scores = torch.randn(3, 5, 7, generator=rng())
+    together = torch.func.vmap(lambda own: best(own, None, 0.3))(scores)
+    assert torch.equal(together, torch.stack([best(own, None, 0.3) for own in scores]))
+    assert together.sum((1, 2)).tolist() == [10, 10, 10]
+    assert best(scores, scores > 9.0, 0.3, least=2).sum() == 0
+
+
+def through(scores: Tensor, hard: Tensor, allowed: Tensor, width: float) -> Tensor:
+    """`hard`, with the gradient of a sigmoid around the last score kept, by autograd alone."""
+    spread = scores.detach()[allowed > 0.5].std(correction=0)
+    soft = torch.sigmoid((scores - scores.detach()[hard > 0.5].min()) / (width * spread)) * allowed
+    return hard + soft - soft.detach()
+
+
+def test_the_gradients_of_both_choices_meet_where_a_connection_exists() -> None:
+    structure = Gated(density=0.9, plastic=0.6, width=0.7, within=SelfRecurrent())
+    params = GatedParams(*structure.params(SHAPE, rng()))
+    allowed = structure.within.gates((), SHAPE, torch.zeros(1)).exists
+    noise = [torch.randn(4, n, generator=rng()) for n in (6, 4)]
+    assert allowed is not None
+
+    def loss(own: tuple[Tensor, ...], by_hand: bool) -> Tensor:
+        exists, plastic, _ = structure.gates(GatedParams(*own, *params[4:]), SHAPE, torch.zeros(1))
+        assert exists is not None
+        assert plastic is not None
+        if by_hand:
+            exists = through(own[0] + own[1] + own[2], exists.detach(), allowed, 0.7)
+            there = exists[:, 2:]
+            plastic = through(own[3], plastic.detach(), there.detach(), 0.7) * there
+        return (noise[0] * exists).sum() + (noise[1] * plastic).sum()
+
+    own = tuple(each.requires_grad_() for each in params[:4])
+    grads = torch.autograd.grad(loss(own, False), own)
+    transformed = torch.func.grad(lambda tuned: loss(tuned, False))(own)
+    for grad, other, wanted in zip(grads, transformed, torch.autograd.grad(loss(own, True), own), strict=True):
+        assert wanted.abs().sum() > 0
+        torch.testing.assert_close(grad, wanted)
+        torch.testing.assert_close(other, wanted)
+
+
 @pytest.mark.parametrize("kind", [Gated, HardConcrete, Pooled, Pruned, Rewired])
 def test_budgets_are_met_to_the_connection(kind: type[Gated]) -> None:
     task = PatternCompletion(bits=6)

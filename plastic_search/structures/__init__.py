@@ -13,7 +13,9 @@ from torch.utils import _pytree as pytree
 
 from plastic_search.part import Part
 
-__all__ = ["Gates", "Shape", "Site", "Structure", "Weights", "best", "share", "strength"]
+__all__ = ["Gates", "Shape", "Site", "Structure", "Top", "Weights", "best", "share", "strength", "top"]
+
+_NUMPY = (torch.bool, torch.float32, torch.float64)
 
 
 class Shape(NamedTuple):
@@ -122,6 +124,14 @@ def share(asked: float, room: float) -> float:
     return asked if asked <= 1.0 else min(asked / max(room, 1.0), 1.0)
 
 
+class Top(NamedTuple):
+    """The best of some scores."""
+
+    chosen: Tensor  # 1 at the best, else 0, formed as the scores are
+    edge: Tensor  # one number, the least score that is kept; infinite where none is
+    known: Tensor  # [n], the scores among which it was chosen
+
+
 def best(scores: Tensor, allowed: Tensor | None, asked: float, least: int = 0) -> Tensor:
     """1 at the best scores of those allowed, else 0.
 
@@ -129,15 +139,50 @@ def best(scores: Tensor, allowed: Tensor | None, asked: float, least: int = 0) -
         asked: which share of them, or how many.
         least: but at least so many, where there are as many.
     """
-    flat = scores.detach().flatten()
-    room = flat.numel()
-    if allowed is not None:
-        out = allowed.detach().flatten() < 0.5
-        flat, room = flat.masked_fill(out, -torch.inf), room - int(out.sum())
-    made = torch.zeros_like(flat)
+    return top(scores, allowed, asked, least).chosen
+
+
+def top(scores: Tensor, allowed: Tensor | None, asked: float, least: int = 0) -> Top:
+    """What `best` gives, and what it was chosen by."""
+    flat = known = scores.detach().reshape(-1)
+    where = None if allowed is None else _where(allowed.detach().reshape(-1) > 0.5)
+    if where is not None:
+        known = flat.index_select(0, where)
+    room = known.numel()
     kept = min(max(round(share(asked, room) * room), least), room)
-    made[flat.topk(kept, sorted=False).indices] = 1.0
-    return made.view_as(scores)
+    made = torch.zeros_like(flat)
+    if not kept:
+        return Top(made.view_as(scores), flat.new_full((), torch.inf), known)
+    highest, edge = _highest(known, kept)
+    made.index_fill_(0, highest if where is None else where.index_select(0, highest), 1.0)
+    return Top(made.view_as(scores), edge, known)
+
+
+def _where(mask: Tensor) -> Tensor:
+    """The places [n] at which a mask is true."""
+    if _here(mask):
+        return torch.from_numpy(mask.numpy().nonzero()[0])
+    return mask.nonzero().view(-1)
+
+
+def _highest(known: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+    """The places [kept] of the highest numbers, in any order, and the lowest of those numbers.
+
+    NumPy parts numbers by whole vectors. Torch's `topk` takes a branch for each, which no processor foresees.
+    """
+    if _here(known):
+        first = known.numel() - kept
+        places = torch.from_numpy(known.numpy().argpartition(first))
+        return places[first:], known[places[first]]
+    values, places = known.topk(kept, sorted=False)
+    return places, values.min()
+
+
+def _here(tensor: Tensor) -> bool:
+    """Whether NumPy can read a tensor where it lies."""
+    inside: Any = torch._C
+    plain = type(tensor) is Tensor and tensor.device.type == "cpu" and tensor.dtype in _NUMPY
+    return plain and inside._functorch.peek_interpreter_stack() is None and not torch.compiler.is_compiling()
 
 
 def strength(site: Site) -> Tensor:

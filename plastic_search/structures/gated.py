@@ -18,7 +18,7 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, best, share
+from plastic_search.structures import Gates, Shape, Site, share, top
 from plastic_search.structures._adaptive import Budgeted, narrowed, opened
 
 
@@ -57,17 +57,14 @@ class Gated(Budgeted):
         return GatedParams(0.1 * exists, 0.2 * hearing, 0.2 * heard, 0.1 * plastic, torch.zeros(1), torch.zeros(1))
 
     def gates(self, params: Any, shape: Shape, like: Tensor) -> Gates:
-        scores = type(params)(*(each.detach() for each in params)) if params.settled else params
+        own = params[:4]
+        if params.settled:
+            own = [each.detach() for each in own]
         allowed = self.within.gates((), shape, like).exists
-        room = scores.exists.numel() if allowed is None else float(allowed.sum())
-        exists = _top(worth(scores), allowed, self.kept(params, room), 1, self.width)
+        exists, learning, *_ = _Chosen.apply(*own, allowed, _Told(self, params, shape))  # type: ignore[misc]
         if shape.plastic.stop == shape.plastic.start:
             return Gates(exists, None)
-        heard = exists[:, shape.plastic]
-        if self.plastic == 1.0:
-            return Gates(exists, heard)
-        some = self.kept_plastic(params, float(heard.detach().sum()))
-        return Gates(exists, _top(scores.plastic, heard, some, 0, self.width) * heard)
+        return Gates(exists, learning if params.plastic.numel() else exists[:, shape.plastic])
 
     def kept(self, params: Any, room: float) -> float:
         """Which share of a layer's connections exists at this time."""
@@ -89,27 +86,61 @@ def worth(params: Any) -> Tensor:
     return params.exists + params.hearing + params.heard
 
 
-def _top(scores: Tensor, allowed: Tensor | None, kept: float, least: int, width: float) -> Tensor:
-    """1 at the best scores, else 0; its gradient is that of a sigmoid around the last score kept."""
-    return _Top.apply(scores, None if allowed is None else allowed.detach(), kept, least, width)  # type: ignore[return-value]
+class _Told(NamedTuple):
+    """What a choice among scores is told beside them."""
+
+    structure: Gated
+    params: Any
+    shape: Shape
 
 
-class _Top(torch.autograd.Function):
+class _Chosen(torch.autograd.Function):
+    """1 at the best scores, else 0; its gradient is that of a sigmoid around the last score kept.
+
+    One function for both choices, since what a small layer waits for is the number of calls.
+    """
+
     @staticmethod
-    def forward(scores: Tensor, allowed: Tensor | None, kept: float, least: int, width: float) -> Tensor:
-        return best(scores, allowed, kept, least)
+    def forward(
+        own: Tensor, hearing: Tensor, heard: Tensor, plastic: Tensor, allowed: Tensor | None, told: _Told
+    ) -> tuple[Tensor, ...]:
+        scores, structure = own + hearing + heard, told.structure
+        room = scores.numel() if allowed is None else float(allowed.sum())
+        exists = top(scores, allowed, structure.kept(told.params, room), 1)
+        if not plastic.numel():
+            return exists.chosen, torch.empty_like(plastic), scores, *exists[1:]
+        there = exists.chosen[:, told.shape.plastic]
+        some = structure.kept_plastic(told.params, float(there.sum()))
+        learning = top(plastic, there, some)
+        return exists.chosen, learning.chosen, scores, *exists[1:], *learning[1:]
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        scores, allowed, _, _, ctx.width = inputs
-        ctx.save_for_backward(scores, allowed, output)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.allowed, ctx.told = inputs[4:]
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*output[2:])
+        ctx.save_for_backward(inputs[3], *output)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        scores, allowed, hard = ctx.saved_tensors
-        edge = torch.where(hard > 0.5, scores, torch.inf).min()  # infinite where none is kept: then nothing passes
-        known = scores if allowed is None else scores[allowed > 0.5]
-        spread = known.std(correction=0).clamp_min(1e-3) if known.numel() else scores.new_ones(())
-        soft = torch.sigmoid((scores - edge) / (ctx.width * spread))
-        d_soft = grads[0] * soft * (1.0 - soft) / (ctx.width * spread)
-        return d_soft if allowed is None else d_soft * (allowed > 0.5), None, None, None, None
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        plastic, chosen, learning, scores, edge, known, *last = ctx.saved_tensors
+        columns, width = ctx.told.shape.plastic, ctx.told.structure.width
+        d_chosen, d_learning, d_plastic = *grads[:2], None
+        if d_chosen is None:
+            d_chosen = torch.zeros_like(chosen)
+        if d_learning is not None and last:
+            there = chosen[:, columns]
+            d_plastic = _passed(d_learning * there, plastic, last[0], last[1], width) * there
+            d_chosen = d_chosen.clone()
+            d_chosen[:, columns].add_(d_learning * learning)  # what does not exist is not plastic
+        d_scores = _passed(d_chosen, scores, edge, known, width)
+        if ctx.allowed is not None:
+            d_scores = d_scores * ctx.allowed
+        return d_scores, d_scores.sum(1, keepdim=True), d_scores.sum(0, keepdim=True), d_plastic, None, None
+
+
+def _passed(grad: Tensor, scores: Tensor, edge: Tensor, known: Tensor, width: float) -> Tensor:
+    """The derivative of what is chosen, as a sigmoid around the edge has it; where none is kept, nothing passes."""
+    spread = width * (known.std(correction=0).clamp_min(1e-3) if known.numel() else scores.new_ones(()))
+    soft = torch.sigmoid((scores - edge) / spread)
+    return grad * soft * (1.0 - soft) / spread

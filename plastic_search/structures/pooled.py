@@ -69,32 +69,31 @@ class Pooled(Gated):
             for site in sites:
                 site.params.settled.fill_(1.0)
             return
-        allowed = [_allowed(*layer) for layer in layers]
-        exists = _chosen([worth(site.params) for site in sites], allowed, self.density, beyond, 1)
+        allowed = [own.within.gates((), site.shape, site.weight).exists for own, site in layers]
+        exists = _chosen([worth(site.params) for site in sites], allowed, self.density, beyond, True)
         heard = [each[:, site.shape.plastic] for each, site in zip(exists, sites, strict=True)]
         learning = heard
         if self.plastic != 1.0:
-            learning = _chosen([site.params.plastic for site in sites], heard, self.plastic, beyond, 0)
+            learning = _chosen([site.params.plastic for site in sites], heard, self.plastic, beyond, False)
         for site, *masks in zip(sites, exists, learning, strict=True):
             site.params.opened.fill_(beyond)
             site.params.settled.fill_(float(ended))
             site.params.counts.copy_(torch.stack([mask.sum() for mask in masks]))
 
 
-def _allowed(own: Pooled, site: Site) -> Tensor:
-    """1 where a connection may be."""
-    made = own.within.gates((), site.shape, site.weight).exists
-    return torch.ones_like(site.params.exists) if made is None else made
-
-
-def _chosen(scores: list[Tensor], allowed: list[Tensor], budget: float, beyond: float, least: int) -> list[Tensor]:
-    """1 at the best of all layers' scores, and at the best `least` of each."""
-    raised = scores
-    if least:
-        sure = [best(each, room, 0.0, least) > 0.5 for each, room in zip(scores, allowed, strict=True)]
-        raised = [each.masked_fill(s, torch.inf) for each, s in zip(scores, sure, strict=True)]
-    room = torch.cat([each.flatten() for each in allowed])
-    kept = narrowed(share(budget, float(room.sum())), beyond)
-    made = best(torch.cat([each.flatten() for each in raised]), room, kept, least * len(scores))
-    parts = made.split([each.numel() for each in scores])
-    return [part.view_as(each) for part, each in zip(parts, scores, strict=True)]
+def _chosen(
+    scores: list[Tensor], allowed: Sequence[Tensor | None], budget: float, beyond: float, least: bool
+) -> list[Tensor]:
+    """1 at the best of all layers' scores, and, where each layer keeps at least one, at the best of each."""
+    joined, room = torch.cat([each.reshape(-1) for each in scores]), None
+    parts = joined.split([each.numel() for each in scores])
+    if any(each is not None for each in allowed):
+        full = [torch.ones_like(s) if a is None else a for s, a in zip(scores, allowed, strict=True)]
+        room = torch.cat([each.reshape(-1) for each in full])
+    for part, each in zip(parts, allowed, strict=True):
+        if least:
+            known = part if each is None else part.masked_fill(each.reshape(-1) < 0.5, -torch.inf)
+            part[known.argmax()] = torch.inf
+    count = joined.numel() if room is None else float(room.sum())
+    made = best(joined, room, narrowed(share(budget, count), beyond), least * len(scores))
+    return [part.view_as(each) for part, each in zip(made.split([len(p) for p in parts]), scores, strict=True)]

@@ -90,7 +90,7 @@ class Gradient(Trainer):
         adaptation: Adaptation,
     ) -> Iterator[tuple[Progress, ...]]:
         """All updates. `losses` are one a network, and `clip` bounds each one's gradient."""
-        adam = torch.optim.Adam(params, self.learning_rate)
+        adam = torch.optim.Adam(params, self.learning_rate, foreach=True)
         fall = torch.optim.lr_scheduler.LambdaLR(adam, self._share)
         every, told = max(1, self.steps // self.reports), []
         adaptation.after(0)
