@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from plastic_search import step as law
 from plastic_search.errors import PlasticSearchError
 from plastic_search.kernels.choice import known, sequences
-from plastic_search.parameters import Bag, flatten, nest
+from plastic_search.parameters import Bag, flatten, formed, nest
 from plastic_search.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
 from plastic_search.step import LayerParams, LayerState
 from plastic_search.structures import Gates, Shape
@@ -59,9 +59,8 @@ class Network(nn.Module):
 
     def parts(self) -> tuple[LayerParams, ...]:
         """The parameters, nested as the parts made them."""
-        return tuple(
-            LayerParams(**nest(like._asdict(), bag.tensors())) for like, bag in zip(self.like, self.bags(), strict=True)
-        )
+        each = zip(self.like, self.bags(), strict=True)
+        return tuple(formed(like, iter(bag.tensors().values())) for like, bag in each)
 
     def resolve(self) -> tuple[law.Ready, ...]:
         """The parameters as one episode uses them: gated and rounded."""
@@ -90,8 +89,9 @@ class Network(nn.Module):
         """
         self._check(x)
         ready = self.resolve()
-        like = next(self.parameters())
-        fresh = law.start(self.spec, self.shapes, x.shape[1], like, ready)
+        if edit is None and state is None:
+            return sequences(self.spec, self.shapes, ready, None, x, self.kernel)
+        fresh = law.start(self.spec, self.shapes, x.shape[1], next(self.parameters()), ready)
         now: State = fresh if state is None else same_shapes(state, fresh)
         if edit is None:
             return sequences(self.spec, self.shapes, ready, now, x, self.kernel)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from plastic_search.errors import PlasticSearchError
 
-__all__ = ["Bag", "flatten", "nest"]
+__all__ = ["Bag", "flatten", "formed", "leaves", "nest"]
 
 
 class Bag(nn.Module):
@@ -66,3 +67,26 @@ def nest(like: dict[str, Any], flat: dict[str, Tensor], at: str = "") -> dict[st
         else:
             made[name] = value
     return made
+
+
+def leaves(nest: Any) -> list[Any]:
+    """The tensors of a nest, in the order of `flatten`."""
+    if isinstance(nest, Tensor):
+        return [nest]
+    if nest is None:
+        return []
+    if isinstance(nest, tuple):
+        return [leaf for each in nest for leaf in leaves(each)]
+    return pytree.tree_leaves(nest)
+
+
+def formed(like: Any, given: Iterator[Any]) -> Any:
+    """The next of what is `given`, nested as `like` is: the inverse of `leaves`."""
+    if isinstance(like, Tensor):
+        return next(given)
+    if like is None:
+        return None
+    if isinstance(like, tuple):
+        made = [formed(each, given) for each in like]
+        return type(like)(*made) if hasattr(like, "_fields") else tuple(made)
+    return pytree.tree_map(lambda _: next(given), like)

@@ -103,11 +103,12 @@ class Population(nn.Module):
         """
         x = self._heard(x)
         ready = self._resolve()
+        if state is None:
+            return sequences(self.spec, self.shapes, ready, None, x, self.kernel)
         one, like = pytree.tree_map(lambda t: None if t is None else t[0], ready), next(self.parameters())
         start = law.start(self.spec, self.shapes, x.shape[2], like, one)
         fresh: State = pytree.tree_map(lambda t: None if t is None else t.expand(len(self), *t.shape), start)
-        now = fresh if state is None else same_shapes(state, fresh)
-        return sequences(self.spec, self.shapes, ready, now, x, self.kernel)
+        return sequences(self.spec, self.shapes, ready, same_shapes(state, fresh), x, self.kernel)
 
     def _resolve(self) -> tuple[Ready, ...]:
         """The members' parameters as one episode uses them, each member's by the law; at once where that may be."""

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from plastic_search.cells import Cell
 from plastic_search.modulations import Rate
 from plastic_search.precisions import Format, Role
 from plastic_search.quantize import next_dither, parameter_rounder, round_trace, start_dither
@@ -22,7 +23,7 @@ from plastic_search.rules import Activity
 from plastic_search.spec import Bound, Layer, NetworkSpec
 from plastic_search.structures import Shape
 
-__all__ = ["LayerParams", "LayerState", "Ready", "layer_step", "resolve", "sources", "start", "step"]
+__all__ = ["LayerParams", "LayerState", "Ready", "layer_start", "layer_step", "resolve", "sources", "start", "step"]
 
 
 class LayerParams(NamedTuple):
@@ -42,7 +43,6 @@ class Ready(NamedTuple):
     weight: Tensor  # [drives, post, pre]
     bias: Tensor  # [drives, post]
     alpha: Tensor | None  # [post, width]; None where nothing is plastic
-    where: Tensor  # [drives, 1], 1 at the plastic drive
     rule: Any
     modulation: Any
 
@@ -71,10 +71,8 @@ def _ready(spec: NetworkSpec, layer: Layer, shape: Shape, params: LayerParams) -
     if width:
         alpha = _rounded(params.alpha, spec, Role.ALPHA).expand(shape.post, width)
         alpha = alpha if gates.plastic is None else alpha * gates.plastic
-    where = weight.new_zeros(layer.cell.drives, 1)
-    where[layer.cell.plastic] = 1.0
     bias = params.bias if gates.units is None else params.bias * gates.units
-    return Ready(weight, bias, alpha, where, params.rule, params.modulation)
+    return Ready(weight, bias, alpha, params.rule, params.modulation)
 
 
 def _rounded(value: Tensor, spec: NetworkSpec, role: Role) -> Tensor:
@@ -84,10 +82,11 @@ def _rounded(value: Tensor, spec: NetworkSpec, role: Role) -> Tensor:
 
 def start(spec: NetworkSpec, shapes: tuple[Shape, ...], batch: int, like: Tensor, ready: tuple[Ready, ...]) -> Any:
     """The state of every layer at the start of an episode, of `like`'s type and device."""
-    return tuple(_start(spec, *each, batch, like) for each in zip(spec.layers, shapes, ready, strict=True))
+    return tuple(layer_start(spec, *each, batch, like) for each in zip(spec.layers, shapes, ready, strict=True))
 
 
-def _start(spec: NetworkSpec, layer: Layer, shape: Shape, ready: Ready, batch: int, like: Tensor) -> LayerState:
+def layer_start(spec: NetworkSpec, layer: Layer, shape: Shape, ready: Ready, batch: int, like: Tensor) -> LayerState:
+    """The state of one layer at the start of an episode."""
     output, cell = like.new_zeros(batch, shape.post), layer.cell.state(batch, shape.post, like)
     if ready.alpha is None:
         return LayerState(output, cell, None, (), None, None)
@@ -146,7 +145,7 @@ def layer_step(
         cell, response = layer.cell.step(state.cell, drive)
         return LayerState(response.output, cell, None, (), None, None)
     trace, spoke = state.trace, pre[:, shape.plastic]
-    drive = drive + ready.where * _answer(ready.alpha * trace, spoke).unsqueeze(1)
+    drive = drive + _among(layer.cell, _answer(ready.alpha * trace, spoke))
     cell, response = layer.cell.step(state.cell, drive)
     seen = Activity(spoke, response.post, _answer(trace, spoke))
     change, rule = layer.rule.step(ready.rule, state.rule, seen)
@@ -163,6 +162,13 @@ def layer_step(
 def _answer(matrix: Tensor, pre: Tensor) -> Tensor:
     """[batch, post, pre] times [batch, pre]."""
     return torch.matmul(matrix, pre.unsqueeze(-1)).squeeze(-1)
+
+
+def _among(cell: Cell, answer: Tensor) -> Tensor:
+    """What the plastic drive [batch, post] gets, as one of all drives [batch, drives, post]."""
+    if cell.drives == 1:
+        return answer.unsqueeze(1)
+    return torch.nn.functional.pad(answer.unsqueeze(1), (0, 0, cell.plastic, cell.drives - 1 - cell.plastic))
 
 
 def _written(rate: Rate, change: Tensor, eligibility: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -75,7 +75,8 @@ def test_the_gradients_of_both_choices_meet_where_a_connection_exists() -> None:
     assert allowed is not None
 
     def loss(own: tuple[Tensor, ...], by_hand: bool) -> Tensor:
-        exists, plastic, _ = structure.gates(GatedParams(*own, *params[4:]), SHAPE, torch.zeros(1))
+        tuned = params._replace(exists=own[0], hearing=own[1], heard=own[2], plastic=own[3])
+        exists, plastic, _ = structure.gates(tuned, SHAPE, torch.zeros(1))
         assert exists is not None
         assert plastic is not None
         if by_hand:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -81,12 +81,13 @@ def choose(kernel: str | None, layer: Layer, shape: Shape, form: Format | None, 
 
 
 def sequences(
-    spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: tuple[LayerState, ...], x: Tensor,
-    kernel: str | None,
+    spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...],
+    state: tuple[LayerState, ...] | None, x: Tensor, kernel: str | None,
 ) -> tuple[Tensor, tuple[LayerState, ...]]:  # fmt: skip
     """Every layer over a whole sequence.
 
     Args:
+        state: where the episodes go on from; None starts them.
         x: [time, batch, inputs]; or [member, time, batch, inputs], where every other tensor begins with that axis too.
 
     Returns:
@@ -100,14 +101,17 @@ def sequences(
 
 
 def _sequences(
-    spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: tuple[LayerState, ...], x: Tensor,
-    kernel: str | None,
+    spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...],
+    state: tuple[LayerState, ...] | None, x: Tensor, kernel: str | None,
 ) -> tuple[Tensor, tuple[LayerState, ...]]:  # fmt: skip
     heard, after, form = [x], [], spec.precision.format(Role.TRACE)
-    for layer, shape, made, before in zip(spec.layers, shapes, ready, state, strict=True):
+    before = state or (None,) * len(shapes)
+    for layer, shape, made, own in zip(spec.layers, shapes, ready, before, strict=True):
         joined = law.sources(layer, heard)
-        run = _runner(choose(kernel, layer, shape, form, joined).kernel, joined.dim() == 4)
-        said, now = run(layer, shape, form, made, before, joined)
+        name = choose(kernel, layer, shape, form, joined).kernel
+        if name == "reference" and own is None:
+            own = reference.start(spec, layer, shape, made, joined)
+        said, now = _runner(name, joined.dim() == 4)(layer, shape, form, made, own, joined)
         heard.append(said)
         after.append(now)
     return heard[-1], tuple(after)
@@ -138,6 +142,7 @@ def _runner(kernel: str, many: bool) -> Callable[..., tuple[Tensor, LayerState]]
     return partial(sequence.sequence, _backend(kernel))
 
 
+@cache
 def _backend(kernel: str) -> Backend:
     from plastic_search.kernels import cpu, gpu
 

@@ -15,7 +15,7 @@ from plastic_search.kernels import threads
 from plastic_search.kernels.layer import assembly
 from plastic_search.kernels.machine import Compiled, compiled
 from plastic_search.kernels.memory import Call
-from plastic_search.kernels.table import TOGETHER, Kind
+from plastic_search.kernels.table import SIZES, TOGETHER, Kind
 
 __all__ = ["CPU"]
 
@@ -75,7 +75,8 @@ class CPU:
         s, kind = call.sizes, call.kind
         groups = _groups(call) if sums or _workers(call) > 1 else [(0, s.batch)]
         tables = _tables(call, tensors, sums, len(groups))
-        pieces = [(table.ctypes.data, *group) for member in tables for table, group in zip(member, groups, strict=True)]
+        first, size = tables.__array_interface__["data"][0], tables.strides[-2]
+        pieces = [(first + size * k, *group) for k, group in enumerate(groups * s.members)]
         count = min(_workers(call), len(pieces))
         size = kind.scratch(s.post_room, s.pre_room, s.post, *((s.every, s.short) if sums else (1, 1)))
         rooms = tensors["drive"].new_empty(count, size)
@@ -107,17 +108,15 @@ def _workers(call: Call) -> int:
 def _tables(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor], groups: int) -> Any:
     """Addresses [member, group, entry] of `tensors` [member, ...] and `sums` [member, group, ...]."""
     s, kept, heard = call.sizes, tensors["traces"].numel() > 0, tensors.get("d_pre")
-    numbers = {
-        "post": s.post, "width": s.width, "times": s.times, "batch": s.batch, "post_room": s.post_room,
-        "pre_room": s.pre_room, "own": s.heard, "every": s.every, "short": s.short, "keep": int(kept),
-        "keep_pre": int(heard is not None and heard.numel() > 0),
-    }  # fmt: skip
-    entries, members, within = np.zeros((3, len(call.kind.table)), np.int64)
-    for i, name in enumerate(call.kind.table):
-        tensor = sums.get(name, tensors.get(name))
-        if name in numbers:
-            entries[i] = numbers[name]
-        elif tensor is not None and tensor.numel():
-            entries[i], members[i] = tensor.data_ptr(), tensor.stride(0) * tensor.element_size()
-            within[i] = tensor.stride(1) * tensor.element_size() if name in sums else 0
+    keeps = int(heard is not None and heard.numel() > 0)
+    numbers = (
+        s.post, s.width, s.times, s.batch, s.post_room, s.pre_room, s.heard, s.every, s.short, int(kept), keeps
+    )  # in the order of SIZES  # fmt: skip
+    there = [sums.get(name, tensors.get(name)) for name in call.kind.table[len(SIZES) :]]
+    entries = np.array([*numbers, *(0 if t is None else t.data_ptr() for t in there)], np.int64)
+    if s.members == groups == 1:
+        return entries[None, None]
+    none, size = [0] * len(SIZES), tensors["drive"].element_size()
+    members = np.array([*none, *(t.stride(0) * size if t is not None and t.numel() else 0 for t in there)])
+    within = np.array([*none, *(sums[n].stride(1) * size if n in sums else 0 for n in call.kind.table[len(SIZES) :])])
     return entries + np.arange(s.members)[:, None, None] * members + np.arange(groups)[:, None] * within

@@ -60,11 +60,11 @@ class Given(NamedTuple):
     weight: Tensor  # [member, drives, post, pre]
     bias: Tensor  # [member, drives, post]
     alpha: Tensor | None  # [member, post, width]
-    output: Tensor  # [member, batch, post], what was said before
+    output: Tensor | None  # [member, batch, post], what was said before; None is 0, here and in what follows
     trace: Tensor | None  # [member, batch, post, width]
     eligibility: Tensor | None
     dither: Tensor | None  # [member, time, batch], noise that rounds the trace
-    others: tuple[Tensor, ...]  # states, parameters that are vectors, and coefficients that are matrices
+    others: tuple[Tensor | None, ...]  # states, parameters that are vectors, and coefficients that are matrices
 
     @classmethod
     def of(cls, tensors: Sequence[Any]) -> Given:
@@ -108,34 +108,44 @@ def begun(call: Call, x: Tensor, given: Given, keep: bool) -> Memory:
     s, kind = call.sizes, call.kind
     shares, lanes, several = kind.traced.shares, kind.number.lanes, (s.members, s.times, s.batch)
     said = x.new_empty(s.members, 1 + s.times, s.batch, s.post_room)  # what is empty is written before it is read
-    said[:, 0] = 0.0
-    said[:, 0, :, : s.post] = given.output
+    before = said.select(1, 0)
+    if given.output is None or s.post < s.post_room:
+        before.zero_()
+    if given.output is not None:
+        before[..., : s.post] = given.output
     pre = x.new_empty(*several, s.pre_room) if shares else x.new_empty(s.members, 0)
     if s.heard:
         pre[..., : s.heard] = x
     own = s.post_room if kind.own_plastic else 0
-    pre[..., s.heard + own :] = 0.0
+    if shares and s.heard + own < s.pre_room:
+        pre[..., s.heard + own :] = 0.0
     state = x.new_empty(s.members, 1 + s.times, s.batch, kind.state.size(s.post_room, s.pre_room, lanes))
-    state[:, 0] = 0.0
-    pack(state[:, 0], given.others[: call.states], kind.traced.state, kind.state, s, lanes)
+    state.select(1, 0).zero_()
+    pack(state.select(1, 0), given.others[: call.states], kind.traced.state, kind.state, s, lanes)
     tape = x.new_empty(*several, kind.tape.area.size(s.post_room, s.pre_room, lanes))
     kept = (-(-s.times // s.every), s.batch, s.post, s.pre_room) if keep and shares else (0,)
     params = x.new_zeros(s.members, kind.params.size(s.post_room, s.pre_room, lanes))
     pack(params, given.others[call.states : call.states + call.vectors], _vectors(kind), kind.params, s, lanes)
     retroactive = shares is not None and shares.retroactive
-    none = x.new_zeros(s.members, 0)
     return Memory(
         _sources_say(x, given, s),
         said,
         pre,
         state,
         tape,
-        padded(given.trace, s) if given.trace is not None else none,
-        padded(given.eligibility, s) if given.eligibility is not None else none,
+        _traces(x, given.trace, s, shares is not None),
+        _traces(x, given.eligibility, s, retroactive),
         x.new_empty(s.members, *kept),
         x.new_empty(s.members, *(kept if retroactive else (0,))),
         params,
     )
+
+
+def _traces(x: Tensor, given: Tensor | None, s: Sizes, there: bool) -> Tensor:
+    """The traces [member, batch, post, pre] before the first step, which will be changed; [member, 0] without any."""
+    if not there:
+        return x.new_empty(s.members, 0)
+    return x.new_zeros(s.members, s.batch, s.post, s.pre_room) if given is None else _extended(given, s.pre_room)
 
 
 def _vectors(kind: Kind) -> Leaves:
@@ -146,16 +156,17 @@ def _vectors(kind: Kind) -> Leaves:
 
 def source_weight(weight: Tensor, s: Sizes) -> Tensor:
     """The weights of what others say [member, drives * post, sources], padded."""
-    made = weight.new_zeros(*weight.shape[:2], s.post_room, s.sources)
-    made[:, :, : s.post] = weight[..., : s.sources]
+    made = weight[..., : s.sources]
+    if s.post < s.post_room:
+        made = torch.constant_pad_nd(made, (0, 0, 0, s.post_room - s.post))
     return made.flatten(1, 2)
 
 
 def _sources_say(x: Tensor, given: Given, s: Sizes) -> Tensor:
     """The part of the drive [member, time, batch, drives, post] that does not wait for the step before."""
-    drives = given.bias.shape[1]
-    still = x.new_zeros(s.members, drives, s.post_room)
-    still[..., : s.post] = given.bias
+    drives, still = given.bias.shape[1], given.bias
+    if s.post < s.post_room:
+        still = torch.constant_pad_nd(still, (0, s.post_room - s.post))
     weights = source_weight(given.weight, s).transpose(1, 2)
     flat = torch.baddbmm(still.flatten(1).unsqueeze(1), x.reshape(s.members, -1, s.sources), weights)
     return flat.view(s.members, s.times, s.batch, drives, s.post_room)
@@ -163,22 +174,30 @@ def _sources_say(x: Tensor, given: Given, s: Sizes) -> Tensor:
 
 def own_weight(weight: Tensor, s: Sizes) -> Tensor:
     """The weights of what the layer itself said [member, drives, post, post], padded."""
-    made = weight.new_zeros(*weight.shape[:2], s.post, s.post_room)
-    made[..., : s.post] = weight[..., s.sources :]
-    return made
+    return _extended(weight[..., s.sources :], s.post_room)
 
 
 def padded(matrix: Tensor, s: Sizes) -> Tensor:
     """A matrix for every synapse [..., post, pre], padded and of its own memory."""
-    made = matrix.new_zeros(*matrix.shape[:-1], s.pre_room)
-    made[..., : s.width] = matrix
-    return made
+    return _extended(matrix, s.pre_room)
+
+
+def _extended(matrix: Tensor, room: int) -> Tensor:
+    """A matrix [..., room], in memory of its own; what is added is 0."""
+    if matrix.shape[-1] == room:
+        return matrix.clone(memory_format=torch.contiguous_format)
+    return torch.constant_pad_nd(matrix, (0, room - matrix.shape[-1]))
 
 
 def pack(buffer: Tensor, tensors: Sequence[Tensor | None], leaves: Leaves, area: Area, s: Sizes, lanes: int) -> None:
     """Lay tensors into the rows of a buffer [..., numbers]."""
     for tensor, leaf in zip(tensors, leaves.of, strict=True):
         if leaf is None or tensor is None or not leaf.rows:
+            continue
+        if not leaf.lead:  # one row, or one number
+            at = area.first(leaf.axis, leaf.first, s.post_room, s.pre_room, lanes)
+            row = tensor if leaf.place == 0 else tensor.unsqueeze(-1)
+            buffer[..., at : at + row.shape[-1]] = row
             continue
         rows = rows_of(tensor, leaf, buffer.dim() - 1)
         for i in range(leaf.rows):
@@ -198,12 +217,14 @@ def unpack(buffer: Tensor, leaves: Leaves, area: Area, s: Sizes, lanes: int) -> 
             continue
         n = length[leaf.axis]
         firsts = [area.first(leaf.axis, leaf.first + i, s.post_room, s.pre_room, lanes) for i in range(leaf.rows)]
-        rows = torch.stack([buffer[..., at : at + n] for at in firsts], -2)  # [..., rows, n]
+        rows = [buffer[..., at : at + n] for at in firsts]
         lead = buffer.shape[:-1]
-        if leaf.place < 0:
-            made.append(rows.reshape(*lead, *leaf.lead))
+        if not leaf.lead and leaf.place >= 0:  # a vector
+            made.append(rows[0].clone(memory_format=torch.contiguous_format))
+        elif leaf.place < 0:
+            made.append(torch.cat(rows, -1).reshape(*lead, *leaf.lead))
         else:
-            made.append(rows.reshape(*lead, *leaf.lead, n).movedim(-1, len(lead) + leaf.place))
+            made.append(torch.stack(rows, -2).reshape(*lead, *leaf.lead, n).movedim(-1, len(lead) + leaf.place))
     return made
 
 

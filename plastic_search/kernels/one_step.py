@@ -19,6 +19,7 @@ class Step:
     """A layer's parts at one size.
 
     Attributes:
+        carried: the states of cell and rule at the start, as they are nested.
         given: numbers to try it with: drive, plastic inputs, recall, states, and parameters.
         first_param: how many of them come before the parameters.
     """
@@ -35,6 +36,7 @@ class Step:
             rule, modulation = plastic
             states = (states[0], rule.state(batch, post, pre, like))
             params = (rule.params(post, pre, rng), modulation.params(post, rng))
+        self.carried = states
         self.states, self.state_nest = pytree.tree_flatten(states)
         tuned, self.param_nest = pytree.tree_flatten(params)
         self.params: list[Tensor] = [p.to(dtype) for p in tuned]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -12,6 +13,7 @@ from plastic_search.kernels.memory import (
     Call,
     Given,
     Memory,
+    Sizes,
     begun,
     own_weight,
     pack,
@@ -19,7 +21,7 @@ from plastic_search.kernels.memory import (
     source_weight,
     unpack,
 )  # fmt: skip
-from plastic_search.kernels.table import LITERALS
+from plastic_search.kernels.table import LITERALS, Kind
 from plastic_search.quantize import phases
 
 __all__ = ["Backend", "backward", "fixed", "forward"]
@@ -79,13 +81,14 @@ def backward(
     backend.prepared(call, "backward", memory._asdict() | fixed(call, x, given) | d, sums)()
     flat = d["d_drive"].flatten(3).flatten(1, 2)
     lanes = kind.number.lanes
-    others = unpack(d["d_state"], kind.traced.state, kind.state, s, lanes)
+    others: list[Tensor | None] = list(unpack(d["d_state"], kind.traced.state, kind.state, s, lanes))
+    others = [None if given.others[k] is None else each for k, each in enumerate(others)]
     others += unpack(sums["d_params"].sum(1), kind.traced.params, kind.params, s, lanes)
     others += [sums[f"d_{name}"].sum(1)[..., : s.width] for name in kind.matrices]
     made = Given(
         *_d_weights(call, flat, x, memory),
         sums["d_alpha"].sum(1)[..., : s.width] if given.alpha is not None else None,
-        d["d_output"][:, 0, :, : s.post],
+        d["d_output"][:, 0, :, : s.post] if given.output is not None else None,
         d["d_trace"][..., : s.width] if given.trace is not None else None,
         d["d_eligibility"][..., : s.width] if given.eligibility is not None else None,
         None,
@@ -97,10 +100,7 @@ def backward(
 def fixed(call: Call, x: Tensor, given: Given) -> dict[str, Tensor]:
     """What the functions read and do not change."""
     s, kind = call.sizes, call.kind
-    limits = (call.limit, call.limit / max(call.top, 1), call.top, s.post, s.width)
-    alike = {"constants": x.new_tensor((*kind.constants, *LITERALS)), "limits": x.new_tensor(limits)}
-    if given.dither is not None:
-        alike["phases"] = padded(phases(s.post, s.width, x), s)
+    alike = _alike(kind, call.limit, call.top, s._replace(times=0, batch=0, every=0, short=0), x.dtype, x.device)
     made = {name: value.expand(s.members, *value.shape) for name, value in alike.items()}
     if kind.recurrent:
         made["own_weight"] = own_weight(given.weight, s)
@@ -111,8 +111,17 @@ def fixed(call: Call, x: Tensor, given: Given) -> dict[str, Tensor]:
         made["weight"][..., s.heard : s.width] = given.weight[:, kind.traced.plastic, :, s.sources :]
     if given.dither is not None:
         made["dither"] = given.dither
-    matrices = given.others[call.states + call.vectors :]
-    return made | {name: padded(matrix, s) for name, matrix in zip(kind.matrices, matrices, strict=True)}
+    matrices = zip(kind.matrices, given.others[call.states + call.vectors :], strict=True)
+    return made | {name: padded(matrix, s) for name, matrix in matrices if matrix is not None}
+
+
+@lru_cache(maxsize=64)
+def _alike(kind: Kind, limit: float, top: int, s: Sizes, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+    """What is the same in every call and for every member. Nothing changes it."""
+    like = torch.empty(0, dtype=dtype, device=device)
+    limits = (limit, limit / max(top, 1), top, s.post, s.width)
+    made = {"constants": like.new_tensor((*kind.constants, *LITERALS)), "limits": like.new_tensor(limits)}
+    return made | {"phases": padded(phases(s.post, s.width, like), s)} if kind.rounding else made
 
 
 def _begun(call: Call, x: Tensor, grads: Sequence[Tensor | None], keep_pre: bool) -> dict[str, Tensor]:

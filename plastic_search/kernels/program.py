@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,6 +70,7 @@ class Traced(NamedTuple):
     state: Leaves  # of cell and rule
     params: Leaves  # of rule and modulation
     results: Leaves  # of a step, in the order of the rows that `forward` writes
+    carried: Any  # states of cell and rule at the start, nested as the parts nest them; not of a layer's size
     shares: Shares | None  # None: nothing is plastic
     forward: Program
     backward: Program

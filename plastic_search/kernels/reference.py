@@ -11,11 +11,11 @@ from torch.utils import _pytree as pytree
 
 from plastic_search import step as law
 from plastic_search.precisions import Format
-from plastic_search.spec import Layer
+from plastic_search.spec import Layer, NetworkSpec
 from plastic_search.step import LayerState, Ready
 from plastic_search.structures import Shape
 
-__all__ = ["of_members", "sequence", "sequences"]
+__all__ = ["of_members", "sequence", "sequences", "start"]
 
 
 def sequence(
@@ -35,6 +35,15 @@ def sequence(
         state = law.layer_step(layer, shape, ready, state, pre, form)
         said.append(state.output)
     return torch.stack(said), state
+
+
+def start(spec: NetworkSpec, layer: Layer, shape: Shape, ready: Ready, x: Tensor) -> LayerState:
+    """The state of one layer at the start of the episodes `x` [time, batch, sources], or [member, ...]."""
+    if x.dim() == 3:
+        return law.layer_start(spec, layer, shape, ready, x.shape[1], x)
+    one = pytree.tree_map(lambda t: None if t is None else t[0], ready)
+    made = law.layer_start(spec, layer, shape, one, x.shape[2], x)
+    return pytree.tree_map(lambda t: None if t is None else t.expand(len(x), *t.shape), made)
 
 
 def sequences(

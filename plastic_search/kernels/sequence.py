@@ -14,15 +14,17 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from plastic_search.cells import Cell
 from plastic_search.errors import PlasticSearchError
 from plastic_search.kernels.held import agrees
 from plastic_search.kernels.memory import Call, Given, Memory, Sizes
 from plastic_search.kernels.passes import Backend, backward, forward
 from plastic_search.kernels.table import Kind
 from plastic_search.kernels.traced import trace
+from plastic_search.parameters import formed, leaves
 from plastic_search.precisions import Format
-from plastic_search.quantize import next_dither
-from plastic_search.rules import Activity
+from plastic_search.quantize import next_dither, start_dither
+from plastic_search.rules import Activity, Rule
 from plastic_search.spec import Bound, Layer
 from plastic_search.step import LayerState, Ready
 from plastic_search.structures import Shape
@@ -38,7 +40,7 @@ def declined(layer: Layer, shape: Shape, x: Tensor) -> str:
     if isinstance(made, str):
         return made
     parts = (layer.rule, layer.modulation) if _plastic(shape) else None
-    sizes = (shape.post, shape.plastic.stop - shape.plastic.start, x.shape[-2])
+    sizes = (shape.post, _width(shape), x.shape[-2])
     if not agrees(made, layer.cell, parts, x.dtype, sizes):
         return "its step looks at {} units, {} plastic inputs or {} episodes in a way of its own".format(*sizes)
     return ""
@@ -64,15 +66,21 @@ _kind = lru_cache(maxsize=512)(Kind)
 
 
 def _plastic(shape: Shape) -> bool:
-    return shape.plastic.stop > shape.plastic.start
+    return _width(shape) > 0
+
+
+def _width(shape: Shape) -> int:
+    return shape.plastic.stop - shape.plastic.start
 
 
 def sequence(
-    backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState, x: Tensor,
+    backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState | None,
+    x: Tensor,
 ) -> tuple[Tensor, LayerState]:  # fmt: skip
     """All time steps of one layer that is not declined.
 
     Args:
+        state: where the episodes go on from; None starts them.
         x: [time, batch, sources], what the layer hears of others; or [member, time, batch, sources], where every
             other tensor begins with that axis too.
 
@@ -80,35 +88,68 @@ def sequence(
         Its outputs [..., time, batch, post], and its state after the last step.
     """
     call, given, dither = laid_out(backend, layer, shape, form, ready, state, x)
-    said, trace_, eligibility, *after = _Sequence.apply(backend, call, x, *given.flat())  # type: ignore[misc]
+    run = _Sequence.apply if _followed(x, given) else _unfollowed
+    said, trace_, eligibility, *after = run(backend, call, x, *given.flat())  # type: ignore[misc]
     y = said.clone() if said.requires_grad else said  # of its own, so that it may be changed in place
-    return y, LayerState(said.select(-3, -1).clone(), *nested(state, after[: call.states], trace_, eligibility), dither)
+    return y, LayerState(said.select(-3, -1).clone(), *nested(call, after, trace_, eligibility), dither)
+
+
+def _followed(x: Tensor, given: Given) -> bool:
+    """Whether torch has to be told what is done: a derivative may be asked for."""
+    if torch.autograd.forward_ad._current_level >= 0:  # there is none of that kind, which is then told
+        return True
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *given.flat()))
 
 
 def laid_out(
-    backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState, x: Tensor,
+    backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState | None,
+    x: Tensor,
 ) -> tuple[Call, Given, Tensor | None]:  # fmt: skip
     """What a call is given, and the noise of the step after it."""
     which = kind(layer, shape, form, x.dtype)
-    states = pytree.tree_leaves((state.cell, state.rule))
-    params = pytree.tree_leaves((ready.rule, ready.modulation)) if ready.alpha is not None else []
+    params = leaves((ready.rule, ready.modulation)) if ready.alpha is not None else []
     vectors = [p for p, leaf in zip(params, which.traced.params.of, strict=True) if leaf is not None]
+    output, trace_, eligibility, dither, states = _first(layer, shape, form, x) if state is None else _given(state)
     call = Call(
         which, _sizes(backend, which, shape, x), layer.limit, form.top if form else 0, len(states), len(vectors)
     )
-    dithers, dither = _dithers(state.dither, x.shape[-3])
-    given = Given(
-        ready.weight, ready.bias, ready.alpha, state.output, state.trace, state.eligibility, dithers,
-        (*states, *vectors, *_matrices(layer, shape, ready, which, x)),
-    )  # fmt: skip
+    dithers, dither = _dithers(dither, x.shape[-3])
+    others = (*states, *vectors, *_matrices(layer, shape, ready, which, x))
+    given = Given(ready.weight, ready.bias, ready.alpha, output, trace_, eligibility, dithers, others)
     return call, given, dither
 
 
+def _given(state: LayerState) -> tuple[Any, ...]:
+    """Output, traces, noise, and the parts' states."""
+    return state.output, state.trace, state.eligibility, state.dither, leaves((state.cell, state.rule))
+
+
+def _first(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> tuple[Any, ...]:
+    """The same at the start of episodes, None where all is 0."""
+    plastic, batch = _plastic(shape), x.shape[-2]
+    states = list(_starts(layer.cell, layer.rule if plastic else None, shape.post, _width(shape), batch, x.dtype))
+    dither = start_dither(batch, x) if form is not None and plastic else None
+    lead = x.shape[:-3]
+    placed = [None if t is None else t.to(x.device).expand(*lead, *t.shape) for t in (dither, *states)]
+    return None, None, None, placed[0], placed[1:]
+
+
+@lru_cache(maxsize=512)
+def _starts(
+    cell: Cell, rule: Rule | None, post: int, width: int, batch: int, dtype: torch.dtype
+) -> tuple[Tensor | None, ...]:
+    """What a layer's parts carry at first, None where it is 0."""
+    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
+        like = torch.zeros((), dtype=dtype)
+        made = leaves((cell.state(batch, post, like), rule.state(batch, post, width, like) if rule else ()))
+    return tuple(t if t.any() else None for t in made)
+
+
 def nested(
-    like: LayerState, states: Sequence[Tensor], trace_: Tensor | None, eligibility: Tensor | None
+    call: Call, states: Sequence[Tensor], trace_: Tensor | None, eligibility: Tensor | None
 ) -> tuple[Any, Tensor | None, Any, Tensor | None]:
-    """A state's cell, trace, rule and eligibility trace, formed as those of `like`."""
-    cell, rule = pytree.tree_unflatten(list(states), pytree.tree_structure((like.cell, like.rule)))
+    """A state's cell, trace, rule and eligibility trace, formed as the parts form them."""
+    cell, rule = formed(call.kind.traced.carried, iter(states))
     return cell, trace_, rule, eligibility
 
 
@@ -126,7 +167,7 @@ def _matrices(layer: Layer, shape: Shape, ready: Ready, which: Kind, x: Tensor) 
     """The coefficients that have a number for every synapse, as the rule makes them from its parameters."""
     if not which.matrices:
         return []
-    width = shape.plastic.stop - shape.plastic.start
+    width = _width(shape)
     post, pre = x.new_zeros(1, shape.post), x.new_zeros(1, width)
 
     def made(params: Any) -> list[Tensor]:
@@ -142,7 +183,7 @@ def _matrices(layer: Layer, shape: Shape, ready: Ready, which: Kind, x: Tensor) 
 
 def _sizes(backend: Backend, which: Kind, shape: Shape, x: Tensor) -> Sizes:
     lanes = which.number.lanes
-    sources, width = shape.pre - shape.own, shape.plastic.stop - shape.plastic.start
+    sources, width = shape.pre - shape.own, _width(shape)
     heard = max(min(shape.plastic.stop, sources) - shape.plastic.start, 0)
     post_room = -(-shape.post // lanes) * lanes
     pre_room = -(-(heard + post_room * which.own_plastic) // lanes) * lanes if width else lanes
@@ -189,6 +230,13 @@ class _Sequence(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         raise PlasticSearchError("the kernels have no derivative in forward mode; use Network(..., kernel='reference')")
+
+
+def _unfollowed(backend: Backend, call: Call, x: Tensor, *tensors: Tensor | None) -> Any:
+    """What `_Sequence` gives, where no derivative will be asked for."""
+    alone = x.dim() == 3
+    x, *given = _lifted(alone, (x, *tensors))  # type: ignore[assignment]
+    return _lowered(alone, forward(backend, call, x, Given.of(given), keep=False).results(call))
 
 
 def _lifted(alone: bool, tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:

@@ -56,7 +56,7 @@ class ByBackend:
         x = state.output.new_zeros(1, len(state.output), shape.pre - shape.own)
         self._call, given, _ = laid_out(backend, layer, shape, form, ready, state, x)
         given = Given.of([None if t is None else t.detach().unsqueeze(0).clone() for t in given.flat()])
-        self._like, self._dither, self._noise = state, state.dither, given.dither
+        self._dither, self._noise = state.dither, given.dither
         self._memory = begun(self._call, x.unsqueeze(0), given, keep=False)
         self._run = backend.prepared(self._call, "forward", self._memory._asdict() | fixed(self._call, x, given), {})
         room = self._call.sizes.post_room
@@ -81,5 +81,5 @@ class ByBackend:
         m, sizes = self._memory, self._call.sizes
         m.state[:, 1] = m.state[:, 0]  # before the first step there is no other
         _, trace, eligibility, *states = (None if t is None else t[0].clone() for t in m.results(self._call))
-        own = nested(self._like, states[: self._call.states], trace, eligibility)  # type: ignore[arg-type]
+        own = nested(self._call, states, trace, eligibility)  # type: ignore[arg-type]
         return LayerState(m.output[0, 0, :, : sizes.post].clone(), *own, self._dither)

@@ -57,14 +57,15 @@ def trace(layer: Layer, plastic: bool, dtype: torch.dtype) -> Traced | str:
         hash((layer.cell, parts))
     except TypeError as error:
         return f"a setting of its parts is of a type that cannot be compared ({error})"
-    with _lock, torch.autograd.set_detect_anomaly(False), torch.device("cpu"):  # for one thread, and undisturbed
+    with _lock:
         return _trace(layer.cell, parts, dtype)
 
 
 @lru_cache(maxsize=512)
 def _trace(cell: Cell, plastic: tuple[Rule, Modulation] | None, dtype: torch.dtype) -> Traced | str:
     try:
-        one, two = (_Tracer(cell, plastic, dtype, *sizes).traced() for sizes in _SIZES)
+        with torch.autograd.set_detect_anomaly(False), torch.device("cpu"):  # undisturbed
+            one, two = (_Tracer(cell, plastic, dtype, *sizes).traced() for sizes in _SIZES)
     except Declined as why:
         return str(why)
     except Exception as error:  # a part may do anything while it is traced
@@ -118,7 +119,8 @@ class _Tracer(Step):
         free = self._free()
         backward = Program(self._outputs([all_names[i] for i in free], [self.given[i] for i in free], grads))
         results = layout(values, self.sizes, batched=True)
-        return Traced(self.cell.drives, self.cell.plastic, self.state, self.param, results, shares, forward, backward)
+        leaves = self.state, self.param, results
+        return Traced(self.cell.drives, self.cell.plastic, *leaves, self.carried, shares, forward, backward)
 
     # -- its derivative
 

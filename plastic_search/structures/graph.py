@@ -39,18 +39,24 @@ class Graph(Structure):
 
     def gates(self, params: tuple[()], shape: Shape, like: Tensor) -> Gates:
         self._refuse(shape)
-        post, pre = self._ends
-        exists, plastic = like.new_zeros(shape.post, shape.pre), like.new_zeros(shape.post, shape.pre)
-        exists[post, pre] = 1.0
-        first = len(self.fixed)
-        plastic[post[first:], pre[first:]] = 1.0
-        return Gates(exists, plastic[:, shape.plastic])
+        places, first = self._places(shape.pre).to(like.device), len(self.fixed)
+        exists = like.new_zeros(shape.post * shape.pre).index_fill_(0, places, 1.0).view(shape.post, shape.pre)
+        if not self.plastic:
+            return Gates(exists, like.new_zeros(shape.post, shape.plastic.stop - shape.plastic.start))
+        plastic = like.new_zeros(shape.post * shape.pre).index_fill_(0, places[first:], 1.0)
+        return Gates(exists, plastic.view(shape.post, shape.pre)[:, shape.plastic])
+
+    def _places(self, width: int) -> Tensor:
+        """Where in a matrix of so many columns each edge lies, those last that are plastic."""
+        known = self._kept
+        if width not in known:
+            known[width] = torch.tensor([post * width + pre for post, pre in self.fixed + self.plastic])
+        return known[width]
 
     @cached_property
-    def _ends(self) -> tuple[Tensor, Tensor]:
-        """The posts and the pres of all edges, those that are plastic last; kept, since every episode asks."""
-        ends = torch.tensor(self.fixed + self.plastic, dtype=torch.long).view(-1, 2)
-        return ends[:, 0].contiguous(), ends[:, 1].contiguous()
+    def _kept(self) -> dict[int, Tensor]:
+        """What `_places` has made, since every episode asks."""
+        return {}
 
     @cached_property
     def _reach(self) -> tuple[int, int, int, int]:
