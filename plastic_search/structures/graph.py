@@ -50,7 +50,9 @@ class Graph(Structure):
         """Where in a matrix of so many columns each edge lies, those last that are plastic."""
         known = self._kept
         if width not in known:
-            known[width] = torch.tensor([post * width + pre for post, pre in self.fixed + self.plastic])
+            known[width] = torch.tensor(
+                [post * width + pre for post, pre in self.fixed + self.plastic], dtype=torch.long
+            )
         return known[width]
 
     @cached_property
