@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from plastic_search.network import Network
-from plastic_search.parameters import flatten, nest
+from plastic_search.parameters import Bag, formed, nest
 from plastic_search.population import Population
 from plastic_search.spec import NetworkSpec
 from plastic_search.step import LayerParams
@@ -37,6 +37,7 @@ class Adaptation:
         self._constrained = [i for i, each in enumerate(own) if type(each).constraint is not Structure.constraint]
         with torch.no_grad():
             self._sites = {i: self._site(i) for i, each in enumerate(own) if each.learns}
+        self._tuned = {i: _of_structure(self._bags[i]) for i in self._sites}
 
     def constraint(self) -> Tensor | float:
         """What is added to the loss, summed over layers: one number, or one a member."""
@@ -76,15 +77,15 @@ class Adaptation:
 
     def _now(self, i: int, step: int, means: Memory | None, squares: Memory | None) -> Site:
         """Layer `i` after `step` updates."""
-        site, like = self._sites[i], {"structure": self._like[i].structure}
-        found = {name: self._bags[i].tensor(name).grad for name in flatten(like)}
-        flat: dict[str, Any] = {name: None if g is None else self._all(i, g) for name, g in found.items()}
+        site = self._sites[i]
+        found = [tensor.grad for tensor in self._tuned[i]]
+        grads = formed(self._like[i].structure, iter([None if g is None else self._all(i, g) for g in found]))
         if site.means is None and means is not None:
             site = site._replace(means=_whole(self._weights(i, means)))
         if site.squares is None and squares is not None:
             site = site._replace(squares=_whole(self._weights(i, squares)))
         self._sites[i] = site
-        return site._replace(grads=nest(like, flat)["structure"], step=step)
+        return site._replace(grads=grads, step=step)
 
     def _site(self, i: int) -> Site:
         """Layer `i` with all that stays the same tensors while training goes on."""
@@ -115,6 +116,10 @@ class Adaptation:
         for k in range(i + 1, len(self._shapes)):
             out += [made(k, "weight", at, shape.post) for at in _hearing(self._spec, inputs, i, k)]
         return Weights(made(i, "weight"), made(i, "bias"), tuple(out))
+
+
+def _of_structure(bag: Bag) -> list[Tensor]:
+    return [tensor for name, tensor in bag.tensors().items() if name.startswith("structure.")]
 
 
 def _whole(weights: Weights) -> Weights | None:

@@ -73,11 +73,12 @@ class CPU:
         self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
     ) -> Callable[[], None]:
         s, kind = call.sizes, call.kind
-        groups = _groups(call) if sums or _workers(call) > 1 else [(0, s.batch)]
+        workers = _workers(call)
+        groups = _groups(call) if sums or workers > 1 else [(0, s.batch)]
         tables = _tables(call, tensors, sums, len(groups))
         first, size = tables.__array_interface__["data"][0], tables.strides[-2]
         pieces = [(first + size * k, *group) for k, group in enumerate(groups * s.members)]
-        count = min(_workers(call), len(pieces))
+        count = min(workers, len(pieces))
         size = kind.scratch(s.post_room, s.pre_room, s.post, *((s.every, s.short) if sums else (1, 1)))
         rooms = tensors["drive"].new_empty(count, size)
         work = code(kind).functions[function]

@@ -115,36 +115,36 @@ def begun(call: Call, x: Tensor, given: Given, keep: bool) -> Memory:
         before[..., : s.post] = given.output
     pre = x.new_empty(*several, s.pre_room) if shares else x.new_empty(s.members, 0)
     if s.heard:
-        pre[..., : s.heard] = x
-    own = s.post_room if kind.own_plastic else 0
-    if shares and s.heard + own < s.pre_room:
-        pre[..., s.heard + own :] = 0.0
+        pre.narrow(-1, 0, s.heard).copy_(x)
+    padding = s.pre_room - s.heard - s.post_room * kind.own_plastic
+    if shares and padding:
+        pre.narrow(-1, s.pre_room - padding, padding).zero_()
     state = x.new_empty(s.members, 1 + s.times, s.batch, kind.state.size(s.post_room, s.pre_room, lanes))
-    state.select(1, 0).zero_()
-    pack(state.select(1, 0), given.others[: call.states], kind.traced.state, kind.state, s, lanes)
+    if call.states:
+        first = state.select(1, 0).zero_()
+        pack(first, given.others[: call.states], kind.traced.state, kind.state, s, lanes)
     tape = x.new_empty(*several, kind.tape.area.size(s.post_room, s.pre_room, lanes))
     kept = (-(-s.times // s.every), s.batch, s.post, s.pre_room) if keep and shares else (0,)
     params = x.new_zeros(s.members, kind.params.size(s.post_room, s.pre_room, lanes))
     pack(params, given.others[call.states : call.states + call.vectors], _vectors(kind), kind.params, s, lanes)
     retroactive = shares is not None and shares.retroactive
+    none = x.new_empty(s.members, 0)
     return Memory(
         _sources_say(x, given, s),
         said,
         pre,
         state,
         tape,
-        _traces(x, given.trace, s, shares is not None),
-        _traces(x, given.eligibility, s, retroactive),
+        _traces(x, given.trace, s) if shares else none,
+        _traces(x, given.eligibility, s) if retroactive else none,
         x.new_empty(s.members, *kept),
-        x.new_empty(s.members, *(kept if retroactive else (0,))),
+        x.new_empty(s.members, *kept) if retroactive else none,
         params,
     )
 
 
-def _traces(x: Tensor, given: Tensor | None, s: Sizes, there: bool) -> Tensor:
-    """The traces [member, batch, post, pre] before the first step, which will be changed; [member, 0] without any."""
-    if not there:
-        return x.new_empty(s.members, 0)
+def _traces(x: Tensor, given: Tensor | None, s: Sizes) -> Tensor:
+    """The traces [member, batch, post, pre] before the first step, which will be changed."""
     return x.new_zeros(s.members, s.batch, s.post, s.pre_room) if given is None else _extended(given, s.pre_room)
 
 
@@ -197,7 +197,7 @@ def pack(buffer: Tensor, tensors: Sequence[Tensor | None], leaves: Leaves, area:
         if not leaf.lead:  # one row, or one number
             at = area.first(leaf.axis, leaf.first, s.post_room, s.pre_room, lanes)
             row = tensor if leaf.place == 0 else tensor.unsqueeze(-1)
-            buffer[..., at : at + row.shape[-1]] = row
+            buffer.narrow(-1, at, row.shape[-1]).copy_(row)
             continue
         rows = rows_of(tensor, leaf, buffer.dim() - 1)
         for i in range(leaf.rows):

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from plastic_search.part import Part
 
-__all__ = ["Gates", "Shape", "Site", "Structure", "Top", "Weights", "best", "share", "strength", "top"]
+__all__ = ["Gates", "Shape", "Site", "Structure", "Top", "Weights", "best", "share", "strength", "top", "transformed"]
 
 _NUMPY = (torch.bool, torch.float32, torch.float64)
 
@@ -172,17 +172,22 @@ def _highest(known: Tensor, kept: int) -> tuple[Tensor, Tensor]:
     """
     if _here(known):
         first = known.numel() - kept
-        places = torch.from_numpy(known.numpy().argpartition(first))
-        return places[first:], known[places[first]]
+        places = known.numpy().argpartition(first)
+        return torch.from_numpy(places[first:]), known[int(places[first])]
     values, places = known.topk(kept, sorted=False)
     return places, values.min()
 
 
 def _here(tensor: Tensor) -> bool:
     """Whether NumPy can read a tensor where it lies."""
-    inside: Any = torch._C
     plain = type(tensor) is Tensor and tensor.device.type == "cpu" and tensor.dtype in _NUMPY
-    return plain and inside._functorch.peek_interpreter_stack() is None and not torch.compiler.is_compiling()
+    return plain and not transformed() and not torch.compiler.is_compiling()
+
+
+def transformed() -> bool:
+    """Whether torch.func is at work, which cannot look into a derivative of our own."""
+    inside: Any = torch._C
+    return inside._functorch.peek_interpreter_stack() is not None
 
 
 def strength(site: Site) -> Tensor:

@@ -11,6 +11,7 @@ so that a network that is trained on keeps its graph.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,7 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, share, top
+from plastic_search.structures import Gates, Shape, Site, Top, share, top, transformed
 from plastic_search.structures._adaptive import Budgeted, narrowed, opened
 
 
@@ -61,10 +62,11 @@ class Gated(Budgeted):
         if params.settled:
             own = [each.detach() for each in own]
         allowed = self.within.gates((), shape, like).exists
-        exists, learning, *_ = _Chosen.apply(*own, allowed, _Told(self, params, shape))  # type: ignore[misc]
+        choose = _composed if transformed() else _Chosen.apply
+        exists, learning = choose(*own, allowed, _Told(self, params, shape))  # type: ignore[misc]
         if shape.plastic.stop == shape.plastic.start:
             return Gates(exists, None)
-        return Gates(exists, learning if params.plastic.numel() else exists[:, shape.plastic])
+        return Gates(exists, exists[:, shape.plastic] if learning is None else learning)
 
     def kept(self, params: Any, room: float) -> float:
         """Which share of a layer's connections exists at this time."""
@@ -78,7 +80,8 @@ class Gated(Budgeted):
         params = site.params
         if not params.settled:
             params.opened.fill_(opened(site, self.narrowing))
-            params.settled.fill_(float(site.step >= site.steps))
+            if site.step >= site.steps:
+                params.settled.fill_(1.0)
 
 
 def worth(params: Any) -> Tensor:
@@ -94,6 +97,18 @@ class _Told(NamedTuple):
     shape: Shape
 
 
+def _choices(own: Sequence[Tensor], allowed: Tensor | None, told: _Told) -> tuple[Tensor, Top, Top | None]:
+    """The score of each connection, the best of them, and the best of those to be plastic, if they have scores."""
+    connections, hearing, heard, plastic = own
+    scores, structure = connections + hearing + heard, told.structure
+    room = scores.numel() if allowed is None else float(allowed.sum())
+    exists = top(scores, allowed, structure.kept(told.params, room), 1)
+    if not plastic.numel():
+        return scores, exists, None
+    there = exists.chosen[:, told.shape.plastic]
+    return scores, exists, top(plastic, there, structure.kept_plastic(told.params, float(there.sum())))
+
+
 class _Chosen(torch.autograd.Function):
     """1 at the best scores, else 0; its gradient is that of a sigmoid around the last score kept.
 
@@ -101,46 +116,55 @@ class _Chosen(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        own: Tensor, hearing: Tensor, heard: Tensor, plastic: Tensor, allowed: Tensor | None, told: _Told
-    ) -> tuple[Tensor, ...]:
-        scores, structure = own + hearing + heard, told.structure
-        room = scores.numel() if allowed is None else float(allowed.sum())
-        exists = top(scores, allowed, structure.kept(told.params, room), 1)
-        if not plastic.numel():
-            return exists.chosen, torch.empty_like(plastic), scores, *exists[1:]
-        there = exists.chosen[:, told.shape.plastic]
-        some = structure.kept_plastic(told.params, float(there.sum()))
-        learning = top(plastic, there, some)
-        return exists.chosen, learning.chosen, scores, *exists[1:], *learning[1:]
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.allowed, ctx.told = inputs[4:]
+    def forward(ctx: Any, *given: Any) -> tuple[Tensor, Tensor | None]:
+        *own, ctx.allowed, ctx.told = given
+        scores, exists, learning = _choices(own, ctx.allowed, ctx.told)
         ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*output[2:])
-        ctx.save_for_backward(inputs[3], *output)
+        ctx.save_for_backward(scores, *exists, *([own[3], *learning] if learning else []))
+        return exists.chosen, learning.chosen if learning else None
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        plastic, chosen, learning, scores, edge, known, *last = ctx.saved_tensors
+        scores, chosen, edge, known, *learned = ctx.saved_tensors
         columns, width = ctx.told.shape.plastic, ctx.told.structure.width
-        d_chosen, d_learning, d_plastic = *grads[:2], None
+        d_chosen, d_learning, d_plastic = *grads, None
         if d_chosen is None:
             d_chosen = torch.zeros_like(chosen)
-        if d_learning is not None and last:
+        if d_learning is not None:
+            plastic, learning, last, among = learned
             there = chosen[:, columns]
-            d_plastic = _passed(d_learning * there, plastic, last[0], last[1], width) * there
+            d_plastic = _passed(d_learning * there, plastic, last, among, width).mul_(there)
             d_chosen = d_chosen.clone()
             d_chosen[:, columns].add_(d_learning * learning)  # what does not exist is not plastic
         d_scores = _passed(d_chosen, scores, edge, known, width)
         if ctx.allowed is not None:
-            d_scores = d_scores * ctx.allowed
+            d_scores.mul_(ctx.allowed)
         return d_scores, d_scores.sum(1, keepdim=True), d_scores.sum(0, keepdim=True), d_plastic, None, None
 
 
 def _passed(grad: Tensor, scores: Tensor, edge: Tensor, known: Tensor, width: float) -> Tensor:
     """The derivative of what is chosen, as a sigmoid around the edge has it; where none is kept, nothing passes."""
-    spread = width * (known.std(correction=0).clamp_min(1e-3) if known.numel() else scores.new_ones(()))
-    soft = torch.sigmoid((scores - edge) / spread)
-    return grad * soft * (1.0 - soft) / spread
+    spread = _spread(known, width)
+    soft = (scores - edge).div_(spread).sigmoid_()
+    return (grad * soft).mul_(1.0 - soft).div_(spread)
+
+
+def _spread(known: Tensor, width: float) -> Tensor:
+    return width * (known.std(correction=0).clamp_min(1e-3) if known.numel() else known.new_ones(()))
+
+
+def _composed(*given: Any) -> tuple[Tensor, Tensor | None]:
+    """What `_Chosen` is, of operations that torch can derive."""
+    *own, allowed, told = given
+    scores, exists, learning = _choices(own, allowed, told)
+
+    def through(of: Tensor, best: Top, among: Tensor | None) -> Tensor:
+        soft = torch.sigmoid((of - best.edge) / _spread(best.known, told.structure.width))
+        soft = soft if among is None else soft * among
+        return best.chosen + (soft - soft.detach())
+
+    chosen = through(scores, exists, allowed)
+    if learning is None:
+        return chosen, None
+    there = chosen[:, told.shape.plastic]
+    return chosen, through(own[3], learning, there.detach()) * there

@@ -41,6 +41,8 @@ class Graph(Structure):
         self._refuse(shape)
         places, first = self._places(shape.pre).to(like.device), len(self.fixed)
         exists = like.new_zeros(shape.post * shape.pre).index_fill_(0, places, 1.0).view(shape.post, shape.pre)
+        if not first:
+            return Gates(exists, exists[:, shape.plastic])
         if not self.plastic:
             return Gates(exists, like.new_zeros(shape.post, shape.plastic.stop - shape.plastic.start))
         plastic = like.new_zeros(shape.post * shape.pre).index_fill_(0, places[first:], 1.0)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, best, share
+from plastic_search.structures import Gates, Shape, Site, best, share, transformed
 from plastic_search.structures._adaptive import Budgeted, opened
 
 _TEMPERATURE, _LOW, _HIGH = 2.0 / 3.0, -0.1, 1.1  # as in the paper
@@ -84,19 +84,22 @@ class HardConcrete(Budgeted):
         """lambda c, summed over both budgets; c is the share of gates that is too much."""
         if params.settled:
             return None
-        excess = self._excess(params, shape)
-        return (params.multipliers[: len(excess)].detach() * excess).sum()
+        return _Price.apply(params.exists, params.plastic, self, params, shape)  # type: ignore[return-value]
 
-    def _excess(self, params: HardConcreteParams, shape: Shape) -> Tensor:
+    def _excess(self, params: HardConcreteParams, shape: Shape) -> tuple[Tensor, list[_Open]]:
+        """By how much each budget is exceeded, and what that was reckoned from."""
         allowed = self.within.gates((), shape, params.exists).exists
-        likely = _likely(params.exists) if allowed is None else _likely(params.exists) * allowed
+        likely = _likely(params.exists)
         room = float(likely.numel() if allowed is None else allowed.sum())
-        made = [likely.sum() / room - _allowed(share(self.density, room), params)]
+        there = likely if allowed is None else likely * allowed
+        made = [there.sum() / room - _allowed(share(self.density, room), params)]
+        opens = [_Open(likely, allowed, room)]
         if params.plastic.numel():
-            heard = likely[:, shape.plastic].detach()
-            some = _allowed(share(self.plastic, float(heard.sum())), params)
-            made.append((_likely(params.plastic) * heard).sum() / heard.sum() - some)
-        return torch.stack(made)
+            heard = there[:, shape.plastic]
+            total, likely = heard.sum(), _likely(params.plastic)
+            made.append((likely * heard).sum() / total - _allowed(share(self.plastic, float(total)), params))
+            opens.append(_Open(likely, heard, total))
+        return torch.stack(made), opens
 
     def adapt(self, site: Site, rng: Generator) -> None:
         params: HardConcreteParams = site.params
@@ -105,7 +108,7 @@ class HardConcrete(Budgeted):
         params.opened.fill_(opened(site, self.narrowing))
         params.soft.fill_(float(site.step < site.steps))
         params.settled.fill_(float(site.step >= site.steps))
-        excess = self._excess(params, site.shape)
+        excess, _ = self._excess(params, site.shape)
         held = params.multipliers[: len(excess)]
         held.add_(self.rise * excess).mul_(excess > 0.0)
         for noise in (params.exists_noise, params.plastic_noise):
@@ -113,8 +116,55 @@ class HardConcrete(Budgeted):
             noise.copy_(drawn.logit())
 
 
+class _Open(NamedTuple):
+    """How likely gates are open, which of them count, and how many that are."""
+
+    likely: Tensor
+    among: Tensor | None
+    room: Tensor | float
+
+
+class _Price(torch.autograd.Function):
+    """lambda c, summed over both budgets, and its derivative, as one operation to autograd."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, exists: Tensor, plastic: Tensor, structure: HardConcrete, params: Any, shape: Shape
+    ) -> Tensor:
+        excess, ctx.opens = structure._excess(params, shape)
+        ctx.prices = params.multipliers[: len(excess)].clone()
+        return (ctx.prices * excess).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        made: list[Tensor | None] = [None, None]
+        for k, (likely, among, room) in enumerate(ctx.opens):
+            each = grads[0] * ctx.prices[k] / room
+            made[k] = torch.ops.aten.sigmoid_backward(each.expand_as(likely) if among is None else each * among, likely)
+        return *made, None, None, None
+
+
 def _soft(odds: Tensor, noise: Tensor) -> Tensor:
+    if not transformed():
+        return _Soft.apply(odds, noise)  # type: ignore[return-value]
     return (torch.sigmoid((noise.detach() + odds) / _TEMPERATURE) * (_HIGH - _LOW) + _LOW).clamp(0.0, 1.0)
+
+
+class _Soft(torch.autograd.Function):
+    """`_soft` and its derivative, as one operation to autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, odds: Tensor, noise: Tensor) -> Tensor:
+        sigmoid = (noise + odds).div_(_TEMPERATURE).sigmoid_()
+        made = (sigmoid * (_HIGH - _LOW)).add_(_LOW)
+        ctx.save_for_backward(sigmoid, (made >= 0.0).logical_and_(made <= 1.0))
+        return made.clamp_(0.0, 1.0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        sigmoid, between = ctx.saved_tensors
+        inner = (grads[0] * between).mul_(_HIGH - _LOW)
+        return torch.ops.aten.sigmoid_backward(inner, sigmoid).div_(_TEMPERATURE), None
 
 
 def _hard(odds: Tensor, allowed: Tensor | None, kept: float, least: int) -> Tensor:

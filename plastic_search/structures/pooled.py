@@ -77,7 +77,8 @@ class Pooled(Gated):
             learning = _chosen([site.params.plastic for site in sites], heard, self.plastic, beyond, False)
         for site, *masks in zip(sites, exists, learning, strict=True):
             site.params.opened.fill_(beyond)
-            site.params.settled.fill_(float(ended))
+            if ended:
+                site.params.settled.fill_(1.0)
             site.params.counts.copy_(torch.stack([mask.sum() for mask in masks]))
 
 
@@ -85,15 +86,15 @@ def _chosen(
     scores: list[Tensor], allowed: Sequence[Tensor | None], budget: float, beyond: float, least: bool
 ) -> list[Tensor]:
     """1 at the best of all layers' scores, and, where each layer keeps at least one, at the best of each."""
-    joined, room = torch.cat([each.reshape(-1) for each in scores]), None
-    parts = joined.split([each.numel() for each in scores])
+    joined, room = torch.cat([each.flatten() for each in scores]), None
     if any(each is not None for each in allowed):
         full = [torch.ones_like(s) if a is None else a for s, a in zip(scores, allowed, strict=True)]
-        room = torch.cat([each.reshape(-1) for each in full])
-    for part, each in zip(parts, allowed, strict=True):
-        if least:
-            known = part if each is None else part.masked_fill(each.reshape(-1) < 0.5, -torch.inf)
-            part[known.argmax()] = torch.inf
-    count = joined.numel() if room is None else float(room.sum())
-    made = best(joined, room, narrowed(share(budget, count), beyond), least * len(scores))
-    return [part.view_as(each) for part, each in zip(made.split([len(p) for p in parts]), scores, strict=True)]
+        room = torch.cat([each.flatten() for each in full])
+    kept = narrowed(share(budget, joined.numel() if room is None else float(room.sum())), beyond)
+    made, sizes = best(joined, room, kept, least * len(scores)), [each.numel() for each in scores]
+    if least and len(scores) > 1 and not all(part.any() for part in made.split(sizes)):
+        among = torch.ones_like(joined) if room is None else room
+        for part, there in zip(joined.split(sizes), among.split(sizes), strict=True):
+            part[part.masked_fill(there < 0.5, -torch.inf).argmax()] = torch.inf
+        made = best(joined, room, kept, least * len(scores))
+    return [part.view_as(each) for part, each in zip(made.split(sizes), scores, strict=True)]
