@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.utils import _pytree as pytree
@@ -144,38 +145,37 @@ def best(scores: Tensor, allowed: Tensor | None, asked: float, least: int = 0) -
 
 def top(scores: Tensor, allowed: Tensor | None, asked: float, least: int = 0) -> Top:
     """What `best` gives, and what it was chosen by."""
-    flat = known = scores.detach().reshape(-1)
-    where = None if allowed is None else _where(allowed.detach().reshape(-1) > 0.5)
-    if where is not None:
-        known = flat.index_select(0, where)
-    room = known.numel()
-    kept = min(max(round(share(asked, room) * room), least), room)
-    made = torch.zeros_like(flat)
+    flat, mask = scores.detach(), None if allowed is None else allowed.detach()
+    among = _among_here if _here(flat) and (mask is None or _here(mask)) else _among
+    return among(flat, mask, lambda room: min(max(round(share(asked, room) * room), least), room))
+
+
+def _among(flat: Tensor, mask: Tensor | None, wanted: Callable[[int], int]) -> Top:
+    where = None if mask is None else (mask.reshape(-1) > 0.5).nonzero().view(-1)
+    known = flat.reshape(-1) if where is None else flat.reshape(-1).index_select(0, where)
+    kept, made = wanted(known.numel()), torch.zeros_like(flat.reshape(-1))
     if not kept:
-        return Top(made.view_as(scores), flat.new_full((), torch.inf), known)
-    highest, edge = _highest(known, kept)
-    made.index_fill_(0, highest if where is None else where.index_select(0, highest), 1.0)
-    return Top(made.view_as(scores), edge, known)
-
-
-def _where(mask: Tensor) -> Tensor:
-    """The places [n] at which a mask is true."""
-    if _here(mask):
-        return torch.from_numpy(mask.numpy().nonzero()[0])
-    return mask.nonzero().view(-1)
-
-
-def _highest(known: Tensor, kept: int) -> tuple[Tensor, Tensor]:
-    """The places [kept] of the highest numbers, in any order, and the lowest of those numbers.
-
-    NumPy parts numbers by whole vectors. Torch's `topk` takes a branch for each, which no processor foresees.
-    """
-    if _here(known):
-        first = known.numel() - kept
-        places = known.numpy().argpartition(first)
-        return torch.from_numpy(places[first:]), known[int(places[first])]
+        return Top(made.view_as(flat), flat.new_full((), torch.inf), known)
     values, places = known.topk(kept, sorted=False)
-    return places, values.min()
+    made.index_fill_(0, places if where is None else where.index_select(0, places), 1.0)
+    return Top(made.view_as(flat), values.min(), known)
+
+
+def _among_here(flat: Tensor, mask: Tensor | None, wanted: Callable[[int], int]) -> Top:
+    """The same by NumPy, which parts numbers by whole vectors.
+
+    Torch's `topk` takes a branch for each, which no processor foresees.
+    """
+    numbers = flat.numpy().reshape(-1)
+    where = None if mask is None else (mask.numpy().reshape(-1) > 0.5).nonzero()[0]
+    known = numbers if where is None else numbers[where]
+    kept, made = wanted(known.size), np.zeros_like(numbers)
+    if not kept:
+        return Top(torch.from_numpy(made).view_as(flat), flat.new_full((), torch.inf), torch.from_numpy(known))
+    places = known.argpartition(known.size - kept)[known.size - kept :]
+    made[places if where is None else where[places]] = 1.0
+    told = torch.from_numpy(known)
+    return Top(torch.from_numpy(made).view_as(flat), told[int(places[0])], told)
 
 
 def _here(tensor: Tensor) -> bool:

@@ -112,8 +112,8 @@ class HardConcrete(Budgeted):
         held = params.multipliers[: len(excess)]
         held.add_(self.rise * excess).mul_(excess > 0.0)
         for noise in (params.exists_noise, params.plastic_noise):
-            drawn = torch.rand(noise.shape, generator=rng).clamp(1e-6, 1.0 - 1e-6)
-            noise.copy_(drawn.logit())
+            drawn = torch.rand(noise.shape, generator=rng).clamp_(1e-6, 1.0 - 1e-6)
+            noise.copy_(drawn.logit_())
 
 
 class _Open(NamedTuple):
