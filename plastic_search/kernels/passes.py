@@ -60,25 +60,27 @@ class Backend(Protocol):
         ...
 
 
-def forward(backend: Backend, call: Call, x: Tensor, given: Given, keep: bool) -> Memory:
-    """Run a layer over a sequence; `keep` what the backward pass needs."""
-    memory = begun(call, x, given, keep)
-    backend.prepared(call, "forward", memory._asdict() | fixed(call, x, given), {})()
-    return memory
+def forward(backend: Backend, call: Call, x: Tensor, given: Given, keep: bool) -> tuple[Memory, dict[str, Tensor]]:
+    """Run a layer over a sequence; `keep` what the backward pass needs, beside what is `fixed`."""
+    memory, still = begun(call, x, given, keep), fixed(call, x, given)
+    backend.prepared(call, "forward", memory._asdict() | still, {})()
+    return memory, still
 
 
 def backward(
-    backend: Backend, call: Call, x: Tensor, given: Given, memory: Memory, grads: Sequence[Tensor | None], d_x: bool
-) -> list[Tensor | None]:
+    backend: Backend, call: Call, x: Tensor, given: Given, memory: Memory, still: dict[str, Tensor],
+    grads: Sequence[Tensor | None], d_x: bool,
+) -> list[Tensor | None]:  # fmt: skip
     """The derivatives of `x`, which is left out where it is not wanted, and of `given.flat()`.
 
     Args:
+        memory, still: what `forward` gave.
         grads: those of `Memory.results`.
     """
     s, kind = call.sizes, call.kind
     d = _begun(call, x, grads, d_x)
     sums = _sums(call, x, backend.parts(call))
-    backend.prepared(call, "backward", memory._asdict() | fixed(call, x, given) | d, sums)()
+    backend.prepared(call, "backward", memory._asdict() | still | d, sums)()
     flat = d["d_drive"].flatten(3).flatten(1, 2)
     lanes = kind.number.lanes
     others: list[Tensor | None] = list(unpack(d["d_state"], kind.traced.state, kind.state, s, lanes))

@@ -201,9 +201,9 @@ class _Sequence(torch.autograd.Function):
         needed, ctx.alone = any(ctx.needs_input_grad), x.dim() == 3
         ctx.set_materialize_grads(False)
         x, *tensors = _lifted(ctx.alone, (x, *tensors))  # type: ignore[assignment]
-        memory = forward(backend, call, x, Given.of(tensors), keep=needed)
+        memory, still = forward(backend, call, x, Given.of(tensors), keep=needed)
         if needed:
-            ctx.backend, ctx.call = backend, call
+            ctx.backend, ctx.call, ctx.still = backend, call, still
             ctx.save_for_backward(x, *tensors, *memory)
         return _lowered(ctx.alone, memory.results(call))
 
@@ -224,7 +224,7 @@ class _Sequence(torch.autograd.Function):
         count = len(saved) - len(Memory._fields)
         given, memory = Given.of(saved[:count]), Memory(*saved[count:])
         lifted = _lifted(ctx.alone, grads)
-        made = backward(ctx.backend, ctx.call, x, given, memory, lifted, ctx.needs_input_grad[2])
+        made = backward(ctx.backend, ctx.call, x, given, memory, ctx.still, lifted, ctx.needs_input_grad[2])
         return (None, None, *_lowered(ctx.alone, made))
 
     @staticmethod
@@ -236,7 +236,8 @@ def _unfollowed(backend: Backend, call: Call, x: Tensor, *tensors: Tensor | None
     """What `_Sequence` gives, where no derivative will be asked for."""
     alone = x.dim() == 3
     x, *given = _lifted(alone, (x, *tensors))  # type: ignore[assignment]
-    return _lowered(alone, forward(backend, call, x, Given.of(given), keep=False).results(call))
+    memory, _ = forward(backend, call, x, Given.of(given), keep=False)
+    return _lowered(alone, memory.results(call))
 
 
 def _lifted(alone: bool, tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
