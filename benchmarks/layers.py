@@ -75,6 +75,7 @@ BENCHMARK = Benchmark(
         Case(Layer(100, structure=Gated(0.2, 0.5), plastic=Pathway.RECURRENT), batch=64, time=20),
         Case(Layer(64, structure=Gated(0.2, 0.5), plastic=Pathway.RECURRENT), batch=16, time=11),  # the least to share
         Case(Layer(64, structure=Pooled(0.2, 0.5), plastic=Pathway.RECURRENT), batch=16, time=11),
+        Case(Layer(64, structure=HardConcrete(0.2, 0.5), plastic=Pathway.RECURRENT), batch=16, time=11),
         Case(Layer(100, structure=HardConcrete(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
         Case(Layer(100, structure=Rewired(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
         Case(Layer(100, structure=Pruned(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from plastic_search.network import Network
-from plastic_search.parameters import Bag, formed, nest
+from plastic_search.parameters import Bag, formed
 from plastic_search.population import Population
 from plastic_search.spec import NetworkSpec
-from plastic_search.step import LayerParams
 from plastic_search.structures import Site, Structure, Weights
 
 __all__ = ["Adaptation"]
@@ -37,7 +36,7 @@ class Adaptation:
         self._constrained = [i for i, each in enumerate(own) if type(each).constraint is not Structure.constraint]
         with torch.no_grad():
             self._sites = {i: self._site(i) for i, each in enumerate(own) if each.learns}
-        self._tuned = {i: _of_structure(self._bags[i]) for i in self._sites}
+        self._tuned = [_of_structure(bag) for bag in self._bags]
 
     def constraint(self) -> Tensor | float:
         """What is added to the loss, summed over layers: one number, or one a member."""
@@ -48,10 +47,10 @@ class Adaptation:
         return made
 
     def _constraint(self, i: int, member: int) -> Tensor:
-        flat = self._bags[i].tensors()
-        own = self._own(i, {name: p[member] for name, p in flat.items()} if self._many else flat)
-        term = self._spec.layers[i].structure.constraint(own.structure, self._shapes[i])
-        return own.weight.new_zeros(()) if term is None else term
+        own = [p[member] for p in self._tuned[i]] if self._many else self._tuned[i]
+        params = formed(self._like[i].structure, iter(own))
+        term = self._spec.layers[i].structure.constraint(params, self._shapes[i])
+        return self._bags[i].tensor("weight").new_zeros(()) if term is None else term
 
     @torch.no_grad()
     def after(self, step: int, means: Memory | None = None, squares: Memory | None = None) -> None:
@@ -89,12 +88,9 @@ class Adaptation:
 
     def _site(self, i: int) -> Site:
         """Layer `i` with all that stays the same tensors while training goes on."""
-        own = self._own(i, {name: self._all(i, p) for name, p in self._bags[i].tensors().items()})
+        own = formed(self._like[i], iter([self._all(i, p) for p in self._bags[i].tensors().values()]))
         weight, bias, outgoing = self._weights(i, lambda p: p)
         return Site(self._shapes[i], own.structure, None, weight, bias, own.alpha, outgoing, 0, self._steps)
-
-    def _own(self, i: int, flat: dict[str, Any]) -> LayerParams:
-        return LayerParams(**nest(self._like[i]._asdict(), flat))
 
     def _lifted(self, i: int) -> bool:
         """Whether a structure is shown all members at once; one that is alone is shown as it is, which is faster."""

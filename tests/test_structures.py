@@ -57,6 +57,8 @@ def test_the_best_are_the_same_to_a_transform() -> None:
     together = torch.func.vmap(lambda own: best(own, None, 0.3))(scores)
     assert torch.equal(together, torch.stack([best(own, None, 0.3) for own in scores]))
     assert together.sum((1, 2)).tolist() == [10, 10, 10]
+    assert best(torch.ones(4, 5), torch.eye(4, 5), 3).sum() == 3  # of equal ones some
+    assert best(torch.ones(4, 5), torch.eye(4, 5), 3)[torch.eye(4, 5) < 0.5].sum() == 0
     assert best(scores, scores > 9.0, 0.3, least=2).sum() == 0
 
 

@@ -167,15 +167,20 @@ def _among_here(flat: Tensor, mask: Tensor | None, wanted: Callable[[int], int])
     Torch's `topk` takes a branch for each, which no processor foresees.
     """
     numbers = flat.numpy().reshape(-1)
-    where = None if mask is None else (mask.numpy().reshape(-1) > 0.5).nonzero()[0]
-    known = numbers if where is None else numbers[where]
-    kept, made = wanted(known.size), np.zeros_like(numbers)
+    there = None if mask is None else mask.numpy().reshape(-1) > 0.5
+    known = numbers if there is None else numbers[there.nonzero()[0]]
+    kept = wanted(known.size)
     if not kept:
-        return Top(torch.from_numpy(made).view_as(flat), flat.new_full((), torch.inf), torch.from_numpy(known))
-    places = known.argpartition(known.size - kept)[known.size - kept :]
-    made[places if where is None else where[places]] = 1.0
-    told = torch.from_numpy(known)
-    return Top(torch.from_numpy(made).view_as(flat), told[int(places[0])], told)
+        return Top(torch.zeros_like(flat), flat.new_full((), torch.inf), torch.from_numpy(known))
+    first = known.size - kept
+    edge = np.partition(known, first)[first]
+    chosen = numbers >= edge if there is None else (numbers >= edge) & there
+    if np.count_nonzero(chosen) != kept:  # several lie at the edge
+        places = known.argpartition(first)[first:]
+        chosen = np.zeros(numbers.shape, bool)
+        chosen[places if there is None else there.nonzero()[0][places]] = True
+    made = torch.from_numpy(chosen.astype(numbers.dtype)).view_as(flat)
+    return Top(made, flat.new_full((), float(edge)), torch.from_numpy(known))
 
 
 def _here(tensor: Tensor) -> bool:

@@ -92,14 +92,15 @@ class HardConcrete(Budgeted):
         likely = _likely(params.exists)
         room = float(likely.numel() if allowed is None else allowed.sum())
         there = likely if allowed is None else likely * allowed
-        made = [there.sum() / room - _allowed(share(self.density, room), params)]
-        opens = [_Open(likely, allowed, room)]
+        opens, kept, budgets = [_Open(likely, allowed, room)], [there.sum() / room], [share(self.density, room)]
         if params.plastic.numel():
             heard = there[:, shape.plastic]
             total, likely = heard.sum(), _likely(params.plastic)
-            made.append((likely * heard).sum() / total - _allowed(share(self.plastic, float(total)), params))
             opens.append(_Open(likely, heard, total))
-        return torch.stack(made), opens
+            kept.append((likely * heard).sum() / total)
+            budgets.append(share(self.plastic, float(total)))
+        beyond = params.opened * there.new_tensor([1.0 - each for each in budgets])
+        return torch.stack(kept) - (there.new_tensor(budgets) + beyond), opens
 
     def adapt(self, site: Site, rng: Generator) -> None:
         params: HardConcreteParams = site.params
@@ -107,7 +108,8 @@ class HardConcrete(Budgeted):
             return
         params.opened.fill_(opened(site, self.narrowing))
         params.soft.fill_(float(site.step < site.steps))
-        params.settled.fill_(float(site.step >= site.steps))
+        if site.step >= site.steps:
+            params.settled.fill_(1.0)
         excess, _ = self._excess(params, site.shape)
         held = params.multipliers[: len(excess)]
         held.add_(self.rise * excess).mul_(excess > 0.0)
@@ -171,11 +173,6 @@ def _hard(odds: Tensor, allowed: Tensor | None, kept: float, least: int) -> Tens
     """The likeliest gates; the gradient is that of how likely they are."""
     likely = torch.sigmoid(odds)
     return best(odds, allowed, kept, least) + (likely - likely.detach())
-
-
-def _allowed(kept: float, params: HardConcreteParams) -> Tensor:
-    """The share that is allowed at this time."""
-    return kept + params.opened[0] * (1.0 - kept)
 
 
 def _likely(odds: Tensor) -> Tensor:
