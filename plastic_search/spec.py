@@ -79,6 +79,11 @@ class Layer(Part):
             raise PlasticSearchError(f"a layer needs at least 1 unit, but got units={self.units}")
         if self.limit <= 0:
             raise PlasticSearchError(f"a trace's limit must be above 0, but got limit={self.limit}")
+        if not isinstance(self.cell, Hole):
+            drives, at = self.cell.drives, self.cell.plastic
+            if type(at) is not int or not 0 <= at < drives:
+                name = type(self.cell).__name__
+                raise PlasticSearchError(f"{name}.plastic is which of its {drives} drives, from 0, but is {at!r}")
         if len(set(self.skip)) < len(self.skip) or any(k < 1 for k in self.skip):
             raise PlasticSearchError(f"skip wants different whole numbers from 1, but got {self.skip}")
         whole = not any(holes(self.structure))

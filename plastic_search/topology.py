@@ -8,7 +8,7 @@ import networkx as nx
 import torch
 
 from plastic_search.errors import PlasticSearchError
-from plastic_search.graph_files import connectome, node_link, parse, read, sizes, write
+from plastic_search.graph_files import connectome, node_link, parse, read, sizes, whole, write
 from plastic_search.network import Network
 from plastic_search.shrink import shrink
 from plastic_search.structures import Shape
@@ -83,12 +83,13 @@ def structure(graph: nx.DiGraph, net: Network, layer: int) -> Graph:
 
     Raises:
         PlasticSearchError: an edge comes from a node that the layer does not hear, leads to a unit that it does not
-            have, or is plastic where the layer has no trace.
+            have, or is plastic where the layer has no trace; or the graph is no network's, as `read` would say.
     """
     if not 0 <= layer < len(net.shapes):
         raise PlasticSearchError(f"there is no layer {layer}; the network has layers 0 to {len(net.shapes) - 1}")
     columns, shape, prefix = _columns(net, layer), net.shapes[layer], f"layers.{layer}."
     _fits(graph, net, layer)
+    graph = whole(graph)
     fixed, plastic = [], []
     for pre, post, edge in graph.edges(data=True):
         if not str(post).startswith(prefix) or not edge.get("exists", True):

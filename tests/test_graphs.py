@@ -168,6 +168,32 @@ def test_parallel_and_undirected_edges_in_graphml_are_refused(tmp_path: Path) ->
         topology.read(tmp_path / "plain.graphml")
 
 
+def test_a_graph_mended_by_hand_is_looked_at_before_it_is_a_structure() -> None:
+    net = Network(SPEC, 3)
+    whole = topology.to_graph(net)
+    empty, cut, odd = whole.copy(), whole.copy(), whole.copy()
+    empty.remove_edges_from(list(whole.edges))
+    cut.remove_edges_from([edge for edge in whole.edges if edge[0].startswith("input")])
+    pre, post = next(iter(odd.edges))
+    odd.edges[pre, post]["colour"] = "red"
+    cases: tuple[tuple[Any, str], ...] = (
+        (empty, "no edge that exists"),
+        (cut, "no path leads from any input to the output"),
+        (odd, f"no attribute of an edge is called 'colour'.*edge {pre} -> {post}"),
+        (nx.Graph(whole), "is undirected"),
+    )
+    for graph, told in cases:
+        with pytest.raises(PlasticSearchError, match=told):
+            topology.structure(graph, net, 1)
+
+
+def test_a_graph_is_of_use_after_it_was_made_without_numbers() -> None:
+    spec = NetworkSpec((Layer(2, structure=Graph(((0, 1),), ((1, 3),)), plastic=Pathway.BOTH),))
+    with torch.device("meta"):
+        Network(spec, 3)
+    assert Network(spec, 3).connections() == 2
+
+
 def test_a_structure_refuses_a_graph_of_another_network() -> None:
     graph, net = topology.to_graph(Network(SPEC, 3)), Network(SPEC, 3)
     assert topology.structure(graph, net, 1).recurrent

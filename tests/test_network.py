@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
 
+from plastic_search.cells import Cell, Response
+from plastic_search.cells.rnn import RNN
 from plastic_search.errors import PlasticSearchError
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.modulations.simple import Simple
@@ -286,3 +288,50 @@ def test_a_state_without_names_is_refused() -> None:
             named(net.start(1))
     finally:
         Part.kinds.pop("Nameless")
+
+
+class Start(NamedTuple):
+    level: Tensor  # [batch, post]
+    none: None = None
+
+
+@dataclass(frozen=True)
+class Begun(Cell):
+    """y = tanh(drive) + level, level' = level / 2, from a level that is drawn"""
+
+    def state(self, batch: int, post: int, like: Tensor) -> Start:
+        return Start(torch.rand(batch, post).to(like))
+
+    def step(self, state: Start, drive: Tensor) -> tuple[Start, Response]:
+        y = drive[:, 0].tanh() + state.level
+        return Start(state.level / 2), Response(y, y)
+
+
+@dataclass(frozen=True)
+class Beyond(RNN):
+    plastic: ClassVar[int] = -1
+
+
+def test_a_part_of_ones_own_begins_each_call_anew() -> None:
+    net, x = Network(NetworkSpec((Layer(5, Begun(), plastic=Pathway.BOTH),)), 3, kernel="cpu"), torch.randn(4, 2, 3)
+    said = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        said.append(net(x, net.start(2))[0])
+        torch.manual_seed(0)
+        said.append(net(x)[0])
+        said.append(net(x)[0])
+    assert torch.equal(said[0], said[1])
+    assert torch.equal(said[1], said[4])
+    assert not torch.equal(said[1], said[2])
+
+
+def test_the_plastic_drive_is_one_that_there_is() -> None:
+    with pytest.raises(PlasticSearchError, match=r"Beyond.plastic is which of its 1 drives, from 0, but is -1"):
+        Layer(5, Beyond())
+
+
+def test_outputs_lie_in_one_piece() -> None:
+    net, x = Network(NetworkSpec((Layer(5, plastic=Pathway.BOTH),)), 3), torch.randn(4, 2, 3)
+    with torch.no_grad():
+        assert net(x)[0].view(-1).shape == (40,)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Generator, Tensor
@@ -94,6 +96,31 @@ def test_the_gradients_of_both_choices_meet_where_a_connection_exists() -> None:
         assert wanted.abs().sum() > 0
         torch.testing.assert_close(grad, wanted)
         torch.testing.assert_close(other, wanted)
+
+
+@pytest.mark.parametrize("structure", [Gated(0.5, 0.5), Gated(0.5, within=SelfRecurrent()), HardConcrete(0.5, 0.5)])
+def test_second_derivatives_are_those_of_the_first(structure: Gated | HardConcrete) -> None:
+    params: Any = structure.params(SHAPE, rng())
+    params = type(params)(*(each.double() for each in params))
+    noise = [torch.randn(4, n, generator=rng(), dtype=torch.float64) for n in (6, 4)]
+    if isinstance(structure, HardConcrete):
+        params = params._replace(soft=torch.ones(1), multipliers=torch.tensor([0.3, 0.7], dtype=torch.float64))
+
+    def loss(exists: Tensor) -> Tensor:
+        own = params._replace(exists=exists)
+        gates, price = structure.gates(own, SHAPE, noise[0]), structure.constraint(own, SHAPE)
+        told = [(n * g).sum() for n, g in zip(noise, gates[:2], strict=True) if g is not None]
+        return torch.stack(told).sum() ** 2 + (0.0 if price is None else price)
+
+    def first(exists: Tensor, again: bool) -> Tensor:
+        return torch.autograd.grad(loss(exists), exists, create_graph=again)[0]
+
+    at, way = params.exists.requires_grad_(), torch.randn(4, 6, generator=rng(), dtype=torch.float64)
+    (second,) = torch.autograd.grad((first(at, True) * way).sum(), at)
+    transformed = torch.func.grad(lambda exists: (torch.func.grad(loss)(exists) * way).sum())(at.detach())
+    torch.testing.assert_close(first(at, False), torch.func.grad(loss)(at.detach()))
+    torch.testing.assert_close(second, transformed)
+    assert second.abs().sum() > 0.0
 
 
 @pytest.mark.parametrize("kind", [Gated, HardConcrete, Pooled, Pruned, Rewired])

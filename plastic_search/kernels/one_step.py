@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from plastic_search.cells import Cell
 from plastic_search.modulations import Modulation
+from plastic_search.parameters import formed, leaves
 from plastic_search.rules import Activity, Rule
 
 __all__ = ["Step"]
@@ -37,25 +37,24 @@ class Step:
             states = (states[0], rule.state(batch, post, pre, like))
             params = (rule.params(post, pre, rng), modulation.params(post, rng))
         self.carried = states
-        self.states, self.state_nest = pytree.tree_flatten(states)
-        tuned, self.param_nest = pytree.tree_flatten(params)
+        self.tuned, self.states, tuned = params, leaves(states), leaves(params)
         self.params: list[Tensor] = [p.to(dtype) for p in tuned]
         shapes = [(batch, cell.drives, post), (batch, pre), (batch, post), *(tuple(t.shape) for t in self.states)]
         self.given = [torch.rand(n, dtype=dtype, generator=rng) for n in shapes] + self.params
         self.first_param = 3 + len(self.states)
 
-    def all(self, *leaves: Tensor) -> list[tuple[str, Tensor]]:
+    def all(self, *given: Tensor) -> list[tuple[str, Tensor]]:
         """Every result of a step, by the name of its buffer; `C` and `M` are coefficients that are matrices."""
-        states = pytree.tree_unflatten(list(leaves[3 : self.first_param]), self.state_nest)
-        params = pytree.tree_unflatten(list(leaves[self.first_param :]), self.param_nest)
-        drive, pre, recall = leaves[:3]
+        states = formed(self.carried, iter(given[3 : self.first_param]))
+        params = formed(self.tuned, iter(given[self.first_param :]))
+        drive, pre, recall = given[:3]
         cell, response = self.cell.step(states[0], drive)
         made = [("y", response.output)]
         if not self.plastic:
-            return made + [("state", t) for t in pytree.tree_leaves((cell, ()))]
+            return made + [("state", t) for t in leaves((cell, ()))]
         change, rule = self.plastic[0].step(params[0], states[1], Activity(pre, response.post, recall))
         rate = self.plastic[1].step(params[1], response.output)
-        made += [("state", t) for t in pytree.tree_leaves((cell, rule))]
+        made += [("state", t) for t in leaves((cell, rule))]
         ones = torch.ones_like(response.post)
         write = rate.write * ones
         scale = write if rate.eligibility is None else rate.eligibility.reshape(1, 1) * ones
@@ -89,14 +88,14 @@ class Step:
             return "matrix", value
         return ("column", full[:, 0]) if column else ("row" if row else "number", full[:, :, 0])
 
-    def vectors(self, *leaves: Tensor) -> list[tuple[str, Tensor]]:
+    def vectors(self, *given: Tensor) -> list[tuple[str, Tensor]]:
         """Those that are not matrices."""
-        return [(name, value) for name, value in self.all(*leaves) if name not in ("C", "M")]
+        return [(name, value) for name, value in self.all(*given) if name not in ("C", "M")]
 
-    def flat(self, *leaves: Tensor) -> list[Tensor]:
+    def flat(self, *given: Tensor) -> list[Tensor]:
         """The same without names."""
-        return [value for _, value in self.vectors(*leaves)]
+        return [value for _, value in self.vectors(*given)]
 
-    def matrices(self, *leaves: Tensor) -> list[Tensor]:
+    def matrices(self, *given: Tensor) -> list[Tensor]:
         """The coefficients that are matrices."""
-        return [value for name, value in self.all(*leaves) if name in ("C", "M")]
+        return [value for name, value in self.all(*given) if name in ("C", "M")]

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from plastic_search.cells import Cell
 from plastic_search.errors import PlasticSearchError
 from plastic_search.kernels.held import agrees
 from plastic_search.kernels.memory import Call, Given, Memory, Sizes
@@ -24,7 +23,7 @@ from plastic_search.kernels.traced import trace
 from plastic_search.parameters import formed, leaves
 from plastic_search.precisions import Format
 from plastic_search.quantize import next_dither, start_dither
-from plastic_search.rules import Activity, Rule
+from plastic_search.rules import Activity
 from plastic_search.spec import Bound, Layer
 from plastic_search.step import LayerState, Ready
 from plastic_search.structures import Shape
@@ -90,7 +89,7 @@ def sequence(
     call, given, dither = laid_out(backend, layer, shape, form, ready, state, x)
     run = _Sequence.apply if _followed(x, given) else _unfollowed
     said, trace_, eligibility, *after = run(backend, call, x, *given.flat())  # type: ignore[misc]
-    y = said.clone() if said.requires_grad else said  # of its own, so that it may be changed in place
+    y = said.clone() if said.requires_grad else said.contiguous()  # so that it may be changed in place
     return y, LayerState(said.select(-3, -1).clone(), *nested(call, after, trace_, eligibility), dither)
 
 
@@ -125,24 +124,15 @@ def _given(state: LayerState) -> tuple[Any, ...]:
 
 
 def _first(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> tuple[Any, ...]:
-    """The same at the start of episodes, None where all is 0."""
+    """The same at the start of episodes, None for outputs and traces, which are 0."""
     plastic, batch = _plastic(shape), x.shape[-2]
-    states = list(_starts(layer.cell, layer.rule if plastic else None, shape.post, _width(shape), batch, x.dtype))
+    rule = layer.rule.state(batch, shape.post, _width(shape), x) if plastic else ()
+    states = leaves((layer.cell.state(batch, shape.post, x), rule))
     dither = start_dither(batch, x) if form is not None and plastic else None
     lead = x.shape[:-3]
-    placed = [None if t is None else t.to(x.device).expand(*lead, *t.shape) for t in (dither, *states)]
-    return None, None, None, placed[0], placed[1:]
-
-
-@lru_cache(maxsize=512)
-def _starts(
-    cell: Cell, rule: Rule | None, post: int, width: int, batch: int, dtype: torch.dtype
-) -> tuple[Tensor | None, ...]:
-    """What a layer's parts carry at first, None where it is 0."""
-    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
-        like = torch.zeros((), dtype=dtype)
-        made = leaves((cell.state(batch, post, like), rule.state(batch, post, width, like) if rule else ()))
-    return tuple(t if t.any() else None for t in made)
+    if lead:
+        dither, *states = [None if t is None else t.expand(*lead, *t.shape) for t in (dither, *states)]
+    return None, None, None, dither, states
 
 
 def nested(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
 
 from plastic_search.errors import PlasticSearchError
 from plastic_search.structures import Site, Structure
 from plastic_search.structures.dense import Dense
 
-__all__ = ["Adaptive", "Budgeted", "narrowed", "opened"]
+__all__ = ["Adaptive", "Budgeted", "derived", "narrowed", "opened"]
 
 
 @dataclass(frozen=True)
@@ -62,3 +66,21 @@ def opened(site: Site, narrowing: float) -> float:
 def narrowed(budget: float, beyond: float) -> float:
     """The share that is kept while so much of what is beyond the budget still is."""
     return budget + beyond * (1.0 - budget)
+
+
+def derived(
+    made: Sequence[Tensor | None], given: Sequence[Tensor], grads: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """The derivatives of `given`, which can be derived again.
+
+    Args:
+        made: what was made of `given`, by operations that autograd knows.
+        grads: those of `made`.
+    """
+    pairs = [(m, g) for m, g in zip(made, grads, strict=True) if m is not None and g is not None]
+    wanted = [t for t in given if t.requires_grad]
+    if not pairs or not wanted:
+        return [None for _ in given]
+    outputs, own = zip(*pairs, strict=True)
+    found = iter(torch.autograd.grad(outputs, wanted, own, create_graph=True, allow_unused=True))
+    return [next(found) if t.requires_grad else None for t in given]

@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 
 from plastic_search.errors import PlasticSearchError
 from plastic_search.structures import Gates, Shape, Site, Top, share, top, transformed
-from plastic_search.structures._adaptive import Budgeted, narrowed, opened
+from plastic_search.structures._adaptive import Budgeted, derived, narrowed, opened
 
 
 class GatedParams(NamedTuple):
@@ -62,7 +62,7 @@ class Gated(Budgeted):
         if params.settled:
             own = [each.detach() for each in own]
         allowed = self.within.gates((), shape, like).exists
-        choose = _composed if transformed() else _Chosen.apply
+        choose = _apart if transformed() else _Chosen.apply
         exists, learning = choose(*own, allowed, _Told(self, params, shape))  # type: ignore[misc]
         if shape.plastic.stop == shape.plastic.start:
             return Gates(exists, None)
@@ -112,7 +112,7 @@ def _choices(own: Sequence[Tensor], allowed: Tensor | None, told: _Told) -> tupl
 class _Chosen(torch.autograd.Function):
     """1 at the best scores, else 0; its gradient is that of a sigmoid around the last score kept.
 
-    One function for both choices, since what a small layer waits for is the number of calls.
+    One function for both choices, since what a small layer waits for is the number of calls; `_apart` is the same.
     """
 
     @staticmethod
@@ -120,51 +120,87 @@ class _Chosen(torch.autograd.Function):
         *own, ctx.allowed, ctx.told = given
         scores, exists, learning = _choices(own, ctx.allowed, ctx.told)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(scores, *exists, *([own[3], *learning] if learning else []))
+        ctx.save_for_backward(*own, scores, *exists, *(learning or ()))
         return exists.chosen, learning.chosen if learning else None
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        scores, chosen, edge, known, *learned = ctx.saved_tensors
-        columns, width = ctx.told.shape.plastic, ctx.told.structure.width
+        *own, scores = ctx.saved_tensors[:5]
+        exists, learning = Top(*ctx.saved_tensors[5:8]), None
+        if len(ctx.saved_tensors) > 8:
+            learning = Top(*ctx.saved_tensors[8:])
+        told = ctx.told
+        if torch.is_grad_enabled():  # as create_graph=True does
+            made = _joined(own, ctx.allowed, told, _hard(exists), learning and _hard(learning))
+            return *derived(made, own, grads), None, None
+        columns, width = told.shape.plastic, told.structure.width
         d_chosen, d_learning, d_plastic = *grads, None
         if d_chosen is None:
-            d_chosen = torch.zeros_like(chosen)
-        if d_learning is not None:
-            plastic, learning, last, among = learned
-            there = chosen[:, columns]
-            d_plastic = _passed(d_learning * there, plastic, last, among, width).mul_(there)
+            d_chosen = torch.zeros_like(scores)
+        if d_learning is not None and learning is not None:
+            there = exists.chosen[:, columns]
+            d_plastic = _passed(d_learning * there, own[3], learning.edge, learning.known, width) * there
             d_chosen = d_chosen.clone()
-            d_chosen[:, columns].add_(d_learning * learning)  # what does not exist is not plastic
-        d_scores = _passed(d_chosen, scores, edge, known, width)
+            d_chosen[:, columns].add_(d_learning * learning.chosen)  # what does not exist is not plastic
+        d_scores = _passed(d_chosen, scores, exists.edge, exists.known, width)
         if ctx.allowed is not None:
-            d_scores.mul_(ctx.allowed)
+            d_scores = d_scores * ctx.allowed
         return d_scores, d_scores.sum(1, keepdim=True), d_scores.sum(0, keepdim=True), d_plastic, None, None
+
+
+def _hard(best: Top) -> Top:
+    return Top(*(each.detach() for each in best))
 
 
 def _passed(grad: Tensor, scores: Tensor, edge: Tensor, known: Tensor, width: float) -> Tensor:
     """The derivative of what is chosen, as a sigmoid around the edge has it; where none is kept, nothing passes."""
-    spread = _spread(known, width)
-    soft = (scores - edge).div_(spread).sigmoid_()
-    return (grad * soft).mul_(1.0 - soft).div_(spread)
+    spread = width * (known.std(correction=0).clamp_min(1e-3) if known.numel() else known.new_ones(()))
+    soft = torch.sigmoid((scores - edge) / spread)
+    return grad * soft * (1.0 - soft) / spread
 
 
-def _spread(known: Tensor, width: float) -> Tensor:
-    return width * (known.std(correction=0).clamp_min(1e-3) if known.numel() else known.new_ones(()))
-
-
-def _composed(*given: Any) -> tuple[Tensor, Tensor | None]:
-    """What `_Chosen` is, of operations that torch can derive."""
+def _apart(*given: Any) -> tuple[Tensor, Tensor | None]:
+    """What `_Chosen` is, of operations that torch.func looks into, and that can be derived more than once."""
     *own, allowed, told = given
-    scores, exists, learning = _choices(own, allowed, told)
+    return _joined(own, allowed, told, *_choices(own, allowed, told)[1:])
 
-    def through(of: Tensor, best: Top, among: Tensor | None) -> Tensor:
-        soft = torch.sigmoid((of - best.edge) / _spread(best.known, told.structure.width))
-        soft = soft if among is None else soft * among
-        return best.chosen + (soft - soft.detach())
 
-    chosen = through(scores, exists, allowed)
+def _joined(
+    own: Sequence[Tensor], allowed: Tensor | None, told: _Told, exists: Top, learning: Top | None
+) -> tuple[Tensor, Tensor | None]:
+    """Both choices, once they are made, each with its gradient."""
+    connections, hearing, heard, plastic = own
+    width = told.structure.width
+    chosen: Any = _Top.apply(connections + hearing + heard, exists.chosen, allowed, width)
     if learning is None:
         return chosen, None
     there = chosen[:, told.shape.plastic]
-    return chosen, through(own[3], learning, there.detach()) * there
+    made: Any = _Top.apply(plastic, learning.chosen, there.detach(), width)
+    return chosen, made * there
+
+
+class _Top(torch.autograd.Function):
+    """What is chosen, with the gradient of a sigmoid around the last score kept."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(scores: Tensor, chosen: Tensor, allowed: Tensor | None, width: float) -> Tensor:
+        return chosen.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        *tensors, ctx.width = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _Top.jvp(ctx, *grads), None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        scores, chosen, allowed = ctx.saved_tensors
+        edge = torch.where(chosen > 0.5, scores, torch.inf).min()
+        passed = _passed(tangents[0], scores, edge, scores if allowed is None else scores[allowed > 0.5], ctx.width)
+        return passed if allowed is None else passed * allowed

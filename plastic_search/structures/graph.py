@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,7 +41,7 @@ class Graph(Structure):
 
     def gates(self, params: tuple[()], shape: Shape, like: Tensor) -> Gates:
         self._refuse(shape)
-        places, first = self._places(shape.pre).to(like.device), len(self.fixed)
+        places, first = torch.from_numpy(self._places(shape.pre)).to(like.device), len(self.fixed)
         exists = like.new_zeros(shape.post * shape.pre).index_fill_(0, places, 1.0).view(shape.post, shape.pre)
         if not first:
             return Gates(exists, exists[:, shape.plastic])
@@ -48,18 +50,19 @@ class Graph(Structure):
         plastic = like.new_zeros(shape.post * shape.pre).index_fill_(0, places[first:], 1.0)
         return Gates(exists, plastic.view(shape.post, shape.pre)[:, shape.plastic])
 
-    def _places(self, width: int) -> Tensor:
-        """Where in a matrix of so many columns each edge lies, those last that are plastic."""
-        known = self._kept
-        if width not in known:
-            known[width] = torch.tensor(
-                [post * width + pre for post, pre in self.fixed + self.plastic], dtype=torch.long
-            )
-        return known[width]
+    def _places(self, width: int) -> Any:
+        """Where in a matrix of so many columns each edge lies, those last that are plastic.
+
+        It is kept, since every episode asks, and not as a tensor, which could be one that holds no numbers.
+        """
+        if width not in self._kept:
+            places = [post * width + pre for post, pre in self.fixed + self.plastic]
+            self._kept[width] = np.array(places, np.int64)
+        return self._kept[width]
 
     @cached_property
-    def _kept(self) -> dict[int, Tensor]:
-        """What `_places` has made, since every episode asks."""
+    def _kept(self) -> dict[int, Any]:
+        """What `_places` has made."""
         return {}
 
     @cached_property

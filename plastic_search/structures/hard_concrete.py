@@ -84,6 +84,9 @@ class HardConcrete(Budgeted):
         """lambda c, summed over both budgets; c is the share of gates that is too much."""
         if params.settled:
             return None
+        if transformed():
+            excess, _ = self._excess(params, shape)
+            return (params.multipliers[: len(excess)].detach() * excess).sum()
         return _Price.apply(params.exists, params.plastic, self, params, shape)  # type: ignore[return-value]
 
     def _excess(self, params: HardConcreteParams, shape: Shape) -> tuple[Tensor, list[_Open]]:
@@ -94,7 +97,7 @@ class HardConcrete(Budgeted):
         there = likely if allowed is None else likely * allowed
         opens, kept, budgets = [_Open(likely, allowed, room)], [there.sum() / room], [share(self.density, room)]
         if params.plastic.numel():
-            heard = there[:, shape.plastic]
+            heard = there[:, shape.plastic].detach()
             total, likely = heard.sum(), _likely(params.plastic)
             opens.append(_Open(likely, heard, total))
             kept.append((likely * heard).sum() / total)
@@ -134,14 +137,18 @@ class _Price(torch.autograd.Function):
         ctx: Any, exists: Tensor, plastic: Tensor, structure: HardConcrete, params: Any, shape: Shape
     ) -> Tensor:
         excess, ctx.opens = structure._excess(params, shape)
+        ctx.save_for_backward(exists, plastic)
         ctx.prices = params.multipliers[: len(excess)].clone()
         return (ctx.prices * excess).sum()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         made: list[Tensor | None] = [None, None]
+        odds = ctx.saved_tensors
         for k, (likely, among, room) in enumerate(ctx.opens):
             each = grads[0] * ctx.prices[k] / room
+            if torch.is_grad_enabled():  # as create_graph=True does
+                likely = _likely(odds[k])
             made[k] = torch.ops.aten.sigmoid_backward(each.expand_as(likely) if among is None else each * among, likely)
         return *made, None, None, None
 
@@ -159,14 +166,16 @@ class _Soft(torch.autograd.Function):
     def forward(ctx: Any, odds: Tensor, noise: Tensor) -> Tensor:
         sigmoid = (noise + odds).div_(_TEMPERATURE).sigmoid_()
         made = (sigmoid * (_HIGH - _LOW)).add_(_LOW)
-        ctx.save_for_backward(sigmoid, (made >= 0.0).logical_and_(made <= 1.0))
+        ctx.save_for_backward(sigmoid, (made >= 0.0).logical_and_(made <= 1.0), odds, noise)
         return made.clamp_(0.0, 1.0)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        sigmoid, between = ctx.saved_tensors
-        inner = (grads[0] * between).mul_(_HIGH - _LOW)
-        return torch.ops.aten.sigmoid_backward(inner, sigmoid).div_(_TEMPERATURE), None
+        sigmoid, between, odds, noise = ctx.saved_tensors
+        if torch.is_grad_enabled():  # as create_graph=True does
+            sigmoid = torch.sigmoid((noise + odds) / _TEMPERATURE)
+        inner = grads[0] * between * (_HIGH - _LOW)
+        return torch.ops.aten.sigmoid_backward(inner, sigmoid) / _TEMPERATURE, None
 
 
 def _hard(odds: Tensor, allowed: Tensor | None, kept: float, least: int) -> Tensor:
