@@ -117,7 +117,7 @@ def node_link(graph: nx.DiGraph) -> dict[str, Any]:
     return nx.node_link_data(graph, edges="edges")
 
 
-def sizes(graph: nx.DiGraph) -> list[int]:
+def sizes(graph: nx.Graph) -> list[int]:
     """How many inputs there are, then how many units each layer has."""
     counts: dict[int, int] = {}
     for node in graph:

@@ -78,7 +78,7 @@ def from_json(data: dict[str, Any]) -> nx.DiGraph:
     return parse(data)
 
 
-def structure(graph: nx.DiGraph, net: Network, layer: int) -> Graph:
+def structure(graph: nx.Graph, net: Network, layer: int) -> Graph:
     """The edges into one layer as a structure, to train a network anew on a graph that was learned or drawn.
 
     Raises:
@@ -141,7 +141,7 @@ def recurrent(graph: nx.Graph, heard: int, plastic: bool = True) -> Graph:
     return Graph(tuple(sorted(fixed)), tuple(sorted(pair for pair, told in pairs.items() if told)))
 
 
-def _fits(graph: nx.DiGraph, net: Network, layer: int) -> None:
+def _fits(graph: nx.Graph, net: Network, layer: int) -> None:
     """Refuse a graph with nodes that neither the layer nor what it hears has."""
     widths = {"input": net.inputs} | {f"layers.{i}": shape.post for i, shape in enumerate(net.shapes)}
     for node in graph:
