@@ -89,7 +89,6 @@ def structure(graph: nx.Graph, net: Network, layer: int) -> Graph:
         raise PlasticSearchError(f"there is no layer {layer}; the network has layers 0 to {len(net.shapes) - 1}")
     columns, shape, prefix = _columns(net, layer), net.shapes[layer], f"layers.{layer}."
     _fits(graph, net, layer)
-    graph = whole(graph)
     fixed, plastic = [], []
     for pre, post, edge in graph.edges(data=True):
         if not str(post).startswith(prefix) or not edge.get("exists", True):
@@ -104,6 +103,7 @@ def structure(graph: nx.Graph, net: Network, layer: int) -> Graph:
                 "give the layer another `plastic`"
             )
         (plastic if edge.get("plastic") else fixed).append(pair)
+    whole(graph)
     within = Dense() if shape.own else FeedForward()
     return Graph(tuple(sorted(fixed)), tuple(sorted(plastic)), within)
 
