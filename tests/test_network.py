@@ -297,14 +297,14 @@ class Start(NamedTuple):
 
 @dataclass(frozen=True)
 class Begun(Cell):
-    """y = tanh(drive) + level, level' = level / 2, from a level that differs from unit to unit"""
+    """y = tanh(drive) + level, level' = (level + y) / 2, from a level that differs from unit to unit"""
 
     def state(self, batch: int, post: int, like: Tensor) -> Start:
         return Start(torch.linspace(0.1, 0.9, post).to(like).repeat(batch, 1))
 
     def step(self, state: Start, drive: Tensor) -> tuple[Start, Response]:
         y = drive[:, 0].tanh() + state.level
-        return Start(state.level / 2), Response(y, y)
+        return Start((state.level + y) / 2), Response(y, y)
 
 
 def test_a_part_of_ones_own_begins_where_it_says() -> None:

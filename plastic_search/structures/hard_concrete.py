@@ -69,7 +69,7 @@ class HardConcrete(Budgeted):
 
     def gates(self, params: HardConcreteParams, shape: Shape, like: Tensor) -> Gates:
         allowed = self.within.gates((), shape, like).exists
-        soft = bool(params.soft > 0.5)
+        soft = float(params.soft.detach()) > 0.5
         if params.settled:
             params = HardConcreteParams(*(each.detach() for each in params))
         exists = _soft(params.exists, params.exists_noise) if soft else _hard(params.exists, allowed, self.density, 1)
@@ -116,9 +116,10 @@ class HardConcrete(Budgeted):
         excess, _ = self._excess(params, site.shape)
         held = params.multipliers[: len(excess)]
         held.add_(self.rise * excess).mul_(excess > 0.0)
-        for noise in (params.exists_noise, params.plastic_noise):
-            drawn = torch.rand(noise.shape, generator=rng).clamp_(1e-6, 1.0 - 1e-6)
-            noise.copy_(drawn.logit_())
+        noises = params.exists_noise, params.plastic_noise
+        drawn = torch.rand(sum(noise.numel() for noise in noises), generator=rng).clamp_(1e-6, 1.0 - 1e-6).logit_()
+        for noise, each in zip(noises, drawn.split([noise.numel() for noise in noises]), strict=True):
+            noise.copy_(each.view(noise.shape))
 
 
 class _Open(NamedTuple):
@@ -166,8 +167,9 @@ class _Soft(torch.autograd.Function):
     def forward(ctx: Any, odds: Tensor, noise: Tensor) -> Tensor:
         sigmoid = (noise + odds).div_(_TEMPERATURE).sigmoid_()
         made = (sigmoid * (_HIGH - _LOW)).add_(_LOW)
-        ctx.save_for_backward(sigmoid, (made >= 0.0).logical_and_(made <= 1.0), odds, noise)
-        return made.clamp_(0.0, 1.0)
+        clipped = made.clamp(0.0, 1.0)
+        ctx.save_for_backward(sigmoid, clipped == made, odds, noise)
+        return clipped
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
