@@ -15,8 +15,8 @@ from torch.utils import _pytree as pytree
 
 from plastic_search import step as law
 from plastic_search.errors import PlasticSearchError
+from plastic_search.kernels import reference
 from plastic_search.kernels.choice import sequences
-from plastic_search.kernels.reference import of_members
 from plastic_search.network import Network, State, same_shapes
 from plastic_search.parameters import Bag, nest
 from plastic_search.step import LayerParams, Ready
@@ -105,9 +105,8 @@ class Population(nn.Module):
         ready = self._resolve()
         if state is None:
             return sequences(self.spec, self.shapes, ready, None, x, self.kernel)
-        one, like = pytree.tree_map(lambda t: None if t is None else t[0], ready), next(self.parameters())
-        start = law.start(self.spec, self.shapes, x.shape[2], like, one)
-        fresh: State = pytree.tree_map(lambda t: None if t is None else t.expand(len(self), *t.shape), start)
+        each = zip(self.spec.layers, self.shapes, ready, strict=True)
+        fresh: State = tuple(reference.start(self.spec, *own, x) for own in each)
         return sequences(self.spec, self.shapes, ready, same_shapes(state, fresh), x, self.kernel)
 
     def _resolve(self) -> tuple[Ready, ...]:
@@ -131,7 +130,7 @@ class Population(nn.Module):
     def _resolved(self) -> tuple[Ready, ...]:
         of = [bag.tensors() for bag in self.bags()]
         params = tuple(LayerParams(**nest(like._asdict(), own)) for like, own in zip(self.like, of, strict=True))
-        return of_members(lambda own: law.resolve(self.spec, self.shapes, own), (params,))
+        return reference.of_members(lambda own: law.resolve(self.spec, self.shapes, own), (params,))
 
     def _resolved_singly(self) -> tuple[Ready, ...]:
         split = [{name: tensor.unbind() for name, tensor in bag.tensors().items()} for bag in self.bags()]

@@ -57,7 +57,7 @@ def trace(layer: Layer, plastic: bool, dtype: torch.dtype) -> Traced | str:
         hash((layer.cell, parts))
     except TypeError as error:
         return f"a setting of its parts is of a type that cannot be compared ({error})"
-    with _lock:
+    with _lock:  # two threads get one object
         return _trace(layer.cell, parts, dtype)
 
 

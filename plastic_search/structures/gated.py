@@ -125,11 +125,9 @@ class _Chosen(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        *own, scores = ctx.saved_tensors[:5]
-        exists, learning = Top(*ctx.saved_tensors[5:8]), None
-        if len(ctx.saved_tensors) > 8:
-            learning = Top(*ctx.saved_tensors[8:])
-        told = ctx.told
+        saved, told = ctx.saved_tensors, ctx.told
+        own, scores, exists = saved[:4], saved[4], Top(*saved[5:8])
+        learning = Top(*saved[8:]) if len(saved) > 8 else None
         if torch.is_grad_enabled():  # as create_graph=True does
             made = _joined(own, ctx.allowed, told, _hard(exists), learning and _hard(learning))
             return *derived(made, own, grads), None, None
