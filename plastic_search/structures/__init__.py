@@ -151,20 +151,28 @@ def top(scores: Tensor, allowed: Tensor | None, asked: float, least: int = 0) ->
 
 
 def _among(flat: Tensor, mask: Tensor | None, wanted: Callable[[int], int]) -> Top:
-    where = None if mask is None else (mask.reshape(-1) > 0.5).nonzero().view(-1)
-    known = flat.reshape(-1) if where is None else flat.reshape(-1).index_select(0, where)
-    kept, made = wanted(known.numel()), torch.zeros_like(flat.reshape(-1))
+    numbers = flat.reshape(-1)
+    there = None if mask is None else mask.reshape(-1) > 0.5
+    known = numbers if there is None else numbers.index_select(0, there.nonzero().view(-1))
+    kept, made = wanted(known.numel()), torch.zeros_like(numbers)
     if not kept:
         return Top(made.view_as(flat), flat.new_full((), torch.inf), known)
-    values, places = known.topk(kept, sorted=False)
-    made.index_fill_(0, places if where is None else where.index_select(0, places), 1.0)
-    return Top(made.view_as(flat), values.min(), known)
+    values, places = _highest(numbers, there, kept)
+    return Top(made.index_fill_(0, places, 1.0).view_as(flat), values.min(), known)
+
+
+def _highest(numbers: Tensor, there: Tensor | None, kept: int) -> tuple[Tensor, Tensor]:
+    """So many of the highest numbers, and their places; which of equal ones is torch's choice, everywhere the same."""
+    left = numbers if there is None else numbers.where(there, -torch.inf)
+    values, places = left.topk(kept, sorted=False)
+    return values, places
 
 
 def _among_here(flat: Tensor, mask: Tensor | None, wanted: Callable[[int], int]) -> Top:
     """The same by NumPy, which parts numbers by whole vectors.
 
-    Torch's `topk` takes a branch for each, which no processor foresees.
+    Torch's `topk` takes a branch for each, which no processor foresees. Where several numbers are the edge it chooses
+    all the same, since which of them NumPy takes is another on other processors.
     """
     numbers = flat.numpy().reshape(-1)
     there = None if mask is None else mask.numpy().reshape(-1) > 0.5
@@ -172,13 +180,12 @@ def _among_here(flat: Tensor, mask: Tensor | None, wanted: Callable[[int], int])
     kept = wanted(known.size)
     if not kept:
         return Top(torch.zeros_like(flat), flat.new_full((), torch.inf), torch.from_numpy(known))
-    first = known.size - kept
-    edge = np.partition(known, first)[first]
+    edge = np.partition(known, known.size - kept)[known.size - kept]
     chosen = numbers >= edge if there is None else (numbers >= edge) & there
-    if np.count_nonzero(chosen) != kept:  # several lie at the edge
-        places = known.argpartition(first)[first:]
+    if np.count_nonzero(chosen) != kept:
+        _, places = _highest(flat.reshape(-1), None if there is None else torch.from_numpy(there), kept)
         chosen = np.zeros(numbers.shape, bool)
-        chosen[places if there is None else there.nonzero()[0][places]] = True
+        chosen[places.numpy()] = True
     made = torch.from_numpy(chosen.astype(numbers.dtype)).view_as(flat)
     return Top(made, flat.new_full((), float(edge)), torch.from_numpy(known))
 
