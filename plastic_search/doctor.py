@@ -46,8 +46,9 @@ def _gpu() -> str:
     if not torch.cuda.is_available():
         return "none; kernels run on the CPU"
     name, why = torch.cuda.get_device_name(), gpu.GPU().declined(torch.zeros(1, device="cuda"))
-    runs = "the reference runs there, and the gpu kernel where Network(..., kernel='gpu') asks for it"
-    return f"{name}; {why or runs}"
+    return (
+        f"{name}; {why or 'the gpu kernel runs what the cpu kernel takes, and is chosen for networks that are there'}"
+    )
 
 
 def _kernel(layer: Layer) -> tuple[str, str]:

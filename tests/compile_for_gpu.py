@@ -16,7 +16,7 @@ from plastic_search import step as law
 from plastic_search.cells.lstm import LSTM
 from plastic_search.kernels import sequence
 from plastic_search.kernels.gpu import GPU, compiled_text, loaded, names_of, rooms
-from plastic_search.kernels.gpu_text import warps
+from plastic_search.kernels.gpu_text import argument, warps
 from plastic_search.kernels.memory import Call
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.network import Network
@@ -50,7 +50,7 @@ class Compiler(GPU):
 
         given = rooms(call, tensors, sums)
         kind = "*fp64" if call.kind.double else "*fp32"
-        signature = dict.fromkeys(names_of(given), kind) | {"TIMES": "i32", "BATCH": "i32"}
+        signature = dict.fromkeys(map(argument, names_of(given)), kind) | {"TIMES": "i32", "BATCH": "i32"}
         made = ASTSource(loaded(compiled_text(call, given))[function], signature)
         options = {"num_warps": warps(call.kind, call.sizes, function), "num_stages": 1}
         compiled = triton.compile(made, target=GPUTarget("cuda", self.architecture, 32), options=options)

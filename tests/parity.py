@@ -68,7 +68,7 @@ def results(net: Network, kernel: str, x: Tensor, state: State | None) -> dict[s
     y, last = net(x, begin)
     made = {"y": y} | named(last)
     rng = torch.Generator().manual_seed(1)
-    terms = [(t * torch.randn(t.shape, generator=rng, dtype=torch.float64).to(t.dtype)).sum() for t in made.values()]
+    terms = [(t * torch.randn(t.shape, generator=rng, dtype=torch.float64).to(t)).sum() for t in made.values()]
     torch.stack(terms).sum().backward()
     made |= {f"d.{n}": p.grad for n, p in net.named_parameters() if p.grad is not None} | {"d.x": x.grad}
     if begin is not None:

@@ -17,18 +17,20 @@ from plastic_search.cells import Cell
 from plastic_search.cells.lstm import LSTM
 from plastic_search.errors import PlasticSearchError
 from plastic_search.kernels import gpu_function
+from plastic_search.kernels.choice import choose
 from plastic_search.kernels.gpu import loaded
 from plastic_search.kernels.gpu_text import text
 from plastic_search.modulations import Modulation
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.modulations.simple import Simple
-from plastic_search.network import Network, State
+from plastic_search.network import Network, State, named
 from plastic_search.population import Population
 from plastic_search.precisions import Rounding
 from plastic_search.precisions.integer import Integer
+from plastic_search.rollout import Rollout
 from plastic_search.rules import Rule
 from plastic_search.rules.abcd import ABCD
-from plastic_search.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway
+from plastic_search.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway, shapes
 
 pytest.importorskip("triton", reason="triton is not installed")
 ON_GPU = torch.cuda.is_available()
@@ -46,9 +48,9 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 def streamed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No trace is small enough to be held; tiles of some rows come from memory."""
     text.cache_clear()
-    monkeypatch.setattr(gpu_function, "_TILE", 256)
     for part in gpu_function.Function.__subclasses__():
         monkeypatch.setattr(part, "most", 0)
+        monkeypatch.setattr(part, "passing", 256)
     yield
     text.cache_clear()
 
@@ -117,6 +119,55 @@ def test_a_population_equals_its_members() -> None:
     for k, net in enumerate(nets):
         net.kernel = "reference"
         torch.testing.assert_close(y[k], net(x[k])[0], rtol=0, atol=1e-12)
+
+
+def test_a_replay_is_the_rollout_with_gradients() -> None:
+    layers = (Layer(9, LSTM(), modulation=Retroactive(), plastic=Pathway.BOTH), Layer(4, skip=(1,)))
+    net, x = Network(NetworkSpec(layers), 3, kernel="gpu").double(), torch.randn(5, 3, dtype=torch.float64)
+    if ON_GPU:
+        net, x = net.cuda(), x.cuda()
+    rollout = Rollout(net, 5)
+    said = torch.stack([rollout.step(x * k) for k in range(4)])
+    again, state = rollout.replay()
+    torch.testing.assert_close(again, said, rtol=0, atol=1e-12)
+    for name, value in named(state).items():
+        torch.testing.assert_close(value, named(rollout.state)[name], rtol=0, atol=1e-12)
+    again.square().sum().backward()
+    assert all(p.grad is not None for p in net.parameters() if p.numel())
+
+
+class _There:
+    """What `choose` looks at of a tensor on a device that need not be there."""
+
+    def __init__(self, device: str) -> None:
+        self.device, self.dtype, self.shape = torch.device(device), torch.float32, torch.Size((1, 1, 3))
+
+
+@pytest.mark.parametrize(
+    ("device", "units", "kernel", "reason"),
+    [
+        ("cuda", 1024, "gpu", ""),
+        ("cuda", 1025, "reference", "beyond 1,024 units the gpu kernel is not the faster"),
+        ("xpu", 7, "reference", "no kernel runs on xpu"),
+    ],
+)
+def test_it_is_chosen_where_it_is_faster(device: str, units: int, kernel: str, reason: str) -> None:
+    spec = NetworkSpec((Layer(units, plastic=Pathway.INPUT),))
+    found = choose(None, spec.layers[0], shapes(spec, 3)[0], None, _There(device))  # type: ignore[arg-type]
+    assert found.kernel == kernel
+    assert found.reason.startswith(reason)
+
+
+@pytest.mark.skipif(not ON_GPU, reason="there is no GPU")
+def test_a_network_on_a_gpu_learns_by_it() -> None:
+    net = Network(NetworkSpec((Layer(33, plastic=Pathway.BOTH),)), 3).cuda()
+    x = torch.randn(6, 2, 3, device="cuda")
+    y = net(x)[0]
+    y.sum().backward()
+    net.kernel = "gpu"
+    assert torch.equal(net(x)[0], y)
+    net.kernel = "reference"
+    torch.testing.assert_close(net(x)[0], y, rtol=0, atol=1e-5)
 
 
 def test_it_is_not_for_a_network_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["KERNELS", "Choice", "SlowerPath", "choose", "known", "sequences", "steppers"]
 
 KERNELS = ("reference", "cpu", "gpu")
+_FASTEST = {"cpu": "cpu", "cuda": "gpu"}  # by type of device
+_WIDEST = 1024  # units of a layer that the gpu kernel runs faster than the reference, if barely, for a few episodes
 
 
 class SlowerPath(UserWarning):
@@ -63,10 +65,12 @@ def choose(kernel: str | None, layer: Layer, shape: Shape, form: Format | None, 
     """
     if kernel == "reference":
         return Choice("reference", "it was asked for")
-    name = kernel or "cpu"
+    name = kernel or _FASTEST.get(x.device.type, "")
     passing = _passing(x)
-    if not passing and kernel is None and x.device.type != "cpu":
-        passing = f"it is on {x.device.type}, where the gpu kernel must be asked for: Network(..., kernel='gpu')"
+    if not passing and not name:
+        passing = f"no kernel runs on {x.device.type}"
+    if not passing and kernel is None and name == "gpu" and shape.post > _WIDEST:
+        passing = f"beyond {_WIDEST:,} units the gpu kernel is not the faster; Network(..., kernel='gpu') asks for it"
     lasting = "" if passing else _declined(name, layer, shape, x)
     if not passing and not lasting:
         return Choice(name, "")

@@ -12,8 +12,6 @@ from plastic_search.kernels.table import LITERALS, Area, Kind, Writes
 
 __all__ = ["Function", "Tile", "tile"]
 
-_TILE = 4096  # numbers of 4 bytes in a tile that passes through registers
-
 
 class Tile(NamedTuple):
     """How a trace is cut."""
@@ -22,22 +20,17 @@ class Tile(NamedTuple):
     pre: int
     rows: int  # ... that are in registers at once
     held: bool  # whether that is the whole trace, which stays there for the whole sequence
-
-    @property
-    def warps(self) -> int:
-        """By how many groups of 32 threads an episode is run."""
-        numbers = self.rows * max(self.post, self.pre)
-        return 16 if numbers >= 4096 else 8 if numbers > 1024 else 4
+    warps: int  # by how many groups of 32 threads an episode is run
 
 
-def tile(kind: Kind, s: Sizes, most: int) -> Tile:
-    """A trace is held where it has at most `most` numbers of 4 bytes."""
+def tile(kind: Kind, s: Sizes, most: int, passing: int, warps: int) -> Tile:
+    """A trace is held where it has at most `most` numbers of 4 bytes; others pass, `passing` at a time, by `warps`."""
     words = 2 if kind.double else 1
     post, pre = _block(s.post_room), _block(s.pre_room) if kind.traced.shares else 1
-    longest = max(post, pre)
-    if words * post * longest <= most:
-        return Tile(post, pre, post, held=True)
-    return Tile(post, pre, max(1, min(post, _TILE // words // longest)), held=False)
+    row = words * max(post, pre)
+    if post * row <= most:
+        return Tile(post, pre, post, True, 8 if post * row > 4096 else 4)
+    return Tile(post, pre, max(1, min(post, passing // row)), False, 16 if row >= 1024 else warps)
 
 
 def _block(count: int) -> int:
@@ -50,12 +43,14 @@ class Function:
 
     name = ""
     most = 0  # numbers of 4 bytes of a trace that registers hold, beside what else is computed
+    passing = 8192  # ... and of a tile of one that they do not hold
+    warps = 8  # ... by how many groups of threads
 
     def __init__(self, kind: Kind, s: Sizes) -> None:
         self.kind, self.s, self.lines = kind, s, Lines()
         self.plastic = kind.traced.shares is not None
         self.retroactive = kind.traced.shares is not None and kind.traced.shares.retroactive
-        self.tile = tile(kind, s, self.most)
+        self.tile = tile(kind, s, self.most, self.passing, self.warps)
         self.held = self.tile.held
         self.tiles = Tiles(kind, self.lines, self.held) if self.plastic else None
 

@@ -10,13 +10,13 @@ from functools import lru_cache
 
 from plastic_search.kernels.gpu_function import Function, tile
 from plastic_search.kernels.gpu_lines import HELPERS
-from plastic_search.kernels.gpu_tiles import Live
+from plastic_search.kernels.gpu_tiles import Live, Tiles
 from plastic_search.kernels.lanes import Lane
 from plastic_search.kernels.memory import Sizes
 from plastic_search.kernels.program import Output
 from plastic_search.kernels.table import Kind, Reading, Writes
 
-__all__ = ["text", "warps"]
+__all__ = ["argument", "text", "warps"]
 
 
 @lru_cache(maxsize=512)
@@ -30,14 +30,21 @@ def text(kind: Kind, s: Sizes, names: tuple[str, ...], keep: bool, keep_pre: boo
     made = [HELPERS]
     for part in (_Forward(kind, s, keep), _Backward(kind, s, keep_pre)):
         part.emit()
-        head = f"@triton.jit\ndef {part.name}({', '.join(names)}, TIMES, BATCH):"
-        made.append("\n".join([head, *part.lines.made, ""]))
+        head = f"@triton.jit\ndef {part.name}({', '.join(map(argument, names))}, TIMES, BATCH):"
+        named = [f"    {name} = {argument(name)}" for name in names]
+        made.append("\n".join([head, *named, *part.lines.made, ""]))
     return "\n\n".join(made)
+
+
+def argument(name: str) -> str:
+    """What a tensor is called as an argument: Triton's launcher has variables of its own, `params` among them."""
+    return f"at_{name}"
 
 
 def warps(kind: Kind, s: Sizes, function: str) -> int:
     """By how many groups of 32 threads a function is run."""
-    return tile(kind, s, next(part.most for part in (_Forward, _Backward) if part.name == function)).warps
+    part = next(part for part in (_Forward, _Backward) if part.name == function)
+    return tile(kind, s, part.most, part.passing, part.warps).warps
 
 
 class _Forward(Function):
@@ -45,6 +52,7 @@ class _Forward(Function):
 
     name = "forward"
     most = 16384
+    warps = 16
 
     def __init__(self, kind: Kind, s: Sizes, keep: bool) -> None:
         super().__init__(kind, s)
@@ -123,7 +131,7 @@ class _Backward(Function):
     """From the derivatives of outputs and last state to those of drive, what was heard, parameters and first state."""
 
     name = "backward"
-    most = 4096
+    most = 16384
 
     def __init__(self, kind: Kind, s: Sizes, keep_pre: bool) -> None:
         super().__init__(kind, s)
@@ -149,6 +157,8 @@ class _Backward(Function):
                 self._again()
             with lines.block("for s in range(count)"):
                 self._time()
+            if self.tiles and not self.held:
+                self._gather(self.tiles)
         self._start()
 
     def _open(self) -> None:
@@ -178,6 +188,24 @@ class _Backward(Function):
                 tiles.written(self.writes("at"))
                 tiles.keep("segment + k * SYNAPSES", "segment_e + k * SYNAPSES")
         lines.barrier()
+
+    def _gather(self, tiles: Tiles) -> None:
+        """The derivative of alpha over a stretch, its traces written once more: a sum in memory would cost more."""
+        lines = self.lines
+
+        def gather() -> None:
+            tiles.gather(Reading(self.at("pre", "at"), self.drive("d_drive", "at", self.kind.traced.plastic), ""))
+
+        with tiles.each():
+            lines("kept = (member * PARTS + part) * BATCH + episode", "at = (member * TIMES + start) * BATCH + episode")
+            tiles.fetch(self.at("traces", "kept"), self.at("eligibilities", "kept"))
+            tiles.load("GA", "d_alpha")
+            gather()
+            with lines.block("for k in range(1, count)"):
+                tiles.written(self.writes("at"))
+                lines("at += BATCH")
+                gather()
+            tiles.store("GA", "d_alpha")
 
     def _time(self) -> None:
         lines = self.lines

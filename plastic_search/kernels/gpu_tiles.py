@@ -147,9 +147,17 @@ class Tiles:
         names = ["to_pre"]
         if w is not None:
             names += [f"to_v{k}" for k in range(len(w.v))] + ["to_column"] * bool(w.column)
-        self.lines(*(f"{name} = tl.zeros([PRE_BLOCK], NUMBER)" for name in names))
         if w is not None and self.shares.retroactive:
-            self.lines("to_eta = tl.zeros([PRE_BLOCK], NUMBER)")
+            names.append("to_eta")
+        shape = "[PRE_BLOCK]" if self.held else "[ROWS, PRE_BLOCK]"
+        self.lines(*(f"{name} = tl.zeros({shape}, NUMBER)" for name in names))
+
+    def _down(self, name: str, value: str) -> None:
+        """Add to sums down the columns. Threads wait for each other to add; so tiles add up first."""
+        self.lines(f"{name} += tl.sum({value}, axis=0)" if self.held else f"{name} += {value}")
+
+    def _summed(self, name: str) -> str:
+        return name if self.held else f"tl.sum({name}, axis=0)"
 
     def back(self, w: Writes | None, d: Writes, at: Reading, live: Live) -> None:
         """From H and E before a write, G, the derivative of the trace after it but for the reads, and GE, that of E.
@@ -177,18 +185,25 @@ class Tiles:
         self.load("alpha_", "alpha")
         if self.held:
             lines("GA = GA + answer * heard * now")
-        else:
-            self.add("d_alpha", "answer * heard * now")
         if self.kind.own_plastic:
             self.load("weight_", "weight")
             own = "(weight_ + alpha_ * now)"
         lines("gain = alpha_ * answer")
         if at.recall:
             lines(f"asked = tl.load({at.recall} + r, mask={live.rows}, other=0.0)[:, None]")
-            lines("gain = gain + asked", f"to_pre += tl.sum(answer * {own} + asked * now, axis=0)")
+            lines("gain = gain + asked")
+            self._down("to_pre", f"answer * {own} + asked * now")
         else:
-            lines(f"to_pre += tl.sum(answer * {own}, axis=0)")
+            self._down("to_pre", f"answer * {own}")
         lines("G = G + gain * heard")
+
+    def gather(self, at: Reading) -> None:
+        """What a read says of alpha, added to GA; H is the trace that was read."""
+        self.lines(
+            f"heard = tl.load({at.pre} + j, mask=jm, other=0.0)[None, :]",
+            f"answer = tl.load({at.answer} + r, mask=rm, other=0.0)[:, None]",
+            "GA = GA + answer * heard * H",
+        )
 
     def _write_back(self, w: Writes, d: Writes) -> None:
         lines = self.lines
@@ -200,7 +215,8 @@ class Tiles:
                 "slope = CH / limit", "slope = tl.where(CH > 0.0, -slope, slope)", "Q = G * room", "G = G + G * slope"
             )
         if self.shares.retroactive:
-            lines(f"tl.store({d.write} + r, tl.sum(Q * E, axis=1), mask=rm)", "to_eta += tl.sum(-GE * E, axis=0)")
+            lines(f"tl.store({d.write} + r, tl.sum(Q * E, axis=1), mask=rm)")
+            self._down("to_eta", "-GE * E")
             lines("older = GE", "GE = (1.0 - eta) * GE + Q * write", "Q = older")
         for k, u in enumerate(d.u):
             lines("scaled = Q")
@@ -208,11 +224,12 @@ class Tiles:
                 self.add(f"d_coef{k}", f"Q * u{k} * v{k}")
                 lines(f"scaled = Q * coef{k}_")
             lines(f"tl.store({u} + r, tl.sum(scaled * v{k}, axis=1), mask=rm)")
-            lines(f"to_v{k} += tl.sum(scaled * u{k}, axis=0)")
+            self._down(f"to_v{k}", f"scaled * u{k}")
         if w.row:
             lines("minus = -Q * H", "others = minus")
             if w.column:
-                lines("others = minus * column", "to_column += tl.sum(minus * row, axis=0)")
+                lines("others = minus * column")
+                self._down("to_column", "minus * row")
             if self.shares.matrix:
                 lines("others = minus * decay_")
                 self.add("d_decay", "minus * row")
@@ -221,13 +238,13 @@ class Tiles:
     def finish(self, w: Writes | None, d: Writes, d_pre: str, live: Live) -> None:
         """Store the sums that `begin` began; that of `pre` is added to what is there, if something was read."""
         lines = self.lines
-        lines(f"before = tl.load({d_pre} + j, mask={live.columns}, other=0.0) + to_pre")
+        lines(f"before = tl.load({d_pre} + j, mask={live.columns}, other=0.0) + {self._summed('to_pre')}")
         lines(f"tl.store({d_pre} + j, before, mask={live.columns})")
         if w is None:
             return
         for k, v in enumerate(d.v):
-            lines(f"tl.store({v} + j, to_v{k}, mask=j < PRE_ROOM)")
+            lines(f"tl.store({v} + j, {self._summed(f'to_v{k}')}, mask=j < PRE_ROOM)")
         if w.column:
-            lines(f"tl.store({d.column} + j, to_column, mask=j < PRE_ROOM)")
+            lines(f"tl.store({d.column} + j, {self._summed('to_column')}, mask=j < PRE_ROOM)")
         if self.shares.retroactive:
-            lines(f"tl.store({d.eta}, tl.sum(to_eta, axis=0))")
+            lines(f"tl.store({d.eta}, tl.sum({self._summed('to_eta')}, axis=0))")
