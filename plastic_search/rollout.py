@@ -20,7 +20,7 @@ __all__ = ["Rollout"]
 
 
 class Rollout:
-    """`y = rollout.step(x)`, and then `y, state = rollout.replay()`.
+    """`y = rollout.step(x)`, or `rollout.run(x)` for several steps, and then `y, state = rollout.replay()`.
 
     Args:
         net: its parameters must not change between a step and the replay.
@@ -51,7 +51,6 @@ class Rollout:
         self._first, self._heard = state, []
         self._steppers = steppers(net.spec, net.shapes, self._ready, state, net.kernel)
 
-    @torch.no_grad()
     def step(self, x: Tensor) -> Tensor:
         """One time step.
 
@@ -64,15 +63,37 @@ class Rollout:
         Raises:
             PlasticSearchError: `x` has the wrong shape or type.
         """
-        net, like = self._net, next(self._net.parameters())
-        if not isinstance(x, Tensor) or x.shape != (self._batch, net.inputs) or x.dtype != like.dtype:
-            raise PlasticSearchError(
-                f"x must be [batch, inputs] = {[self._batch, net.inputs]} of {like.dtype}, but is {_formed(x)}"
-            )
+        self._check(x, "[batch, inputs]", (self._batch, self._net.inputs))
+        return self._run(x.unsqueeze(0))[0]
+
+    def run(self, x: Tensor) -> Tensor:
+        """Several time steps, as `step` takes one after the other; a call costs little, since all is laid out already.
+
+        Args:
+            x: [time, batch, inputs]. Memory is kept for the last few numbers of steps that were asked for.
+
+        Returns:
+            The outputs [time, batch, outputs]; `state` holds the state after the last step.
+
+        Raises:
+            PlasticSearchError: `x` has the wrong shape or type, or no step.
+        """
+        times = max(len(x), 1) if isinstance(x, Tensor) and x.dim() else "time"
+        self._check(x, "[time, batch, inputs]", (times, self._batch, self._net.inputs))
+        return self._run(x)
+
+    def _check(self, x: Tensor, axes: str, shape: tuple[int | str, ...]) -> None:
+        like = next(self._net.parameters())
+        if not isinstance(x, Tensor) or x.shape != shape or x.dtype != like.dtype:
+            asked = ", ".join(map(str, shape))
+            raise PlasticSearchError(f"x must be {axes} = [{asked}] of {like.dtype}, but is {_formed(x)}")
+
+    @torch.no_grad()
+    def _run(self, x: Tensor) -> Tensor:
         self._heard.append(x.clone())
         said = [x]
-        for layer, stepper in zip(net.spec.layers, self._steppers, strict=True):
-            said.append(stepper.step(law.sources(layer, said)))
+        for layer, stepper in zip(self._net.spec.layers, self._steppers, strict=True):
+            said.append(stepper.run(law.sources(layer, said)))
         return said[-1]
 
     def replay(self) -> tuple[Tensor, State]:
@@ -86,7 +107,7 @@ class Rollout:
         """
         if not self._heard:
             raise PlasticSearchError("there is nothing to replay: no step was taken")
-        return self._net(torch.stack(self._heard), self._first)
+        return self._net(torch.cat(self._heard), self._first)
 
     def reset(self, which: Tensor) -> None:
         """Start some episodes anew, and forget what was heard: what comes is another recording.

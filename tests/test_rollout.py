@@ -43,6 +43,20 @@ def test_a_replay_is_the_rollout_with_gradients(kernel: str, spec: NetworkSpec) 
     assert all(p.grad is not None for p in net.parameters() if p.numel())
 
 
+@pytest.mark.parametrize("kernel", ["reference", "cpu"])
+@pytest.mark.parametrize("spec", [SPEC, ROUNDED], ids=["float", "rounded"])
+def test_several_steps_are_steps_one_by_one(kernel: str, spec: NetworkSpec) -> None:
+    net = Network(spec, 3, kernel=kernel).double()
+    x = torch.randn(40, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    one, several = Rollout(net, 5), Rollout(net, 5)
+    said = torch.stack([one.step(each) for each in x])
+    parts = [several.run(part) for part in x.split([3, 1, 7, 3, 2, 4, 5, 7, 8])]  # memory for 3, 7, 2, 4, 5 and 8 steps
+    torch.testing.assert_close(torch.cat(parts), said, rtol=0, atol=1e-12)
+    for name, value in named(several.state).items():
+        torch.testing.assert_close(value, named(one.state)[name], rtol=0, atol=1e-12)
+    torch.testing.assert_close(several.replay()[0], said, rtol=0, atol=1e-12)
+
+
 def test_some_episodes_begin_anew() -> None:
     net = Network(SPEC, 3)
     rollout, x = Rollout(net, 2), torch.randn(2, 3)
@@ -75,6 +89,10 @@ def test_what_cannot_be_stepped_is_refused() -> None:
         rollout.step(torch.randn(3, 3))
     with pytest.raises(PlasticSearchError, match="but is a str"):
         rollout.step("x")  # type: ignore[arg-type]
+    with pytest.raises(PlasticSearchError, match=r"x must be \[time, batch, inputs\] = \[4, 2, 3\] of torch.float32"):
+        rollout.run(torch.zeros(4, 2, 5))
+    with pytest.raises(PlasticSearchError, match=r"= \[1, 2, 3\] of torch.float32, but is \[0, 2, 3\]"):
+        rollout.run(torch.zeros(0, 2, 3))
     for odd in (torch.tensor([True]), torch.tensor([1, 0]), [True, False]):
         with pytest.raises(PlasticSearchError, match=r"which must be \[batch\] = \[2\] of torch.bool"):
             rollout.reset(odd)  # type: ignore[arg-type]

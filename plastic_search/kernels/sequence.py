@@ -28,7 +28,7 @@ from plastic_search.spec import Bound, Layer
 from plastic_search.step import LayerState, Ready
 from plastic_search.structures import Shape
 
-__all__ = ["declined", "kind", "laid_out", "nested", "sequence"]
+__all__ = ["declined", "kind", "laid_out", "nested", "noises", "sequence"]
 
 
 def declined(layer: Layer, shape: Shape, x: Tensor) -> str:
@@ -112,7 +112,7 @@ def laid_out(
     call = Call(
         which, _sizes(backend, which, shape, x), layer.limit, form.top if form else 0, len(states), len(vectors)
     )
-    dithers, dither = _dithers(dither, x.shape[-3])
+    dithers, dither = (None, None) if dither is None else noises(dither, x.shape[-3])
     others = (*states, *vectors, *_matrices(layer, shape, ready, which, x))
     given = Given(ready.weight, ready.bias, ready.alpha, output, trace_, eligibility, dithers, others)
     return call, given, dither
@@ -143,10 +143,8 @@ def nested(
     return cell, trace_, rule, eligibility
 
 
-def _dithers(first: Tensor | None, times: int) -> tuple[Tensor | None, Tensor | None]:
+def noises(first: Tensor, times: int) -> tuple[Tensor, Tensor]:
     """The noise [..., time, batch] of each step, and that of the step after."""
-    if first is None:
-        return None, None
     made = [first]
     for _ in range(times):
         made.append(next_dither(made[-1]))
