@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plastic_search.errors import PlasticSearchError
 from plastic_search.network import Network
 from plastic_search.parameters import Bag, formed
 from plastic_search.population import Population
@@ -30,6 +31,7 @@ class Adaptation:
 
     def __init__(self, net: Network | Population, seeds: Sequence[int], steps: int) -> None:
         self._spec, self._shapes, self._like, self._steps = net.spec, net.shapes, net.like, steps
+        self._inputs = net.inputs
         self._bags, self._many = net.bags(), isinstance(net, Population)
         self.rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         own = [layer.structure for layer in net.spec.layers]
@@ -108,9 +110,13 @@ class Adaptation:
             return None if found is None else self._all(i, found)[..., at : None if width is None else at + width]
 
         out = [made(i, "weight", shape.pre - shape.own, shape.own)] if shape.own else []
-        inputs = self._shapes[0].pre - self._shapes[0].own
         for k in range(i + 1, len(self._shapes)):
-            out += [made(k, "weight", at, shape.post) for at in _hearing(self._spec, inputs, i, k)]
+            if self._spec.layers[k].structure.hears is not None and _hearing(self._spec, self._inputs, i, k):
+                name = type(self._spec.layers[i].structure).__name__
+                raise PlasticSearchError(
+                    f"layers.{k} hears a selection of layers.{i}, whose {name} asks all that hear it; let it hear all"
+                )
+            out += [made(k, "weight", at, shape.post) for at in _hearing(self._spec, self._inputs, i, k)]
         return Weights(made(i, "weight"), made(i, "bias"), tuple(out))
 
 

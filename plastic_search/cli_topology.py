@@ -146,10 +146,15 @@ def shrink(
         return
     before, after = told["before"], told["after"]
     rows = [(key, _figure(before[key]), _figure(after[key])) for key in before]
-    rows += [(f"seconds, {at}", *map(_figure, both)) for at, both in told["seconds"].items()]
+    rows += [
+        (f"seconds, {how} of {at}", *map(_figure, both))
+        for how, each in told["seconds"].items()
+        for at, both in each.items()
+    ]
     print_table(f"{told['name']}, seed {told['seed']}", ("what", "before", "after"), rows, whole=3)
-    faster = ", ".join(f"{times:.2f} times as fast for {at}" for at, times in told["faster"].items())
-    print(f"{faster} ({told['timed']})")
+    for how, each in told["faster"].items():
+        faster = ", ".join(f"{times:.2f} times as fast for {at}" for at, times in each.items())
+        print(f"{how}: {faster} ({told['timed']})")
     for reason in told["kept"]:
         print(reason)
     if out is not None:

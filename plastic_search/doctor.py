@@ -46,9 +46,8 @@ def _gpu() -> str:
     if not torch.cuda.is_available():
         return "none; kernels run on the CPU"
     name, why = torch.cuda.get_device_name(), gpu.GPU().declined(torch.zeros(1, device="cuda"))
-    return (
-        f"{name}; {why or 'the gpu kernel runs what the cpu kernel takes, and is chosen for networks that are there'}"
-    )
+    runs = "networks that are there run by the gpu kernel, where the cpu kernel would take them"
+    return f"{name}; {why or runs}"
 
 
 def _kernel(layer: Layer) -> tuple[str, str]:

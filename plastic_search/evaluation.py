@@ -27,7 +27,7 @@ def evaluate(net: Network, task: Task, split: Split, episodes: int, edit: Edit |
     rng = torch.Generator().manual_seed(20_000 + list(Split).index(split))
     scores = []
     for size in [_CHUNK] * (episodes // _CHUNK) + [episodes % _CHUNK] * (episodes % _CHUNK > 0):
-        drawn = task.episodes(size, split, rng)
+        drawn = task.episodes(size, split, rng).beside(next(net.parameters()))
         outputs, _ = net(drawn.inputs, edit=edit)
         scores.append(task.scores(outputs, drawn))
     return torch.cat(scores).mean().item()

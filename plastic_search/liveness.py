@@ -22,6 +22,8 @@ from plastic_search.spec import AlphaShape
 
 __all__ = ["Facts", "Plan", "facts", "plan"]
 
+_WHOLE = " stays whole"
+
 
 class Facts(NamedTuple):
     """What is known of one layer before anything is taken away."""
@@ -35,20 +37,36 @@ class Facts(NamedTuple):
     listened: Tensor  # [post], bool: the modulator hears it
     recalls: bool  # the rule asks what the trace recalls, so every plastic column matters
 
+    def heard(self, rows: Tensor) -> Tensor:
+        """Which columns [pre] the units `rows` hear."""
+        made = self.exists[rows].any(0)
+        if self.recalls and self.plastic[rows].any():
+            made[self.start : self.start + self.plastic.shape[1]] = True
+        return made
+
 
 class Plan(NamedTuple):
     """What remains of a network."""
 
     kept: tuple[Tensor, ...]  # per layer [post], bool
     facts: tuple[Facts, ...]
-    whole: tuple[str, ...]  # why a layer, or a unit that nobody hears, is kept all the same
+    whole: tuple[str, ...]  # why a layer, or what nobody hears, is kept all the same
+    listening: tuple[bool, ...] = ()  # per layer, whether it keeps what it hears of others though it needs it not
 
     def columns(self, layer: int) -> Tensor:
-        """Which columns [pre] of a layer remain."""
-        known, left = self.facts[layer], torch.ones(len(self.facts[layer].source), dtype=torch.bool)
+        """Which columns [pre] of a layer remain: those of units that are kept, and if it hears them.
+
+        What it hears by synapses that are not plastic it hears whole: zeros in a product cost less than to select.
+        """
+        known = self.facts[layer]
+        left = torch.ones(len(known.source), dtype=torch.bool)
         for at in set(known.source.tolist()) - {-1}:
             mine = known.source == at
             left[mine] = self.kept[at][known.unit[mine]]
+        if not self.listening[layer]:
+            traced = torch.zeros_like(left)
+            traced[known.start : known.start + known.plastic.shape[1]] = True
+            left &= known.heard(self.kept[layer]) | (known.source == layer) | ~traced
         return left
 
 
@@ -57,25 +75,31 @@ def plan(net: Network) -> Plan:
     """The units that are kept: those that can influence the output, and what must stay for these to say the same."""
     known = facts(net)
     pins = [torch.zeros(shape.post, dtype=torch.bool) for shape in net.shapes]
-    reasons: list[str] = []
+    listening, reasons = [False] * len(pins), dict[tuple[int, str], str]()
     for layer, each in enumerate(net.spec.layers):
         if not cell_is_local(net, layer):
             pins[layer][:] = True
-            reasons.append(f"layer {layer} stays whole: {type(each.cell).__name__} mixes its units")
+            reasons[layer, ""] = f"layer {layer} stays whole: {type(each.cell).__name__} mixes its units"
     while True:
-        made = Plan(_alive(known, pins), known, tuple(reasons))
+        made = Plan(_alive(known, pins), known, tuple(reasons.values()), tuple(listening))
         found = next(_misfits(net, made), None)
         if found is None:
             for kept in made.kept:
                 kept[0] |= not bool(kept.any())  # a layer has at least one unit
             return made
-        reasons.append(found.reason)
+        if not listening[found.layer]:
+            listening[found.layer] = True
+            reasons[found.layer, found.why] = f"layer {found.layer} keeps what it hears in vain: {found.why}"
+            continue
+        reasons[found.layer, found.why] = f"layer {found.layer}{found.what}: {found.why}"
         for at, units in found.units:
             pins[at][units] = True
 
 
 class _Misfit(NamedTuple):
-    reason: str
+    layer: int
+    what: str  # happens to it, if its units must stay
+    why: str
     units: list[tuple[int, Any]]  # layer, and which of its units must stay
 
 
@@ -94,6 +118,9 @@ def facts(net: Network) -> tuple[Facts, ...]:
         widths = [net.inputs if s < 0 else net.shapes[s].post for s in sources]
         source = torch.cat([torch.full((n,), s) for s, n in zip(sources, widths, strict=True)])
         index = torch.cat([torch.arange(n) for n in widths])
+        if layer.structure.hears is not None:
+            there = [*layer.structure.hears, *range(len(source) - shape.own, len(source))]
+            source, index = source[there], index[there]
         says = _constants(net, i, exists, source, index, made)
         asks = bool(width) and recalls(net, i)
         heard = listened(net, i, plastic.any(1))
@@ -142,14 +169,12 @@ def _alive(known: tuple[Facts, ...], pins: list[Tensor]) -> tuple[Tensor, ...]:
 def _hear(known: tuple[Facts, ...], alive: list[Tensor], i: int) -> None:
     """Whoever the living units of a layer hear lives."""
     each, rows = known[i], alive[i]
-    heard = each.exists[rows].any(0)
+    heard = each.heard(rows)
     firmly = each.source == i  # a constant cannot stand in a bias where it is heard a step late, or by a trace
     width, written = each.plastic.shape[1], bool(each.plastic[rows].any())
     if width:
         columns = slice(each.start, each.start + width)
-        firmly[columns] |= each.plastic[rows].any(0)
-        if written and each.recalls:
-            heard[columns], firmly[columns] = True, True
+        firmly[columns] |= each.plastic[rows].any(0) | (written and each.recalls)
     if written:
         alive[i] |= each.listened & (each.says != 0)
     for at in set(each.source.tolist()) - {-1}:
@@ -181,12 +206,12 @@ def _mixed(net: Network, made: Plan, i: int) -> Iterator[_Misfit]:
     everyone = [(i, slice(None)), *_sources(net, made, i)]
     try:
         if not rule_is_local(net, i, rows, some, silent[net.shapes[i].plastic]):
-            yield _Misfit(f"layer {i} stays whole: {type(layer.rule).__name__} mixes its synapses", everyone)
+            yield _Misfit(i, _WHOLE, f"{type(layer.rule).__name__} mixes its synapses", everyone)
         if not modulation_is_local(net, i, rows, known.says == 0):
             name = type(layer.modulation).__name__
-            yield _Misfit(f"layer {i} stays whole: {name} makes other rates of fewer units", everyone)
+            yield _Misfit(i, _WHOLE, f"{name} makes other rates of fewer units", everyone)
     except PlasticSearchError as error:  # its parameters cannot be cut
-        yield _Misfit(f"layer {i} stays whole: {error}", everyone)
+        yield _Misfit(i, _WHOLE, str(error), everyone)
 
 
 def _sources(net: Network, made: Plan, i: int) -> list[tuple[int, Any]]:
@@ -205,10 +230,8 @@ def _moved(net: Network, made: Plan, i: int) -> Iterator[_Misfit]:
     if form is None or form.rounding is not Rounding.STOCHASTIC or not made.facts[i].plastic[kept].any():
         return
     if _holes(kept) or _holes(columns):
-        yield _Misfit(
-            f"layer {i} stays whole: its trace is rounded with a noise that depends on the place of each synapse",
-            [(i, slice(None)), *_sources(net, made, i)],
-        )
+        why = "its trace is rounded with a noise that depends on the place of each synapse"
+        yield _Misfit(i, _WHOLE, why, [(i, slice(None)), *_sources(net, made, i)])
 
 
 def _holes(kept: Tensor) -> bool:
@@ -236,4 +259,4 @@ def _rescaled(net: Network, made: Plan, i: int) -> Iterator[_Misfit]:
         at = int(known.source[start + column])
         if at >= 0 and (role is Role.WEIGHT or layer.alpha is AlphaShape.SYNAPSE):
             units.append((at, int(known.unit[start + column])))
-        yield _Misfit(f"layer {i}: an idle unit stays, since its {role.value} sets the scale of all others", units)
+        yield _Misfit(i, " keeps an idle unit", f"the largest {role.value} sets the scale of all others", units)

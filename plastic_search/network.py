@@ -162,9 +162,11 @@ class Network(nn.Module):
                 f"x must be [time, batch, inputs] with inputs={self.inputs} and at least one step, "
                 f"but has shape {list(x.shape)}"
             )
-        kind = next(self.parameters()).dtype
-        if x.dtype != kind:
-            raise PlasticSearchError(f"x must be {kind}, as the network's parameters are, but is {x.dtype}")
+        like = next(self.parameters())
+        if x.dtype != like.dtype:
+            raise PlasticSearchError(f"x must be {like.dtype}, as the network's parameters are, but is {x.dtype}")
+        if x.device != like.device:
+            raise PlasticSearchError(f"x must be on {like.device}, as the network is, but is on {x.device}")
 
 
 def named(state: State) -> dict[str, Tensor]:

@@ -84,9 +84,11 @@ class Rollout:
 
     def _check(self, x: Tensor, axes: str, shape: tuple[int | str, ...]) -> None:
         like = next(self._net.parameters())
-        if not isinstance(x, Tensor) or x.shape != shape or x.dtype != like.dtype:
+        if not isinstance(x, Tensor) or x.shape != shape or x.dtype != like.dtype or x.device != like.device:
             asked = ", ".join(map(str, shape))
-            raise PlasticSearchError(f"x must be {axes} = [{asked}] of {like.dtype}, but is {_formed(x)}")
+            raise PlasticSearchError(
+                f"x must be {axes} = [{asked}] of {like.dtype} on {like.device}, but is {_formed(x)}"
+            )
 
     @torch.no_grad()
     def _run(self, x: Tensor) -> Tensor:
@@ -109,6 +111,14 @@ class Rollout:
             raise PlasticSearchError("there is nothing to replay: no step was taken")
         return self._net(torch.cat(self._heard), self._first)
 
+    @torch.no_grad()
+    def forget(self) -> None:
+        """Forget what was heard, while episodes go on: the next replay begins here, as truncated gradients want it.
+
+        What is heard is kept until then, or until `reset`; who never replays, forgets now and again.
+        """
+        self._first, self._heard = self.state, []
+
     def reset(self, which: Tensor) -> None:
         """Start some episodes anew, and forget what was heard: what comes is another recording.
 
@@ -129,4 +139,6 @@ class Rollout:
 
 
 def _formed(given: Any) -> str:
-    return f"{list(given.shape)} of {given.dtype}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+    if not isinstance(given, Tensor):
+        return f"a {type(given).__name__}"
+    return f"{list(given.shape)} of {given.dtype} on {given.device}"

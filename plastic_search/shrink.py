@@ -14,12 +14,13 @@ from plastic_search.liveness import Plan, plan
 from plastic_search.network import Network
 from plastic_search.parameters import flatten
 from plastic_search.probing import sliced
-from plastic_search.spec import AlphaShape, Layer, Pathway
+from plastic_search.spec import AlphaShape, Pathway
 from plastic_search.step import LayerParams, Ready
 from plastic_search.structures import Structure
 from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.graph import Graph
+from plastic_search.structures.selected import Selected
 
 __all__ = ["shrink"]
 
@@ -32,8 +33,9 @@ def shrink(net: Network) -> Network:
 
     Inputs and outputs stay as they are; gates become a hard structure, so their scores are gone. A unit that always
     says the same number goes into the biases of those who hear it, where these hear it by fixed synapses. A recurrent
-    block and skipped sources that nobody hears go too. Where a part mixes its units, or an integer precision ties
-    synapses to their places or to the largest of them, more is kept: `liveness.plan(net).whole` tells why.
+    block that nobody hears goes too, and of its sources a layer hears only what it needs (`Selected`). Where a part
+    mixes its units, or an integer precision ties synapses to their places or to the largest of them, more is kept:
+    `liveness.plan(net).whole` tells why.
 
     Raises:
         PlasticSearchError: the smaller network, tried out in float64, does not say the same.
@@ -50,7 +52,7 @@ def _cut(net: Network, made: Plan) -> Network:
     for i, (layer, params, ready) in enumerate(zip(net.spec.layers, net.parts(), net.resolve(), strict=True)):
         kept, columns = made.kept[i], _columns(net, made, i)
         skip = tuple(k for k in layer.skip if _spoken(made, i, i - 1 - k, columns))
-        structure = _structure(made, i, columns, layer)
+        structure = _structure(net, made, i, columns)
         layers.append(replace(layer, units=int(kept.sum()), structure=structure, skip=skip))
         cut = _params(net, made, i, columns, params, ready)
         flat |= {f"layers.{i}.{n.replace('.', '__')}": t for n, t in flatten(cut._asdict()).items()}
@@ -63,16 +65,20 @@ def _cut(net: Network, made: Plan) -> Network:
 
 
 def _columns(net: Network, made: Plan, i: int) -> Tensor:
-    """Which columns [pre] of a layer remain, without whole sources that nobody hears."""
+    """Which columns [pre] of a layer remain, without whole sources that nobody hears, but at least one of them."""
     known, layer, left = made.facts[i], net.spec.layers[i], made.columns(i)
-    optional = [i - 1 - k for k in layer.skip] if layer.plastic in (Pathway.NONE, Pathway.RECURRENT) else []
+    heard, mine = known.heard(made.kept[i]) & left, known.source == i
+    optional = [i - 1 - k for k in layer.skip]
     if layer.plastic in (Pathway.NONE, Pathway.INPUT):
         optional.append(i)
-    heard = known.exists[made.kept[i]].any(0) & left
-    for source in optional:
-        mine = known.source == source
-        if not heard[mine].any():
-            left[mine] = False
+    for source in optional if not made.listening[i] else ():
+        if not heard[known.source == source].any():
+            left[known.source == source] = False
+    if not left[~mine].any():  # a layer hears something, be it in vain
+        there = known.source < 0
+        for at in set(known.source[~mine].tolist()) - {-1}:
+            there |= (known.source == at) & made.kept[at][known.unit.clamp_max(len(made.kept[at]) - 1)]
+        left[there.nonzero()[0, 0]] = True
     return left
 
 
@@ -80,10 +86,11 @@ def _spoken(made: Plan, i: int, source: int, columns: Tensor) -> bool:
     return bool(columns[made.facts[i].source == source].any())
 
 
-def _structure(made: Plan, i: int, columns: Tensor, layer: Layer) -> Structure:
+def _structure(net: Network, made: Plan, i: int, columns: Tensor) -> Structure:
     """The gates of what remains, made hard."""
     known, kept = made.facts[i], made.kept[i]
-    within = Dense() if _spoken(made, i, i, columns) else FeedForward()
+    within: Structure = Dense() if _spoken(made, i, i, columns) else FeedForward()
+    within = _selected(net, made, i, columns, within)
     exists = known.exists[kept][:, columns]
     width = known.plastic.shape[1]
     plastic = torch.zeros_like(known.exists)
@@ -95,6 +102,20 @@ def _structure(made: Plan, i: int, columns: Tensor, layer: Layer) -> Structure:
         return within
     fixed, learning = ((each.nonzero()).tolist() for each in (exists & ~plastic, plastic))
     return Graph(tuple(map(tuple, fixed)), tuple(map(tuple, learning)), within)
+
+
+def _selected(net: Network, made: Plan, i: int, columns: Tensor, within: Structure) -> Structure:
+    """`within`, for a layer that hears of what remains only what comes by `columns`."""
+    known, places, said = made.facts[i], [], 0
+    for k in (0, *net.spec.layers[i].skip):
+        source = i - 1 - k
+        mine = columns & (known.source == source)
+        if k and not mine.any():
+            continue  # it is no source any more
+        there = torch.ones(net.inputs, dtype=torch.bool) if source < 0 else made.kept[source]
+        places += (said + there.cumsum(0) - 1)[known.unit[mine]].tolist()
+        said += int(there.sum())
+    return within if len(places) == said else Selected(tuple(places), within)
 
 
 def _params(net: Network, made: Plan, i: int, columns: Tensor, params: LayerParams, ready: Ready) -> LayerParams:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from enum import Enum
+from itertools import accumulate, pairwise
 
 from plastic_search.cells import Cell
 from plastic_search.cells.rnn import RNN
@@ -125,8 +127,8 @@ def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
             "give each a value (`space.fill` with a trial, or --set ADDRESS=VALUE)"
         )
     widths, made = [inputs], []
-    for layer in spec.layers:
-        sources = (widths[-1], *(widths[-1 - k] for k in layer.skip))
+    for i, layer in enumerate(spec.layers):
+        sources = _heard((widths[-1], *(widths[-1 - k] for k in layer.skip)), layer.structure.hears, i)
         heard = sum(sources)
         own = layer.units if layer.structure.recurrent else 0
         columns = {
@@ -138,3 +140,15 @@ def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
         made.append(Shape(layer.units, heard + own, own, columns[layer.plastic], sources))
         widths.append(layer.units)
     return tuple(made)
+
+
+def _heard(widths: tuple[int, ...], places: tuple[int, ...] | None, layer: int) -> tuple[int, ...]:
+    """How many of the numbers of each source a layer hears, if it hears only those at `places`."""
+    if places is None:
+        return widths
+    if places[-1] >= sum(widths):
+        raise PlasticSearchError(
+            f"layers.{layer} selects column {places[-1]}, but its sources say {sum(widths)} numbers, counted from 0"
+        )
+    ends = [bisect_left(places, end) for end in accumulate(widths)]
+    return tuple(end - begin for begin, end in pairwise((0, *ends)))

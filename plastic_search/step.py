@@ -10,8 +10,10 @@ H'       = round(bound(H + rate * dH))             (or rate * E, E' = (1 - eta) 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -128,7 +130,25 @@ def step(
 
 def sources(layer: Layer, said: list[Tensor]) -> Tensor:
     """What a layer hears of others [..., sources]: the last of what was `said` before it, and what it skips to."""
-    return torch.cat([said[-1], *(said[-1 - k] for k in layer.skip)], dim=-1) if layer.skip else said[-1]
+    heard, places = [said[-1 - k] for k in (0, *layer.skip)], layer.structure.hears
+    if places is not None:
+        each = zip(heard, _parted(places, tuple(t.shape[-1] for t in heard)), strict=True)
+        heard = [t if at is None else t.index_select(-1, torch.from_numpy(at).to(t.device)) for t, at in each]
+    return torch.cat(heard, dim=-1) if len(heard) > 1 else heard[0]
+
+
+@lru_cache(maxsize=256)
+def _parted(places: tuple[int, ...], widths: tuple[int, ...]) -> tuple[Any, ...]:
+    """Places in all that sources say as places in what each says; None where it is heard whole.
+
+    They are no tensors, which could be some that hold no numbers.
+    """
+    made, begin = [], 0
+    for width in widths:
+        own = [place - begin for place in places if begin <= place < begin + width]
+        made.append(None if len(own) == width else np.array(own, np.int64))
+        begin += width
+    return tuple(made)
 
 
 def layer_step(

@@ -11,10 +11,12 @@ from plastic_search.errors import PlasticSearchError
 from plastic_search.graph_files import connectome, node_link, parse, read, sizes, whole, write
 from plastic_search.network import Network
 from plastic_search.shrink import shrink
+from plastic_search.spec import Layer
 from plastic_search.structures import Shape
 from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.graph import Graph
+from plastic_search.structures.selected import Selected
 
 __all__ = [
     "connectome", "from_json", "read", "recurrent", "shrink", "structure", "to_graph", "to_json", "write",
@@ -38,7 +40,7 @@ def to_graph(net: Network) -> nx.DiGraph:
         units = [f"layers.{i}.{j}" for j in range(shape.post)]
         graph.add_nodes_from((unit, {"layer": i, "index": j}) for j, unit in enumerate(units))
         sources = [senders[-1], *(senders[-1 - k] for k in layer.skip)]
-        columns = [name for source in sources for name in source] + (units if shape.own else [])
+        columns = _selected(layer, [name for source in sources for name in source]) + (units if shape.own else [])
         gates = layer.structure.gates(params.structure, shape, params.weight)
         if gates.units is not None:
             absent |= {unit for unit, there in zip(units, gates.units.tolist(), strict=True) if not there}
@@ -104,7 +106,9 @@ def structure(graph: nx.Graph, net: Network, layer: int) -> Graph:
             )
         (plastic if edge.get("plastic") else fixed).append(pair)
     whole(graph)
-    within = Dense() if shape.own else FeedForward()
+    within, places = Dense() if shape.own else FeedForward(), net.spec.layers[layer].structure.hears
+    if places is not None:
+        within = Selected(places, within)
     return Graph(tuple(sorted(fixed)), tuple(sorted(plastic)), within)
 
 
@@ -164,6 +168,12 @@ def _columns(net: Network, layer: int) -> dict[str, int]:
     widths = [net.inputs, *(s.post for s in net.shapes)]
     prefixes = ["input", *(f"layers.{i}" for i in range(len(net.shapes)))]
     sources = [layer, *(layer - k for k in net.spec.layers[layer].skip)]
-    names = [f"{prefixes[s]}.{i}" for s in sources for i in range(widths[s])]
+    names = _selected(net.spec.layers[layer], [f"{prefixes[s]}.{i}" for s in sources for i in range(widths[s])])
     names += [f"layers.{layer}.{i}" for i in range(shape.own)]
     return {name: i for i, name in enumerate(names)}
+
+
+def _selected(layer: Layer, names: list[str]) -> list[str]:
+    """Those of its sources' names that a layer hears."""
+    places = layer.structure.hears
+    return names if places is None else [names[place] for place in places]

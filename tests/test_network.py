@@ -117,6 +117,7 @@ WRONG_INPUTS = [
     (torch.zeros(4, 3), r"inputs=3 .* shape \[4, 3\]"),
     (torch.zeros(0, 2, 3), r"at least one step, but has shape \[0, 2, 3\]"),
     (torch.zeros(4, 2, 3).double(), r"must be torch\.float32, .* but is torch\.float64"),
+    (torch.zeros(4, 2, 3, device="meta"), "x must be on cpu, as the network is, but is on meta"),
     (torch.zeros(4, 2, 3).long(), r"must be torch\.float32, .* but is torch\.int64"),
 ]
 

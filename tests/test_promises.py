@@ -20,6 +20,7 @@ from plastic_search.structures import Gates, Shape, Structure
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.graph import Graph
+from plastic_search.structures.selected import Selected
 from plastic_search.structures.self_recurrent import SelfRecurrent
 from plastic_search.tasks import Episodes, Split
 from plastic_search.tasks.digit_recall import DigitRecall
@@ -51,6 +52,7 @@ VALUES = [
     ("structures", Gated(density=0.3)),
     ("structures", Gated(density=1.0, within=SelfRecurrent())),
     ("structures", Gated(density=0.5, plastic=0.5, within=FeedForward())),
+    ("structures", Selected((0,), FeedForward())),
     ("precisions", Integer(weight=2, alpha=None, trace=4)),
     ("precisions", Integer(weight=None, alpha=3, trace=2)),
     ("tasks", DigitRecall(ways=10)),

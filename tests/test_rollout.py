@@ -57,6 +57,19 @@ def test_several_steps_are_steps_one_by_one(kernel: str, spec: NetworkSpec) -> N
     torch.testing.assert_close(several.replay()[0], said, rtol=0, atol=1e-12)
 
 
+def test_a_replay_begins_where_the_rest_was_forgotten() -> None:
+    net, x = Network(ROUNDED, 3).double(), torch.randn(9, 4, 3, dtype=torch.float64)
+    rollout = Rollout(net, 4)
+    rollout.run(x[:5])
+    rollout.forget()
+    with pytest.raises(PlasticSearchError, match="nothing to replay"):
+        rollout.replay()
+    said = rollout.run(x[5:])
+    again, _ = rollout.replay()
+    torch.testing.assert_close(again, said, rtol=0, atol=1e-12)
+    torch.testing.assert_close(again, net(x)[0][5:], rtol=0, atol=1e-12)
+
+
 def test_some_episodes_begin_anew() -> None:
     net = Network(SPEC, 3)
     rollout, x = Rollout(net, 2), torch.randn(2, 3)
@@ -85,13 +98,15 @@ def test_what_cannot_be_stepped_is_refused() -> None:
     rollout = Rollout(Network(SPEC, 3), 2)
     with pytest.raises(PlasticSearchError, match="nothing to replay"):
         rollout.replay()
-    with pytest.raises(PlasticSearchError, match=r"x must be \[batch, inputs\] = \[2, 3\] of torch.float32, but is"):
+    with pytest.raises(
+        PlasticSearchError, match=r"x must be \[batch, inputs\] = \[2, 3\] of torch.float32 on cpu, but is"
+    ):
         rollout.step(torch.randn(3, 3))
     with pytest.raises(PlasticSearchError, match="but is a str"):
         rollout.step("x")  # type: ignore[arg-type]
     with pytest.raises(PlasticSearchError, match=r"x must be \[time, batch, inputs\] = \[4, 2, 3\] of torch.float32"):
         rollout.run(torch.zeros(4, 2, 5))
-    with pytest.raises(PlasticSearchError, match=r"= \[1, 2, 3\] of torch.float32, but is \[0, 2, 3\]"):
+    with pytest.raises(PlasticSearchError, match=r"= \[1, 2, 3\] of torch.float32 on cpu, but is \[0, 2, 3\]"):
         rollout.run(torch.zeros(0, 2, 3))
     for odd in (torch.tensor([True]), torch.tensor([1, 0]), [True, False]):
         with pytest.raises(PlasticSearchError, match=r"which must be \[batch\] = \[2\] of torch.bool"):

@@ -147,6 +147,34 @@ def test_only_who_is_heard_is_kept() -> None:
     torch.testing.assert_close(told, net.bags()[1].tensors()["weight"][0, 1, 4] * torch.tensor(0.7).tanh())
 
 
+def test_it_hears_only_what_is_heard_by_a_trace() -> None:
+    first = Layer(units=6, structure=FeedForward())
+    last = Layer(units=2, skip=(1,), plastic=Pathway.INPUT, modulation=Constant(),
+                 structure=Graph(fixed=((0, 1), (0, 7)), plastic=((1, 4), (1, 9)), within=FeedForward()))  # fmt: skip
+    net = Network(NetworkSpec((first, last)), 5)
+    small = equal(biased(net, 1.0))
+    assert units(small) == [2, 2]  # 1 and 4
+    assert small.shapes[1].sources == (2, 2)  # ... and inputs 1 and 3
+    assert small.spec.layers[1].structure.hears == (0, 1, 3, 5)
+    trace = small.start(1)[1].trace
+    assert trace is not None
+    assert trace.shape == (1, 2, 4)
+    assert topology.to_graph(small).number_of_edges() == topology.to_graph(net).number_of_edges() - 20
+
+
+def test_a_layer_whose_trace_is_recalled_hears_all() -> None:
+    graph = Graph(plastic=((0, 0), (1, 2)), within=FeedForward())
+    layer = Layer(units=2, structure=graph, plastic=Pathway.INPUT, modulation=Constant())
+    small = equal(Network(NetworkSpec((layer,)), 4))
+    assert small.spec.layers[0].structure.hears == (0, 2)
+    small = equal(Network(NetworkSpec((replace(layer, rule=Delta()),)), 4))
+    assert small.shapes[0].pre == 4
+    net = Network(NetworkSpec((layer,), Integer(4, 4, 4, Rounding.STOCHASTIC)), 4)
+    assert equal(net).shapes[0].pre == 4
+    why = "its trace is rounded with a noise that depends on the place of each synapse"
+    assert plan(net).whole == (f"layer 0 keeps what it hears in vain: {why}",)
+
+
 def test_the_modulator_keeps_whom_it_hears() -> None:
     structure = Graph(fixed=tuple((post, 0) for post in range(6)), plastic=((5, 8),))  # unit 5 hears itself
     layers = (

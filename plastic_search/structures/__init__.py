@@ -77,6 +77,12 @@ class Structure(Part):
         return True
 
     @property
+    def hears(self) -> tuple[int, ...] | None:
+        """Which of the numbers that its sources say a layer hears, by place, ascending; None for all."""
+        within = getattr(self, "within", None)
+        return within.hears if isinstance(within, Structure) else None
+
+    @property
     def learns(self) -> bool:
         """Whether it changes itself while a network is trained."""
         kind = type(self)

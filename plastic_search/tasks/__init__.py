@@ -31,6 +31,10 @@ class Episodes(NamedTuple):
     targets: Tensor  # [batch] class numbers, [batch, outputs], or [batch, time] class numbers
     asked: int  # the first time step whose output is scored
 
+    def beside(self, like: Tensor) -> Episodes:
+        """The same on the device that `like` is on, such as a network's parameter."""
+        return self._replace(inputs=self.inputs.to(like.device), targets=self.targets.to(like.device))
+
 
 @dataclass(frozen=True)
 class Task(Part):

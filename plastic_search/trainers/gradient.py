@@ -42,7 +42,7 @@ class Gradient(Trainer):
         adaptation = Adaptation(net, (seed,), self.steps)
 
         def losses() -> Tensor:
-            episodes = task.episodes(self.batch, Split.TRAIN, rng)
+            episodes = task.episodes(self.batch, Split.TRAIN, rng).beside(params[0])
             outputs, _ = net(episodes.inputs)
             return task.loss(outputs, episodes).unsqueeze(0)
 
@@ -69,7 +69,7 @@ class Gradient(Trainer):
         params = list(population.parameters())
 
         def losses() -> Tensor:
-            drawn = [task.episodes(self.batch, Split.TRAIN, rng) for rng in rngs]
+            drawn = [task.episodes(self.batch, Split.TRAIN, rng).beside(params[0]) for rng in rngs]
             outputs, _ = population(torch.stack([episodes.inputs for episodes in drawn]))
             return torch.stack([task.loss(said, own) for said, own in zip(outputs, drawn, strict=True)])
 
