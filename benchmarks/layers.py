@@ -81,4 +81,14 @@ BENCHMARK = Benchmark(
         Case(Layer(100, structure=Pruned(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
         Case(Layer(100, structure=Blocks(2), plastic=Pathway.RECURRENT), batch=30, time=200),
     ),
+    on_gpu=(
+        Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, LSTM(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, modulation=Retroactive(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, plastic=Pathway.RECURRENT), batch=1, time=200),
+        Case(Layer(200, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(256, plastic=Pathway.RECURRENT), batch=256, time=200),
+        Case(Layer(512, plastic=Pathway.RECURRENT), batch=8, time=100),
+        Case(Layer(1024, plastic=Pathway.RECURRENT), batch=8, time=50),
+    ),
 )

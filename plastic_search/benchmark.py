@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from plastic_search import origins
 from plastic_search.cells.lstm import LSTM
 from plastic_search.content import load_parts
+from plastic_search.contest import contest, middle, ratios
 from plastic_search.errors import PlasticSearchError
 from plastic_search.jobs import versions
 from plastic_search.network import Network
@@ -57,6 +58,7 @@ class Benchmark(Part):
         stepped: cases in which the law competes with its step compiled by torch.
         lasting: cases whose memory in the compiled path is measured, and nothing else.
         learned: cases with a learned structure, whose updates are timed beside those of what it chooses within.
+        on_gpu: cases that are run on a GPU too, where there is one.
     """
 
     question: str
@@ -65,6 +67,7 @@ class Benchmark(Part):
     stepped: tuple[Case, ...] = ()
     lasting: tuple[Case, ...] = ()
     learned: tuple[Case, ...] = ()
+    on_gpu: tuple[Case, ...] = ()
 
     def check(self) -> None:
         if not self.cases or self.rounds < 1:
@@ -127,9 +130,10 @@ def measure(benchmark: Benchmark, files: tuple[Path, ...] = ()) -> Iterator[tupl
         A sentence about what is done, and all results so far.
     """
     found: dict[str, Any] = {
-        "schema": "plastic_search/benchmark/2", "question": benchmark.question, "versions": versions(),
+        "schema": "plastic_search/benchmark/3", "question": benchmark.question, "versions": versions(),
         "machine": origins.machine(), "code": origins.code(), "rounds": benchmark.rounds,
         "own_rules": _own_rules(benchmark), "cases": [], "stepped": [], "memory": [], "learned": [],
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "", "on_gpu": [],
     }  # fmt: skip
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -140,6 +144,9 @@ def measure(benchmark: Benchmark, files: tuple[Path, ...] = ()) -> Iterator[tupl
             found["cases"].append(_row(case, benchmark.rounds)._asdict())
             yield f"{_told(case)}: {found['cases'][-1]['speedup']:.1f} times the law", found
         shared += _threads(benchmark.cases[0], benchmark.rounds)
+        for case in benchmark.on_gpu if torch.cuda.is_available() else ():
+            found["on_gpu"].append(_row(case, benchmark.rounds, "cuda")._asdict())
+            yield f"{_told(case)}: {found['on_gpu'][-1]['speedup']:.1f} times the law, on the GPU", found
         for case in benchmark.stepped:
             row = _stepped(case, benchmark.rounds)
             found["stepped"].append(row._asdict())
@@ -174,16 +181,16 @@ def _own_rules(benchmark: Benchmark) -> dict[str, str]:
     return {kind.__name__: equation(kind) for kind in sorted(own, key=lambda kind: kind.__name__)}
 
 
-def _row(case: Case, rounds: int) -> Row:
-    x, units = _heard(case), case.layer.units
-    plain = nn.LSTM(_INPUTS, units) if isinstance(case.layer.cell, LSTM) else nn.RNN(_INPUTS, units)
-    law, fast = (_network(case, kernel) for kernel in ("reference", "cpu"))
-    times = _contest({"law": _pass(law, law, x), "fast": _pass(fast, fast, x), "plain": _pass(plain, plain, x)}, rounds)
-    ratios, middle = _ratios(times, "law", "fast"), _middle(times)
+def _row(case: Case, rounds: int, device: str = "cpu") -> Row:
+    x, units = _heard(case).to(device), case.layer.units
+    plain = (nn.LSTM(_INPUTS, units) if isinstance(case.layer.cell, LSTM) else nn.RNN(_INPUTS, units)).to(device)
+    law, fast = (_network(case, kernel).to(device) for kernel in ("reference", "cpu" if device == "cpu" else "gpu"))
+    times = contest({"law": _pass(law, law, x), "fast": _pass(fast, fast, x), "plain": _pass(plain, plain, x)}, rounds)
+    found, took = ratios(times, "law", "fast"), middle(times)
     return Row(
-        case.name, case.batch, case.time, units, middle["law"], middle["fast"], middle["plain"], type(plain).__name__,
-        statistics.median(ratios), (min(ratios), max(ratios)), statistics.median(_ratios(times, "fast", "plain")),
-        _work(case) / middle["fast"],
+        case.name, case.batch, case.time, units, took["law"], took["fast"], took["plain"], type(plain).__name__,
+        statistics.median(found), (min(found), max(found)), statistics.median(ratios(times, "fast", "plain")),
+        _work(case) / took["fast"],
     )  # fmt: skip
 
 
@@ -194,11 +201,11 @@ def _stepped(case: Case, rounds: int) -> Stepped:
     if made.forward is None:
         return Stepped(*size, made.reason)
     runs = {"law": _pass(law, law, x), "stepped": _pass(made.forward, law, x), "fast": _pass(fast, fast, x)}
-    times = _contest(runs, rounds)
-    ratios, middle = _ratios(times, "stepped", "fast"), _middle(times)
+    times = contest(runs, rounds)
+    found, took = ratios(times, "stepped", "fast"), middle(times)
     return Stepped(
-        *size, "", made.seconds, middle["law"], middle["stepped"], middle["fast"],
-        statistics.median(_ratios(times, "law", "stepped")), statistics.median(ratios), (min(ratios), max(ratios)),
+        *size, "", made.seconds, took["law"], took["stepped"], took["fast"],
+        statistics.median(ratios(times, "law", "stepped")), statistics.median(found), (min(found), max(found)),
     )  # fmt: skip
 
 
@@ -206,33 +213,11 @@ def _learned(case: Case, rounds: int) -> Learned:
     structure, x = case.layer.structure, _heard(case)
     within = replace(case, layer=replace(case.layer, structure=getattr(structure, "within", Dense())))
     runs = {name: updating(_network(each, "cpu"), x) for name, each in (("dense", within), ("learned", case))}
-    times = _contest(runs, rounds)
-    ratios, middle = _ratios(times, "learned", "dense"), _middle(times)
+    times = contest(runs, rounds)
+    found, took = ratios(times, "learned", "dense"), middle(times)
     size = (case.batch, case.time, case.layer.units)
-    spread = (min(ratios), max(ratios))
-    return Learned(
-        type(structure).__name__, *size, middle["dense"], middle["learned"], statistics.median(ratios), spread
-    )
-
-
-def _contest(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """The seconds of each contender in each round; within a round, one follows the other."""
-    for run in runs.values():
-        run()  # compiled, and its memory met
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            best = min(run() for _ in range(1 if name == "law" else 3))  # the law is slow, and steady for it
-            times[name].append(best)
-    return times
-
-
-def _ratios(times: dict[str, list[float]], over: str, under: str) -> list[float]:
-    return [a / b for a, b in zip(times[over], times[under], strict=True)]
-
-
-def _middle(times: dict[str, list[float]]) -> dict[str, float]:
-    return {name: statistics.median(values) for name, values in times.items()}
+    spread = (min(found), max(found))
+    return Learned(type(structure).__name__, *size, took["dense"], took["learned"], statistics.median(found), spread)
 
 
 def _work(case: Case) -> float:
@@ -255,6 +240,8 @@ def _pass(forward: Callable[[Tensor], tuple[Tensor, Any]], net: nn.Module, x: Te
         net.zero_grad()
         began = time.perf_counter()
         forward(x)[0].square().mean().backward()
+        if x.is_cuda:
+            torch.cuda.synchronize()
         return time.perf_counter() - began
 
     return run

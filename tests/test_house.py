@@ -39,7 +39,7 @@ FLOORS = (  # a module imports only from floors that stand before its own
     {"course"},
     {"answers", "rollout", "stepped", "topology", "ablations", "controls", "evaluation"},
     {"trainers", "exports"},
-    {"updates"},
+    {"contest", "updates"},
     {"jobs"},
     {"pool", "search", "study"},
     {"conduct"},

@@ -193,3 +193,16 @@ def test_bench_answers_on_the_command_line_about_a_rule_of_the_users_own_and_wit
     wrong = subprocess.run([*command, "bench", "nothing"], capture_output=True, text=True, check=False)
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert "no benchmark is called 'nothing'; known: layers" in wrong.stderr
+
+
+def test_a_page_has_a_table_for_a_gpu_where_there_is_one(found: dict[str, Any], tmp_path: Path) -> None:
+    assert "On the GPU" not in speed.write(found | {"gpu": "", "on_gpu": []}, tmp_path).read_text()
+    page = speed.write(found | {"gpu": "a large GPU", "on_gpu": found["cases"]}, tmp_path).read_text()
+    assert "The same on a large GPU" in page
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_cases_are_run_on_a_gpu() -> None:
+    *_, (_, last) = measure(replace(small(), on_gpu=(small().cases[0],)))
+    assert last["gpu"]
+    assert last["on_gpu"][0]["speedup"] > 0
