@@ -244,7 +244,7 @@ def _parse(value: Any, kind: Any, text: str, address: str) -> Any:
     except ValueError as error:
         if text.lstrip()[:1] in ("{", "[", '"'):
             raise PlasticSearchError(f"{address} was given broken JSON, {text!r}: {error}") from None
-        data = text
+        data = _listed(text) if get_origin(kind) is tuple else text
     if isinstance(data, str) and isinstance(kind, type) and issubclass(kind, Part):
         data = {"kind": data}
     if isinstance(data, dict) and isinstance(kind, type) and issubclass(kind, Part):
@@ -269,3 +269,11 @@ def _children(part: Part) -> Iterator[tuple[str, Any]]:
 
 def _join(at: str, name: str) -> str:
     return f"{at}.{name}" if at else name
+
+
+def _listed(text: str) -> Any:
+    """A tuple as Python writes it, `(0, 1)` or `0, 1`, as a list; any other text as it is."""
+    try:
+        return json.loads(f"[{text.strip().removeprefix('(').removesuffix(')').rstrip(', ')}]")
+    except ValueError:
+        return text

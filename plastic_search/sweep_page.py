@@ -84,9 +84,14 @@ def _groups(record: Record) -> dict[str, list[dict[str, Any]]]:
     key, reference = record.study["budget"], record.study["reference"]
     full = [run.metrics[key] for rows in found.get(reference, {}).values() for run in rows] if key else []
     return {
-        group: [_row(at, rows[at], key, full[0] if full else None) for at in sorted(rows)]
+        group: [_row(at, sorted(rows[at], key=_seed), key, full[0] if full else None) for at in sorted(rows)]
         for group, rows in found.items()
     }
+
+
+def _seed(run: Run) -> int:
+    """The order of scores, whoever was ready first."""
+    return run.seed
 
 
 def _row(at: float, runs: list[Run], key: str, full: float | None) -> dict[str, Any]:

@@ -299,6 +299,10 @@ class TestOverride:
         assert override(SPACE, "layers.1.rule", "Oja").layers[1].rule == Oja()
         assert override(SPACE, "layers.0.units", "12").layers[0].units == 12
         assert override(SPACE, "layers.0.units.high", "12").layers[0].units == integer(8, 12, log=True)
+        for text in ("[1, 2]", "(1, 2)", "1, 2", "(1,2,)"):
+            assert override(NetworkSpec((Layer(), Layer(), Layer())), "layers.2.skip", text).layers[2].skip == (1, 2)
+        with pytest.raises(PlasticSearchError, match=r"skip wants a tuple, but got '\(1, two\)'"):
+            override(NetworkSpec((Layer(), Layer(), Layer())), "layers.2.skip", "(1, two)")
         assert override(SPACE, "precision.Integer.weight", "null").precision.options[1].weight is None
         labelled = Layer(rule=choice(Hebb(), Hebb(decay=1.0)))
         assert override(labelled, "rule.Hebb(decay=1.0).decay", "0.9").rule == choice(Hebb(), Hebb(decay=0.9))
