@@ -55,8 +55,9 @@ class Group(NamedTuple):
     runs: list[Run]
 
     def values(self, metric: str = "score") -> dict[int, float]:
-        """The metric of each seed that has one."""
-        return {r.seed: value for r in self.runs if (value := finite(r.metrics.get(metric))) is not None}
+        """The metric of each seed that has one, in the order of seeds, whoever was ready first."""
+        runs = sorted(self.runs, key=lambda run: run.seed)
+        return {r.seed: value for r in runs if (value := finite(r.metrics.get(metric))) is not None}
 
     def mean(self, metric: str = "score") -> Estimate | None:
         values = list(self.values(metric).values())
