@@ -112,6 +112,8 @@ class Adaptation:
         out = [made(i, "weight", shape.pre - shape.own, shape.own)] if shape.own else []
         for k in range(i + 1, len(self._shapes)):
             if self._spec.layers[k].structure.hears is not None and _hearing(self._spec, self._inputs, i, k):
+                if not self._spec.layers[i].structure.outward:
+                    continue
                 name = type(self._spec.layers[i].structure).__name__
                 raise PlasticSearchError(
                     f"layers.{k} hears a selection of layers.{i}, whose {name} asks all that hear it; let it hear all"

@@ -84,8 +84,7 @@ def plan(net: Network) -> Plan:
         made = Plan(_alive(known, pins), known, tuple(reasons.values()), tuple(listening))
         found = next(_misfits(net, made), None)
         if found is None:
-            for kept in made.kept:
-                kept[0] |= not bool(kept.any())  # a layer has at least one unit
+            _some(made)
             return made
         if not listening[found.layer]:
             listening[found.layer] = True
@@ -94,6 +93,17 @@ def plan(net: Network) -> Plan:
         reasons[found.layer, found.why] = f"layer {found.layer}{found.what}: {found.why}"
         for at, units in found.units:
             pins[at][units] = True
+
+
+def _some(made: Plan) -> None:
+    """Keep at least one unit of each layer, one that a layer could hear which hears nobody, be it in vain."""
+    for i, known in enumerate(made.facts):
+        others = [pair for pair in _pairs(known.source, known.unit) if pair[0] != i]
+        if others and not any(at < 0 or made.kept[at][unit] for at, unit in others):
+            at, unit = others[0]
+            made.kept[at][unit] = True
+    for kept in made.kept:
+        kept[0] |= not bool(kept.any())
 
 
 class _Misfit(NamedTuple):

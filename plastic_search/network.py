@@ -225,7 +225,9 @@ def same_shapes(state: State, fresh: State) -> State:
         raise PlasticSearchError(
             f"state must be what `start` or an earlier call gave, a LayerState for each layer, but is {_told(state)}"
         )
-    given, wanted = ({n: f"{list(t.shape)} of {t.dtype}" for n, t in named(s).items()} for s in (state, fresh))
+    given, wanted = (
+        {n: f"{list(t.shape)} of {t.dtype} on {t.device}" for n, t in named(s).items()} for s in (state, fresh)
+    )
     for name in wanted | given:
         if given.get(name) != wanted.get(name):
             raise PlasticSearchError(

@@ -154,6 +154,8 @@ class Population(nn.Module):
                 f"x must be [member, time, batch, inputs] with {len(self)} members, at least one step and "
                 f"inputs={self.inputs}, or the same without members, of {like.dtype}; but is {given}"
             )
+        if x.device != like.device:
+            raise PlasticSearchError(f"x must be on {like.device}, as the population is, but is on {x.device}")
         return many
 
 

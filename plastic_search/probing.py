@@ -19,7 +19,9 @@ from plastic_search.rules import Activity
 
 __all__ = ["cell_is_local", "listened", "modulation_is_local", "recalls", "rule_is_local", "sliced"]
 
-_BATCH, _STEPS = 2, 3
+_SCALES, _STEPS = (0.01, 0.1, 1.0, 3.0), 3  # of random activity; what saturates at one size does not at another
+_BATCH = 2 * len(_SCALES)
+_LOUD = (-3.0, -0.3, -0.01, 0.0, 0.01, 0.3, 3.0)  # what a unit may say
 
 
 def sliced(params: Any, draw: Callable[..., Any], sizes: tuple[int, ...], keep: tuple[Tensor, ...], who: Any) -> Any:
@@ -54,10 +56,18 @@ def sliced(params: Any, draw: Callable[..., Any], sizes: tuple[int, ...], keep: 
 def cell_is_local(net: Network, i: int) -> bool:
     """Whether what a unit says depends on its own drives alone."""
     cell, post = net.spec.layers[i].cell, net.shapes[i].post
-    rng = torch.Generator().manual_seed(0)
-    drives = torch.randn(_STEPS, _BATCH, cell.drives, post, generator=rng, dtype=torch.float64)
+    drives = _various((_STEPS, _BATCH, cell.drives, post), torch.Generator().manual_seed(0))
     some = torch.arange(0, post, 2)
     return _same(_spoken(cell, drives)[..., some], _spoken(cell, drives[..., some]))
+
+
+def _various(size: tuple[int, ...], rng: Generator) -> Tensor:
+    """Random numbers [steps, batch, ...]: of every scale twice, once all of them and once with most of them 0."""
+    made = torch.randn(size, generator=rng, dtype=torch.float64)
+    scales = torch.tensor((*_SCALES, *_SCALES), dtype=torch.float64).view(-1, *[1] * (len(size) - 2))
+    few = torch.rand(size, generator=rng) < 0.2
+    few[:, : len(_SCALES)] = True
+    return made * scales * few
 
 
 def _spoken(cell: Any, drives: Tensor) -> Tensor:
@@ -90,7 +100,7 @@ def modulation_is_local(net: Network, i: int, rows: Tensor, silent: Tensor) -> b
     """Whether the rates of the units `rows` are the same without the others, of whom some are `silent` [post]."""
     modulation, params, post = net.spec.layers[i].modulation, double(net.parts()[i].modulation), net.shapes[i].post
     rng = torch.Generator().manual_seed(0)
-    output = torch.randn(_BATCH, post, generator=rng, dtype=torch.float64).masked_fill(silent, 0.0)
+    output = _various((_STEPS, _BATCH, post), rng).flatten(0, 1).masked_fill(silent, 0.0)
     cut = sliced(params, modulation.params, (post,), (rows,), modulation)
     every = torch.arange(len(rows))
     return _same(_rate(modulation, params, output, rows), _rate(modulation, cut, output[:, rows], every))
@@ -101,15 +111,19 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 def listened(net: Network, i: int, rows: Tensor) -> Tensor:
-    """Which units the modulator hears, found by changing one after the other."""
+    """Which units the modulator hears, found by changing one after the other, whatever the others say."""
     layer, shape, params = net.spec.layers[i], net.shapes[i], net.parts()[i]
     if not rows.any():
         return torch.zeros(shape.post, dtype=torch.bool)
-    rng = torch.Generator().manual_seed(0)
-    before = torch.randn(shape.post, generator=rng, dtype=torch.float64).expand(shape.post, -1)
-    after = before + torch.diag(torch.randn(shape.post, generator=rng, dtype=torch.float64))
-    rates = [_rate(layer.modulation, double(params.modulation), output, rows) for output in (before, after)]
-    return torch.as_tensor((rates[0] != rates[1]).any(1))
+    params, every = double(params.modulation), torch.arange(shape.post)
+    found = torch.zeros(shape.post, dtype=torch.bool)
+    for base in _various((1, _BATCH, shape.post), torch.Generator().manual_seed(0))[0]:
+        rate = _rate(layer.modulation, params, base.unsqueeze(0), rows)
+        for value in _LOUD:
+            changed = base.repeat(shape.post, 1)
+            changed[every, every] = value
+            found |= (_rate(layer.modulation, params, changed, rows) != rate).any(1)
+    return found
 
 
 def _rate(modulation: Any, params: Any, output: Tensor, rows: Tensor) -> Tensor:
@@ -131,8 +145,7 @@ def recalls(net: Network, i: int) -> bool:
 
 def _seen(post: int, width: int, rng: Generator) -> Activity:
     """Steps of random activity: pre, post and recall, each [steps, batch, ...]."""
-    sizes = (_STEPS, _BATCH, width), (_STEPS, _BATCH, post), (_STEPS, _BATCH, post)
-    return Activity(*(torch.randn(size, generator=rng, dtype=torch.float64) for size in sizes))
+    return Activity(*(_various((_STEPS, _BATCH, n), rng) for n in (width, post, post)))
 
 
 def _changes(rule: Any, params: Any, seen: Activity, trace: Tensor | None = None) -> Tensor:

@@ -32,13 +32,16 @@ class Rollout:
     """
 
     def __init__(self, net: Network, batch: int, state: State | None = None) -> None:
+        if not isinstance(net, Network):
+            raise PlasticSearchError(f"net must be a Network, but is a {type(net).__name__}")
         if type(batch) is not int or batch < 1:
             raise PlasticSearchError(f"batch must be a whole number from 1, but is {batch!r}")
         self._net, self._batch = net, batch
         with torch.no_grad():
             self._ready = net.resolve()
         fresh = net.start(batch)
-        self._begin(fresh if state is None else same_shapes(state, fresh))
+        given = fresh if state is None else same_shapes(state, fresh)
+        self._begin(load_named({name: value.clone() for name, value in named(given).items()}, given))
 
     @property
     def state(self) -> State:
@@ -111,6 +114,7 @@ class Rollout:
             raise PlasticSearchError("there is nothing to replay: no step was taken")
         return self._net(torch.cat(self._heard), self._first)
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def forget(self) -> None:
         """Forget what was heard, while episodes go on: the next replay begins here, as truncated gradients want it.

@@ -16,10 +16,16 @@ from plastic_search.network import Network
 from plastic_search.population import Population
 from plastic_search.rules.oja import Oja
 from plastic_search.spec import Layer, NetworkSpec, Pathway
+from plastic_search.structures import Structure
+from plastic_search.structures.blocks import Blocks
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.graph import Graph
 from plastic_search.structures.grown import Grown
+from plastic_search.structures.hard_concrete import HardConcrete
+from plastic_search.structures.pooled import Pooled
+from plastic_search.structures.pruned import Pruned
+from plastic_search.structures.rewired import Rewired
 from plastic_search.structures.selected import Selected
 from plastic_search.tasks.pattern_completion import PatternCompletion
 from plastic_search.trainers.gradient import Gradient
@@ -111,3 +117,26 @@ def test_what_cannot_be_selected_is_refused() -> None:
     task = PatternCompletion(bits=4)
     with pytest.raises(PlasticSearchError, match=r"layers\.1 hears a selection of layers\.0, whose Grown asks all"):
         next(iter(Gradient(steps=2, batch=2).train(Network(grown, task.inputs), task, 0)))
+
+
+@pytest.mark.parametrize(
+    "structure", [Gated(0.5), Pooled(0.5), HardConcrete(0.5), Rewired(0.5), Pruned(0.5), Blocks(1)]
+)
+def test_what_it_hears_may_learn_its_connections(structure: Structure) -> None:
+    task = PatternCompletion(bits=4)
+    layers = (Layer(6, structure=structure), Layer(task.outputs, structure=Selected((0, 2, 5))))
+    net = Network(NetworkSpec(layers), task.inputs)
+    for progress in Gradient(steps=6, batch=2).train(net, task, 0):
+        assert progress.loss == progress.loss
+    assert net.shapes[1].sources == (3,)
+
+
+def test_blocks_chooses_among_sources_of_which_something_is_selected() -> None:
+    task = PatternCompletion(bits=4)
+    width = task.inputs
+    structure = Blocks(1, within=Selected((8, 9), FeedForward()))
+    net = Network(NetworkSpec((Layer(8), Layer(task.outputs, structure=structure, skip=(1,)))), width)
+    for seed in range(8):
+        for _ in Gradient(steps=4, batch=2).train(net, task, seed):
+            pass
+        assert net._gates()[1].exists.sum() == 2 * task.outputs  # type: ignore[union-attr]

@@ -18,7 +18,7 @@ from plastic_search.cells.lstm import LSTM
 from plastic_search.cells.rnn import RNN
 from plastic_search.errors import PlasticSearchError
 from plastic_search.liveness import plan
-from plastic_search.modulations import FanOut
+from plastic_search.modulations import FanOut, Modulation, Rate
 from plastic_search.modulations.constant import Constant
 from plastic_search.modulations.learned import Learned
 from plastic_search.modulations.retroactive import Retroactive
@@ -38,7 +38,11 @@ from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.graph import Graph
 from plastic_search.structures.grown import Grown
+from plastic_search.structures.hard_concrete import HardConcrete
+from plastic_search.structures.selected import Selected
 from plastic_search.structures.self_recurrent import SelfRecurrent
+from plastic_search.tasks.pattern_completion import PatternCompletion
+from plastic_search.trainers.gradient import Gradient
 
 SPARSE = Gated(density=0.06, plastic=0.5)
 RANDOM = torch.Generator().manual_seed(3)
@@ -281,3 +285,62 @@ def test_units_that_were_deleted_go_whatever_their_biases(cell: Cell, pathway: P
     assert [shape.post for shape in small.shapes] == [5, 4]
     x = torch.randn(12, 5, 3, generator=torch.Generator().manual_seed(1)).double()
     torch.testing.assert_close(small(x)[0], net(x)[0], rtol=1e-6, atol=1e-9)
+
+
+def test_a_modulator_that_saturates_hears_all_the_same() -> None:
+    graph = Graph(((0, 0), (1, 1), (4, 1)), ((4, 6),))
+    first = Layer(5, structure=graph, plastic=Pathway.RECURRENT, modulation=Simple())
+    net = Network(NetworkSpec((first, Layer(1, structure=Graph(((0, 4),))))), 2).double()
+    with torch.no_grad():
+        own = net.bags()[0].tensors()
+        own["weight"][0, :, :2] *= 10
+        own["alpha"].fill_(3.0)
+        own["modulation.weight"].zero_()
+        own["modulation.weight"][:2] = torch.tensor([30.0, 1.0])
+    small = topology.shrink(net)
+    x = torch.randn(20, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x[..., 0] = 0.0
+    torch.testing.assert_close(small(x)[0], net(x)[0], rtol=1e-9, atol=1e-9)
+    assert units(small) == [3, 1]
+
+
+def test_a_rate_that_only_loud_units_move_keeps_them_all() -> None:
+    @dataclass(frozen=True)
+    class Alarm(Modulation):
+        """M = 1 where anyone is loud"""
+
+        def step(self, params: Any, output: Tensor) -> Rate:
+            return Rate((output > 0.9).to(output).amax(-1, keepdim=True))
+
+    small = equal(sparse(modulation=Alarm()))
+    assert units(small) == [12, 2]
+
+
+def test_what_hears_only_the_dead_still_hears_someone() -> None:
+    for structure in (Graph(within=Selected((3, 4))), Graph(((0, 2),), within=Selected((3, 4)))):
+        small = equal(Network(NetworkSpec((Layer(5), Layer(2, structure=structure))), 3))
+        assert units(small) == [1, 2]
+
+
+def test_many_constants_are_folded_exactly() -> None:
+    for seed in range(5):
+        net = Network(NetworkSpec((Layer(30, structure=Graph()), Layer(20, Linear()))), 4, seed)
+        with torch.no_grad():
+            net.bags()[0].tensors()["bias"].normal_(generator=RANDOM)
+            net.bags()[1].tensors()["weight"].mul_(4.0)
+        small = topology.shrink(net)
+        assert units(small) == [1, 20]
+        assert next(small.parameters()).dtype == torch.float32
+
+
+def test_what_cannot_be_shrunk_is_told_why() -> None:
+    task = PatternCompletion(bits=4)
+    net = Network(NetworkSpec((Layer(task.outputs, structure=HardConcrete(0.5)),)), task.inputs)
+    next(iter(Gradient(steps=20, batch=2).train(net, task, 0)))
+    with pytest.raises(PlasticSearchError, match="layer 0: gates of HardConcrete are still soft, since its training"):
+        topology.shrink(net)
+    net = Network(NetworkSpec((Layer(4),), Integer(4, 4, 4)), 3)
+    with torch.no_grad():
+        net.bags()[0].tensors()["weight"][0, 0, 0] = torch.nan
+    with pytest.raises(PlasticSearchError, match=r"layers\.0\.weight holds numbers that are not finite"):
+        topology.shrink(net)

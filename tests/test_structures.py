@@ -17,6 +17,7 @@ from plastic_search.structures.blocks import Blocks
 from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated, GatedParams
+from plastic_search.structures.graph import Graph
 from plastic_search.structures.hard_concrete import HardConcrete
 from plastic_search.structures.pooled import Pooled
 from plastic_search.structures.pruned import Pruned
@@ -282,3 +283,24 @@ def test_whole_projections_go() -> None:
         gate = exists(structure, params)
         assert int(gate.sum()) == kept
     assert torch.equal(gate[:, 2:], torch.eye(4))
+
+
+def test_a_pools_plastic_budget_is_never_taken_for_a_number() -> None:
+    structure = Pooled(100, plastic=1000)
+    task = PatternCompletion(bits=8)
+    layers = (Layer(30, structure=structure), Layer(task.outputs, structure=structure, plastic=Pathway.BOTH))
+    for seed in range(6):
+        net = Network(NetworkSpec(layers), task.inputs, seed)
+        for _ in Gradient(steps=30, batch=4, settle=0.0, learning_rate=0.03).train(net, task, seed):
+            pass
+        gates = net._gates()[1]
+        assert gates.exists is not None
+        assert net.plastic_connections() == int(gates.exists.sum())
+
+
+def test_hard_concrete_among_no_connections_stays_finite() -> None:
+    task = PatternCompletion(bits=4)
+    structure = HardConcrete(0.5, 0.5, within=Graph(within=FeedForward()))
+    net = Network(NetworkSpec((Layer(task.outputs, structure=structure, plastic=Pathway.INPUT),)), task.inputs)
+    for progress in Gradient(steps=6, batch=2).train(net, task, 0):
+        assert progress.loss == progress.loss

@@ -168,7 +168,7 @@ def _passing(x: Tensor) -> str:
         return "torch records it, or runs it on tensors of its own"
     if torch.compiler.is_compiling():
         return "torch compiles it"
-    if torch.is_autocast_enabled(x.device.type):
+    if x.device.type in _FASTEST and torch.is_autocast_enabled(x.device.type):
         return "autocast is on"
     return "there are no episodes" if x.shape[-2] == 0 else ""
 

@@ -70,6 +70,7 @@ class Structure(Part):
     """Where synapses may be, and which of them are plastic."""
 
     held: ClassVar[tuple[str, ...]] = ()  # names of params that no gradient tunes; `adapt` sets them
+    outward: ClassVar[bool] = True  # whether it looks at `Site.outgoing`, as one that learns may
 
     @property
     def recurrent(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -34,6 +35,8 @@ class Adaptive(Structure):
 @dataclass(frozen=True)
 class Budgeted(Adaptive):
     """One that keeps as many connections, and as many plastic ones, as it is told."""
+
+    outward: ClassVar[bool] = False
 
     density: float = 0.5  # share of the connections of `within` that exist; above 1, how many
     plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many

@@ -28,6 +28,7 @@ class Blocks(Adaptive):
     """exists = 1 on the best `keep` of: each source (skips too), the layer's other units, a unit itself"""
 
     held: ClassVar[tuple[str, ...]] = ("opened", "settled")
+    outward: ClassVar[bool] = False
 
     keep: int = 2  # projections
     narrowing: float = 0.5  # first share of training, over which all but these go
@@ -40,7 +41,7 @@ class Blocks(Adaptive):
             )
 
     def params(self, shape: Shape, rng: Generator) -> BlocksParams:
-        count = len(shape.sources) + 2 * (shape.own > 0)
+        count = sum(width > 0 for width in shape.sources) + 2 * (shape.own > 0)
         return BlocksParams(0.1 * torch.randn(count, generator=rng), torch.zeros(1), torch.zeros(1))
 
     def gates(self, params: BlocksParams, shape: Shape, like: Tensor) -> Gates:
@@ -64,7 +65,7 @@ class Blocks(Adaptive):
 def _projections(shape: Shape, like: Tensor) -> Tensor:
     """1 where each projection lies [projections, post, pre]."""
     made, at = [], 0
-    for width in shape.sources:
+    for width in filter(None, shape.sources):  # nothing may be selected of one
         made.append(like.new_zeros(shape.post, shape.pre))
         made[-1][:, at : at + width] = 1.0
         at += width

@@ -93,12 +93,12 @@ class HardConcrete(Budgeted):
         """By how much each budget is exceeded, and what that was reckoned from."""
         allowed = self.within.gates((), shape, params.exists).exists
         likely = _likely(params.exists)
-        room = float(likely.numel() if allowed is None else allowed.sum())
+        room = max(float(likely.numel() if allowed is None else allowed.sum()), 1.0)
         there = likely if allowed is None else likely * allowed
         opens, kept, budgets = [_Open(likely, allowed, room)], [there.sum() / room], [share(self.density, room)]
         if params.plastic.numel():
             heard = there[:, shape.plastic].detach()
-            total, likely = heard.sum(), _likely(params.plastic)
+            total, likely = heard.sum().clamp_min(1e-6), _likely(params.plastic)
             opens.append(_Open(likely, heard, total))
             kept.append((likely * heard).sum() / total)
             budgets.append(share(self.plastic, float(total)))

@@ -52,10 +52,10 @@ class Pooled(Gated):
         return PooledParams(own.exists, own.hearing, own.heard, own.plastic, own.opened, own.settled, counts)
 
     def kept(self, params: PooledParams, room: float) -> float:
-        return float(params.counts[0].detach()) / max(room, 1.0)
+        return min(float(params.counts[0].detach()) / max(room, 1.0), 1.0)
 
     def kept_plastic(self, params: PooledParams, room: float) -> float:
-        return float(params.counts[1].detach()) / max(room, 1.0)
+        return min(float(params.counts[1].detach()) / max(room, 1.0), 1.0)  # above 1 it would be a number
 
     def adapt(self, site: Site, rng: Generator) -> None:
         """Nothing: what changes does so for all layers in the pool."""
