@@ -153,7 +153,9 @@ def checked(graph: nx.Graph, where: str = "the graph") -> nx.DiGraph:
     if not graph.is_directed():
         raise PlasticSearchError(f"{where} is undirected; an edge must say who speaks and who hears: make it directed")
     if graph.is_multigraph():
-        raise _twice(graph, where)
+        if len(set(graph.edges())) < graph.number_of_edges():
+            raise _twice(graph, where)
+        graph = nx.DiGraph(graph)
     inputs = graph.graph.get("inputs")
     for name in graph.graph:
         if name not in (*_GRAPH, "node_default", "edge_default"):
@@ -218,6 +220,8 @@ def _node_link(data: dict[str, Any], where: str) -> nx.Graph:
     if not isinstance(nodes, list) or not isinstance(edges, list):
         lacking = "nodes" if not isinstance(nodes, list) else "edges"
         raise PlasticSearchError(f"{where} is no graph in node-link JSON: it has no list of {lacking!r}; {_AGAIN}")
+    if not isinstance(data.get("graph", {}), dict):
+        raise PlasticSearchError(f"{where} is no graph in node-link JSON: its 'graph' is no object; {_AGAIN}")
     seen: set[Any] = set()
     for node in nodes:
         if not isinstance(node, dict) or not isinstance(node.get("id"), str | int) or node["id"] in seen:

@@ -116,6 +116,7 @@ class _Misfit(NamedTuple):
 def facts(net: Network) -> tuple[Facts, ...]:
     """What is known of every layer."""
     made: list[Facts] = []
+    living: list[Tensor] = []  # which units exist
     for i, (layer, shape, params) in enumerate(zip(net.spec.layers, net.shapes, net.parts(), strict=True)):
         gates = layer.structure.gates(params.structure, shape, params.weight)
         width = shape.plastic.stop - shape.plastic.start
@@ -131,6 +132,12 @@ def facts(net: Network) -> tuple[Facts, ...]:
         if layer.structure.hears is not None:
             there = [*layer.structure.hears, *range(len(source) - shape.own, len(source))]
             source, index = source[there], index[there]
+        exact = net.spec.precision.format(Role.WEIGHT) is None  # or weights of who does not exist may set the scale
+        for at in set(source.tolist()) - {-1, i} if exact else ():  # what does not exist is not heard
+            heard_of = source == at
+            exists[:, heard_of] &= living[at][index[heard_of]] | (made[at].says != 0)[index[heard_of]]
+        plastic = plastic & exists[:, shape.plastic]
+        living.append(torch.ones(shape.post, dtype=torch.bool) if gates.units is None else (gates.units != 0).cpu())
         says = _constants(net, i, exists, source, index, made)
         asks = bool(width) and recalls(net, i)
         heard = listened(net, i, plastic.any(1))

@@ -44,7 +44,9 @@ def shrink(net: Network) -> Network:
     _whole(net)
     like, size = next(net.parameters()), None
     every = tuple(torch.ones(shape.post, dtype=torch.bool) for shape in net.shapes)
-    hard = _cut(net, Plan(every, facts(net), (), (True,) * len(every))).cpu().double()
+    hard = _cut(net, Plan(every, facts(net), (), (True,) * len(every)))
+    _held(net, hard)
+    hard = hard.cpu().double()  # in which constants go into biases, and comparisons see no rounding
     made = _cut(hard, plan(hard))
     while size != (size := (made.count(), [shape.post for shape in made.shapes])):
         made = _cut(made, plan(made))  # what was folded into a bias may have been all that its hearer heard
@@ -167,10 +169,7 @@ def _folded(made: Plan, i: int, ready: Ready) -> Tensor:
 
 
 def _held(net: Network, made: Network) -> None:
-    """Refuse a smaller network that says something else, in float64, where last bits decide nothing.
-
-    Both hear large and small numbers, some all the time 0.
-    """
+    """Refuse a network that says something else. Both hear large and small numbers, and some all the time 0."""
     rng = torch.Generator().manual_seed(0)
     scales = torch.tensor((0.01, 0.1, 0.3, 1.0, 1.0, 3.0), dtype=torch.float64).repeat(2).view(-1, 1)
     quiet = torch.rand(len(scales), net.inputs, generator=rng) < torch.linspace(0.0, 1.0, len(scales)).view(-1, 1)
@@ -179,7 +178,7 @@ def _held(net: Network, made: Network) -> None:
     for each in (net, made):
         twin = copy.deepcopy(each)
         twin.kernel = "reference"
-        said.append(twin(x)[0])
+        said.append(twin(x.to(next(twin.parameters())))[0])
     apart = (said[0] - said[1]).abs() / (1.0 + said[0].abs())
     if not bool((apart.nan_to_num() <= _CLOSE).all()) or bool((said[0].isnan() != said[1].isnan()).any()):
         raise PlasticSearchError(

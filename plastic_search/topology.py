@@ -90,6 +90,7 @@ def structure(graph: nx.Graph, net: Network, layer: int) -> Graph:
     if not 0 <= layer < len(net.shapes):
         raise PlasticSearchError(f"there is no layer {layer}; the network has layers 0 to {len(net.shapes) - 1}")
     columns, shape, prefix = _columns(net, layer), net.shapes[layer], f"layers.{layer}."
+    graph = whole(graph)
     _fits(graph, net, layer)
     fixed, plastic = [], []
     for pre, post, edge in graph.edges(data=True):
@@ -105,7 +106,6 @@ def structure(graph: nx.Graph, net: Network, layer: int) -> Graph:
                 "give the layer another `plastic`"
             )
         (plastic if edge.get("plastic") else fixed).append(pair)
-    whole(graph)
     within, places = Dense() if shape.own else FeedForward(), net.spec.layers[layer].structure.hears
     if places is not None:
         within = Selected(places, within)
@@ -150,11 +150,21 @@ def _fits(graph: nx.Graph, net: Network, layer: int) -> None:
     widths = {"input": net.inputs} | {f"layers.{i}": shape.post for i, shape in enumerate(net.shapes)}
     for node in graph:
         part, _, index = str(node).rpartition(".")
-        if part in widths and index.isdecimal() and int(index) >= widths[part]:
+        if part not in widths:
+            raise PlasticSearchError(
+                f"node {node} is one too many: this network has layers 0 to {len(net.shapes) - 1}; "
+                "the graph is of another size"
+            )
+        if int(index) >= widths[part]:
             raise PlasticSearchError(
                 f"node {node} is one too many: {part} of this network has {widths[part]}; the graph is of another size"
             )
-    for i, units in enumerate(sizes(graph)) if all("layer" in data for _, data in graph.nodes(data=True)) else ():
+    units_of = sizes(graph)
+    if len(units_of) < layer + 2:
+        raise PlasticSearchError(
+            f"node layers.{layer}.0 is missing: the graph has no layer {layer}; it is of another size"
+        )
+    for i, units in enumerate(units_of):
         part = "input" if i == 0 else f"layers.{i - 1}"
         if i <= layer + 1 and part in widths and units != widths[part]:
             raise PlasticSearchError(

@@ -194,6 +194,22 @@ def test_a_graph_is_of_use_after_it_was_made_without_numbers() -> None:
     assert Network(spec, 3).connections() == 2
 
 
+def test_a_structure_takes_a_graph_whatever_its_nodes_are_called() -> None:
+    net = Network(SPEC, 3)
+    graph = topology.to_graph(net)
+    wanted = topology.structure(graph, net, 1)
+    renamed = nx.relabel_nodes(graph, {node: f"cell {i}" for i, node in enumerate(graph)})
+    assert topology.structure(renamed, net, 1) == wanted
+    assert topology.structure(nx.MultiDiGraph(graph), net, 1) == wanted
+    twice = nx.MultiDiGraph(graph)
+    pre, post, edge = next(iter(graph.edges(data=True)))
+    twice.add_edge(pre, post, **edge)
+    with pytest.raises(PlasticSearchError, match=rf"edge {pre} -> {post} stands there twice"):
+        topology.structure(twice, net, 1)
+    with pytest.raises(PlasticSearchError, match="its 'graph' is no object"):
+        topology.from_json(topology.to_json(graph) | {"graph": [1]})
+
+
 def test_a_structure_refuses_a_graph_of_another_network() -> None:
     graph, net = topology.to_graph(Network(SPEC, 3)), Network(SPEC, 3)
     assert topology.structure(graph, net, 1).recurrent
@@ -203,6 +219,11 @@ def test_a_structure_refuses_a_graph_of_another_network() -> None:
         topology.structure(graph, Network(SPEC, 2), 1)
     with pytest.raises(PlasticSearchError, match=r"node input.3 is missing: input of this network has 5"):
         topology.structure(graph, Network(SPEC, 5), 1)
+    with pytest.raises(PlasticSearchError, match=r"node layers\.2\.0 is one too many: this network has layers 0 to 1"):
+        topology.structure(nx.compose(graph, nx.DiGraph([("layers.1.0", "layers.2.0")])), net, 1)
+    first = graph.subgraph([n for n in graph if not n.startswith("layers.1.")])
+    with pytest.raises(PlasticSearchError, match=r"node layers\.1\.0 is missing: the graph has no layer 1"):
+        topology.structure(first, net, 1)
     still = Network(NetworkSpec((SPEC.layers[0], Layer(units=4, skip=(1,)))), 3)
     with pytest.raises(PlasticSearchError, match=r"edge .* -> layers.1.\d is plastic, but layer 1 has plastic='none'"):
         topology.structure(graph, still, 1)
