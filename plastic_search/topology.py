@@ -90,7 +90,9 @@ def structure(graph: nx.Graph, net: Network, layer: int) -> Graph:
     if not 0 <= layer < len(net.shapes):
         raise PlasticSearchError(f"there is no layer {layer}; the network has layers 0 to {len(net.shapes) - 1}")
     columns, shape, prefix = _columns(net, layer), net.shapes[layer], f"layers.{layer}."
+    _known(graph, net)
     graph = whole(graph)
+    _known(graph, net)
     _fits(graph, net, layer)
     fixed, plastic = [], []
     for pre, post, edge in graph.edges(data=True):
@@ -145,16 +147,22 @@ def recurrent(graph: nx.Graph, heard: int, plastic: bool = True) -> Graph:
     return Graph(tuple(sorted(fixed)), tuple(sorted(pair for pair, told in pairs.items() if told)))
 
 
+def _known(graph: nx.Graph, net: Network) -> None:
+    """Refuse a graph with nodes of a layer that the network has not."""
+    for node in graph:
+        part = str(node).rpartition(".")[0]
+        if part.startswith("layers.") and part not in {f"layers.{i}" for i in range(len(net.shapes))}:
+            raise PlasticSearchError(
+                f"node {node} is one too many: this network has layers 0 to {len(net.shapes) - 1}; "
+                "the graph is of another size"
+            )
+
+
 def _fits(graph: nx.Graph, net: Network, layer: int) -> None:
     """Refuse a graph with nodes that neither the layer nor what it hears has."""
     widths = {"input": net.inputs} | {f"layers.{i}": shape.post for i, shape in enumerate(net.shapes)}
     for node in graph:
         part, _, index = str(node).rpartition(".")
-        if part not in widths:
-            raise PlasticSearchError(
-                f"node {node} is one too many: this network has layers 0 to {len(net.shapes) - 1}; "
-                "the graph is of another size"
-            )
         if int(index) >= widths[part]:
             raise PlasticSearchError(
                 f"node {node} is one too many: {part} of this network has {widths[part]}; the graph is of another size"

@@ -42,6 +42,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     poison(monkeypatch)
+    torch.manual_seed(0)  # in single precision some draws cancel to more than others
 
 
 @pytest.fixture
