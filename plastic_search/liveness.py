@@ -51,18 +51,23 @@ class Plan(NamedTuple):
     kept: tuple[Tensor, ...]  # per layer [post], bool
     facts: tuple[Facts, ...]
     whole: tuple[str, ...]  # why a layer, or what nobody hears, is kept all the same
-    listening: tuple[bool, ...] = ()  # per layer, whether it keeps what it hears of others though it needs it not
+    listening: tuple[bool, ...]  # per layer, whether it keeps what it hears of others though it needs it not
+
+    def spoken(self, layer: int) -> Tensor:
+        """By which columns [pre] of a layer someone who is kept speaks."""
+        known = self.facts[layer]
+        made = torch.ones(len(known.source), dtype=torch.bool)
+        for at in set(known.source.tolist()) - {-1}:
+            mine = known.source == at
+            made[mine] = self.kept[at][known.unit[mine]]
+        return made
 
     def columns(self, layer: int) -> Tensor:
         """Which columns [pre] of a layer remain: those of units that are kept, and if it hears them.
 
         What it hears by synapses that are not plastic it hears whole: zeros in a product cost less than to select.
         """
-        known = self.facts[layer]
-        left = torch.ones(len(known.source), dtype=torch.bool)
-        for at in set(known.source.tolist()) - {-1}:
-            mine = known.source == at
-            left[mine] = self.kept[at][known.unit[mine]]
+        known, left = self.facts[layer], self.spoken(layer)
         if not self.listening[layer]:
             traced = torch.zeros_like(left)
             traced[known.start : known.start + known.plastic.shape[1]] = True
@@ -98,10 +103,9 @@ def plan(net: Network) -> Plan:
 def _some(made: Plan) -> None:
     """Keep at least one unit of each layer, one that a layer could hear which hears nobody, be it in vain."""
     for i, known in enumerate(made.facts):
-        others = [pair for pair in _pairs(known.source, known.unit) if pair[0] != i]
-        if others and not any(at < 0 or made.kept[at][unit] for at, unit in others):
-            at, unit = others[0]
-            made.kept[at][unit] = True
+        others = known.source != i
+        if others.any() and not made.spoken(i)[others].any():
+            made.kept[int(known.source[0])][known.unit[0]] = True  # columns begin with those of others
     for kept in made.kept:
         kept[0] |= not bool(kept.any())
 

@@ -96,10 +96,7 @@ def _columns(net: Network, made: Plan, i: int) -> Tensor:
         if not heard[known.source == source].any():
             left[known.source == source] = False
     if not left[~mine].any():  # a layer hears something, be it in vain
-        there = known.source < 0
-        for at in set(known.source[~mine].tolist()) - {-1}:
-            there |= (known.source == at) & made.kept[at][known.unit.clamp_max(len(made.kept[at]) - 1)]
-        left[there.nonzero()[0, 0]] = True
+        left[(made.spoken(i) & ~mine).nonzero()[0, 0]] = True
     return left
 
 

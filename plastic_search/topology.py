@@ -90,9 +90,9 @@ def structure(graph: nx.Graph, net: Network, layer: int) -> Graph:
     if not 0 <= layer < len(net.shapes):
         raise PlasticSearchError(f"there is no layer {layer}; the network has layers 0 to {len(net.shapes) - 1}")
     columns, shape, prefix = _columns(net, layer), net.shapes[layer], f"layers.{layer}."
-    _known(graph, net)
+    _known(graph, net)  # by the names that it has, or `whole` would ask for all layers up to a strange one
     graph = whole(graph)
-    _known(graph, net)
+    _known(graph, net)  # ... and by ours, if it has others
     _fits(graph, net, layer)
     fixed, plastic = [], []
     for pre, post, edge in graph.edges(data=True):
