@@ -38,31 +38,23 @@ class Timing(Rule):
         return change, Recent(pre, state.post + self.rate * (seen.post - state.post))
 
 
-FIRST = Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=200)
-WITH_LSTM = Case(Layer(100, LSTM(), plastic=Pathway.RECURRENT), batch=30, time=200)
-WITH_RETROACTIVE = Case(Layer(100, modulation=Retroactive(), plastic=Pathway.RECURRENT), batch=30, time=200)
-WITH_TIMING = Case(Layer(100, rule=Timing(), plastic=Pathway.RECURRENT), batch=30, time=200)
-ALONE = Case(Layer(100, plastic=Pathway.RECURRENT), batch=1, time=200)
-WIDER = Case(Layer(200, plastic=Pathway.RECURRENT), batch=30, time=200)
-WIDE = Case(Layer(512, plastic=Pathway.RECURRENT), batch=8, time=100)
-
 BENCHMARK = Benchmark(
     question="How long do a plastic layer's episodes take, forward and backward?",
     cases=(
-        FIRST,
+        Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=200),
         # other layers
-        WITH_LSTM,
-        WITH_RETROACTIVE,
-        WITH_TIMING,
+        Case(Layer(100, LSTM(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, modulation=Retroactive(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, rule=Timing(), plastic=Pathway.RECURRENT), batch=30, time=200),
         # other sizes of all three
-        WIDE,
+        Case(Layer(512, plastic=Pathway.RECURRENT), batch=8, time=100),
         Case(Layer(100, plastic=Pathway.RECURRENT), batch=128, time=50),
         # the first with other units, episodes or steps: a line in a plot each
         Case(Layer(16, plastic=Pathway.RECURRENT), batch=30, time=200),
         Case(Layer(32, plastic=Pathway.RECURRENT), batch=30, time=200),
         Case(Layer(64, plastic=Pathway.RECURRENT), batch=30, time=200),
-        WIDER,
-        ALONE,
+        Case(Layer(200, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, plastic=Pathway.RECURRENT), batch=1, time=200),
         Case(Layer(100, plastic=Pathway.RECURRENT), batch=4, time=200),
         Case(Layer(100, plastic=Pathway.RECURRENT), batch=10, time=200),
         Case(Layer(100, plastic=Pathway.RECURRENT), batch=60, time=200),
@@ -72,10 +64,10 @@ BENCHMARK = Benchmark(
         Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=400),
     ),
     stepped=(
-        FIRST,
+        Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=200),
         Case(Layer(32, plastic=Pathway.RECURRENT), batch=30, time=200),
-        WITH_LSTM,
-        WITH_TIMING,
+        Case(Layer(100, LSTM(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, rule=Timing(), plastic=Pathway.RECURRENT), batch=30, time=200),
     ),
     lasting=(Case(Layer(100, plastic=Pathway.RECURRENT), batch=8, time=5000),),
     learned=(
@@ -90,13 +82,13 @@ BENCHMARK = Benchmark(
         Case(Layer(100, structure=Blocks(2), plastic=Pathway.RECURRENT), batch=30, time=200),
     ),
     on_gpu=(
-        FIRST,
-        WITH_LSTM,
-        WITH_RETROACTIVE,
-        ALONE,
-        WIDER,
+        Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, LSTM(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, modulation=Retroactive(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Case(Layer(100, plastic=Pathway.RECURRENT), batch=1, time=200),
+        Case(Layer(200, plastic=Pathway.RECURRENT), batch=30, time=200),
         Case(Layer(256, plastic=Pathway.RECURRENT), batch=256, time=200),
-        WIDE,
+        Case(Layer(512, plastic=Pathway.RECURRENT), batch=8, time=100),
         Case(Layer(1024, plastic=Pathway.RECURRENT), batch=8, time=50),
     ),
 )
