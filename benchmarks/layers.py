@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from plastic_search.benchmark import Benchmark, Case
 from plastic_search.cells.lstm import LSTM
+from plastic_search.experiments.bench.benchmark import Benchmark
+from plastic_search.experiments.bench.processes import Case
 from plastic_search.modulations.retroactive import Retroactive
+from plastic_search.network.spec import Layer, Pathway
 from plastic_search.rules import Activity, Change, Outer, Rule
-from plastic_search.spec import Layer, Pathway
 from plastic_search.structures.blocks import Blocks
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.hard_concrete import HardConcrete

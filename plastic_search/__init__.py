@@ -6,34 +6,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plastic_search.network import Network as Network
-    from plastic_search.part import Part as Part
-    from plastic_search.report import Report as Report
-    from plastic_search.space import choice as choice
-    from plastic_search.space import integer as integer
-    from plastic_search.space import real as real
-    from plastic_search.spec import AlphaShape as AlphaShape
-    from plastic_search.spec import Bound as Bound
-    from plastic_search.spec import Layer as Layer
-    from plastic_search.spec import NetworkSpec as NetworkSpec
-    from plastic_search.spec import Pathway as Pathway
-    from plastic_search.study import Study as Study
+    from plastic_search.core.part import Part as Part
+    from plastic_search.core.space import choice as choice
+    from plastic_search.core.space import integer as integer
+    from plastic_search.core.space import real as real
+    from plastic_search.experiments.study import Study as Study
+    from plastic_search.network.module import Network as Network
+    from plastic_search.network.spec import AlphaShape as AlphaShape
+    from plastic_search.network.spec import Bound as Bound
+    from plastic_search.network.spec import Layer as Layer
+    from plastic_search.network.spec import NetworkSpec as NetworkSpec
+    from plastic_search.network.spec import Pathway as Pathway
+    from plastic_search.report.report import Report as Report
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AlphaShape": "spec",
-    "Bound": "spec",
-    "Layer": "spec",
-    "Network": "network",
-    "NetworkSpec": "spec",
-    "Part": "part",
-    "Pathway": "spec",
-    "Report": "report",
-    "Study": "study",
-    "choice": "space",
-    "integer": "space",
-    "real": "space",
+    "AlphaShape": "network.spec",
+    "Bound": "network.spec",
+    "Layer": "network.spec",
+    "Network": "network.module",
+    "NetworkSpec": "network.spec",
+    "Part": "core.part",
+    "Pathway": "network.spec",
+    "Report": "report.report",
+    "Study": "experiments.study",
+    "choice": "core.space",
+    "integer": "core.space",
+    "real": "core.space",
 }
 
 __all__ = ["AlphaShape", "Bound", "Layer", "Network", "NetworkSpec", "Part", "Pathway", "Report", "Study"]

@@ -3,8 +3,8 @@
 from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
 from plastic_search.cells.rnn import RNN
-from plastic_search.space import choice, each, integer, real
-from plastic_search.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway
+from plastic_search.core.space import choice, each, integer, real
+from plastic_search.network.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 

@@ -1,15 +1,15 @@
 """How few connections recall digits after one look, and does it matter which they are?"""
 
 from plastic_search.cells.lstm import LSTM
+from plastic_search.experiments.sweep import Group, Sweep
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.rules.oja import Oja
-from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.hard_concrete import HardConcrete
 from plastic_search.structures.pooled import Pooled
 from plastic_search.structures.pruned import Pruned
 from plastic_search.structures.rewired import Rewired
-from plastic_search.sweep import Group, Sweep
 from plastic_search.tasks.digit_recall import DigitRecall
 from plastic_search.trainers.gradient import Gradient
 

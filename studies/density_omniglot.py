@@ -2,15 +2,15 @@
 
 from plastic_search.cells.linear import Linear
 from plastic_search.cells.rnn import RNN
+from plastic_search.experiments.sweep import Group, Sweep
 from plastic_search.modulations.constant import Constant
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.rules.oja import Oja
-from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.pooled import Pooled
 from plastic_search.structures.pruned import Pruned
 from plastic_search.structures.rewired import Rewired
-from plastic_search.sweep import Group, Sweep
 from plastic_search.tasks.omniglot_recall import OmniglotRecall
 from plastic_search.trainers.gradient import Gradient
 

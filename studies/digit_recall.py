@@ -1,7 +1,7 @@
 """Does a neuromodulated plastic network recall handwritten digits after one look?"""
 
-from plastic_search.content import value
-from plastic_search.study import Study
+from plastic_search.core.loading import value
+from plastic_search.experiments.study import Study
 from plastic_search.tasks.digit_recall import DigitRecall
 from plastic_search.trainers.gradient import Gradient
 

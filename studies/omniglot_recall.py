@@ -1,7 +1,7 @@
 """Does a plastic network recall characters of alphabets that it has never seen, after one look?"""
 
-from plastic_search.content import value
-from plastic_search.study import Study
+from plastic_search.core.loading import value
+from plastic_search.experiments.study import Study
 from plastic_search.tasks.omniglot_recall import OmniglotRecall
 from plastic_search.trainers.gradient import Gradient
 

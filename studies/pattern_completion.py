@@ -1,11 +1,11 @@
 """Which rule completes a pattern that was seen once, in a recurrent network?"""
 
 from plastic_search.cells.rnn import RNN
-from plastic_search.space import choice, each, real
-from plastic_search.spec import Layer, NetworkSpec, Pathway
+from plastic_search.core.space import choice, each, real
+from plastic_search.experiments.study import Study
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures.dense import Dense
 from plastic_search.structures.gated import Gated
-from plastic_search.study import Study
 from plastic_search.tasks.pattern_completion import PatternCompletion
 from plastic_search.trainers.gradient import Gradient
 

@@ -1,12 +1,12 @@
 """How few of a network's connections must be plastic, and does it matter which they are?"""
 
 from plastic_search.cells.lstm import LSTM
+from plastic_search.experiments.sweep import Group, Sweep
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.rules.oja import Oja
-from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.rewired import Rewired
-from plastic_search.sweep import Group, Sweep
 from plastic_search.tasks.digit_recall import DigitRecall
 from plastic_search.trainers.gradient import Gradient
 

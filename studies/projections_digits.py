@@ -1,10 +1,10 @@
 """Which projections does recall of digits need: of the input, of the layer before, of a layer to itself?"""
 
 from plastic_search.cells.lstm import LSTM
+from plastic_search.experiments.sweep import Group, Sweep
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.rules.oja import Oja
-from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures.blocks import Blocks
-from plastic_search.sweep import Group, Sweep
 from plastic_search.tasks.digit_recall import DigitRecall
 from plastic_search.trainers.gradient import Gradient
 

@@ -11,8 +11,8 @@ from hypothesis import settings
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports triton; tests on a GPU set it to 0
 
-from plastic_search import datasets
-from plastic_search.part import Part
+from plastic_search.core.part import Part
+from plastic_search.tasks import _archives
 
 settings.register_profile("steady", deadline=None, derandomize=True)  # a busy machine fails nothing
 settings.load_profile("steady")
@@ -25,9 +25,9 @@ def _data_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(url: str) -> bytes:
         raise OSError("tests do not download")
 
-    monkeypatch.setattr(datasets, "_download", refuse)
-    if not os.environ.get(datasets.FOLDER) and BESIDE.is_dir():
-        monkeypatch.setenv(datasets.FOLDER, str(BESIDE))
+    monkeypatch.setattr(_archives, "_download", refuse)
+    if not os.environ.get(_archives.FOLDER) and BESIDE.is_dir():
+        monkeypatch.setenv(_archives.FOLDER, str(BESIDE))
 
 
 @pytest.fixture(autouse=True)

@@ -15,13 +15,13 @@ from plastic_search.modulations import FanOut, Modulation
 from plastic_search.modulations.constant import Constant
 from plastic_search.modulations.learned import Learned
 from plastic_search.modulations.retroactive import Retroactive
+from plastic_search.network.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway
 from plastic_search.rules import Rule
 from plastic_search.rules.abcd import ABCD
 from plastic_search.rules.bcm import BCM
 from plastic_search.rules.delta import Delta
 from plastic_search.rules.hebb import Hebb
 from plastic_search.rules.oja import Oja
-from plastic_search.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway
 
 Row = list[float]
 Table = list[list[float]]

@@ -10,14 +10,15 @@ from torch import Tensor
 
 from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
+from plastic_search.core.part import discover
 from plastic_search.modulations import FanOut
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.modulations.simple import Simple
-from plastic_search.network import Network, State, load_named, named
-from plastic_search.part import discover
+from plastic_search.network.module import Network
+from plastic_search.network.spec import Bound, Layer, NetworkSpec, Pathway
+from plastic_search.network.state import State, load_named, named
 from plastic_search.rules.hebb import Hebb
 from plastic_search.rules.oja import Oja
-from plastic_search.spec import Bound, Layer, NetworkSpec, Pathway
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.self_recurrent import SelfRecurrent

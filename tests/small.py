@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from plastic_search.cells.rnn import RNN
+from plastic_search.core.space import choice, integer, real
+from plastic_search.experiments.study import Study
 from plastic_search.modulations.constant import Constant
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.rules.hebb import Hebb
 from plastic_search.rules.oja import Oja
-from plastic_search.space import choice, integer, real
-from plastic_search.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
-from plastic_search.study import Study
 from plastic_search.tasks.pattern_completion import PatternCompletion
 from plastic_search.trainers.gradient import Gradient
 

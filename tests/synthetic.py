@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from plastic_search import runs
-from plastic_search.runs import Record, Run
+from plastic_search.records import run as runs
+from plastic_search.records.files import write_text
+from plastic_search.records.run import Record, Run
 
 STUDY = "digit_recall"
 HOSTILE = "<script>alert(1)</script>"
@@ -48,9 +49,9 @@ def full(folder: Path, trials: int = 24, seeds: tuple[int, ...] = (0, 1, 2)) -> 
     runs.append(folder, made)
     importances = {"layers.1.rule": 0.41, "layers.0.units": 0.27, "layers.1.structure.density": 0.2}
     importances |= {"layers.1.rule.Hebb.decay": 0.07, "layers.0.cell": 0.05}
-    runs.write_text(folder / runs.IMPORTANCES, json.dumps(importances))
+    write_text(folder / runs.IMPORTANCES, json.dumps(importances))
     for seed in seeds:
-        runs.write_text(folder / runs.TOPOLOGIES / f"winner-{seed}.json", json.dumps(graph(seed)))
+        write_text(folder / runs.TOPOLOGIES / f"winner-{seed}.json", json.dumps(graph(seed)))
     return folder
 
 
@@ -107,7 +108,7 @@ def study(
         "versions": _VERSIONS,
         "created": "2026-11-24T03:42:00+00:00",
     }
-    runs.write_text(folder / runs.STUDY, json.dumps(about))
+    write_text(folder / runs.STUDY, json.dumps(about))
 
 
 def search(rng: np.random.Generator, trials: int) -> list[Run]:

@@ -10,97 +10,48 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 import plastic_search
-from plastic_search import content
-from plastic_search.part import NO_EQUATION, Part, equation
+from plastic_search.core import loading
+from plastic_search.core.part import NO_EQUATION, Part, equation
 
 ROOT = Path(plastic_search.__file__).parent
 HOME = ROOT.parent
 
-FLOORS = (  # a module imports only from floors that stand before its own
-    {"errors"},
-    {"part"},
-    {"space", "runs", "origins", "content", "statistics", "images", "datasets"},
-    {"graph_files"},
-    {"graph_metrics"},
-    {"graph_compare"},
-    {"cells", "rules", "modulations", "structures", "precisions", "tasks"},
-    {"spec", "own_parts"},
-    {"parameters", "quantize"},
-    {"step"},
-    {"kernels"},
-    {"network"},
-    {"probing"},
-    {"liveness"},
-    {"population", "shrink"},
-    {"adaptation"},
-    {"course"},
-    {"answers", "rollout", "stepped", "topology", "ablations", "controls", "evaluation"},
-    {"trainers", "exports"},
-    {"contest", "updates"},
-    {"jobs"},
-    {"pool", "search", "study"},
-    {"conduct"},
-    {"sweep"},
-    {"quantized", "exported", "repair"},
-    {"testing", "shrunk"},
-    {"findings", "growth_findings", "console"},
-    {"commands", "wording", "figures"},
-    {"comparisons", "stability"},
-    {"verdicts"},
-    {"page"},
-    {"report", "speed", "sweep_page", "shown", "doctor", "benchmark", "growth", "growth_page"},
-    {"cli_machine", "cli_growth", "cli_topology"},
-    {"cli"},
+# A wing imports from those before it, and never from one of its own group; later `<` earlier reads as "may import".
+ORDER = (
+    "core < records, cells, rules, modulations, structures, precisions, tasks, environments < network"
+    " < training, topology, export < trainers < testing, experiments, report < __init__ < cli"
 )
-FLOOR = {room: n for n, rooms in enumerate(FLOORS) for room in rooms}
-PROSE = {
-    "errors",
-    "content",
-    "runs",
-    "origins",
-    "statistics",
-    "graph_files",
-    "graph_metrics",
-    "graph_compare",
-    "findings",
-    "commands",
-    "console",
-    "wording",
-    "figures",
-    "comparisons",
-    "verdicts",
-    "page",
-    "report",
-    "speed",
-    "growth_findings",
-    "growth_page",
-}
+FLOOR = {wing: n for n, wings in enumerate(ORDER.split(" < ")) for wing in wings.split(", ")}
+REPORT_READS = {"core", "records", "topology", "report"}  # pages are written from records, without torch
 PARTS = {"cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers"}  # one part a file
 NEIGHBOURS = {"structures", "tasks"}  # folders whose members may build on one another
 ONLY_IN = {  # a third party's only doors
-    "brevitas": {"quantize"},
-    "llvmlite": {"kernels"},
-    "optuna": {"study", "search"},
-    "onnx": {"exports"},
-    "onnxscript": {"exports"},
-    "onnxruntime": {"exports"},
-    "networkx": {"topology", "stability", "graph_files", "graph_metrics", "graph_compare", "figures"},
-    "matplotlib": {"figures", "speed", "sweep_page", "growth_page"},
-    "jinja2": {"report", "speed", "sweep_page", "growth_page"},
-    "typer": {"cli", "cli_machine", "cli_growth", "cli_topology"},
-    "rich": {"cli", "console"},
+    "brevitas": {"network/quantization"},
+    "llvmlite": {"network/kernels"},
+    "triton": {"network/kernels"},
+    "optuna": {"experiments/optuna_search", "experiments/study"},
+    "onnx": {"export"},
+    "onnxscript": {"export"},
+    "onnxruntime": {"export"},
+    "networkx": {"topology", "report"},
+    "pandas": {"records/table", "experiments", "report"},
+    "matplotlib": {"report"},
+    "jinja2": {"report"},
+    "typer": {"cli"},
+    "rich": {"cli"},
 }
 
 FILES = sorted(ROOT.rglob("*.py"))
-CONTENT = [(folder, file) for folder in content.VARIABLES for file in sorted((HOME / folder).glob("*.py"))]
+CONTENT = [(folder, file) for folder in loading.VARIABLES for file in sorted((HOME / folder).glob("*.py"))]
 MEMBERS = [f for f in FILES if f.parent.name in PARTS and f.parent.parent == ROOT and not f.name.startswith("_")]
 
 
-def room(file: Path) -> str:
-    """`rules` for plastic_search/rules/oja.py, `step` for plastic_search/step.py."""
+def wing(file: Path) -> str:
+    """`rules` for plastic_search/rules/oja.py."""
     return file.relative_to(ROOT).with_suffix("").parts[0]
 
 
@@ -133,43 +84,74 @@ def ours(file: Path) -> Iterator[tuple[int, list[str]]]:
             yield line, rest
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if room(f) != "__init__"], ids=name_of)
-def test_a_module_imports_only_from_floors_below(file: Path) -> None:
-    mine = room(file)
-    assert mine in FLOOR, f"give {mine!r} a floor in tests/test_house.py"
+def test_the_root_holds_folders_only() -> None:
+    files = {p.name for p in ROOT.iterdir() if p.is_file()}
+    assert files == {"__init__.py", "py.typed"}, f"a file in the root: {sorted(files)}"
+    wings = {p.name for p in ROOT.iterdir() if p.is_dir() and any(p.glob("*.py"))}
+    assert wings <= FLOOR.keys(), f"give {sorted(wings - FLOOR.keys())} a place in ORDER"
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_imports_go_one_way(file: Path) -> None:
+    mine = wing(file)
     for line, (other, *inside) in ours(file):
         at = f"{name_of(file)}:{line}"
-        assert other in FLOOR, f"{at} imports {other!r}, which has no floor"
+        if other not in FLOOR:  # a name of the package's own, such as plastic_search.Network
+            other = "__init__"
         if other != mine:
             assert FLOOR[other] < FLOOR[mine], f"{at} looks up, or sideways, from {mine} to {other}"
         elif mine in PARTS and file.name != "__init__.py":
             assert not inside or mine in NEIGHBOURS or not (file.parent / f"{inside[0]}.py").exists(), (
-                f"{at}: members of {mine} are strangers to one another"
+                f"{at}: members of {mine} do not import one another"
             )
-        if mine in PROSE:
-            assert other in PROSE | {"part"}, f"{at}: {mine} reads records only, and may not import {other}"
+        if mine == "report":
+            assert other in REPORT_READS, f"{at}: report reads records only, and may not import {other}"
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_third_parties_come_in_by_their_own_doors(file: Path) -> None:
+    own = file.relative_to(ROOT).with_suffix("").as_posix()
     for line, module in imports(file):
         doors = ONLY_IN.get(module.split(".")[0])
-        assert doors is None or room(file) in doors, f"{name_of(file)}:{line}: {module} belongs to {doors}"
+        assert doors is None or any(own == door or own.startswith(f"{door}/") for door in doors), (
+            f"{name_of(file)}:{line}: {module} belongs to {sorted(doors or ())}"
+        )
 
 
-def test_prose_needs_neither_torch_nor_optuna() -> None:
-    rooms = sorted((PROSE | {"cli", "datasets", "part"}) & {room(f) for f in FILES})
-    figures = [f"figures.{f.stem}" for f in FILES if room(f) == "figures" and f.stem != "__init__"]
-    modules = ", ".join(f"plastic_search.{name}" for name in [*rooms, *figures])
-    heavy = "{'torch', 'optuna', 'brevitas', 'onnx'}"
+def test_no_two_modules_import_each_other_in_a_circle() -> None:
+    """At import time; what is imported inside a function, or for type checking, does not count."""
+    names = {module_name(f) for f in FILES}
+    graph = nx.DiGraph()
+    for file in FILES:
+        top = [n for n in tree(file).body if isinstance(n, ast.Import | ast.ImportFrom)]
+        for node in top:
+            module = getattr(node, "module", None) or ""
+            for alias in node.names:
+                full = f"{module}.{alias.name}" if module else alias.name
+                target = full if full in names else module if module in names else None
+                if target:
+                    graph.add_edge(module_name(file), target)
+    circles = [sorted(c) for c in nx.strongly_connected_components(graph) if len(c) > 1]
+    assert not circles, f"modules that import each other: {circles}"
+
+
+def module_name(file: Path) -> str:
+    """`plastic_search.rules` for plastic_search/rules/__init__.py."""
+    return ".".join(file.relative_to(HOME).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_reports_and_records_need_neither_torch_nor_optuna() -> None:
+    light = [module_name(f) for f in FILES if wing(f) in {"core", "records", "report"}]
+    light += ["plastic_search.cli.app"]  # the rest waits inside commands
+    heavy = "{'torch', 'optuna', 'brevitas', 'onnx', 'pandas'}"
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys, {modules}; sys.exit(' '.join({heavy} & set(sys.modules)) or 0)"],
+        [sys.executable, "-c", f"import sys, {', '.join(light)}; sys.exit(' '.join({heavy} & set(sys.modules)) or 0)"],
         cwd=HOME,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"importing {modules} loads {done.stderr}"
+    assert done.returncode == 0, f"importing them loads {done.stderr}"
 
 
 def classes(module_file: Path) -> list[type[Part]]:
@@ -186,7 +168,7 @@ def test_a_file_of_an_open_folder_is_one_part_that_says_what_it_does(file: Path)
     text = equation(parts[0])
     assert parts[0].__doc__, f"{name_of(file)}: {parts[0].__name__} has no docstring"
     assert text != NO_EQUATION, f"{name_of(file)}: {parts[0].__name__} has no docstring"
-    if room(file) == "rules":
+    if wing(file) == "rules":
         assert "dH =" in text, f"{name_of(file)}: a rule states dH"
 
 
@@ -241,7 +223,7 @@ LOGIC = (ast.Lambda, ast.IfExp, ast.ListComp, ast.SetComp, ast.DictComp, ast.Gen
 
 @pytest.mark.parametrize(("folder", "file"), CONTENT, ids=[name_of(f) for _, f in CONTENT])
 def test_a_content_file_holds_one_value_and_no_logic(folder: str, file: Path) -> None:
-    variable = content.VARIABLES[folder]
+    variable = loading.VARIABLES[folder]
     _, *body = tree(file).body
     beside = ast.Import | ast.ImportFrom
     if folder == "benchmarks":  # a rule of one's own is timed too
@@ -256,4 +238,4 @@ def test_a_content_file_holds_one_value_and_no_logic(folder: str, file: Path) ->
     kinds = {"search_spaces": {"NetworkSpec"}, "studies": {"Study", "Sweep"}, "reports": {"Report"}}.get(
         folder, {"Benchmark"}
     )
-    assert type(content.value(folder, str(file))).__name__ in kinds
+    assert type(loading.value(folder, str(file))).__name__ in kinds

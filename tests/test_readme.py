@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from plastic_search.exports import bundle
-from plastic_search.network import Network
-from plastic_search.spec import Layer, NetworkSpec, Pathway
+from plastic_search.export import bundle
+from plastic_search.network.module import Network
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.tasks.digit_recall import DigitRecall
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PYTHON = [(page, code) for page in PAGES for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
 RULE = next(code for _, code in PYTHON if "(Rule)" in code)
-CLI = "import sys; from plastic_search.cli import main; sys.argv[0] = 'plastic-search'; main()"
+CLI = "import sys; from plastic_search.cli.app import main; sys.argv[0] = 'plastic-search'; main()"
 
 
 def run(*words: str, cwd: Path) -> str:

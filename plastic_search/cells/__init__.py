@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
-from plastic_search.part import Part
+from plastic_search.core.part import Part
 
 __all__ = ["Cell", "Response"]
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from plastic_search.part import Part
+from plastic_search.core.part import Part
 
 __all__ = ["FanOut", "Modulation", "Rate", "Signal"]
 

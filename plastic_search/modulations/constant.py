@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from plastic_search.core.space import real
 from plastic_search.modulations import Modulation, Rate
-from plastic_search.space import real
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from plastic_search.part import Part
+from plastic_search.core.part import Part
 
 __all__ = ["Format", "Precision", "Role", "Rounding"]
 

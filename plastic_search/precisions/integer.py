@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from plastic_search.errors import PlasticSearchError
+from plastic_search.core.errors import PlasticSearchError
 from plastic_search.precisions import Format, Precision, Role, Rounding
 
 

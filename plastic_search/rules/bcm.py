@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from plastic_search.errors import PlasticSearchError
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.space import real
 from plastic_search.rules import Activity, Change, Outer, Rule
-from plastic_search.space import real
 
 
 class BCMState(NamedTuple):

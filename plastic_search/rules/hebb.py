@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from plastic_search.core.space import real
 from plastic_search.rules import Activity, Change, Outer, Rule
-from plastic_search.space import real
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from plastic_search.errors import PlasticSearchError
+from plastic_search.core.errors import PlasticSearchError
 from plastic_search.structures import Site, Structure
 from plastic_search.structures.dense import Dense
 

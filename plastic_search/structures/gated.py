@@ -18,9 +18,10 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, Top, share, top, transformed
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.structures import Gates, Shape, Site
 from plastic_search.structures._adaptive import Budgeted, derived, narrowed, opened
+from plastic_search.structures._top import Top, share, top, transformed
 
 
 class GatedParams(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plastic_search.errors import PlasticSearchError
+from plastic_search.core.errors import PlasticSearchError
 from plastic_search.structures import Gates, Shape, Structure
 from plastic_search.structures.dense import Dense
 

@@ -15,8 +15,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from plastic_search.errors import PlasticSearchError
-from plastic_search.part import positive
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.part import positive
 from plastic_search.structures import Gates, Shape, Site, Weights
 from plastic_search.structures._adaptive import Adaptive
 

@@ -16,9 +16,10 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, best, share, transformed
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.structures import Gates, Shape, Site
 from plastic_search.structures._adaptive import Budgeted, opened
+from plastic_search.structures._top import best, share, transformed
 
 _TEMPERATURE, _LOW, _HIGH = 2.0 / 3.0, -0.1, 1.1  # as in the paper
 _NEVER = _TEMPERATURE * math.log(-_LOW / _HIGH)

@@ -13,8 +13,9 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from plastic_search.structures import Shape, Site, best, share
+from plastic_search.structures import Shape, Site
 from plastic_search.structures._adaptive import narrowed, opened
+from plastic_search.structures._top import best, share
 from plastic_search.structures.gated import Gated, worth
 
 

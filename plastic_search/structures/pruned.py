@@ -12,9 +12,10 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from plastic_search.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site, best, share, strength
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.structures import Gates, Shape, Site
 from plastic_search.structures._adaptive import Budgeted, narrowed, opened
+from plastic_search.structures._top import best, share, strength
 
 
 class PrunedParams(NamedTuple):

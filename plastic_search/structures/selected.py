@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from plastic_search.errors import PlasticSearchError
+from plastic_search.core.errors import PlasticSearchError
 from plastic_search.structures import Gates, Shape, Structure
 from plastic_search.structures.dense import Dense
 

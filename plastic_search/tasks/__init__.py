@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from plastic_search.part import Part, positive
+from plastic_search.core.part import Part, positive
 
 __all__ = ["Episodes", "Split", "Stream", "Task"]
 

@@ -12,9 +12,9 @@ from functools import cache
 import torch
 from torch import Generator, Tensor
 
-from plastic_search.errors import PlasticSearchError
-from plastic_search.images import Classes, named_right, naming_loss, one_shot
+from plastic_search.core.errors import PlasticSearchError
 from plastic_search.tasks import Episodes, Split, Task
+from plastic_search.tasks._one_shot import Classes, named_right, naming_loss, one_shot
 
 _SHARES = {Split.TRAIN: (0.0, 0.6), Split.VALIDATION: (0.6, 0.8), Split.TEST: (0.8, 1.0)}
 

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from plastic_search.datasets import Archive, members, obtain
-from plastic_search.errors import PlasticSearchError
-from plastic_search.images import Classes, named_right, naming_loss, one_shot
+from plastic_search.core.errors import PlasticSearchError
 from plastic_search.tasks import Episodes, Split, Task
+from plastic_search.tasks._archives import Archive, members, obtain
+from plastic_search.tasks._one_shot import Classes, named_right, naming_loss, one_shot
 
 _HOME = "https://raw.githubusercontent.com/brendenlake/omniglot/057f034baf2ecb8530bc5710e5a23584d2a519cc/python"
 _BACKGROUND = (

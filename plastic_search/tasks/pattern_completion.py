@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from plastic_search.errors import PlasticSearchError
-from plastic_search.part import positive
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.part import positive
 from plastic_search.tasks import Episodes, Split, Task
 
 

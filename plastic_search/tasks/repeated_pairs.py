@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from plastic_search.errors import PlasticSearchError
+from plastic_search.core.errors import PlasticSearchError
 from plastic_search.tasks import Stream
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from plastic_search.part import positive
+from plastic_search.core.part import positive
 from plastic_search.tasks import Stream
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor
 
-from plastic_search.errors import PlasticSearchError
+from plastic_search.core.errors import PlasticSearchError
 from plastic_search.tasks import Stream
 from plastic_search.tasks.repeated_pairs import RepeatedPairs
 from plastic_search.tasks.reversed_groups import ReversedGroups

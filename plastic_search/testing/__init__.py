@@ -17,14 +17,15 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from plastic_search.cells import Cell
+from plastic_search.core.part import equation
 from plastic_search.modulations import Modulation
-from plastic_search.network import Network, named
-from plastic_search.parameters import flatten
-from plastic_search.part import equation
+from plastic_search.network.module import Network
+from plastic_search.network.pytree import flatten
+from plastic_search.network.quantization import parameter_rounder, step_size
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway, shapes
+from plastic_search.network.state import named
 from plastic_search.precisions import Format, Precision, Role
-from plastic_search.quantize import parameter_rounder, step_size
 from plastic_search.rules import Activity, Rule
-from plastic_search.spec import Layer, NetworkSpec, Pathway, shapes
 from plastic_search.structures import Shape, Structure
 from plastic_search.testing.checks import (
     BATCH,

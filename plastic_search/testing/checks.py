@@ -13,13 +13,14 @@ from torch import Generator, Tensor
 from torch.testing import assert_close
 from torch.utils import _pytree as pytree
 
-from plastic_search.datasets import DataMissing
-from plastic_search.network import Network, State, load_named, named
-from plastic_search.part import Part
+from plastic_search.core.part import Part
+from plastic_search.network.module import Network
+from plastic_search.network.spec import Layer, NetworkSpec
+from plastic_search.network.state import State, load_named, named
 from plastic_search.precisions import Precision
 from plastic_search.precisions.floating import Floating
-from plastic_search.spec import Layer, NetworkSpec
 from plastic_search.structures import Shape, Site, Structure
+from plastic_search.tasks._archives import DataMissing
 
 __all__ = ["BATCH", "POST", "PRE", "STEPS", "between_updates", "dynamics", "in_a_network", "keep", "mapped", "noise"]
 __all__ += ["promise", "rng_of", "seeded", "tensors", "variants"]

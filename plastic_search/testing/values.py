@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import FrozenInstanceError, fields, replace
 
-from plastic_search.part import NO_EQUATION, Part, equation
-from plastic_search.space import holes
+from plastic_search.core.part import NO_EQUATION, Part, equation
+from plastic_search.core.space import holes
 from plastic_search.testing.checks import keep, promise, variants
 
 __all__ = ["part_promises"]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from plastic_search.network import Network
-from plastic_search.part import Part
+from plastic_search.core.part import Part
+from plastic_search.network.module import Network
 from plastic_search.tasks import Task
 
 __all__ = ["Progress", "Trainer"]

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from plastic_search.adaptation import Adaptation
-from plastic_search.errors import PlasticSearchError
-from plastic_search.network import Network
-from plastic_search.part import positive
-from plastic_search.population import Population
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.part import positive
+from plastic_search.network.module import Network
+from plastic_search.network.population import Population
 from plastic_search.tasks import Split, Task
 from plastic_search.trainers import Progress, Trainer
+from plastic_search.training.adaptation import Adaptation
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from plastic_search.course import Course, RMSProp
-from plastic_search.errors import PlasticSearchError
-from plastic_search.network import Network
-from plastic_search.part import positive
-from plastic_search.population import Population
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.part import positive
+from plastic_search.network.module import Network
+from plastic_search.network.population import Population
 from plastic_search.tasks import Stream, Task
 from plastic_search.trainers import Progress, Trainer
+from plastic_search.training.streaming import Course, RMSProp
 
 
 @dataclass(frozen=True)

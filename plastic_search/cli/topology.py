@@ -1,0 +1,174 @@
+"""The commands about graphs: show, diff, draw, export and shrink."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Show, compare, draw, export and shrink the graphs of networks.", no_args_is_help=True)
+
+_WHAT = "A run folder, such as runs/digit_recall, or a .json or .graphml file."
+What = Annotated[Path, typer.Argument(help=_WHAT)]
+Name = Annotated[str, typer.Option(help="Which graph of a run folder. Default: the first winner's, winner-0.")]
+Seed = Annotated[int, typer.Option(help="Of the random graphs, and of the search for communities.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+
+@app.command()
+def show(what: What, name: Name = "", seed: Seed = 0, as_json: Json = False) -> None:
+    """Measure a graph: density, degrees, loops, clusters, motifs, communities, paths."""
+    from plastic_search.cli.console import print_table
+    from plastic_search.topology.files import find
+    from plastic_search.topology.metrics import metrics
+
+    called, graph = find(what, name)
+    told: dict[str, Any] = {"name": called} | metrics(graph, seed)
+    if as_json:
+        _print_json(told)
+        return
+    parts, motifs, degrees = told.pop("projections"), told.pop("motifs", {}), told.pop("degrees")
+    notes = told.pop("notes")
+    print_table(str(what), ("what", "value"), [(key.replace("_", " "), _figure(v)) for key, v in told.items()])
+    columns = ("from", "to", "edges", "density", "plastic")
+    print()
+    print_table("edges from layer to layer", columns, [[_figure(p[c]) for c in columns] for p in parts], whole=5)
+    print()
+    rows = [(way, *(_figure(d[c]) for c in ("mean", "median", "most", "idle"))) for way, d in degrees.items()]
+    print_table("edges of a node", ("way", "mean", "median", "most", "nodes without"), rows, whole=5)
+    if motifs:
+        print()
+        rows = [(m, *(_figure(v[c]) for c in ("count", "random", "z"))) for m, v in motifs.items()]
+        print_table("sets of three nodes", ("motif", "count", "in random graphs", "z"), rows, whole=4)
+    for note in notes:
+        print(note)
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(help=_WHAT)],
+    b: Annotated[Path, typer.Argument(help="Another; or the same run folder, with --name-b.")],
+    name_a: Annotated[str, typer.Option(help="Which graph of the first run folder. Default: winner-0.")] = "",
+    name_b: Annotated[str, typer.Option(help="Which graph of the second.")] = "",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare two graphs of one size edge by edge, and with what chance would have them share."""
+    from plastic_search.cli.console import print_table
+    from plastic_search.topology.comparison import compare
+    from plastic_search.topology.files import find
+
+    (first, left), (second, right) = find(a, name_a), find(b, name_b)
+    told: dict[str, Any] = {"a": first, "b": second} | compare(left, right, seed)
+    if as_json:
+        _print_json(told)
+        return
+    chance, degree = told["by_chance"], told["by_degree"]
+    rows = [
+        (f"only in {first} (a)", told["only_a"]),
+        (f"only in {second} (b)", told["only_b"]),
+        ("shared", told["shared"]),
+        ("shared by chance", chance["shared"]),
+        ("standard deviations above chance", chance["z"]),
+        ("shared by graphs of equal degrees", degree["shared"]),
+        ("shared of all (Jaccard)", told["jaccard"]),
+        ("... by chance", chance["jaccard"]),
+        ("... by graphs of equal degrees", degree["jaccard"]),
+        ("shared, plastic in both", told["plastic_both"]),
+        ("shared, plastic only in a", told["plastic_only_a"]),
+        ("shared, plastic only in b", told["plastic_only_b"]),
+    ]
+    print_table("edges", ("what", "value"), [(what, _figure(value)) for what, value in rows])
+    print()
+    measured = [(key.replace("_", " "), *map(_figure, pair)) for key, pair in told["metrics"].items()]
+    print_table("where they differ", ("what", "a", "b"), measured, whole=3)
+    print("the edges themselves: --json")
+
+
+@app.command()
+def draw(
+    what: What,
+    out: Annotated[Path, typer.Option(help="The picture: *.svg or *.html.")],
+    name: Name = "",
+    seed: Seed = 0,
+) -> None:
+    """Draw a graph: layers in columns, plastic edges in orange, matrices, and communities side by side."""
+    from plastic_search.core.errors import PlasticSearchError
+    from plastic_search.records.files import write_text
+    from plastic_search.report.figures import topology
+    from plastic_search.topology.files import find, node_link
+    from plastic_search.topology.metrics import communities
+
+    if out.suffix not in (".svg", ".html"):
+        raise PlasticSearchError(f"a picture is called *.svg or *.html, but {str(out)!r} is not; choose one with --out")
+    called, graph = find(what, name)
+    data = topology.read(called, [], node_link(graph))
+    if data is None:
+        raise PlasticSearchError(f"{what} has no layers to draw")
+    sheet = topology.sheet(data, communities(graph, seed))
+    write_text(out, sheet if out.suffix == ".svg" else topology.page(data, sheet))
+    print(out)
+
+
+@app.command()
+def export(
+    what: What,
+    out: Annotated[Path, typer.Option(help="The file: *.graphml or *.json.")],
+    name: Name = "",
+) -> None:
+    """Write a graph as GraphML or node-link JSON, for other programs."""
+    from plastic_search.topology.files import find, write
+
+    print(write(find(what, name)[1], out))
+
+
+@app.command()
+def shrink(
+    folder: Annotated[Path, typer.Argument(help="A run folder, such as runs/digit_recall.")],
+    name: Annotated[str, typer.Option(help="Which network: winner, another finalist or a quantized one.")] = "winner",
+    seed: Annotated[int | None, typer.Option(help="Of which seed. Default: the study's first.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the smaller network's bundle goes. Default: nowhere.")] = None,
+    parts: Annotated[list[Path], typer.Option("--parts", help="A Python file with parts of your own.")] = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Take dead units from a trained network, which goes on saying the same, and tell how much smaller it is."""
+    from plastic_search.cli.console import print_table
+    from plastic_search.core import loading
+    from plastic_search.experiments import shrink as shrunk
+
+    loading.load_parts(parts)
+    told = shrunk.shrunk(folder, name, seed, out)
+    if as_json:
+        _print_json(told)
+        return
+    before, after = told["before"], told["after"]
+    rows = [(key, _figure(before[key]), _figure(after[key])) for key in before]
+    rows += [
+        (f"seconds, {how} of {at}", *map(_figure, both))
+        for how, each in told["seconds"].items()
+        for at, both in each.items()
+    ]
+    print_table(f"{told['name']}, seed {told['seed']}", ("what", "before", "after"), rows, whole=3)
+    for how, each in told["faster"].items():
+        faster = ", ".join(f"{times:.2f} times as fast for {at}" for at, times in each.items())
+        print(f"{how}: {faster} ({told['timed']})")
+    for reason in told["kept"]:
+        print(reason)
+    if out is not None:
+        print(out)
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, list):
+        return ", ".join(map(_figure, value))
+    return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, indent=1))

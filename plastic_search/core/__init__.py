@@ -1,0 +1,1 @@
+"""Values without torch: errors, parts, search parameters, the loading of files."""

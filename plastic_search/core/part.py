@@ -1,0 +1,271 @@
+"""A part: one frozen choice about a network, and how the members of an open folder are found."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import os
+import pkgutil
+import sys
+from abc import ABC
+from dataclasses import MISSING, dataclass, fields
+from difflib import get_close_matches
+from enum import Enum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
+
+from plastic_search.core.errors import PlasticSearchError, unknown
+
+__all__ = [
+    "NO_EQUATION",
+    "Hole",
+    "Part",
+    "coerce",
+    "discover",
+    "equation",
+    "field_types",
+    "positive",
+    "source",
+    "unfinished",
+]
+
+NO_EQUATION = "no equation is given"  # of a part whose docstring states none
+
+
+@dataclass(frozen=True)
+class Part(ABC):  # noqa: B024, so that a base whose step is abstract cannot be made
+    """A value that answers one question about a network, a study or a page.
+
+    Concrete parts are frozen dataclasses, one per file. Their fields are numbers, strings, enums,
+    other parts, tuples of these, or holes; so a part is hashable, comparable, and is JSON in one line.
+
+    Raises:
+        PlasticSearchError: a field holds a value of the wrong type, or one that `check` refuses.
+    """
+
+    kinds: ClassVar[dict[str, type[Part]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        old = Part.kinds.get(cls.__name__)
+        if old is not None and (old.__module__, old.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise PlasticSearchError(
+                f"two parts are called {cls.__name__!r}: one in {old.__module__}, one in {cls.__module__}; rename one"
+            )
+        Part.kinds[cls.__name__] = cls
+
+    def __post_init__(self) -> None:
+        for name, kind in field_types(type(self)).items():
+            value = coerce(getattr(self, name), kind, f"{type(self).__name__}.{name}")
+            object.__setattr__(self, name, value)
+        if not any(_open(getattr(self, f.name)) for f in fields(self)):
+            self.check()
+
+    def check(self) -> None:  # noqa: B027, refusing nothing is a fine default
+        """Refuse values that no network could have; called once every field is filled."""
+
+    def to_json(self) -> dict[str, Any]:
+        """This part as plain JSON data: its kind, then its fields."""
+        return {"kind": type(self).__name__} | {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """The part that `to_json` wrote.
+
+        Raises:
+            PlasticSearchError: an unknown kind, an unknown or missing field, or a value of the wrong type.
+        """
+        part = _decode(data, cls, cls.__name__)
+        if not isinstance(part, cls):
+            raise PlasticSearchError(f"expected a {cls.__name__}, but got {data!r}")
+        return part
+
+
+@dataclass(frozen=True)
+class Hole(Part):
+    """A gap in a part, to be filled by a search."""
+
+    def standing_for(self, kind: Any, where: str) -> Hole:
+        """This hole, once it is known that a `kind` belongs in it."""
+        return self
+
+
+def discover(package: str) -> dict[str, type[Part]]:
+    """Import every module of `package` and return its parts by name, with those that users registered.
+
+    Raises:
+        PlasticSearchError: there is no such package, or its members are not parts.
+    """
+    try:
+        root = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if not f"{package}.".startswith(f"{error.name}."):
+            raise  # it is there, but needs something that is not
+        root = None
+    if root is None or package not in _open_folders():
+        hint = "An open folder is a package whose members are parts."
+        raise unknown("open folder", package, _open_folders(), hint)
+    for info in pkgutil.iter_modules(root.__path__):
+        importlib.import_module(f"{package}.{info.name}")
+    base = next(k for k in vars(root).values() if inspect.isclass(k) and Part in k.__bases__ and _home(k) == package)
+    own = {name: kind for name, kind in sorted(Part.kinds.items()) if issubclass(kind, base) and kind is not base}
+    return {name: kind for name, kind in own.items() if not inspect.isabstract(kind)}
+
+
+def unfinished(kind: type[Part]) -> str:
+    """What a part lacks that its base wants, so that it cannot be made; "" for a whole one, and for a base of others.
+
+    A base of others has members, or abstract methods of its own, or names ABC among its bases.
+    """
+    base = _base(kind)
+    own = {name: value for name, value in vars(kind).items() if callable(value)}
+    wants = [name for name, value in own.items() if getattr(value, "__isabstractmethod__", False)]
+    if kind is base or wants or ABC in kind.__bases__ or kind.__subclasses__() or not inspect.isabstract(kind):
+        return ""
+    lacking = sorted(kind.__abstractmethods__)
+    near = get_close_matches(lacking[0], own, n=1)
+    hint = f"rename its `{near[0]}`" if near else "write it"
+    return f"{kind.__name__} is a {base.__name__} without {' and '.join(f'`{n}`' for n in lacking)}; {hint}"
+
+
+def _open_folders() -> list[str]:
+    """The packages whose members `discover` finds, of those that are imported: `plastic_search.rules`, ..."""
+    bases = [kind for kind in Part.kinds.values() if Part in kind.__bases__]
+    return sorted({_home(k) for k in bases if hasattr(sys.modules.get(_home(k)), "__path__")})
+
+
+def equation(kind: type[Part]) -> str:
+    """The first line of a part's docstring, which states its equation; of one without any, that it has none."""
+    text = (inspect.getdoc(kind) or "").strip().split("\n")[0]
+    lent = kind is not _base(kind) and text == equation(
+        _base(kind)
+    )  # a subclass that says nothing has its base's docstring
+    return NO_EQUATION if not text or lent or text.startswith(f"{kind.__name__}(") else text  # or dataclass's own
+
+
+def positive(part: Part, *names: str) -> None:
+    """Refuse a part of which one of the fields `names` is not above 0."""
+    for name in names:
+        if getattr(part, name) <= 0:
+            raise PlasticSearchError(f"{type(part).__name__}.{name} must be above 0, but is {getattr(part, name)}")
+
+
+def source(kind: type[Part]) -> str:
+    """Where a part stands: our own by module, a user's by file, as seen from where the user stands."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    if file is None or kind.__module__.split(".")[0] == "plastic_search":
+        return kind.__module__
+    near = os.path.relpath(file)
+    return file if near.startswith("..") else near
+
+
+@cache
+def field_types(kind: type[Part]) -> dict[str, Any]:
+    """The declared type of each field of `kind`."""
+    hints = get_type_hints(kind)
+    return {f.name: hints[f.name] for f in fields(kind)}
+
+
+def coerce(value: Any, kind: Any, where: str) -> Any:
+    """`value` as `kind` wants it (lists become tuples, names enum members), or an error that names `where`."""
+    if isinstance(value, Hole):
+        return value.standing_for(kind, where)
+    if kind is Any:
+        return tuple(value) if isinstance(value, list) else value
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        options = get_args(kind)
+        if value is None and NoneType in options:
+            return None
+        return coerce(value, next(o for o in options if o is not NoneType), where)
+    if origin is tuple and isinstance(value, list | tuple):
+        inner, *others = get_args(kind)
+        if others != [...] and len(value) != 1 + len(others):
+            raise PlasticSearchError(f"{where} wants {1 + len(others)} values, but got {len(value)}: {value!r}")
+        return tuple(coerce(v, inner, f"{where}.{i}") for i, v in enumerate(value))
+    if inspect.isclass(kind) and issubclass(kind, Enum):
+        return _member(value, kind, where)
+    if kind is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    wanted = origin or kind
+    if isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool) and wanted is not float:
+        return value
+    raise PlasticSearchError(f"{where} wants {_called(wanted)}, but got {value!r} ({type(value).__name__})")
+
+
+def _member(value: Any, kind: type[Enum], where: str) -> Enum:
+    try:
+        return kind(value)
+    except ValueError:
+        raise unknown(f"{kind.__name__} for {where}", str(value), [str(m.value) for m in kind]) from None
+
+
+def _decode(data: Any, kind: Any, where: str) -> Any:
+    if isinstance(data, list):
+        inner = get_args(kind)[0] if get_origin(kind) is tuple else kind
+        return tuple(_decode(v, inner, f"{where}.{i}") for i, v in enumerate(data))
+    if not isinstance(data, dict):
+        return data
+    values = dict(data)
+    chosen = _kind(values.pop("kind", None), kind, where)
+    types = field_types(chosen)
+    for name in values:
+        if name not in types:
+            raise unknown(f"field of {chosen.__name__}", name, types)
+    lacking = [f.name for f in fields(chosen) if f.name not in values and f.default is MISSING]
+    if lacking:
+        raise PlasticSearchError(f"{where}: {chosen.__name__} lacks {', '.join(lacking)}")
+    inside = (lambda name: kind) if issubclass(chosen, Hole) else types.__getitem__
+    return chosen(**{name: _decode(v, inside(name), f"{where}.{name}") for name, v in values.items()})
+
+
+def _kind(name: Any, wanted: Any, where: str) -> type[Part]:
+    """The class called `name`, which must be a `wanted` or a hole."""
+    if not isinstance(name, str):
+        raise PlasticSearchError(f'{where}: a part in JSON needs a "kind", and its value must be a name')
+    base = next((a for a in (get_args(wanted) or (wanted,)) if inspect.isclass(a) and issubclass(a, Part)), Part)
+    if hasattr(importlib.import_module(base.__module__), "__path__"):
+        discover(base.__module__)
+    made = {n: k for n, k in Part.kinds.items() if k is not Hole and not inspect.isabstract(k)}
+    known = {n: k for n, k in made.items() if issubclass(k, base | Hole)}
+    if name not in known and not inspect.isabstract(base) and base is not Part:
+        raise PlasticSearchError(f"{where}: {_called(base)} is wanted here, not a part of the kind {name!r}")
+    if name not in known:
+        if name in Part.kinds and issubclass(Part.kinds[name], base) and (lack := unfinished(Part.kinds[name])):
+            raise PlasticSearchError(f"{where}: {lack}")
+        hint = "If it is your own, name its file with --parts FILE." if base is not Part else ""
+        offered = [n for n, k in known.items() if k is not base and not issubclass(k, Hole)]
+        raise unknown(base.__name__.lower(), name, offered, hint)
+    return known[name]
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Part():
+            return value.to_json()
+        case Enum():
+            return value.value
+        case tuple():
+            return [_plain(v) for v in value]
+    return value
+
+
+def _open(value: Any) -> bool:
+    """Whether a hole stands in `value`, not counting those of parts inside it."""
+    return isinstance(value, Hole) or (isinstance(value, tuple) and any(_open(v) for v in value))
+
+
+def _called(kind: Any) -> str:
+    name = getattr(kind, "__name__", str(kind))
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _base(kind: type[Part]) -> type[Part]:
+    """What a part is one of: Rule, of Oja."""
+    return next((k for k in kind.__mro__ if Part in k.__bases__), kind)
+
+
+def _home(kind: type) -> str:
+    return kind.__module__

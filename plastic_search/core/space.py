@@ -1,0 +1,279 @@
+"""A search space is a spec with holes in it.
+
+Put a hole where a value would stand, and `fill` asks an Optuna trial for that value. The hole's address
+(`layers.1.rule.Hebb.decay`) is its parameter name in Optuna, its column in a report, and its name on the
+command line.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from typing import Any, Protocol, get_args, get_origin
+
+from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.part import Hole, Part, coerce, discover, field_types
+
+__all__ = ["choice", "each", "fill", "holes", "integer", "override", "places", "possible", "real"]
+
+_DRAWS = 300  # fillings that are tried before a space is called impossible
+
+
+class Trial(Protocol):
+    """What `fill` asks of an Optuna trial."""
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any: ...
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int: ...
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
+
+
+@dataclass(frozen=True)
+class Choice(Hole):
+    """One of `options`, which may have holes of their own."""
+
+    options: tuple[Any, ...]
+
+    def check(self) -> None:
+        if not self.options or len(set(self.labels)) < len(self.options):
+            raise PlasticSearchError(f"a choice needs distinct options, but got {self.labels}")
+
+    def standing_for(self, kind: Any, where: str) -> Choice:
+        """The same choice, each option as the field wants it: a name becomes the enum's member."""
+        return Choice(tuple(coerce(o, kind, f"{where}, option {i}") for i, o in enumerate(self.options)))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Each option's class name, or its repr where two options share a class."""
+        names = [_label(o) for o in self.options]
+        return tuple(n if names.count(n) == 1 else repr(o) for n, o in zip(names, self.options, strict=True))
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.labels)}"
+
+    def option(self, label: str, at: str) -> Any:
+        if label not in self.labels:
+            raise unknown(f"option of {at}", label, self.labels)
+        return self.options[self.labels.index(label)]
+
+
+@dataclass(frozen=True)
+class IntegerRange(Hole):
+    """A whole number from `low` to `high`, both included."""
+
+    low: int
+    high: int
+    log: bool = False
+
+    def check(self) -> None:
+        _ordered(self.low, self.high, self.log)
+
+    def __str__(self) -> str:
+        return f"{self.low} to {self.high}{', log scale' if self.log else ''}"
+
+    def standing_for(self, kind: Any, where: str) -> Hole:
+        coerce(self.low, kind, where)
+        return self
+
+
+@dataclass(frozen=True)
+class RealRange(Hole):
+    """A real number from `low` to `high`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def check(self) -> None:
+        _ordered(self.low, self.high, self.log)
+
+    def __str__(self) -> str:
+        return f"{self.low} to {self.high}{', log scale' if self.log else ''}"
+
+    def standing_for(self, kind: Any, where: str) -> Hole:
+        coerce(self.low, kind, where)
+        return self
+
+
+# Holes stand where values will stand, so to a type checker they are values.
+def choice(*options: Any) -> Any:
+    """A hole for one of `options`."""
+    return Choice(options)
+
+
+def integer(low: int, high: int, *, log: bool = False) -> Any:
+    """A hole for a whole number."""
+    return IntegerRange(low, high, log)
+
+
+def real(low: float, high: float, *, log: bool = False) -> Any:
+    """A hole for a real number."""
+    return RealRange(low, high, log)
+
+
+def each(package: str) -> Any:
+    """A hole for any member of an open folder: `each("plastic_search.rules")`.
+
+    A member that defines `space()` says there which of its own fields are to be searched.
+    """
+    kinds = discover(package).values()
+    return Choice(tuple(kind.space() if hasattr(kind, "space") else kind() for kind in kinds))  # type: ignore[attr-defined]
+
+
+def fill(space: Any, trial: Trial, at: str = "") -> Any:
+    """Return `space` with every hole replaced by the trial's suggestion."""
+    match space:
+        case Choice(options):
+            label = trial.suggest_categorical(at, space.labels)
+            return fill(options[space.labels.index(label)], trial, f"{at}.{label}")
+        case IntegerRange(low, high, log):
+            return trial.suggest_int(at, low, high, log=log)
+        case RealRange(low, high, log):
+            return trial.suggest_float(at, low, high, log=log)
+        case Part():
+            return replace(space, **{n: fill(v, trial, _join(at, n)) for n, v in _children(space)})
+        case tuple():
+            return tuple(fill(v, trial, _join(at, str(i))) for i, v in enumerate(space))
+    return space
+
+
+def holes(space: Any, at: str = "") -> Iterator[tuple[str, Hole]]:
+    """Every hole with its address, depth first."""
+    if isinstance(space, Hole):
+        yield at, space
+    for name, value in places(space):
+        yield from holes(value, _join(at, name))
+
+
+def possible(space: Any, fits: Callable[[Any], object] = lambda filled: None, at: str = "") -> None:
+    """Refuse a space of which nothing can be built, or a part inside it, however its holes are filled.
+
+    Args:
+        fits: raises where a filling of the whole space cannot be used.
+
+    Raises:
+        PlasticSearchError: with the words of the part that refuses, and its address.
+    """
+    for name, value in places(space):
+        if any(holes(value)):
+            possible(value, at=_join(at, name))
+    if isinstance(space, Hole) or not isinstance(space, Part):
+        return
+    refusals: set[str] = set()
+    for seed in range(_DRAWS):
+        try:
+            fits(fill(space, _Drawn(seed)))
+            return
+        except PlasticSearchError as error:
+            refusals.add(str(error))
+    where, first = f"{at}: " if at else "", min(refusals)
+    if len(refusals) == 1:
+        raise PlasticSearchError(f"{where}{first}")
+    raise PlasticSearchError(
+        f"{where}nothing can be built here, with {_DRAWS} fillings tried; one was refused: {first}"
+    )
+
+
+class _Drawn:
+    """A trial whose every suggestion is drawn at random."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        return self._rng.choice(choices)
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        return self._rng.randint(low, high)
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        return self._rng.uniform(low, high)
+
+
+def places(value: Any) -> Iterator[tuple[str, Any]]:
+    """What stands inside a part, a choice or a tuple, by the next word of its address."""
+    if isinstance(value, Choice):
+        yield from zip(value.labels, value.options, strict=True)
+    elif isinstance(value, Part) and not isinstance(value, Hole):
+        yield from _children(value)
+    elif isinstance(value, tuple):
+        yield from ((str(i), v) for i, v in enumerate(value))
+
+
+def override(value: Any, address: str, text: str) -> Any:
+    """Return `value` with what stands at `address` replaced by `text`, read as JSON or as a name.
+
+    A part is named by its class (`Oja`), or written as JSON; an option of a choice by its label.
+
+    Raises:
+        PlasticSearchError: the address leads nowhere, or the value is not of the type that stands there.
+    """
+    return _override(value, Any, address.split("."), text, address)
+
+
+def _override(value: Any, kind: Any, path: list[str], text: str, address: str) -> Any:
+    if not path:
+        return _parse(value, kind, text, address)
+    head, *rest = path
+    if isinstance(value, Choice):
+        at = next((n for n in range(len(path), 0, -1) if ".".join(path[:n]) in value.labels), 1)
+        label, rest = ".".join(path[:at]), path[at:]
+        chosen = value.option(label, address)
+        new = _override(chosen, kind, rest, text, address)
+        return Choice(tuple(new if o is chosen else o for o in value.options))
+    if isinstance(value, tuple):
+        if not head.isdigit() or int(head) >= len(value):
+            raise unknown("place", head, [str(i) for i in range(len(value))], f"The address was {address!r}.")
+        i, inner = int(head), get_args(kind)[0] if get_origin(kind) is tuple else type(value[int(head)])
+        return (*value[:i], _override(value[i], inner, rest, text, address), *value[i + 1 :])
+    if isinstance(value, Part):
+        types = field_types(type(value))
+        if head not in types:
+            raise unknown(f"field of {type(value).__name__}", head, types, f"The address was {address!r}.")
+        return replace(value, **{head: _override(getattr(value, head), types[head], rest, text, address)})
+    raise PlasticSearchError(f"address {address!r} goes on after a plain value: nothing is called {head!r} there")
+
+
+def _parse(value: Any, kind: Any, text: str, address: str) -> Any:
+    if isinstance(value, Choice) and text in value.labels:
+        return value.option(text, address)
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        if text.lstrip()[:1] in ("{", "[", '"'):
+            raise PlasticSearchError(f"{address} was given broken JSON, {text!r}: {error}") from None
+        data = _listed(text) if get_origin(kind) is tuple else text
+    if isinstance(data, str) and isinstance(kind, type) and issubclass(kind, Part):
+        data = {"kind": data}
+    if isinstance(data, dict) and isinstance(kind, type) and issubclass(kind, Part):
+        return kind.from_json(data)
+    return coerce(data, kind if kind is not Any else type(value), address)
+
+
+def _ordered(low: float, high: float, log: bool) -> None:
+    if not low <= high or (log and low <= 0):
+        raise PlasticSearchError(f"a range needs low <= high, and low > 0 where log is on; got {low} to {high}")
+
+
+def _label(option: Any) -> str:
+    if isinstance(option, Part):
+        return type(option).__name__
+    return str(option.value) if isinstance(option, Enum) else str(option)
+
+
+def _children(part: Part) -> Iterator[tuple[str, Any]]:
+    return ((f.name, getattr(part, f.name)) for f in fields(part))
+
+
+def _join(at: str, name: str) -> str:
+    return f"{at}.{name}" if at else name
+
+
+def _listed(text: str) -> Any:
+    """A tuple as Python writes it, `(0, 1)` or `0, 1`, as a list; any other text as it is."""
+    try:
+        return json.loads(f"[{text.strip().removeprefix('(').removesuffix(')').rstrip(', ')}]")
+    except ValueError:
+        return text

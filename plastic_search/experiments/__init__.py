@@ -1,0 +1,1 @@
+"""What is asked and carried out: studies, sweeps, searches, and the verbs of the command line."""

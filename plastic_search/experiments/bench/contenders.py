@@ -1,0 +1,87 @@
+"""The law with its step compiled by torch: what a C++ compiler gives without kernels of ours. Benchmarks time it.
+
+One step is compiled, and a loop runs it over time; to compile a whole unrolled sequence takes minutes, for each length.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from plastic_search.network import step as law
+from plastic_search.network.module import Network
+from plastic_search.network.state import State
+
+__all__ = ["Attempt", "compiled_step"]
+
+Sequence = Callable[[Tensor], tuple[Tensor, State]]
+
+
+class Attempt(NamedTuple):
+    """A network's forward pass with a compiled step, or why there is none."""
+
+    forward: Sequence | None
+    seconds: float | None  # until it had run once, forward and backward, with nothing kept from before
+    reason: str  # "" where it runs
+
+
+def compiled_step(net: Network, x: Tensor) -> Attempt:
+    """Compile a step of `net` for inputs of the size of `x` [time, batch, inputs].
+
+    Whatever goes wrong is a reason and no error: there may be no C++ compiler, or one that torch cannot use.
+    """
+    began = time.perf_counter()
+    try:
+        with _cold(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's compiler looks at what torch warns of
+            forward = _loop(net)
+            forward(x[:3])[0].square().mean().backward()  # the first step's state needs no gradient, the others' does
+    except Exception as error:
+        told = str(error).strip().split("\n")[0]
+        return Attempt(None, None, told or type(error).__name__)
+    return Attempt(forward, time.perf_counter() - began, "")
+
+
+def _loop(net: Network) -> Sequence:
+    torch.compiler.reset()  # how often a function is compiled anew is limited, whichever network it is for
+    step = torch.compile(partial(law.step, net.spec, net.shapes), fullgraph=True, dynamic=False)
+
+    def forward(x: Tensor) -> tuple[Tensor, State]:
+        ready = net.resolve()
+        now: State = law.start(net.spec, net.shapes, x.shape[1], x, ready)
+        said = []
+        for heard in x:
+            y, now = step(ready, now, heard)
+            said.append(y)
+        return torch.stack(said), now
+
+    return forward
+
+
+@contextmanager
+def _cold() -> Iterator[None]:
+    """Let torch find nothing that an earlier process compiled."""
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    before = os.environ.get(name)
+    os.environ[name] = _folder().name
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder that lasts as long as the process, since torch remembers what it put there."""
+    return tempfile.TemporaryDirectory(ignore_cleanup_errors=True)

@@ -1,0 +1,105 @@
+"""What a network must be compared with: the same one without the thing it is said to owe its score to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from plastic_search.cells.linear import Linear
+from plastic_search.cells.lstm import LSTM
+from plastic_search.network.module import Network
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway
+from plastic_search.structures import Structure
+from plastic_search.structures._adaptive import Adaptive, Budgeted
+from plastic_search.structures.dense import Dense
+from plastic_search.structures.feed_forward import FeedForward
+from plastic_search.structures.graph import Graph
+from plastic_search.structures.pruned import Pruned
+from plastic_search.structures.rewired import Rewired
+
+__all__ = ["dense", "fixed", "fixed_lstm", "pruned", "random_mask"]
+
+
+def dense(spec: NetworkSpec) -> NetworkSpec:
+    """The same network with every connection allowed that its gates chose among."""
+    return replace(spec, layers=tuple(replace(each, structure=_ungated(each.structure)) for each in spec.layers))
+
+
+def random_mask(spec: NetworkSpec) -> NetworkSpec:
+    """The same network with as many connections as its gates chose, but chosen by chance."""
+    return _instead(spec, lambda own: Rewired(own.density, own.plastic, exchanged=0.0, within=own.within))
+
+
+def pruned(spec: NetworkSpec) -> NetworkSpec:
+    """The same network with as many connections as its gates chose, but those of largest magnitude."""
+    return _instead(spec, lambda own: Pruned(own.density, own.plastic, within=own.within))
+
+
+def _instead(spec: NetworkSpec, made: Callable[[Budgeted], Structure]) -> NetworkSpec:
+    """Another structure for every one with a budget; layers in a pool get equal parts of a number of connections."""
+    pools = [each.structure.pool for each in spec.layers]
+    layers = []
+    for i, each in enumerate(spec.layers):
+        own = each.structure
+        if isinstance(own, Budgeted):
+            size, place = (pools.count(own.pool), pools[:i].count(own.pool)) if own.pool is not None else (1, 0)
+            parts = {name: _part(getattr(own, name), size, place) for name in ("density", "plastic")}
+            own = made(replace(own, **parts))
+        layers.append(replace(each, structure=own))
+    return replace(spec, layers=tuple(layers))
+
+
+def _part(amount: float, size: int, place: int) -> float:
+    """What one of `size` layers gets of a budget; a share is everyone's."""
+    if amount <= 1.0 or size == 1:
+        return amount
+    whole, left = divmod(int(amount), size)
+    return float(max(whole + (place < left), 2))  # 1 would be all of them
+
+
+def fixed(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
+    """The same network without plasticity, its gates gone, its first layer widened to at least `count` parameters.
+
+    A graph's edges name columns that widening moves, so it goes with the gates. The task sets the width of a
+    network's last layer: where that is the only one, a layer of the same kind is put before it and widened, and the
+    last layer hears both that one and the input.
+    """
+    still = [replace(each, plastic=Pathway.NONE, structure=_open(each.structure)) for each in spec.layers]
+    bare = replace(spec, layers=tuple(still))
+    if len(still) == 1 and Network(bare, inputs).count() < count:
+        (last,) = still
+        hidden = replace(last, units=1, structure=Dense() if last.structure.recurrent else FeedForward())
+        bare = replace(bare, layers=(hidden, replace(last, skip=(1,))))
+    return _widened(bare, inputs, count)
+
+
+def fixed_lstm(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
+    """A recurrent LSTM without plasticity and a linear readout, of at least `count` parameters."""
+    readout = Layer(units=spec.layers[-1].units, cell=Linear(), structure=FeedForward(), skip=(1,))
+    return _widened(NetworkSpec((Layer(units=1, cell=LSTM(), structure=Dense()), readout)), inputs, count)
+
+
+def _ungated(structure: Structure) -> Structure:
+    return structure.within if isinstance(structure, Adaptive) else structure
+
+
+def _open(structure: Structure) -> Structure:
+    """What gates or a graph chose within."""
+    return _open(structure.within) if isinstance(structure, Adaptive | Graph) else structure
+
+
+def _widened(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
+    """`spec` with the fewest units in its first layer that give at least `count` parameters."""
+    if len(spec.layers) == 1:  # it has them already
+        return spec
+
+    def at(units: int) -> NetworkSpec:
+        return replace(spec, layers=(replace(spec.layers[0], units=units), *spec.layers[1:]))
+
+    low, high = spec.layers[0].units, spec.layers[0].units
+    while Network(at(high), inputs).count() < count:
+        low, high = high, 2 * high
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if Network(at(middle), inputs).count() >= count else (middle + 1, high)
+    return at(high)

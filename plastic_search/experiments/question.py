@@ -1,0 +1,26 @@
+"""What every kind of question has."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from plastic_search.tasks import Task
+
+
+class Question(Protocol):
+    """What a run folder holds the answer to: a part with these."""
+
+    @property
+    def question(self) -> str: ...
+    @property
+    def task(self) -> Task: ...
+    @property
+    def trials(self) -> int: ...
+    @property
+    def seeds(self) -> tuple[int, ...]: ...
+
+    def to_json(self) -> Any: ...
+
+    def about(self) -> dict[str, Any]:
+        """What study.json tells of it, beyond what it tells of all; with a `schema`."""
+        ...

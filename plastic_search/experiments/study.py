@@ -1,0 +1,107 @@
+"""A study: one question, asked of a space, on a task, with a budget; and the file in which it is written down."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal
+
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.part import Part, discover, equation
+from plastic_search.core.space import Choice, holes
+from plastic_search.network.spec import NetworkSpec
+from plastic_search.tasks import Task
+from plastic_search.trainers import Trainer
+from plastic_search.trainers.gradient import Gradient
+
+__all__ = [
+    "Objective",
+    "Study",
+]
+
+
+class Objective(Enum):
+    """What a search looks for."""
+
+    SCORE = "score"  # larger is better
+    CONNECTIONS = "connections"  # fewer is better
+
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        return "maximize" if self is Objective.SCORE else "minimize"
+
+
+@dataclass(frozen=True)
+class Study(Part):
+    """space x task x trainer x budget x seeds x objectives
+
+    Args:
+        question: what the study asks, in one sentence.
+        space: a spec with holes.
+        task: what the networks are asked to do.
+        trainer: how each trial is trained.
+        finalist: how the winners and their controls are trained, anew and for longer.
+        fine_tuning: how a network is trained on after its numbers have been rounded.
+        objectives: what the search looks for; the first one chooses the winner.
+        worth: how far on the way from a guess (0) to perfection (1) a network must come before its size counts:
+            first good, then small.
+        trials: of each search, the learning one and the random one, over all restarts.
+        trial_seeds: of each trial.
+        seeds: of each finalist.
+    """
+
+    question: str
+    space: NetworkSpec
+    task: Task
+    trainer: Trainer = Gradient(steps=500)
+    finalist: Trainer = Gradient(steps=2000)
+    fine_tuning: Trainer = Gradient(steps=200, learning_rate=3e-3, settle=1.0)
+    objectives: tuple[Objective, ...] = (Objective.SCORE, Objective.CONNECTIONS)
+    worth: float = 0.9
+    trials: int = 24
+    trial_seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    def check(self) -> None:
+        if self.trials < 1 or not self.trial_seeds or not self.seeds:
+            raise PlasticSearchError("a study needs at least one trial, one trial seed and one seed")
+        for name, seeds in (("trial_seeds", self.trial_seeds), ("seeds", self.seeds)):
+            if len(set(seeds)) < len(seeds):
+                raise PlasticSearchError(
+                    f"{name} must all differ, but are {list(seeds)}: a seed that is run twice is no evidence"
+                )
+        if not 0.0 <= self.worth <= 1.0:
+            raise PlasticSearchError(f"a study's worth is a share, 0 to 1, but is {self.worth}")
+        if self.objectives[:1] != (Objective.SCORE,):
+            raise PlasticSearchError("the first objective of a study must be 'score', which chooses the winner")
+        open_elsewhere = [
+            a for f in ("task", "trainer", "finalist", "fine_tuning") for a, _ in holes(getattr(self, f), f)
+        ]
+        if open_elsewhere:
+            raise PlasticSearchError(f"a study has holes in its space alone, but {open_elsewhere[0]} is open too")
+
+    def about(self) -> dict[str, Any]:
+        """What study.json tells of a study alone."""
+        return {
+            "schema": "plastic_search/study/1",
+            "trainer": self.finalist.to_json(),
+            "trial_seeds": list(self.trial_seeds),
+            "objectives": [o.value for o in self.objectives],
+            "parts": _parts(),
+            "holes": {address: _hole(hole) for address, hole in holes(self.space)},
+        }
+
+
+def _parts() -> dict[str, dict[str, str]]:
+    """Every part that a network can be made of, with its equation and where it comes from."""
+    made = {}
+    for axis in ("cells", "rules", "modulations", "structures", "precisions"):
+        for name, kind in discover(f"plastic_search.{axis}").items():
+            source = (sys.modules[kind.__module__].__doc__ or "").strip().split("\n")[0]
+            made[name] = {"axis": axis.removesuffix("s"), "equation": equation(kind), "source": source}
+    return made
+
+
+def _hole(hole: Part) -> dict[str, Any]:
+    return {"kind": "Choice", "options": list(hole.labels)} if isinstance(hole, Choice) else hole.to_json()

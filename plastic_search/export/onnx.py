@@ -1,0 +1,183 @@
+"""One step of a network as ONNX: state goes in by name and comes out by name, so learning goes on wherever it runs.
+
+Inputs are `x` [batch, inputs] and every state tensor (`layers.1.trace`), outputs `y` and every `<name>.next`.
+Weight and alpha are integer initialisers with DequantizeLinear where the precision rounds them: INT4 up to 4 bits,
+INT8 up to 8, INT16 up to 16. onnxruntime must be told not to fuse these, since it would round activations too:
+`parity.open_session` shows how.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.export.parameters import Codes, filled, parameters, prepared, tensors
+from plastic_search.export.parity import Parity, check
+from plastic_search.network import step as law
+from plastic_search.network.module import Network
+from plastic_search.network.state import State, named
+
+__all__ = ["OPSET", "export_step"]
+
+OPSET = 21  # the first with INT4 and INT16 in DequantizeLinear
+
+
+def export_step(net: Network, path: Path, steps: int = 200, seed: int = 0) -> Parity:
+    """Write one step of `net` to `path`, and hold it to `step.step` in onnxruntime.
+
+    Args:
+        steps: how many steps the file is compared over.
+        seed: of the random inputs of that comparison.
+
+    Raises:
+        PlasticSearchError: the step cannot be traced, or the file differs from it; nothing is left at `path` then.
+    """
+    import onnx
+
+    model = _bound(_traced(net), parameters(net))
+    _strip(model)
+    onnx.checker.check_model(model, full_check=True)
+    with _replacing(path) as temporary:
+        onnx.save_model(model, str(temporary))
+        return check(net, temporary, steps, seed)
+
+
+class _Step(nn.Module):
+    """`step.step` on flat tuples of tensors, parameters included."""
+
+    def __init__(self, net: Network, ready: tuple[law.Ready, ...], state: State) -> None:
+        super().__init__()
+        self.spec, self.shapes, self.ready, self.state = net.spec, net.shapes, ready, state
+
+    def forward(self, x: Tensor, state: tuple[Tensor, ...], params: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        ready, before = filled(self.ready, iter(params)), filled(self.state, iter(state))
+        y, after = law.step(self.spec, self.shapes, ready, before, x)
+        return (y, *named(after).values())
+
+
+def _traced(net: Network) -> Any:
+    """The graph of one step, whose parameters are still inputs, so that no optimizer folds them into others."""
+    ready = prepared(net)
+    batch = 2  # any but 0 and 1, which torch.export takes for constants
+    like = torch.zeros(())
+    state: State = law.start(net.spec, net.shapes, batch, like, ready)
+    before, params = named(state), tensors(ready)
+    free = {0: torch.export.Dim("batch")}
+    # clones, since torch.export would take one tensor in two places for one input
+    args = (like.new_zeros(batch, net.inputs), _clones(before), _clones(params))
+    shapes = (free, tuple(free for _ in before), tuple({} for _ in params))
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                _Step(net, ready, state).eval(), args, dynamo=True, dynamic_shapes=shapes, opset_version=OPSET,
+                input_names=["x", *before, *params], output_names=["y", *(f"{name}.next" for name in before)],
+                external_data=False, optimize=True, verbose=False,
+            )  # fmt: skip
+    except Exception as error:
+        cause = _root(error)
+        raise PlasticSearchError(
+            f"this network's step cannot be traced for ONNX ({type(cause).__name__}: {str(cause).strip()[:300]}); "
+            "a part may only use torch operations, and must not choose by a tensor's value or by the batch size"
+        ) from error
+    assert program is not None
+    return program.model_proto
+
+
+def _bound(model: Any, values: dict[str, Tensor | Codes]) -> Any:
+    """The graph with its parameters filled in: the inputs of those names become initialisers."""
+    graph = model.graph
+    used = set(chain.from_iterable(node.input for node in graph.node))
+    kept = [each for each in graph.input if each.name not in values]
+    del graph.input[:]
+    graph.input.extend(kept)
+    nodes = list(graph.node)
+    del graph.node[:]
+    for name, value in values.items():
+        if name not in used:
+            continue
+        graph.initializer.extend(_initializers(name, value))
+        if isinstance(value, Codes):
+            graph.node.append(_dequantize(name))
+    graph.node.extend(nodes)
+    return model
+
+
+def _initializers(name: str, value: Tensor | Codes) -> list[Any]:
+    from onnx import TensorProto, helper, numpy_helper
+
+    if isinstance(value, Tensor):
+        return [numpy_helper.from_array(value.numpy(), name)]
+    kind = next(
+        k for most, k in ((4, TensorProto.INT4), (8, TensorProto.INT8), (16, TensorProto.INT16)) if most >= value.bits
+    )
+    whole = helper.make_tensor(f"{name}.codes", kind, list(value.codes.shape), value.codes.flatten().tolist())
+    return [whole, numpy_helper.from_array(value.step.numpy(), f"{name}.step")]
+
+
+def _dequantize(name: str) -> Any:
+    from onnx import helper
+
+    return helper.make_node("DequantizeLinear", [f"{name}.codes", f"{name}.step"], [name], name=f"{name}.value")
+
+
+def _strip(model: Any) -> None:
+    """Take out what the exporter notes for debugging: source lines, and the paths of the machine it ran on."""
+    graph = model.graph
+    graph.name, graph.doc_string, model.doc_string = "step", "", ""
+    for each in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del each.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
+
+
+def _clones(tensors: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    return tuple(t.clone() for t in tensors.values())
+
+
+def _root(error: BaseException) -> BaseException:
+    """The error that began it all."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's own warnings, about things that are not ours, from the user."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`, which takes its place if the block ends well."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise PlasticSearchError(f"cannot write {path}: {error.strerror}; choose another folder") from None
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

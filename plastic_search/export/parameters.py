@@ -1,0 +1,92 @@
+"""The parameters of one episode under readable names; those of a rounded role as the integers they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.network.module import Network
+from plastic_search.network.quantization import codes, parameter_rounder
+from plastic_search.network.state import State, named
+from plastic_search.network.step import Ready
+from plastic_search.precisions import Role
+
+__all__ = ["Codes", "filled", "parameters", "prepared", "tensors"]
+
+Like = TypeVar("Like")
+
+
+class Codes(NamedTuple):
+    """A rounded tensor: value = codes * step, bit for bit."""
+
+    codes: Tensor  # int8, or int16 above 8 bits
+    step: Tensor  # [], float32
+    bits: int
+
+    @property
+    def value(self) -> Tensor:
+        """The float32 tensor that the network computes with."""
+        return self.codes * self.step
+
+
+def prepared(net: Network) -> tuple[Ready, ...]:
+    """The parameters as one episode uses them, gated and rounded, on the CPU and without gradients.
+
+    Raises:
+        PlasticSearchError: the network is not in float32.
+    """
+    ready = net.resolve()
+    wrong = [f"{name} is {t.dtype}" for name, t in tensors(ready).items() if t.dtype is not torch.float32]
+    if wrong:
+        raise PlasticSearchError(f"only float32 networks can be exported, but {wrong[0]}; call net.float() first")
+    own = (t.detach().cpu().clone(memory_format=torch.contiguous_format) for t in tensors(ready).values())
+    return filled(ready, own)
+
+
+def parameters(net: Network) -> dict[str, Tensor | Codes]:
+    """Every tensor of `prepared` by its address (`layers.1.rule.both`); weight and alpha as codes where rounded.
+
+    Raises:
+        PlasticSearchError: a weight or an alpha does not lie on the levels of its format.
+    """
+    made: dict[str, Tensor | Codes] = dict(tensors(prepared(net)))
+    for i, params in enumerate(net.parts()):
+        for role, scale_of in ((Role.WEIGHT, None), (Role.ALPHA, params.alpha)):
+            form, name = net.spec.precision.format(role), f"layers.{i}.{role.value}"
+            if form is None or name not in made:
+                continue
+            value = cast(Tensor, made[name])
+            # alpha is rounded before it is gated, so its largest value may no longer be there
+            rounded = value if scale_of is None else parameter_rounder(form)(scale_of.detach().cpu())
+            made[name] = _coded(name, value, codes(rounded, form)[1], form.bits)
+    return made
+
+
+def filled(like: Like, values: Iterator[Tensor]) -> Like:
+    """A copy of nested NamedTuples whose tensors are `values`, in the order of `network.named`."""
+    if isinstance(like, Tensor):
+        return cast(Like, next(values))
+    if isinstance(like, tuple):
+        inner = [filled(each, values) for each in like]
+        return cast(Like, type(like)(*inner) if hasattr(like, "_fields") else tuple(inner))
+    return like
+
+
+def _coded(name: str, value: Tensor, step: float, bits: int) -> Codes:
+    whole = torch.round(value / step).to(torch.int8 if bits <= 8 else torch.int16)
+    made = Codes(whole, torch.tensor(step, dtype=torch.float32), bits)
+    if not torch.equal(made.value, value):
+        raise PlasticSearchError(
+            f"{name} does not lie on the levels of its {bits}-bit format, so it cannot be stored as integers; "
+            "the structure's gates must be exactly 0 or 1"
+        )
+    return made
+
+
+def tensors(ready: tuple[Ready, ...]) -> dict[str, Tensor]:
+    """Every tensor under its address, in the order that `filled` takes."""
+    return named(cast(State, ready))  # which goes by field names, of any nested NamedTuples

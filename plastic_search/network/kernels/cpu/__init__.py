@@ -1,0 +1,1 @@
+"""The CPU backend: LLVM code for one layer over a whole sequence."""

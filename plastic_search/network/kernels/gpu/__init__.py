@@ -1,0 +1,1 @@
+"""The GPU backend: Triton code for one layer over a whole sequence."""

@@ -1,0 +1,154 @@
+"""The whole of a network in one value."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from enum import Enum
+from itertools import accumulate, pairwise
+
+from plastic_search.cells import Cell
+from plastic_search.cells.rnn import RNN
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.part import Hole, Part
+from plastic_search.core.space import holes
+from plastic_search.modulations import Modulation
+from plastic_search.modulations.simple import Simple
+from plastic_search.precisions import Precision, Role
+from plastic_search.precisions.floating import Floating
+from plastic_search.rules import Rule
+from plastic_search.rules.hebb import Hebb
+from plastic_search.structures import Shape, Structure
+from plastic_search.structures.dense import Dense
+
+__all__ = ["AlphaShape", "Bound", "Layer", "NetworkSpec", "Pathway", "shapes"]
+
+
+class Bound(Enum):
+    """How a trace stays finite."""
+
+    NONE = "none"  # it does not
+    HARD = "hard"  # clipped to [-limit, limit]
+    SOFT = "soft"  # a write shrinks as it nears the limit it moves to, then clipped
+
+
+class AlphaShape(Enum):
+    """How many alphas a layer learns."""
+
+    SYNAPSE = "synapse"  # [post, pre]
+    NEURON = "neuron"  # [post, 1]
+    NETWORK = "network"  # [1, 1]
+
+
+class Pathway(Enum):
+    """Which of a layer's connections carry a trace."""
+
+    NONE = "none"
+    INPUT = "input"  # those from its sources
+    RECURRENT = "recurrent"  # those from itself
+    BOTH = "both"
+
+
+@dataclass(frozen=True)
+class Layer(Part):
+    """drive = W pre + (alpha * H) pre, where pre = concat(sources, own previous output)
+
+    Args:
+        units: how many.
+        cell: what a unit does with its drive.
+        rule, modulation: how the trace H changes; unused where `plastic` is NONE.
+        structure: which connections exist, and which are plastic.
+        plastic: the pathway that carries a trace.
+        bound, limit: how the trace stays finite; `limit` is in units of the trace.
+        alpha: how many alphas are learned.
+        skip: beside the layer before it, a layer hears those that lie this many layers further back;
+            skip=(1,) on the second layer is the network's input.
+    """
+
+    units: int = 64
+    cell: Cell = RNN()
+    rule: Rule = Hebb()
+    modulation: Modulation = Simple()
+    structure: Structure = Dense()
+    plastic: Pathway = Pathway.NONE
+    bound: Bound = Bound.HARD
+    limit: float = 1.0
+    alpha: AlphaShape = AlphaShape.SYNAPSE
+    skip: tuple[int, ...] = ()
+
+    def check(self) -> None:
+        if self.units < 1:
+            raise PlasticSearchError(f"a layer needs at least 1 unit, but got units={self.units}")
+        if self.limit <= 0:
+            raise PlasticSearchError(f"a trace's limit must be above 0, but got limit={self.limit}")
+        if not isinstance(self.cell, Hole):
+            drives, at = self.cell.drives, self.cell.plastic
+            if type(at) is not int or not 0 <= at < drives:
+                name = type(self.cell).__name__
+                raise PlasticSearchError(f"{name}.plastic is which of its {drives} drives, from 0, but is {at!r}")
+        if len(set(self.skip)) < len(self.skip) or any(k < 1 for k in self.skip):
+            raise PlasticSearchError(f"skip wants different whole numbers from 1, but got {self.skip}")
+        whole = not any(holes(self.structure))
+        if whole and self.plastic in (Pathway.RECURRENT, Pathway.BOTH) and not self.structure.recurrent:
+            raise PlasticSearchError(
+                f"plastic={self.plastic.value!r} needs a recurrent block, but {type(self.structure).__name__} "
+                "has none; use plastic='input' or another structure"
+            )
+
+
+@dataclass(frozen=True)
+class NetworkSpec(Part):
+    """Layers in order; the last one's output is the network's."""
+
+    layers: tuple[Layer, ...] = (Layer(),)
+    precision: Precision = Floating()
+
+    def check(self) -> None:
+        if not self.layers:
+            raise PlasticSearchError("a network needs at least one layer, but got layers=()")
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer.skip, tuple) and any(k > i for k in layer.skip if isinstance(k, int)):
+                raise PlasticSearchError(f"layers.{i}.skip={layer.skip} reaches back beyond the network's input")
+            rounds = not isinstance(self.precision, Hole) and not any(holes(self.precision))
+            if rounds and layer.bound is Bound.NONE and self.precision.format(Role.TRACE) is not None:
+                raise PlasticSearchError(f"layers.{i}: an integer trace needs a bound, but bound is 'none'")
+
+
+def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
+    """The shape of each layer of a network that hears `inputs` numbers per step.
+
+    Raises:
+        PlasticSearchError: a hole is left open; the message lists the open addresses.
+    """
+    still = [address for address, _ in holes(spec)]
+    if still:
+        raise PlasticSearchError(
+            f"the spec has {len(still)} open hole{'s' if len(still) > 1 else ''}: {', '.join(still)}; "
+            "give each a value (`space.fill` with a trial, or --set ADDRESS=VALUE)"
+        )
+    widths, made = [inputs], []
+    for i, layer in enumerate(spec.layers):
+        sources = _heard((widths[-1], *(widths[-1 - k] for k in layer.skip)), layer.structure.hears, i)
+        heard = sum(sources)
+        own = layer.units if layer.structure.recurrent else 0
+        columns = {
+            Pathway.NONE: slice(0, 0),
+            Pathway.INPUT: slice(0, heard),
+            Pathway.RECURRENT: slice(heard, heard + own),
+            Pathway.BOTH: slice(0, heard + own),
+        }
+        made.append(Shape(layer.units, heard + own, own, columns[layer.plastic], sources))
+        widths.append(layer.units)
+    return tuple(made)
+
+
+def _heard(widths: tuple[int, ...], places: tuple[int, ...] | None, layer: int) -> tuple[int, ...]:
+    """How many of the numbers of each source a layer hears, if it hears only those at `places`."""
+    if places is None:
+        return widths
+    if places[-1] >= sum(widths):
+        raise PlasticSearchError(
+            f"layers.{layer} selects column {places[-1]}, but its sources say {sum(widths)} numbers, counted from 0"
+        )
+    ends = [bisect_left(places, end) for end in accumulate(widths)]
+    return tuple(end - begin for begin, end in pairwise((0, *ends)))

@@ -1,0 +1,1 @@
+"""The run folder: what was asked and what was measured. No torch."""

@@ -1,0 +1,128 @@
+"""Parts of the user's own: whether their code is still that by which runs were made."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.part import Part, source
+from plastic_search.records.run import Record, Run
+
+__all__ = ["digests", "kept"]
+
+_STAGES = {"trainer": "search", "finalist": "final", "fine_tuning": "quantized"}  # where a field of a study is used
+
+
+def digests(study: dict[str, Any]) -> dict[str, str]:
+    """The digest of every part of the user's own that a study's JSON names and whose file is known."""
+    named = {name: Part.kinds[name] for name in sorted(_kinds(study) & Part.kinds.keys())}
+    return {name: made for name, kind in named.items() if not _ours(kind) and (made := _digest(kind))}
+
+
+def kept(record: Record) -> dict[str, str]:
+    """The digests for a record to keep: its own, and today's of the parts that no run has used yet.
+
+    A part that was used before digests were kept gets none, and is not compared.
+
+    Raises:
+        PlasticSearchError: a part has changed since runs were made with it.
+    """
+    made = dict(record.study.get("own") or {})
+    for name, now in digests(record.study["study"]).items():
+        count = sum(_uses(record.study["study"], run, name) for run in record.runs)
+        if not count:
+            made[name] = now
+        elif made.get(name, now) != now:
+            raise PlasticSearchError(
+                f"{name} has changed since {count} run{'s were' if count > 1 else ' was'} made with it "
+                f"({source(Part.kinds[name])}); give the changed part a folder of its own with `run --out FOLDER`, "
+                "or put the old text back"
+            )
+    return made
+
+
+def _uses(study: dict[str, Any], run: Run, name: str) -> bool:
+    """Whether a run was made with the part: it is in its network, or is the study's task or the run's trainer."""
+    if run.outcome == "infeasible":
+        return False
+    trained = run.stage != "quantized" or run.choices.get("tuned")
+    fields = ["task", *(field for field, stage in _STAGES.items() if trained and run.stage == stage)]
+    return name in _kinds([run.spec, *(study.get(field) for field in fields)])
+
+
+def _kinds(data: Any) -> set[str]:
+    """Every kind that JSON data names."""
+    if isinstance(data, dict):
+        own = {data["kind"]} if isinstance(data.get("kind"), str) else set[str]()
+        return own.union(*map(_kinds, data.values()))
+    return set[str]().union(*map(_kinds, data)) if isinstance(data, list) else set()
+
+
+def _ours(kind: type[Part]) -> bool:
+    return kind.__module__.split(".")[0] == "plastic_search"
+
+
+def _file(kind: type[Part]) -> str | None:
+    return getattr(sys.modules.get(kind.__module__), "__file__", None)
+
+
+def _digest(kind: type[Part]) -> str:
+    """Of the code of a part and of its bases, with what that uses of its file; "" where a file is not known."""
+    own = [each for each in kind.__mro__ if issubclass(each, Part) and not _ours(each)]
+    files = [_file(each) for each in own]
+    if not all(file and Path(file).is_file() for file in files):
+        return ""
+    code = [_used(each.__qualname__.split(".")[0], Path(str(file))) for each, file in zip(own, files, strict=True)]
+    return hashlib.sha256("".join(code).encode()).hexdigest()
+
+
+def _used(name: str, file: Path) -> str:
+    """The statements of a file that make `name` what it is, and those that make the names in them what they are."""
+    wanted, body = {name, "*"}, ast.parse(file.read_text(encoding="utf-8")).body
+    while True:
+        used = [statement for statement in body if wanted.intersection(_says(statement))]
+        more = wanted.union(_names(used))
+        if more == wanted:
+            return _code(used)
+        wanted = more
+
+
+def _says(statement: ast.stmt) -> Iterator[str]:
+    """The names to which a statement gives a meaning; of one that is not so simple, every name in it."""
+    match statement:
+        case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+            yield statement.name
+        case ast.Assign():
+            yield from _names(statement.targets)
+        case ast.AnnAssign() | ast.AugAssign():
+            yield from _names([statement.target])
+        case _:
+            yield from _names([statement])
+
+
+def _names(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Every name that is spoken of in some code."""
+    for node in (inner for each in nodes for inner in ast.walk(each)):
+        match node:
+            case ast.Name():
+                yield node.id
+            case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield node.name
+            case ast.alias():
+                yield node.asname or node.name.split(".")[0]
+
+
+def _code(node: Any) -> str:
+    """Code without its docstrings, as text; unlike that of `ast.dump` it is the same in every Python."""
+    if isinstance(node, list):
+        spoken = [n for n in node if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))]
+        return f"[{', '.join(map(_code, spoken))}]"
+    if isinstance(node, ast.AST):
+        held = [(field, _code(value)) for field, value in ast.iter_fields(node) if value is not None]
+        return f"{type(node).__name__}({', '.join(f'{field}={text}' for field, text in held if text != '[]')})"
+    return repr(node)

@@ -1,0 +1,1 @@
+"""From records to pages: statistics, verdicts, figures, HTML. No torch."""

@@ -1,0 +1,105 @@
+"""The page about a benchmark's results: how fast, beside what, on which machine. It needs no torch."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plastic_search.records.files import write_text
+from plastic_search.report.figures import _canvas as canvas
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["lines", "write"]
+
+_TIMES = " \N{MULTIPLICATION SIGN} "
+
+
+def write(found: dict[str, Any], out: Path) -> Path:
+    """Write `out`/report.html and the results themselves as `out`/report.json."""
+    write_text(out / "report.json", json.dumps(found, indent=1, allow_nan=False) + "\n")
+    write_text(out / "report.html", _page(found))
+    return out / "report.html"
+
+
+def _page(found: dict[str, Any]) -> str:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FunctionLoader(lambda name: (files("plastic_search.report") / "templates" / name).read_text("utf-8")),
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("speed.html.j2").render(
+        found=found, ratios=_ratios(found["cases"]), curves=_curves(found["cases"])
+    )
+
+
+def _label(case: dict[str, Any]) -> str:
+    return f"{case['name']}, {_TIMES.join(str(case[key]) for key in ('batch', 'time', 'units'))}"
+
+
+def lines(cases: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The cases that differ from the first in nothing but their units, batch or time, where there are any."""
+    found = {}
+    for key in ("units", "batch", "time"):
+        same = {"name", "batch", "time", "units"} - {key}
+        alike = {c[key]: c for c in cases if all(c[k] == cases[0][k] for k in same)}
+        if len(alike) > 1:
+            found[key] = [alike[value] for value in sorted(alike)]
+    return found
+
+
+def _curves(cases: list[dict[str, Any]]) -> str:
+    """Time of the first case's kind of layer, at every number of units, episodes and steps; "" with no line to draw."""
+    drawn = lines(cases)
+    titles = {"units": "units", "batch": "episodes in a batch", "time": "steps"}
+    contenders = {
+        "law": ("step by step, autograd", canvas.ORANGE),
+        "fast": ("compiled", canvas.BLUE),
+        "plain": (f"torch's {cases[0]['plain_name']}, not plastic", canvas.GREEN),
+    }
+
+    def paint(figure: Figure) -> None:
+        panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False, gridspec_kw={"wspace": 0.06})[0]
+        for axes, (key, alike) in zip(panels, drawn.items(), strict=True):
+            at = [c[key] for c in alike]
+            for name, (label, colour) in contenders.items():
+                axes.plot(at, [1e3 * c[name] for c in alike], "o-", color=colour, label=label, markersize=4)
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.set_xticks(at, [str(value) for value in at])
+            axes.minorticks_off()
+            axes.set_xlabel(titles[key])
+            canvas.bare(axes)
+        panels[0].set_ylabel("ms, forward and backward")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=len(contenders), frameon=False)
+
+    told = "time against " + ", against ".join(titles[key] for key in drawn)
+    return canvas.render("curves", f"{told}, on logarithmic axes", 300, paint) if drawn else ""
+
+
+def _ratios(cases: list[dict[str, Any]]) -> str:
+    """How many times faster than the law, in each case."""
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        places = range(len(cases))
+        most = 1.3 * max(c["speedup"] for c in cases)  # a round that was disturbed would press all others together
+        axes.set_xlim(0, 1.1 * most)
+        axes.barh(places, [c["speedup"] for c in cases], color=canvas.BLUE, height=0.6)
+        for place, case in zip(places, cases, strict=True):
+            low, high = case["spread"]
+            axes.hlines(place, low, min(high, most), color=canvas.INK, linewidth=1.5)
+            end = (min(max(high, case["speedup"]), most), place)
+            axes.annotate(f"{case['speedup']:.1f}", end, (5, 0), textcoords="offset points", va="center")
+        axes.set_yticks(places, [_label(c) for c in cases])
+        axes.invert_yaxis()
+        axes.set_xlabel("times faster")
+        canvas.bare(axes, "x")
+
+    return canvas.render("ratios", "how many times faster than the law, in each case", 40 + 28 * len(cases), paint)

@@ -1,0 +1,200 @@
+"""A sheet to draw on: matplotlib without pyplot, and SVG that takes its colours and font from the page around it."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from plastic_search.report.statistics import Estimate
+
+__all__ = [
+    "BLUE",
+    "COLOURS",
+    "CUT",
+    "GREEN",
+    "GRID",
+    "INK",
+    "MUTED",
+    "ORANGE",
+    "PAPER",
+    "PURPLE",
+    "SKY",
+    "WIDTH",
+    "YELLOW",
+    "bare",
+    "beyond",
+    "chance_line",
+    "header",
+    "legend",
+    "render",
+    "short",
+    "spread",
+    "variable",
+    "whiskers",
+]  # fmt: skip
+
+CUT = " An arrowhead: the interval goes on beyond the axis."
+WIDTH = 680  # points; a page shows one as one pixel
+
+# Okabe and Ito's palette, told apart by colour-blind readers; `variable` lets the page adapt each to the dark.
+BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072b2", "#d55e00", "#009e73", "#b5548a", "#c98a00", "#3a9bdc"
+INK, MUTED, GRID, PAPER = "#1f2428", "#68707a", "#e4e3de", "#fdfcf9"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY)
+_NAMES: dict[str, str] = dict(
+    zip(
+        (*COLOURS, INK, MUTED, GRID, PAPER),
+        ("blue", "orange", "green", "purple", "yellow", "sky", "ink", "muted", "grid", "paper"),
+        strict=True,
+    )
+)
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 11.0,
+    "axes.labelsize": 11.0,
+    "axes.titlesize": 11.0,
+    "xtick.labelsize": 10.5,
+    "ytick.labelsize": 10.5,
+    "legend.fontsize": 10.5,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.titlelocation": "left",
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": GRID,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.solid_capstyle": "round",
+    "figure.constrained_layout.use": True,
+    "axes.unicode_minus": True,
+}
+
+
+def render(name: str, label: str, height: float, paint: Callable[[Figure], None]) -> str:
+    """An inline SVG of WIDTH by `height` points: `paint` fills it.
+
+    Args:
+        name: of the figure; it makes the ids of the drawing its own.
+        label: what it shows, for those who cannot see it.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    style: Any = _STYLE | {"svg.hashsalt": name}
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
+        FigureCanvasSVG(figure)
+        paint(figure)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _inline(out.getvalue(), name, label, height)
+
+
+def _inline(text: str, name: str, label: str, height: float) -> str:
+    """Matplotlib's file as an element of a page: no prologue, no page-wide style, no id that is not its own."""
+    body = text[text.index("<svg") :]
+    body = body[body.index(">") + 1 :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
+    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.S)
+    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', body))
+    body = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", body)
+    body = re.sub(r'(url\(#|href="#)([^")]+)', rf"\g<1>{name}-\g<2>", body)
+    body = re.sub(r"'DejaVu Sans'[^;\"]*", "inherit", body)
+    body = re.sub(r"<!--.*?-->\s*", "", body, flags=re.S)
+    body = re.sub(r'style="[^"]*"', lambda m: variable(m[0]), body)
+    body = re.sub(r' transform="rotate\(-?0 [^"]*\)"', "", body)
+    body = re.sub(r'(?<= )(d|x|y)="[^"]*"', lambda m: re.sub(r"-?\d+\.\d{3,}", _rounded, m[0]), body)
+    body = re.sub(r"\s*\n\s*", "\n", body)
+    return header(label, height) + body
+
+
+def _rounded(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+
+
+def header(label: str, height: float) -> str:
+    """The opening of a drawing of WIDTH by `height`, which says what it shows."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
+        f'viewBox="0 0 {WIDTH} {height:g}" style="stroke-linejoin: round; font-family: inherit" '
+        f'aria-label="{escape(label)}">'
+    )
+
+
+def variable(text: str) -> str:
+    """Each colour of ours as a variable of the page, with itself as the fallback."""
+    return re.sub("|".join(_NAMES), lambda m: f"var(--{_NAMES[m[0]]}, {m[0]})", text)
+
+
+def short(text: str, most: int = 34) -> str:
+    """`text` in at most `most` characters, its end kept, since addresses differ there."""
+    flat = "".join(c if c.isprintable() else "?" for c in text)
+    return flat if len(flat) <= most else "…" + flat[-(most - 1) :]
+
+
+def bare(axes: Axes, grid: str = "y") -> None:
+    """Thin grid lines along one axis, no tick marks."""
+    axes.grid(True, axis=grid, linewidth=0.8)  # type: ignore[arg-type]
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
+
+
+def legend(axes: Axes, columns: int = 4) -> None:
+    """What the marks mean, above the axes."""
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(
+        handles, labels, loc="lower left", bbox_to_anchor=(0, 1.01), ncols=columns, frameon=False,
+        borderaxespad=0, handlelength=1.6, columnspacing=1.6,
+    )  # fmt: skip
+
+
+def chance_line(axes: Axes, value: float | None, along: str = "x") -> None:
+    """A dotted line at the score of guessing."""
+    if value is None:
+        return
+    line = axes.axhline if along == "x" else axes.axvline
+    line(value, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+
+
+def whiskers(
+    axes: Axes, at: float, made: Estimate, colour: str, along: str = "x", within: tuple[float, float] | None = None
+) -> None:
+    """An interval, where there is one; an arrowhead where it goes on beyond the limits `within` of the axis."""
+    if made.low is None or made.high is None:
+        return
+    low, high = (made.low, made.high) if within is None else (max(made.low, within[0]), min(made.high, within[1]))
+    line = axes.hlines if along == "x" else axes.vlines
+    line(at, low, high, color=colour, linewidth=2.2, alpha=0.55, zorder=2)
+    for edge, cut, marker in ((low, low > made.low, "<v"), (high, high < made.high, ">^")):
+        if cut:
+            x, y = (edge, at) if along == "x" else (at, edge)
+            axes.plot(x, y, marker=marker[along != "x"], color=colour, markersize=5, linestyle="none", clip_on=False,
+                      zorder=3)  # fmt: skip
+
+
+def beyond(made: list[Estimate], within: tuple[float, float]) -> bool:
+    """Whether any interval goes on beyond the limits of an axis."""
+    return any(e.low is not None and e.high is not None and (e.low < within[0] or e.high > within[1]) for e in made)
+
+
+def spread(count: int, width: float = 0.5) -> Sequence[float]:
+    """`count` offsets around zero."""
+    return [0.0] if count < 2 else [width * (i / (count - 1) - 0.5) for i in range(count)]

@@ -1,0 +1,185 @@
+"""Score against bits: every role of the winner's numbers together, and each role alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from plastic_search.records.run import Record, Run
+from plastic_search.report import groups as findings
+from plastic_search.report.figures import _canvas as canvas
+from plastic_search.report.groups import Group
+from plastic_search.report.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TITLE = "Fewer bits, role by role"
+QUESTION = "How few bits can weights, alphas and the trace be held in, and does it help to write the trace by chance?"
+SECTION, ORDER, NEEDS = "bits", 60, "quantize"
+
+ROLES = ("weight", "alpha", "trace")
+
+
+class Variant(NamedTuple):
+    """The winner, rounded one way."""
+
+    name: str
+    family: str  # uniform, weight, alpha, trace, mixed
+    bits: dict[str, int | None]  # of each role; None is float
+    rounding: str  # of the trace
+    tuned: bool
+    seeds: list[float]
+    score: Estimate
+    change: Estimate | None  # against the float winner
+    matched: Estimate | None  # of one that was trained on: against the float winner trained on as long
+
+    @property
+    def cost(self) -> Estimate | None:
+        """What rounding changes, as far as it can be told from what training on changes."""
+        return self.matched or self.change
+
+    @property
+    def fair(self) -> bool:
+        """Whether what it is compared with was trained as long."""
+        return not self.tuned or self.matched is not None
+
+
+class Bits(NamedTuple):
+    score_name: str
+    chance: float | None
+    float_score: float | None
+    float_tuned: Variant | None  # the winner trained on as long as the others, but not rounded
+    variants: list[Variant]
+
+
+def data(record: Record) -> Bits | None:
+    """Every variant, finest first; None where none was made."""
+    groups = [findings.group(record, n, "quantized") for n in dict.fromkeys(r.name for r in record.stage("quantized"))]
+    reference = findings.group(record, "winner")
+    longer = next((g.values() for g in groups if g.values() and not _rounded(g.runs[0])), {})
+    made = [_variant(g, score, reference.values(), longer) for g in groups if (score := g.mean()) is not None]
+    rounded = [v for v in made if v.family != _FLOAT]
+    if not rounded:
+        return None
+    mean = reference.mean()
+    order = sorted(rounded, key=lambda v: (_FAMILIES.index(v.family), -_width(v), v.rounding, v.tuned, v.name))
+    tuned = next((v for v in made if v.family == _FLOAT), None)
+    return Bits(findings.score_name(record), findings.chance(record), mean.value if mean else None, tuned, order)
+
+
+_FLOAT = "float"
+_FAMILIES = ("uniform", "mixed", *ROLES)
+
+
+def _rounded(run: Run) -> dict[str, int]:
+    """The bits of each role that is rounded."""
+    return {role: int(b) for role in ROLES if (b := findings.finite(run.choices.get(role))) is not None}
+
+
+def _variant(group: Group, score: Estimate, reference: dict[int, float], longer: dict[int, float]) -> Variant:
+    run, values = group.runs[0], group.values()
+    held, tuned = _rounded(run), bool(run.choices.get("tuned", False))
+    bits = {role: held.get(role) for role in ROLES}
+    family = "uniform" if len(held) == len(ROLES) and len({*held.values()}) == 1 else "mixed"
+    family = next(iter(held)) if len(held) == 1 else family if held else _FLOAT
+    rounding = str(run.choices.get("rounding", "nearest"))
+    change = findings.compared(values, reference)
+    matched = findings.compared(values, longer) if tuned and held else None
+    return Variant(group.name, family, bits, rounding, tuned, list(values.values()), score, change, matched)
+
+
+def _width(variant: Variant) -> float:
+    """Mean bits of the roles that are rounded."""
+    held = [b for b in variant.bits.values() if b is not None]
+    return sum(held) / len(held) if held else 32.0
+
+
+def tick(variant: Variant) -> str:
+    """How a variant's bits are written: 4, or 4/4/8 where roles differ."""
+    if variant.family in ("uniform", *ROLES):
+        return f"{_width(variant):g}"
+    return "/".join("-" if b is None else str(b) for b in variant.bits.values())
+
+
+def caption(data: Bits) -> str:
+    """How to read it."""
+    reference = "the float winner" + (" (at the right, trained on as long)" if data.float_tuned else "")
+    lines = [name for name, known in ((reference, data.float_score), ("chance", data.chance)) if known is not None]
+    marks = f" Dashed and dotted lines: {' and '.join(lines)}." if lines else ""
+    return (
+        "Above, weights, alphas and trace all in as many bits (4/4/8: an 8-bit trace beside 4-bit weights and alphas); "
+        "below, one of them alone, the others in float. Left, rounded and tested; right, trained on for a while with "
+        "the rounding in place. Filled marks: the trace is written by stochastic rounding, up with a probability "
+        f"equal to the distance covered; hollow ones: to nearest. Bars: 95 % Student intervals over seeds.{marks}"
+        + canvas.CUT * canvas.beyond([v.score for v in data.variants], _limits(data))
+        + ("" if data.float_tuned or not any(v.tuned for v in data.variants) else _UNMATCHED)
+    )
+
+
+_UNMATCHED = (
+    " The float winner was not trained on as long as the networks at the right, which may so lie above its line for "
+    "no other reason."
+)
+
+
+def _limits(data: Bits) -> tuple[float, float]:
+    """Wide enough for every seed and every line."""
+    marks = [s for v in data.variants for s in v.seeds] + [x for x in (data.chance, data.float_score) if x is not None]
+    marks += data.float_tuned.seeds if data.float_tuned else []
+    room = 0.06 * (max(marks) - min(marks)) + 0.01
+    return min(marks) - room, max(marks) + room
+
+
+def draw(data: Bits) -> str:
+    """All roles above, each alone below; before fine-tuning left, after it right."""
+    columns = [t for t in (False, True) if any(v.tuned == t for v in data.variants)]
+    rows = [f for f in (("uniform", "mixed"), ROLES) if any(v.family in f for v in data.variants)]
+
+    def paint(figure: Figure) -> None:
+        grid = figure.subplots(len(rows), len(columns), sharey=True, squeeze=False)
+        for families, line in zip(rows, grid, strict=True):
+            for tuned, axes in zip(columns, line, strict=True):
+                shown = [v for v in data.variants if v.family in families and v.tuned == tuned]
+                ticks = dict.fromkeys(tick(v) for v in sorted(data.variants, key=_width) if v.family in families)
+                _panel(axes, shown, list(ticks), data)
+                what = "all roles" if "uniform" in families else "one role alone"
+                axes.set_title(f"{what}, {'fine-tuned' if tuned else 'rounded only'}")
+            line[0].legend(loc="lower right", frameon=False, borderaxespad=1.2, handletextpad=0.2)
+            line[0].set_ylabel(f"test {data.score_name}")
+        for axes in grid[-1]:
+            axes.set_xlabel("bits")
+        grid[0][0].set_ylim(*_limits(data))
+
+    return canvas.render("bits", f"{TITLE}. {QUESTION}", 40 + 230 * len(rows), paint)
+
+
+def _panel(axes: Axes, variants: list[Variant], ticks: list[str], data: Bits) -> None:
+    """One line for each role and rounding; where all roles are rounded, for each rounding."""
+    canvas.chance_line(axes, data.chance)
+    longer = data.float_tuned if any(v.tuned for v in variants) else None
+    reference = longer.score.value if longer else data.float_score
+    if reference is not None:
+        axes.axhline(reference, color=canvas.INK, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
+    lines: dict[tuple[str, str], list[Variant]] = {}
+    for each in variants:
+        lines.setdefault((each.family if each.family in ROLES else "all", each.rounding), []).append(each)
+    for (what, rounding), members in lines.items():
+        colour = canvas.COLOURS[ROLES.index(what)] if what in ROLES else canvas.INK
+        filled, label = rounding == "stochastic", rounding if what == "all" else what
+        if what == "trace":
+            label = "trace, stochastic" if filled else "trace, nearest"
+        members = sorted(members, key=lambda v: ticks.index(tick(v)))
+        shift = 0.06 if filled else -0.06
+        spots = [(ticks.index(tick(v)) + shift, v) for v in members]
+        for x, each in spots:
+            canvas.whiskers(axes, x, each.score, colour, "y", _limits(data))
+        alike = [(x, v.score.value) for x, v in spots if v.family != "mixed"]
+        if alike:
+            axes.plot(*zip(*alike, strict=True), color=colour, linewidth=1.3, linestyle="-" if filled else "--",
+                      alpha=0.8)  # fmt: skip
+        axes.plot([x for x, _ in spots], [v.score.value for _, v in spots], linestyle="none", marker="o", color=colour,
+                  markerfacecolor=colour if filled else canvas.PAPER, markersize=6, label=label, zorder=4)  # fmt: skip
+    axes.set_xticks(range(len(ticks)), ticks)
+    axes.set_xlim(-0.5, len(ticks) - 0.5)
+    canvas.bare(axes)

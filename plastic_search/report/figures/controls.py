@@ -1,0 +1,89 @@
+"""The winner beside the networks that it must be compared with, each with its interval over seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from plastic_search.records.run import Record
+from plastic_search.report import groups
+from plastic_search.report.figures import _canvas as canvas
+from plastic_search.report.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TITLE = "The winner and its controls"
+QUESTION = "What would the winner score without its structure, without its plasticity, or without the search?"
+SECTION, ORDER, NEEDS = "controls", 80, "run"
+
+
+class Row(NamedTuple):
+    """One finalist."""
+
+    name: str
+    label: str
+    seeds: list[float]  # test score of each
+    score: Estimate
+
+
+class Controls(NamedTuple):
+    score_name: str
+    chance: float | None
+    rows: list[Row]
+
+
+def data(record: Record) -> Controls | None:
+    """Every finalist with a test score; None where there is none."""
+    rows = []
+    for each in groups.finals(record):
+        score = each.mean()
+        if score is not None:
+            rows.append(Row(each.name, each.label, list(each.values().values()), score))
+    return Controls(groups.score_name(record), groups.chance(record), rows) if rows else None
+
+
+def caption(data: Controls) -> str:
+    """How to read it."""
+    alone = any(row.score.n == 1 for row in data.rows)
+    return (
+        "Large dots: mean over seeds. Bars: its 95 % Student interval. Small dots: single seeds. "
+        + ("A network trained with one seed has no interval. " if alone else "")
+        + ("Dotted line: chance. " if data.chance is not None else "")
+        + f"Scores are {data.score_name} on test episodes, which chose nothing."
+        + canvas.CUT * canvas.beyond([row.score for row in data.rows], _limits(data))
+    )
+
+
+def _limits(data: Controls) -> tuple[float, float]:
+    """Wide enough for every seed and for chance; an interval that runs further is cut at the edge."""
+    marks = [s for row in data.rows for s in row.seeds] + ([data.chance] if data.chance is not None else [])
+    room = 0.12 * (max(marks) - min(marks)) + 0.01
+    return min(marks) - room, max(marks) + room
+
+
+def draw(data: Controls) -> str:
+    """One row a network."""
+    limits = _limits(data)
+
+    def paint(figure: Figure) -> None:
+        axes: Axes = figure.subplots()
+        for y, row in enumerate(data.rows):
+            colour = canvas.BLUE if row.name == "winner" else canvas.MUTED
+            canvas.whiskers(axes, y, row.score, colour, within=limits)
+            axes.plot(row.seeds, [y + d for d in canvas.spread(len(row.seeds), 0.3)], linestyle="none", marker="o",
+                      markersize=3.5, markerfacecolor=canvas.PAPER, markeredgecolor=colour, zorder=3)  # fmt: skip
+            axes.plot(row.score.value, y, marker="o", markersize=8, color=colour, zorder=4)
+            axes.annotate(f"{row.score.value:.3f}", (1.01, y), xycoords=("axes fraction", "data"), va="center",
+                          color=canvas.INK)  # fmt: skip
+        canvas.chance_line(axes, data.chance, "y")
+        if data.chance is not None:
+            axes.annotate(" chance", (data.chance, -0.75), va="center", color=canvas.MUTED, fontsize=10)
+        axes.set_yticks(range(len(data.rows)), [canvas.short(row.label, 24) for row in data.rows])
+        axes.set_ylim(len(data.rows) - 0.4, -1)
+        axes.set_xlim(*limits)
+        axes.set_xlabel(f"test {data.score_name}")
+        canvas.bare(axes, "x")
+        axes.spines["left"].set_visible(False)
+
+    return canvas.render("controls", f"{TITLE}. {QUESTION}", 74 + 34 * len(data.rows), paint)

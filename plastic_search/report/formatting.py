@@ -1,0 +1,86 @@
+"""Numbers in words, the same wherever a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from plastic_search.report.statistics import Estimate
+
+__all__ = [
+    "MARGIN", "bits", "change", "count", "duration", "estimate", "interval", "listed", "percent", "score", "size",
+]  # fmt: skip
+
+MARGIN = 0.02  # a loss of score up to this much is called small
+_MINUS = "\N{MINUS SIGN}"
+_NONE = "\N{EM DASH}"
+_TIED = "\N{NO-BREAK SPACE}"  # a space at which no line ends
+
+
+def score(value: float | None) -> str:
+    """0.934"""
+    return _NONE if value is None else f"{_rounded(value):.3f}".replace("-", _MINUS)
+
+
+def change(value: float | None) -> str:
+    """+0.012"""
+    if value is None or not _rounded(value):
+        return score(value)
+    return f"{value:+.3f}".replace("-", _MINUS)
+
+
+def estimate(made: Estimate | None, signed: bool = False) -> str:
+    """0.934 [0.921, 0.947], or 0.934 (one seed: no interval)"""
+    if made is None:
+        return _NONE
+    told = change if signed else score
+    return f"{told(made.value)} {interval(made, told)}"
+
+
+def interval(made: Estimate, told: Callable[[float | None], str] = score) -> str:
+    """[0.921, 0.947], or (one seed: no interval)"""
+    return f"[{told(made.low)},{_TIED}{told(made.high)}]" if made.known else f"({made.note})"
+
+
+def percent(share: float | None) -> str:
+    """48 %"""
+    return _NONE if share is None else f"{100 * share:.0f}{_TIED}%"
+
+
+def count(value: float | None) -> str:
+    """1,300"""
+    return _NONE if value is None else f"{value:,.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """4.2 s, 3 min 20 s, 2 h 05 min"""
+    if seconds is None:
+        return _NONE
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(number: float | None) -> str:
+    """47 KiB"""
+    if number is None:
+        return _NONE
+    for unit, scale in (("MiB", 2**20), ("KiB", 2**10)):
+        if number >= scale:
+            return f"{number / scale:.1f} {unit}"
+    return f"{number:.0f} bytes"
+
+
+def bits(widths: dict[str, int | None]) -> str:
+    """4/4/8, a role that stays in float as a dash"""
+    return "/".join("-" if width is None else str(width) for width in widths.values())
+
+
+def _rounded(value: float) -> float:
+    """Three decimals, and no minus before a zero."""
+    return round(value, 3) + 0.0
+
+
+def listed(names: list[str]) -> str:
+    """a, b and c"""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

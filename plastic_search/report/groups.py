@@ -1,0 +1,224 @@
+"""What a record says, in the groups that figures and pages show: trials over their seeds, finalists, variants."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from plastic_search.records.run import Record, Run, identity
+from plastic_search.report import statistics
+from plastic_search.report.statistics import Estimate
+
+__all__ = [
+    "Group", "Trial", "arm_label", "arms", "baselines", "chance", "compared", "ended", "finals", "finite", "group",
+    "of_arm", "of_winner", "outdated", "score_name", "smaller", "trials", "winning_trial",
+]  # fmt: skip
+
+_ARMS = {"tpe": "TPE", "random": "random search"}
+_FINALS = {
+    "winner": ("winner", "the chosen network, trained anew and for longer"),
+    "best_tpe": ("best of TPE", "the best trial of TPE, trained as long"),
+    "best_random": ("best of random search", "the best trial of random search, trained as long"),
+    "random": ("best of random search", "the best trial of random search, trained as long"),
+    "dense": ("dense", "the winner with every connection allowed that its gates chose among"),
+    "random_mask": ("random mask", "the winner with as many connections, chosen by chance"),
+    "pruned": ("pruned by magnitude", "the winner with as many connections, those of largest magnitude"),
+    "fixed": ("fixed", "the winner without plasticity and without gates"),
+    "fixed_lstm": ("fixed LSTM", "an LSTM without plasticity"),
+}
+_MATCHED = ("fixed", "fixed_lstm")  # meant to have at least as many parameters as the winner
+_WORST = ("infeasible", "diverged", "pruned", "complete")
+
+
+class Trial(NamedTuple):
+    """One combination that a search tried, over all its seeds."""
+
+    arm: str
+    number: int
+    outcome: str  # the worst of its seeds
+    score: float | None  # mean over its seeds; of a pruned trial the last one seen
+    connections: float | None
+    seconds: float
+    seeds: int
+    choices: dict[str, Any]
+    spec: dict[str, Any]
+    note: str
+
+
+class Group(NamedTuple):
+    """The runs of one network, one a seed."""
+
+    name: str
+    label: str
+    about: str
+    runs: list[Run]
+
+    def values(self, metric: str = "score") -> dict[int, float]:
+        """The metric of each seed that has one, in the order of seeds, whoever was ready first."""
+        runs = sorted(self.runs, key=lambda run: run.seed)
+        return {r.seed: value for r in runs if (value := finite(r.metrics.get(metric))) is not None}
+
+    def mean(self, metric: str = "score") -> Estimate | None:
+        values = list(self.values(metric).values())
+        return statistics.mean(values) if values else None
+
+    def cost(self, name: str) -> float | None:
+        """The mean cost of a run."""
+        return average(r.costs.get(name) for r in self.runs)
+
+    @property
+    def plastic(self) -> bool:
+        """Whether its trace could be taken away."""
+        return bool(self.values("frozen"))
+
+
+def finite(value: Any) -> float | None:
+    """`value`, if it is a number that can be drawn."""
+    fine = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if fine else None
+
+
+def average(values: Iterable[Any]) -> float | None:
+    """The mean of those that are numbers."""
+    known = [v for v in map(finite, values) if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+def score_name(record: Record) -> str:
+    """What a score is called: accuracy."""
+    return str(record.study.get("task", {}).get("score_name") or "score")
+
+
+def chance(record: Record) -> float | None:
+    """The score of guessing."""
+    return finite(record.study.get("task", {}).get("chance"))
+
+
+def trials(record: Record, arm: str | None = None) -> list[Trial]:
+    """The trials of a search in the order of their numbers."""
+    grouped: dict[tuple[str, int], list[Run]] = {}
+    for run in record.stage("search", arm):
+        grouped.setdefault((run.name, run.trial), []).append(run)
+    return [_trial(runs) for _, runs in sorted(grouped.items(), key=lambda item: item[0][1])]
+
+
+def _trial(runs: list[Run]) -> Trial:
+    last = runs[-1]
+    known = [r.outcome for r in runs if r.outcome in _WORST]
+    seconds = sum(finite(r.costs.get("seconds")) or 0.0 for r in runs)
+    return Trial(
+        last.name,
+        last.trial,
+        min(known, key=_WORST.index) if known else last.outcome,
+        average(_score(r) for r in runs),
+        average(r.metrics.get("connections", r.costs.get("connections")) for r in runs),
+        seconds,
+        len(runs),
+        last.choices,
+        last.spec,
+        next((r.note for r in runs if r.note), ""),
+    )
+
+
+def _score(run: Run) -> float | None:
+    score = finite(run.metrics.get("score"))
+    return finite(run.curve[-1][2]) if score is None and run.curve and len(run.curve[-1]) > 2 else score
+
+
+def arms(record: Record) -> list[str]:
+    """The searches of a study, random search last."""
+    names = list(dict.fromkeys(r.name for r in record.stage("search")))
+    return sorted(names, key=lambda name: (name == "random", name != "tpe", names.index(name)))
+
+
+def arm_label(name: str) -> str:
+    return _ARMS.get(name, name)
+
+
+def finals(record: Record) -> list[Group]:
+    """The finalists: those that we know of first, then any other by name of its runs."""
+    names = list(dict.fromkeys(r.name for r in record.stage("final")))
+    order = list(_FINALS)
+    return [group(record, n) for n in sorted(names, key=lambda n: order.index(n) if n in order else len(order))]
+
+
+def group(record: Record, name: str, stage: str = "final") -> Group:
+    """The runs of one network of a stage."""
+    label, about = _FINALS.get(name, (name, "")) if stage == "final" else (name, "")
+    made = Group(name, label, about, record.stage(stage, name))
+    return made if stage != "final" or name not in _MATCHED else made._replace(about=_sized(record, made))
+
+
+def _sized(record: Record, control: Group) -> str:
+    """What a control is, with the parameters that it and the winner really have."""
+    winner = group(record, "winner")
+    mine, theirs = control.cost("parameters"), winner.cost("parameters")
+    ours, full = ([len(r.spec.get("layers", ())) for r in each.runs[:1]] for each in (control, winner))
+    more = ", a layer put before it" if control.name == "fixed" and ours > full else ""
+    if mine is None or theirs is None:
+        return f"{control.about}{more}"
+    short = ": not matched" if mine < theirs else ""
+    return f"{control.about}{more}; {mine:,.0f} parameters against {theirs:,.0f}{short}"
+
+
+def smaller(record: Record, control: Group) -> bool:
+    """Whether a control that is meant to have as many parameters as the winner has fewer."""
+    mine, theirs = control.cost("parameters"), group(record, "winner").cost("parameters")
+    return control.name in _MATCHED and mine is not None and theirs is not None and mine < theirs
+
+
+def of_arm(record: Record, arm: str) -> Group | None:
+    """The finalist that a search found: the final network whose spec one of its trials had."""
+    tried = [(t.number, t.spec) for t in trials(record, arm)]
+    for each in finals(record):
+        mine = each.name in (arm, f"best_{arm}")
+        chosen = each.name == "winner" and any((r.trial, r.spec) in tried for r in each.runs)
+        if mine or chosen:
+            return each
+    return None
+
+
+def winning_trial(record: Record) -> Trial | None:
+    """The trial that became the winner; None before there are finalists."""
+    for run in record.stage("final", "winner")[:1]:
+        return next((t for t in trials(record) if t.number == run.trial and t.spec == run.spec), None)
+    return None
+
+
+def baselines(record: Record) -> list[Group]:
+    """The finalists without a trace to take away: what a plastic winner must beat."""
+    searched = {g.name for arm in arms(record) if (g := of_arm(record, arm))} | {"winner", "dense"}
+    return [g for g in finals(record) if g.name not in searched and not g.plastic and g.values()]
+
+
+def of_winner(record: Record, run: Run) -> bool:
+    """Whether a run's network is the present winner, whatever its precision."""
+    return identity(run.spec) in {identity(r.spec) for r in record.stage("final", "winner")}
+
+
+def outdated(record: Record, run: Run) -> bool:
+    """Whether a run's network is no longer what its name says: the study went on, and another one won."""
+    now = record.stage("final", run.name) or record.stage("final", "winner")
+    return bool(now) and identity(run.spec) not in {identity(r.spec) for r in now}
+
+
+def ended(run: Run) -> str:
+    """Why the free run of an export was compared no further: "" (it was, to the end), tie, magnified, or either."""
+    steps, alone, ties, last = (finite(run.metrics.get(n)) for n in ("steps", "compared", "ties", "free_ties"))
+    if steps is None or alone is None or alone >= steps:
+        return ""
+    if last is None:  # a record that does not say
+        return "either" if ties else "magnified"
+    return "tie" if last else "magnified"
+
+
+def compared(ours: dict[int, float], theirs: dict[int, float]) -> Estimate | None:
+    """How much more: by seed where both have the same two or more seeds, else of two independent groups."""
+    shared = sorted(set(ours) & set(theirs))
+    if not ours or not theirs:
+        return None
+    if len(shared) >= 2 or (len(shared) == len(ours) == len(theirs)):
+        made = statistics.mean([ours[s] - theirs[s] for s in shared])
+        return made._replace(method=f"paired by seed, {made.method}" if made.known else made.method)
+    return statistics.difference(list(ours.values()), list(theirs.values()))

@@ -1,0 +1,88 @@
+"""Command lines for a page: what would fill a gap in its run folder, and what would make the whole folder again."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from plastic_search.records.run import Record, Run
+from plastic_search.report import groups
+
+__all__ = ["again", "filling", "folder", "running"]
+
+_WIDTHS = "8,4,3,2"  # what quantize tries when it is not told
+_PREFERRED = "w4a4t8-stochastic-tuned"  # what export takes when it is not told, where it was made
+
+
+def filling(record: Record, verb: str) -> str:
+    """The command that fills what a verb makes, in the folder where the record is."""
+    return _line(record, verb, folder(record))
+
+
+def again(record: Record) -> list[str]:
+    """The commands that would make the record anew, as it was asked for."""
+    asked, stages = _asked(record), {r.stage for r in record.runs}
+    where = str(asked.get("out") or folder(record))
+    made = [_line(record, "run", where)]
+    if "quantized" in stages:
+        widths = _widths(record)
+        made.append(_line(record, "quantize", where, ["--bits", widths] if widths not in ("", _WIDTHS) else []))
+    exported = record.stage("exported")
+    mine = [_options(record, run) for run in exported if not groups.outdated(record, run)]
+    made += [_line(record, "export", where, options) for options in mine or [[]] * bool(exported)]
+    return [*dict.fromkeys(made), _line(record, "report", where)]
+
+
+def running(record: Record, run: Run) -> str:
+    """The command that runs an exported network."""
+    bundle = os.path.normpath(Path(folder(record)) / str(run.choices.get("bundle", "bundle")))
+    return f"python {shlex.quote(Path(bundle, 'runner.py').as_posix())}"
+
+
+def folder(record: Record) -> str:
+    """Where the record is, as one who stands where the page was made would write it."""
+    here = Path.cwd()
+    inside = record.folder.is_absolute() and record.folder.is_relative_to(here)
+    return (record.folder.relative_to(here) if inside else record.folder).as_posix()
+
+
+def _line(record: Record, verb: str, where: str, options: list[str] | None = None) -> str:
+    """One command line. Its parts are those of the study; a study that is a file may define parts itself."""
+    asked = _asked(record)
+    study, parts = str(asked.get("study") or record.name), [str(p) for p in asked.get("parts") or ()]
+    words = [where]
+    if verb == "run":
+        words = [study, *(w for each in asked.get("sets") or () for w in ("--set", str(each)))]
+        words += [] if Path(where) == Path("runs") / Path(study).stem else ["--out", where]
+    elif study.endswith(".py"):
+        parts = [study, *parts]
+    words += options or []
+    if verb != "report":  # it runs no network
+        words += [w for part in dict.fromkeys(parts) for w in ("--parts", part)]
+    return shlex.join(["plastic-search", verb, *words])
+
+
+def _asked(record: Record) -> dict[str, Any]:
+    """What was typed, where the record knows."""
+    asked = record.study.get("asked")
+    return asked if isinstance(asked, dict) else {}
+
+
+def _widths(record: Record) -> str:
+    """The widths that all roles were rounded to together."""
+    roles = [{r.choices.get(role) for role in ("weight", "alpha", "trace")} for r in record.stage("quantized")]
+    alike = {each for (each, *more) in roles if not more and isinstance(each, int)}
+    return ",".join(str(width) for width in sorted(alike, reverse=True))
+
+
+def _options(record: Record, run: Run) -> list[str]:
+    """What export was told, where that is not what it takes when it is told nothing."""
+    rounded = {r.name for r in record.stage("quantized")}
+    usual = _PREFERRED if _PREFERRED in rounded else "winner"
+    first = next(iter(record.study.get("seeds") or ()), run.seed)
+    bundle = str(run.choices.get("bundle", "bundle"))
+    made = ["--name", run.name] if run.name != usual else []
+    made += ["--seed", str(run.seed)] if run.seed != first else []
+    return made + (["--out", os.path.normpath(Path(folder(record)) / bundle)] if bundle != "bundle" else [])

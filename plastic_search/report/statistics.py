@@ -1,0 +1,242 @@
+"""How sure we are: means, differences and bests, each with an interval.
+
+Every function takes plain numbers and answers with numbers that a page can show. Where there is too little to
+say how sure, the interval is None and `note` says why; an interval is never made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from plastic_search.core.errors import PlasticSearchError
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+__all__ = ["BestOf", "Estimate", "best_of", "difference", "improvement", "iqm", "mean", "median"]
+__all__ += ["median_difference", "quartiles", "share"]
+
+
+class Estimate(NamedTuple):
+    """A number, how sure we are of it, and from how much."""
+
+    value: float
+    low: float | None  # None where no interval can be had
+    high: float | None
+    n: int  # how many values it rests on; the smaller of two groups
+    method: str
+    note: str = ""  # what a reader must know before trusting the interval
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval."""
+        return self.low is not None and self.high is not None
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the whole interval lies on that side of zero, else 0; 0 where there is none."""
+        if self.low is None or self.high is None:
+            return 0
+        return int(self.low > 0) - int(self.high < 0)
+
+
+class BestOf(NamedTuple):
+    """The best score among k trials, for k = 1, 2, ...; None where no trial may have had a score."""
+
+    trials: list[int]  # k
+    mean: list[float | None]
+    low: list[float | None]
+    high: list[float | None]
+
+
+def mean(values: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """The mean of a few seeds, with Student's interval: mean +- t s / sqrt(n) (Student 1908).
+
+    Values that belong together (the same seed, before and after) are compared by the mean of their differences.
+    """
+    from scipy.special import stdtrit
+
+    x = _checked(values, 1)
+    n = len(x)
+    if n == 1:
+        return Estimate(float(x[0]), None, None, 1, "one value", "one seed: no interval")
+    reach = float(stdtrit(n - 1, 0.5 + confidence / 2)) * float(x.std(ddof=1)) / n**0.5
+    middle = float(x.mean())
+    return Estimate(middle, middle - reach, middle + reach, n, f"mean, {_percent(confidence)} Student t")
+
+
+def difference(ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """mean(ours) - mean(theirs) of two independent groups, with Welch's interval (Welch 1947)."""
+    from scipy.special import stdtrit
+
+    x, y = _checked(ours, 1), _checked(theirs, 1)
+    n = min(len(x), len(y))
+    value = float(x.mean() - y.mean())
+    if n == 1:
+        return Estimate(value, None, None, 1, "difference of means", "one seed on a side: no interval")
+    a, b = float(x.var(ddof=1)) / len(x), float(y.var(ddof=1)) / len(y)
+    method = f"difference of means, {_percent(confidence)} Welch t"
+    if a + b == 0:
+        return Estimate(value, value, value, n, method, "no spread within either group")
+    freedom = (a + b) ** 2 / (a**2 / (len(x) - 1) + b**2 / (len(y) - 1))
+    reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * (a + b) ** 0.5
+    return Estimate(value, value - reach, value + reach, n, method)
+
+
+def iqm(values: Sequence[float], confidence: float = 0.95, draws: int = 5000, seed: int = 0) -> Estimate:
+    """The interquartile mean: the mean of the middle half, with a percentile bootstrap (Agarwal et al. 2021).
+
+    It ignores the best and the worst quarter, so it says what is typical without hanging on one lucky value.
+    """
+    import numpy as np
+    from scipy.stats import trim_mean
+
+    x = _checked(values, 1)
+    n = len(x)
+    value = float(trim_mean(x, 0.25))
+    if n == 1:
+        return Estimate(value, None, None, 1, "one value", "one value: no interval")
+    drawn = np.random.default_rng(seed).choice(x, (draws, n))
+    edges = (50 - 50 * confidence, 50 + 50 * confidence)
+    low, high = np.percentile(trim_mean(drawn, 0.25, axis=1), edges)
+    note = f"only {n} values: the bootstrap's interval is too narrow" if n < 8 else ""
+    return Estimate(value, float(low), float(high), n, f"interquartile mean, {_percent(confidence)} bootstrap", note)
+
+
+def improvement(ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """P(one of ours > one of theirs), ties counting half: the Mann-Whitney U / (m n) (Agarwal et al. 2021).
+
+    The interval is Newcombe's fifth (2006), a score interval around Hanley and McNeil's variance. It stays inside
+    0 to 1 and, unlike the bootstrap, does not shrink to nothing where a few seeds happen not to overlap.
+    """
+    from scipy.special import ndtri
+
+    x, y = _checked(ours, 1), _checked(theirs, 1)
+    m, n = len(x), len(y)
+    value = float((x[:, None] > y).mean() + 0.5 * (x[:, None] == y).mean())
+    method = f"Mann-Whitney, {_percent(confidence)} Newcombe"
+    if min(m, n) == 1:
+        return Estimate(value, None, None, 1, "Mann-Whitney", "one seed on a side: no interval")
+    z, half = float(ndtri(0.5 + confidence / 2)), (m + n) / 2 - 1
+
+    def over(p: float) -> float:
+        """Below zero where a true probability of `p` would make `value` no surprise."""
+        variance = p * (1 - p) * (1 + half * (1 - p) / (2 - p) + half * p / (1 + p)) / (m * n)
+        return (p - value) ** 2 - z**2 * variance
+
+    tiny = 1e-12
+    low = 0.0 if value <= tiny else _root(over, tiny, value - tiny)
+    high = 1.0 if value >= 1 - tiny else _root(over, value + tiny, 1 - tiny)
+    return Estimate(value, low, high, min(m, n), method)
+
+
+def median(values: Sequence[float], confidence: float = 0.95, draws: int = 5000, seed: int = 0) -> Estimate:
+    """The median, with a percentile bootstrap (Efron 1979)."""
+    import numpy as np
+
+    x = _checked(values, 1)
+    return _bootstrapped(
+        "median", [x], lambda drawn: np.median(drawn[0], axis=-1), confidence, draws, seed
+    )  # fmt: skip
+
+
+def median_difference(
+    ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.95, draws: int = 5000, seed: int = 0
+) -> Estimate:
+    """median(ours) - median(theirs) of two independent groups, each drawn anew in a percentile bootstrap."""
+    import numpy as np
+
+    x, y = _checked(ours, 1), _checked(theirs, 1)
+
+    def change(drawn: list[ndarray]) -> ndarray:
+        return np.median(drawn[0], axis=-1) - np.median(drawn[1], axis=-1)
+
+    return _bootstrapped("difference of medians", [x, y], change, confidence, draws, seed)
+
+
+def _bootstrapped(
+    what: str, groups: list[ndarray], of: Callable[[list[ndarray]], ndarray], confidence: float, draws: int, seed: int
+) -> Estimate:
+    """A figure of groups, each of which is drawn anew along its last axis."""
+    import numpy as np
+
+    n, value = min(map(len, groups)), float(of(groups))
+    if n == 1:
+        return Estimate(value, None, None, 1, what, "one value: no interval")
+    rng = np.random.default_rng(seed)
+    drawn = of([rng.choice(x, (draws, len(x))) for x in groups])
+    low, high = np.percentile(drawn, (50 - 50 * confidence, 50 + 50 * confidence))
+    note = f"only {n} values: the bootstrap's interval is too narrow" if n < 8 else ""
+    return Estimate(value, float(low), float(high), n, f"{what}, {_percent(confidence)} bootstrap", note)
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """The lower quartile, the median and the upper quartile."""
+    import numpy as np
+
+    low, middle, high = np.percentile(_checked(values, 1), (25, 50, 75))
+    return float(low), float(middle), float(high)
+
+
+def share(count: int, n: int, confidence: float = 0.95) -> Estimate:
+    """count of n, with a score interval that stays inside 0 to 1 (Wilson 1927)."""
+    from scipy.special import ndtri
+
+    if not 0 <= count <= n or n < 1:
+        raise PlasticSearchError(f"a share wants a count from 0 to n of at least 1, but got {count} of {n}")
+    z, p = float(ndtri(0.5 + confidence / 2)), count / n
+    middle, scale = (p + z * z / (2 * n)) / (1 + z * z / n), z / (1 + z * z / n)
+    reach = scale * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    low, high = max(middle - reach, 0.0), min(middle + reach, 1.0)
+    return Estimate(p, low, high, n, f"share, {_percent(confidence)} Wilson")
+
+
+def best_of(scores: Sequence[float | None], band: float = 0.9) -> BestOf:
+    """What a search of k trials may expect as its best, for k = 1 .. n (Dodge et al. 2019, "Show your work").
+
+    Each of the k trials is drawn, with replacement, from those that were run. That bootstrap is worked out
+    exactly instead of by drawing: P(best <= x) = F(x)^k, with F the share of trials at or below x.
+
+    Args:
+        scores: one for each trial; None for a trial that was stopped before it had one, which counts as a trial
+            but is never the best.
+        band: the share of outcomes between `low` and `high`.
+    """
+    import numpy as np
+
+    n = len(scores)
+    x = np.sort(_checked([s for s in scores if s is not None], 0))
+    if not len(x):
+        return BestOf(list(range(1, n + 1)), [None] * n, [None] * n, [None] * n)
+    none = n - len(x)
+    made = BestOf([], [], [], [])
+    for k in range(1, n + 1):
+        below = (none / n) ** k  # no trial of the k had a score
+        upto = (np.arange(none + 1, n + 1) / n) ** k
+        share = np.diff(upto, prepend=below)
+        made.trials.append(k)
+        made.mean.append(float(share @ x / share.sum()))
+        for column, q in ((made.low, 0.5 - band / 2), (made.high, 0.5 + band / 2)):
+            column.append(float(x[min(int(np.searchsorted(upto, q - 1e-12)), len(x) - 1)]) if q > below else None)
+    return made
+
+
+def _checked(values: Sequence[float], least: int) -> ndarray:
+    import numpy as np
+
+    x = np.asarray(values, dtype=float)
+    if len(x) < least or not np.isfinite(x).all():
+        raise PlasticSearchError(f"a statistic wants at least {least} finite numbers, but got {list(values)}")
+    return x
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where `function` crosses zero between `low` and `high`."""
+    from scipy.optimize import brentq
+
+    return float(brentq(function, low, high))  # type: ignore[arg-type]
+
+
+def _percent(confidence: float) -> str:
+    return f"{100 * confidence:g} %"

@@ -1,0 +1,309 @@
+"""Everything that a page about a study shows, as plain data: what report.json holds, and all that the template sees."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from plastic_search.records import provenance
+from plastic_search.records.run import Record
+from plastic_search.report import groups, reproduce, statistics, verdicts
+from plastic_search.report.figures import Figure, ablation, bits, learning_curves, topology
+from plastic_search.report.formatting import MARGIN
+from plastic_search.report.groups import Group, Trial
+
+__all__ = ["SCHEMA", "contents", "plain"]
+
+SCHEMA = "plastic_search/report/1"
+_TOP = 15  # rows of the leaderboard
+_SECTIONS = {  # section -> what it is about, the command that fills it
+    "search": ("The searches", "run"),
+    "leaderboard": ("The leaderboard", "run"),
+    "topology": ("The learned topology", "run"),
+    "learning": ("Learning curves", "run"),
+    "importances": ("Importances", "run"),
+    "bits": ("Score against bits", "quantize"),
+    "ablation": ("The ablation", "run"),
+    "controls": ("The controls", "run"),
+    "export": ("The export", "export"),
+}
+
+
+def contents(record: Record, title: str, prose: str, shown: dict[Figure, Any]) -> dict[str, Any]:
+    """The page as plain data.
+
+    Args:
+        title: of the page; "" names it after the study.
+        prose: what the author has to say; "" for nothing.
+        shown: the figures with their data, None where the record lacks it.
+    """
+    study = record.study
+    made: dict[str, Any] = {
+        "schema": SCHEMA,
+        "name": record.name,
+        "title": title or _titled(record.name),
+        "question": str(study.get("question", "")),
+        "task": study.get("task", {}),
+        "score_name": groups.score_name(record),
+        "margin": MARGIN,
+        "answer": {"prose": prose, "verdicts": verdicts.verdicts(record)},
+        "search": _searches(record),
+        "leaderboard": _leaderboard(record),
+        "topology": _topology(record),
+        "learning": _learning(record),
+        "importances": record.importances or None,
+        "bits": _bits(record),
+        "ablation": _ablation(record),
+        "controls": _controls(record),
+        "export": _exported(record),
+        "equations": _equations(record),
+        "provenance": _provenance(record),
+        "figures": [_figure(f, data) for f, data in shown.items() if data is not None],
+    }
+    made["missing"] = [
+        {"section": s, "title": about, "command": reproduce.filling(record, verb)}
+        for s, (about, verb) in _SECTIONS.items()
+        if not made[s]
+    ]
+    return plain(made)
+
+
+def _titled(name: str) -> str:
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: named tuples as objects, and no number that is not one."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {k: plain(v) for k, v in value._asdict().items()}  # type: ignore[attr-defined]
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _figure(figure: Figure, data: Any) -> dict[str, Any]:
+    return {
+        "name": figure.name,
+        "title": figure.title,
+        "question": figure.question,
+        "section": figure.section if figure.section in _SECTIONS else "more",
+        "caption": figure.caption(data),
+        "data": data,
+    }
+
+
+def _searches(record: Record) -> list[dict[str, Any]] | None:
+    made = []
+    for arm in groups.arms(record):
+        tried = groups.trials(record, arm)
+        complete = [t.score for t in tried if t.outcome == "complete" and t.score is not None]
+        outcomes = [t.outcome for t in tried]
+        made.append(
+            {
+                "name": arm,
+                "label": groups.arm_label(arm),
+                "trials": len(tried),
+                "planned": record.study.get("trials"),
+                "outcomes": {name: outcomes.count(name) for name in dict.fromkeys(["complete", "pruned", *outcomes])},
+                "best": max(complete, default=None),
+                "typical": statistics.iqm(complete) if complete else None,
+                "seconds": sum(t.seconds for t in tried),
+            }
+        )
+    return made or None
+
+
+def _leaderboard(record: Record) -> dict[str, Any] | None:
+    tried = groups.trials(record)
+    ranked = sorted(
+        (t for t in tried if t.outcome == "complete" and t.score is not None),
+        key=lambda t: (-(t.score or 0.0), t.connections or 0.0, t.arm, t.number),
+    )
+    if not ranked:
+        return None
+    addresses = [a for a in record.study.get("holes", {}) if any(a in t.choices for t in tried)]
+    addresses += [a for t in tried for a in t.choices if a not in addresses]
+    addresses = list(dict.fromkeys(addresses))
+    columns = [a for a in addresses if not any(a.startswith(f"{b}.") for b in addresses)]
+    best = groups.winning_trial(record)
+    won = (best.arm, best.number) if best else None
+    rows = [
+        t._asdict()
+        | {"rank": i, "label": groups.arm_label(t.arm), "winner": (t.arm, t.number) == won}
+        | {"cells": [_cell(c, t) for c in columns]}
+        for i, t in enumerate(ranked, start=1)
+        if i <= _TOP or (t.arm, t.number) == won
+    ]
+    for row in rows:
+        del row["spec"], row["outcome"]
+    return {"columns": columns, "rows": rows, "complete": len(ranked), "trials": len(tried)}
+
+
+def _cell(column: str, trial: Trial) -> str:
+    """What stood at an address, and in brackets what stood below it: Hebb (decay 0.62)"""
+    if column not in trial.choices:
+        return ""
+    below = [(a.removeprefix(f"{column}."), v) for a, v in trial.choices.items() if a.startswith(f"{column}.")]
+    told = ", ".join(f"{a.rpartition('.')[2]} {_value(v)}" for a, v in below)
+    return _value(trial.choices[column]) + (f" ({told})" if told else "")
+
+
+def _value(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _topology(record: Record) -> dict[str, Any] | None:
+    graph = topology.data(record)
+    if graph is None:
+        return None
+    edges, plastic = len(graph.edges), sum(e.plastic for e in graph.edges)
+    winner, dense = groups.group(record, "winner"), groups.group(record, "dense")
+    ours, theirs = list(winner.values().values()), list(dense.values().values())
+    difference = statistics.difference(ours, theirs) if ours and theirs else None
+    full, possible = dense.cost("connections"), sum(b.possible for b in graph.blocks)
+    room = full or possible
+    return {
+        "graph": graph.name,
+        "connections": edges,
+        "possible": room,
+        "share": edges / room if room else None,
+        "plastic": plastic,
+        "plastic_share": plastic / edges if edges else None,
+        "blocks": graph.blocks,
+        "winner": winner.mean(),
+        "dense": dense.mean(),
+        "difference": difference,
+        "within": difference.value >= -MARGIN if difference else None,
+        "surely_within": difference.low is not None and difference.low >= -MARGIN if difference else None,
+    }
+
+
+def _learning(record: Record) -> list[dict[str, Any]] | None:
+    made = learning_curves.data(record)
+    return made and [
+        {"name": c.name, "label": c.label, "seeds": c.seeds, "steps": c.steps[-1], "last": c.mean[-1]}
+        for c in made.curves
+    ]
+
+
+def _ablation(record: Record) -> list[Any] | None:
+    made = ablation.data(record)
+    return made and made.networks
+
+
+def _bits(record: Record) -> dict[str, Any] | None:
+    made = bits.data(record)
+    if made is None:
+        return None
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for v in made.variants:
+        rounding = v.rounding if v.bits["trace"] is not None else ""
+        row = rows.setdefault((v.family, bits.tick(v), rounding), {"rounded": None, "tuned": None})
+        row["tuned" if v.tuned else "rounded"] = v
+    return {
+        "float": groups.group(record, "winner").mean(),
+        "float_tuned": made.float_tuned,
+        "rows": [{"family": f, "bits": b, "rounding": r} | row for (f, b, r), row in rows.items()],
+    }
+
+
+def _controls(record: Record) -> list[dict[str, Any]] | None:
+    winner = list(groups.group(record, "winner").values().values())
+    return [_control(each, winner) for each in groups.finals(record)] or None
+
+
+def _control(group: Group, winner: list[float]) -> dict[str, Any]:
+    scores = list(group.values().values())
+    against = group.name != "winner" and scores and winner
+    return {
+        "name": group.name,
+        "label": group.label,
+        "about": group.about,
+        "plastic": group.plastic,
+        "seeds": len(group.runs),
+        "unscored": len(group.runs) - len(scores),
+        "score": group.mean(),
+        "validation": group.mean("validation"),
+        "change": statistics.difference(scores, winner) if against else None,
+        **{cost: group.cost(cost) for cost in ("parameters", "connections", "steps", "seconds")},
+    }
+
+
+def _exported(record: Record) -> list[dict[str, Any]] | None:
+    names = ("stepwise", "parity", "compared", "steps", "ties", "free_ties", "score", "bytes")
+    return [
+        {"name": r.name, "seed": r.seed, "bundle": str(r.choices.get("bundle", "bundle"))}
+        | {"outdated": groups.outdated(record, r), "ended": groups.ended(r)}
+        | {name: groups.finite(r.metrics.get(name)) for name in names}
+        | {"command": reproduce.running(record, r)}
+        for r in record.stage("exported")
+    ] or None
+
+
+def _equations(record: Record) -> list[dict[str, Any]]:
+    """The parts that were used, the winner's first."""
+    mine = list(dict.fromkeys(kind for w in record.stage("final", "winner")[:1] for kind in _kinds(w.spec)))
+    tried = [kind for r in record.runs for kind in _kinds(r.spec)] or list(_kinds(record.study.get("study", {})))
+    known = record.study.get("parts", {})
+    order = [kind for kind in dict.fromkeys([*mine, *sorted(tried)]) if kind in known]
+    return [{"name": kind, "used": kind in mine} | known[kind] for kind in order]
+
+
+def _kinds(spec: Any) -> Iterator[str]:
+    """The parts in a spec; where a layer has no plasticity, not those that only plasticity uses."""
+    if isinstance(spec, list):
+        for value in spec:
+            yield from _kinds(value)
+    if isinstance(spec, dict):
+        if isinstance(spec.get("kind"), str):
+            yield spec["kind"]
+        idle = ("rule", "modulation") if spec.get("plastic") == "none" else ()
+        for name, value in spec.items():
+            if name not in idle:
+                yield from _kinds(value)
+
+
+def _provenance(record: Record) -> dict[str, Any]:
+    study = record.study
+    asked, task = study.get("study", {}), study.get("task", {})
+    versions = dict(study.get("versions", {}))
+    others = sorted({f"{n} {v}" for r in record.runs for n, v in r.versions.items() if versions.get(n) != v})
+    stages = dict.fromkeys(r.stage for r in record.runs)
+    winners = [r.spec for r in record.stage("final", "winner")[:1]]
+    return {
+        "created": str(study.get("created", "")),
+        "data": str(task.get("source") or provenance.data(str(task.get("kind", "")))),
+        "machine": _told(study.get("machine")),
+        "code": str(study.get("code", "")),
+        "versions": versions,
+        "other_versions": others,
+        "seeds": study.get("seeds", []),
+        "trial_seeds": study.get("trial_seeds", []),
+        "trials": study.get("trials"),
+        "objectives": study.get("objectives", []),
+        "trainers": {
+            name: asked.get(key, study.get("trainer") if key == "finalist" else None)
+            for key, name in (("trainer", "search"), ("finalist", "finalists"), ("fine_tuning", "fine-tuning"))
+            if isinstance(asked.get(key, study.get("trainer") if key == "finalist" else None), dict)
+        },
+        "stages": [
+            {
+                "name": stage,
+                "runs": len(record.stage(stage)),
+                "seconds": sum(groups.finite(r.costs.get("seconds")) or 0.0 for r in record.stage(stage)),
+            }
+            for stage in stages
+        ],
+        "winner": json.dumps(winners[0], indent=1) if winners else None,
+        "commands": reproduce.again(record),
+    }
+
+
+def _told(value: Any) -> dict[str, str]:
+    """Names and values, where there are some."""
+    return {str(k): str(v) for k, v in value.items()} if isinstance(value, dict) else {}

@@ -1,0 +1,315 @@
+"""What a study answers, worked out from its numbers alone: yes, no, unclear, or not known yet."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from plastic_search.records.run import Record
+from plastic_search.report import groups, reproduce, statistics
+from plastic_search.report.comparisons import Comparison, above, compare, loss, reach
+from plastic_search.report.figures import bits as rounded
+from plastic_search.report.figures import learning_curves, topology
+from plastic_search.report.formatting import MARGIN, bits, change, count, estimate, listed, percent, score
+from plastic_search.report.groups import Group
+from plastic_search.report.statistics import Estimate
+
+__all__ = ["Comparison", "Verdict", "verdicts"]
+
+
+class Verdict(NamedTuple):
+    """One question with its answer."""
+
+    key: str
+    question: str
+    answer: str  # yes, no, unclear, unknown
+    head: str  # the answer in one sentence
+    says: str  # what it rests on
+    comparisons: list[Comparison]
+
+
+def verdicts(record: Record) -> list[Verdict]:
+    """Every answer, in the order in which a page gives them."""
+    return [_plasticity(record), _search(record), _structure(record), _precision(record), _export(record)]
+
+
+def _plasticity(record: Record) -> Verdict:
+    question = "Did plasticity matter?"
+    winner = groups.group(record, "winner")
+    mean = winner.mean()
+    if mean is None:
+        return Verdict("plasticity", question, "unknown", "Whether plasticity matters is not known yet.", "", [])
+    if not winner.plastic:
+        head = f"The winner, at {estimate(mean)}, has no trace: the search chose a network without plasticity."
+        return Verdict("plasticity", question, "no", head, "", [])
+    frozen = groups.compared(winner.values(), winner.values("frozen"))
+    held = winner.mean("frozen")
+    if frozen is None or held is None:
+        return Verdict("plasticity", question, "unknown", "The winner was not tested without its trace.", "", [])
+    made = [Comparison("winner", "winner, trace frozen", frozen, None)]
+    without = [(g, c) for g in groups.baselines(record) if (c := compare(winner, g)) is not None]
+    against = [c for _, c in without]
+    says = (
+        f"With its trace held at zero the winner scores {estimate(held)} instead of {estimate(mean)}: "
+        f"{change(-frozen.value)} by seed, {reach(frozen, -1)}. That shows whether it uses its trace. Whether a "
+        "trace was needed only networks without one can show"
+    )
+    if not against:
+        head = f"The winner scores {estimate(mean)}, and {score(held.value)} with its trace frozen."
+        return Verdict("plasticity", question, "unclear", head, f"{says}, and none was trained.", made)
+    told = [f"{c.theirs}{_weakness(record, g)} is {_short_of(c)}" for g, c in without]
+    rival, nearest = min(without, key=lambda pair: pair[1].difference.value)
+    signs = [frozen.sign, *(c.difference.sign for c in against)]
+    answer = "yes" if min(signs) > 0 else "no" if nearest.difference.sign < 0 else "unclear"
+    start = {
+        "yes": "Plasticity mattered",
+        "no": "Plasticity was not needed",
+        "unclear": "Whether plasticity mattered is not shown",
+    }[answer]
+    head = (
+        f"{start}: the winner scores {estimate(mean)}, {above(nearest.difference)} the best network without it "
+        f"({nearest.theirs}{_caveat(record, rival) if nearest.difference.value > 0 else ''})."
+    )
+    return Verdict("plasticity", question, answer, head, f"{says}: {listed(told)}.", made + against)
+
+
+def _weakness(record: Record, group: Group) -> str:
+    """Why a control may say less than it seems to."""
+    curve = learning_curves.curve(group)
+    marks = {
+        "no better than chance": _guesses(group, groups.chance(record)),
+        "of fewer parameters than the winner": groups.smaller(record, group),
+        "still rising at the end of its training": curve.rising,
+        "its training loss still falling at the end": curve.falling and not curve.rising,
+    }
+    found = [mark for mark, true in marks.items() if true]
+    return f", {listed(found)}," if found else ""
+
+
+def _caveat(record: Record, rival: Group) -> str:
+    """What else might explain that the winner is above the best network without plasticity."""
+    curve, made = learning_curves.curve(rival), ""
+    if groups.smaller(record, rival):
+        made += f", which has only {count(rival.cost('parameters'))} parameters against " + count(
+            groups.group(record, "winner").cost("parameters")
+        )
+    if curve.rising:
+        made += (
+            f"; its learning curve still rises, by {score(curve.rise)} over the last fifth of training, so longer "
+            "training might narrow this"
+        )
+    return made
+
+
+def _guesses(group: Group, chance: float | None) -> bool:
+    """Whether its interval reaches down to chance: it may not have been trained long enough to say anything."""
+    mean = group.mean()
+    return mean is not None and chance is not None and (mean.value if mean.low is None else mean.low) <= chance
+
+
+def _search(record: Record) -> Verdict:
+    question = "Did the search beat random search?"
+    arms = groups.arms(record)
+    learned = next((arm for arm in arms if arm != "random"), None)
+    if learned is None or "random" not in arms:
+        return Verdict("search", question, "unknown", "No two searches have been run that could be compared.", "", [])
+    name, trials = groups.arm_label(learned), [_complete(record, arm) for arm in (learned, "random")]
+    ours, theirs = (groups.of_arm(record, arm) for arm in (learned, "random"))
+    says = _trial_by_trial(name, trials)
+    found = compare(ours, theirs) if ours and theirs else None
+    if found is None or ours is None or theirs is None or found.probability is None:
+        head = f"Whether {name} beats random search is not known: their best networks were not both trained anew."
+        return Verdict("search", question, "unknown", head, says, [])
+    d, p = found.difference, found.probability
+    answer = "yes" if d.sign > 0 else "no" if d.sign < 0 else "unclear"
+    start = {
+        "yes": f"{name} beat random search",
+        "no": f"{name} did worse than random search",
+        "unclear": f"{name} was not shown to beat random search of equal budget",
+    }[answer]
+    head = f"{start}: {above(d)} it after retraining (probability of improvement {estimate(p)})."
+    sizes = [count(g.cost("connections")) for g in (ours, theirs)]
+    says += (
+        f" Retrained alike, {name}'s best scores {estimate(ours.mean())} with {sizes[0]} connections, random search's "
+        f"{estimate(theirs.mean())} with {sizes[1]}."
+    )
+    if answer != "yes":
+        says += " A search that does not beat random search has found nothing that chance would not have."
+    return Verdict("search", question, answer, head, says, [found])
+
+
+def _complete(record: Record, arm: str) -> list[float]:
+    return [t.score for t in groups.trials(record, arm) if t.outcome == "complete" and t.score is not None]
+
+
+def _trial_by_trial(name: str, trials: list[list[float]]) -> str:
+    ours, theirs = trials
+    if not ours or not theirs:
+        return ""
+    p = statistics.improvement(ours, theirs)
+    p = p if p.known else p._replace(note="one trial on a side: no interval")
+    many = "s" if len(ours) != 1 else ""
+    return (
+        f"On validation, {name}'s best of {len(ours)} complete trial{many} scores {score(max(ours))}, random search's "
+        f"best of {len(theirs)} {score(max(theirs))}; one trial of {name} scores more than one of random search with "
+        f"probability {estimate(p)}."
+    )
+
+
+def _structure(record: Record) -> Verdict:
+    question = "Can connections be left out?"
+    winner, dense = groups.group(record, "winner"), groups.group(record, "dense")
+    found = compare(winner, dense)
+    kept, full = winner.cost("connections"), dense.cost("connections")
+    graph = topology.data(record)
+    share = kept / full if kept is not None and full else None
+    if graph is not None and share is None:
+        share = sum(b.edges for b in graph.blocks) / max(sum(b.possible for b in graph.blocks), 1)
+    if share is None:
+        return Verdict("structure", question, "unknown", "How many connections are needed is not known yet.", "", [])
+    if found is None:
+        head = f"The winner keeps {percent(share)} of the connections that it might have."
+        return Verdict("structure", question, "unclear", head, "No dense network was trained to compare it with.", [])
+    d = found.difference
+    answer, lost = loss(d)
+    head = f"{percent(share)} of the connections are kept: {above(d)} the dense network, {lost}."
+    says = (
+        f"With {count(kept)} connections the winner scores {estimate(winner.mean())}; the same network with all "
+        f"{count(full)} of them, trained as long, scores {estimate(dense.mean())}."
+    )
+    others = [c for name in ("random_mask", "pruned") if (c := compare(winner, groups.group(record, name)))]
+    says += "".join(f" Above {c.theirs} of as many connections: {estimate(c.difference, True)}." for c in others)
+    return Verdict("structure", question, answer, head, says + _hardened(winner), [found, *others])
+
+
+def _hardened(winner: Group) -> str:
+    """What it cost that the gates were made hard, where the runs say it."""
+    soft, hard = winner.mean("soft"), winner.mean("hard")
+    if soft is None or hard is None:
+        return ""
+    return f" Making its gates hard changed its validation score by {hard.value - soft.value:+.3f}."
+
+
+def _precision(record: Record) -> Verdict:
+    question = "Does it survive in few bits?"
+    made = rounded.data(record)
+    together = [v for v in made.variants if v.family in ("uniform", "mixed") and v.change] if made else []
+    if not made or not together:
+        return Verdict("precision", question, "unknown", "What rounding costs is not known yet.", "", [])
+    chosen = min(together, key=lambda v: (v.family != "mixed", not v.tuned, v.rounding != "stochastic", _total(v)))
+    d = chosen.cost
+    if d is None:
+        return Verdict("precision", question, "unknown", "What rounding costs is not known: no float winner.", "", [])
+    answer, lost = loss(d)
+    if answer == "yes" and not chosen.fair:
+        answer, lost = "unclear", "and that may hide what rounding costs"
+    how = f"{bits(chosen.bits)} bits (weight/alpha/trace, {_how(chosen)})"
+    theirs = "float, trained on as long" if chosen.matched else "float"
+    against = f"the winner in {theirs}" if chosen.fair else "the winner in float, which was not trained on as long"
+    head = f"In {how} its score changes by {estimate(d, True)} against {against}, {lost}."
+    compared = [Comparison(f"{bits(chosen.bits)} bits", theirs, d, None)]
+    says = _trained_on(record, chosen) + _fewest(together) + _by_chance(made)
+    return Verdict("precision", question, answer, head, says, compared)
+
+
+def _trained_on(record: Record, chosen: rounded.Variant) -> str:
+    """What training on, and not rounding, has to do with a change."""
+    if not chosen.tuned or chosen.change is None:
+        return ""
+    if chosen.matched:
+        return (
+            f"Against the winner as it was, before any training on, the score in {bits(chosen.bits)} bits changes by "
+            f"{estimate(chosen.change, True)}. "
+        )
+    return (
+        "The rounded network was trained on and the float winner was not, so this does not part what rounding costs "
+        f"from what more training gives; `{reproduce.filling(record, 'quantize')}` trains the float winner on as long. "
+    )
+
+
+def _fewest(together: list[rounded.Variant]) -> str:
+    """The fewest bits that cost little, of the ways that have a fair comparison."""
+    fair = [(v, v.cost) for v in together if v.fair and v.cost is not None]
+    sure = [(v, d) for v, d in fair if d.low is not None and d.low >= -MARGIN]
+    ways = f"{len(fair)} ways of rounding all roles that can be compared with float fairly"
+    if sure:
+        v, d = min(sure, key=lambda pair: _total(pair[0]))
+        return (
+            f"The fewest bits that surely stay within {MARGIN} of float are {bits(v.bits)} ({_how(v)}), "
+            f"{estimate(d, True)}, the fewest of the {ways}."
+        )
+    if all(not d.known for _, d in fair):
+        return f"With one seed, none of the {ways} can be shown to stay within {MARGIN} of it."
+    return f"None of the {ways} surely stays within {MARGIN} of it."
+
+
+def _by_chance(made: rounded.Bits) -> str:
+    """What stochastic rounding does for the trace alone, at every width that has both."""
+    told, surely = [], {1: [], -1: []}
+    for tuned, when in ((False, "without fine-tuning"), (True, "fine-tuned")):
+        alone = {(v.bits["trace"], v.rounding): v for v in made.variants if v.family == "trace" and v.tuned == tuned}
+        both = [b for b, rounding in alone if b is not None and rounding == "nearest" and (b, "stochastic") in alone]
+        steps = []
+        for b in sorted(both, reverse=True):
+            d = _difference(alone[b, "stochastic"], alone[b, "nearest"])
+            steps.append(f"{estimate(d, True)} at {b} bits")
+            if d.sign:
+                surely[d.sign].append(f"{b} bits ({when})")
+        told += [f"{when} by {listed(steps)}"] * bool(steps)
+    if not told:
+        return ""
+    sides = [f"surely {word} at {listed(surely[sign])}" for sign, word in ((1, "helps"), (-1, "hurts")) if surely[sign]]
+    return (
+        " Writing the trace alone by stochastic instead of nearest rounding changes the score, by seed, "
+        f"{'; '.join(told)}: it {' and '.join(sides) or 'makes no sure difference'}."
+    )
+
+
+def _difference(ours: rounded.Variant, theirs: rounded.Variant) -> Estimate:
+    if len(ours.seeds) == len(theirs.seeds):
+        return statistics.mean([a - b for a, b in zip(ours.seeds, theirs.seeds, strict=True)])
+    return statistics.difference(ours.seeds, theirs.seeds)
+
+
+def _export(record: Record) -> Verdict:
+    question = "Does it run outside Python's torch?"
+    exported = [r for r in record.stage("exported") if groups.finite(r.metrics.get("parity")) is not None]
+    if not exported:
+        return Verdict("export", question, "unknown", "It has not been exported yet.", "", [])
+    mine = [r for r in exported if groups.of_winner(record, r)]
+    if record.stage("final", "winner") and not mine:
+        what = "an earlier winner" if groups.outdated(record, exported[-1]) else exported[-1].name
+        head = f"The bundle is of {what}, not of this winner; `{reproduce.filling(record, 'export')}` makes it anew."
+        return Verdict("export", question, "unclear", head, "", [])
+    last = (mine or exported)[-1]
+    steps, alone = (groups.finite(last.metrics.get(name)) for name in ("steps", "compared"))
+    parity = last.metrics["parity"]
+    each = f"each of {_steps(steps)} from the same state is within {last.metrics.get('stepwise', parity):.1e}"
+    free = f"left to itself it stays within {parity:.1e} of it for {_steps(alone)}"
+    head = f"Exported, {each} of the reference; {free if alone else 'left to itself it parts from it'}"
+    return Verdict("export", question, "yes", f"{head}{_ENDED[groups.ended(last)]}.", "", [])
+
+
+_ENDED = {  # why the free run was compared no further
+    "": "",
+    "tie": ", up to where a last bit decides how a number of the trace is rounded",
+    "magnified": "; beyond that the network itself magnifies a last bit as much",
+    "either": ", up to where a last bit decides how a number of the trace is rounded, or the network magnifies it",
+}
+
+
+def _steps(number: float | None) -> str:
+    return f"{count(number)} step{'s' if number != 1 else ''}"
+
+
+def _short_of(c: Comparison) -> str:
+    d = c.difference
+    side = 1 if d.value >= 0 else -1
+    return f"{score(abs(d.value))} {reach(d, side)} {'below' if side > 0 else 'above'} the winner"
+
+
+def _total(variant: rounded.Variant) -> int:
+    return sum(b or 32 for b in variant.bits.values())
+
+
+def _how(variant: rounded.Variant) -> str:
+    return f"{variant.rounding}, {'fine-tuned' if variant.tuned else 'not fine-tuned'}"

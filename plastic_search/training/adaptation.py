@@ -1,0 +1,142 @@
+"""What structures do while a network is trained: what they add to the loss, and what they change between updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.network.module import Network
+from plastic_search.network.population import Population
+from plastic_search.network.pytree import Bag, formed
+from plastic_search.network.spec import NetworkSpec
+from plastic_search.structures import Site, Structure, Weights
+
+__all__ = ["Adaptation"]
+
+Memory = Callable[[Tensor], Tensor | None]
+
+
+class Adaptation:
+    """The structures of a network, or of each member of a population, in training.
+
+    Args:
+        net: what is trained.
+        seeds: of what the structures draw; one a member.
+        steps: how many updates there will be.
+    """
+
+    def __init__(self, net: Network | Population, seeds: Sequence[int], steps: int) -> None:
+        self._spec, self._shapes, self._like, self._steps = net.spec, net.shapes, net.like, steps
+        self._inputs = net.inputs
+        self._bags, self._many = net.bags(), isinstance(net, Population)
+        self.rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
+        own = [layer.structure for layer in net.spec.layers]
+        self._constrained = [i for i, each in enumerate(own) if type(each).constraint is not Structure.constraint]
+        with torch.no_grad():
+            self._sites = {i: self._site(i) for i, each in enumerate(own) if each.learns}
+        self._tuned = [_of_structure(bag) for bag in self._bags]
+
+    def constraint(self) -> Tensor | float:
+        """What is added to the loss, summed over layers: one number, or one a member."""
+        made: Tensor | float = 0.0
+        for i in self._constrained:
+            terms = [self._constraint(i, member) for member in range(len(self.rngs))]
+            made = made + (torch.stack(terms) if self._many else terms[0])
+        return made
+
+    def _constraint(self, i: int, member: int) -> Tensor:
+        own = [p[member] for p in self._tuned[i]] if self._many else self._tuned[i]
+        params = formed(self._like[i].structure, iter(own))
+        term = self._spec.layers[i].structure.constraint(params, self._shapes[i])
+        return self._bags[i].tensor("weight").new_zeros(()) if term is None else term
+
+    @torch.no_grad()
+    def after(self, step: int, means: Memory | None = None, squares: Memory | None = None) -> None:
+        """Let every structure change what it wants to, after `step` updates; to be called with 0 before the first.
+
+        Args:
+            means, squares: give what the optimiser remembers of a parameter's gradient and of its square, to be
+                changed in place; a structure is told of it where it is there for every weight. It must be the same
+                tensors each time.
+        """
+        pools: dict[Any, list[tuple[Structure, Site]]] = {}
+        for i in self._sites:
+            now, structure = self._now(i, step, means, squares), self._spec.layers[i].structure
+            if self._lifted(i):
+                structure.adapt_all(now, self.rngs)
+            else:
+                structure.adapt(now, self.rngs[0])
+            if structure.pool is not None:
+                pools.setdefault(structure.pool, []).append((structure, now))
+        for pool in pools.values():
+            for k in range(len(self.rngs)):
+                pool[0][0].adapt_pool([(own, site.member(k) if self._many else site) for own, site in pool])
+
+    def _now(self, i: int, step: int, means: Memory | None, squares: Memory | None) -> Site:
+        """Layer `i` after `step` updates."""
+        site = self._sites[i]
+        found = [tensor.grad for tensor in self._tuned[i]]
+        grads = formed(self._like[i].structure, iter([None if g is None else self._all(i, g) for g in found]))
+        if site.means is None and means is not None:
+            site = site._replace(means=_whole(self._weights(i, means)))
+        if site.squares is None and squares is not None:
+            site = site._replace(squares=_whole(self._weights(i, squares)))
+        self._sites[i] = site
+        return site._replace(grads=grads, step=step)
+
+    def _site(self, i: int) -> Site:
+        """Layer `i` with all that stays the same tensors while training goes on."""
+        own = formed(self._like[i], iter([self._all(i, p) for p in self._bags[i].tensors().values()]))
+        weight, bias, outgoing = self._weights(i, lambda p: p)
+        return Site(self._shapes[i], own.structure, None, weight, bias, own.alpha, outgoing, 0, self._steps)
+
+    def _lifted(self, i: int) -> bool:
+        """Whether a structure is shown all members at once; one that is alone is shown as it is, which is faster."""
+        return self._many or type(self._spec.layers[i].structure).adapt_all is not Structure.adapt_all
+
+    def _all(self, i: int, tensor: Tensor) -> Tensor:
+        return tensor.unsqueeze(0) if self._lifted(i) and not self._many else tensor
+
+    def _weights(self, i: int, of: Memory) -> Weights:
+        """What `of` gives for the weights of layer `i`, and for the columns of every weight that hears it."""
+        shape = self._shapes[i]
+
+        def made(k: int, name: str, at: int = 0, width: int | None = None) -> Any:
+            found = of(self._bags[k].get_parameter(name))
+            return None if found is None else self._all(i, found)[..., at : None if width is None else at + width]
+
+        out = [made(i, "weight", shape.pre - shape.own, shape.own)] if shape.own else []
+        for k in range(i + 1, len(self._shapes)):
+            if self._spec.layers[k].structure.hears is not None and _hearing(self._spec, self._inputs, i, k):
+                if not self._spec.layers[i].structure.outward:
+                    continue
+                name = type(self._spec.layers[i].structure).__name__
+                raise PlasticSearchError(
+                    f"layers.{k} hears a selection of layers.{i}, whose {name} asks all that hear it; let it hear all"
+                )
+            out += [made(k, "weight", at, shape.post) for at in _hearing(self._spec, self._inputs, i, k)]
+        return Weights(made(i, "weight"), made(i, "bias"), tuple(out))
+
+
+def _of_structure(bag: Bag) -> list[Tensor]:
+    return [tensor for name, tensor in bag.tensors().items() if name.startswith("structure.")]
+
+
+def _whole(weights: Weights) -> Weights | None:
+    """The weights, if there is something for each."""
+    return None if any(t is None for t in (*weights[:2], *weights.outgoing)) else weights
+
+
+def _hearing(spec: NetworkSpec, inputs: int, sender: int, listener: int) -> list[int]:
+    """At which columns layer `listener` begins to hear layer `sender`; layer -1 is the input."""
+    made, at, layer = [], 0, spec.layers[listener]
+    for back in (0, *layer.skip):
+        source = listener - 1 - back
+        if source == sender:
+            made.append(at)
+        at += inputs if source < 0 else spec.layers[source].units
+    return made

@@ -1,0 +1,59 @@
+"""How well a network does its task, as it is and with its trace taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from plastic_search.network.module import Network
+from plastic_search.network.state import State
+from plastic_search.tasks import Split, Task
+
+__all__ = ["Edit", "evaluate", "frozen", "shuffled"]
+
+Edit = Callable[[int, State], State]
+
+_CHUNK = 500  # episodes run at once, so that traces stay small
+
+
+@torch.no_grad()
+def evaluate(net: Network, task: Task, split: Split, episodes: int, edit: Edit | None = None) -> float:
+    """The mean score, from 0 to 1, over `episodes` episodes, which are the same at every call.
+
+    Args:
+        edit: what happens to the state before each step: None, `frozen`, or what `shuffled` makes.
+    """
+    rng = torch.Generator().manual_seed(20_000 + list(Split).index(split))
+    scores = []
+    for size in [_CHUNK] * (episodes // _CHUNK) + [episodes % _CHUNK] * (episodes % _CHUNK > 0):
+        drawn = task.episodes(size, split, rng).beside(next(net.parameters()))
+        outputs, _ = net(drawn.inputs, edit=edit)
+        scores.append(task.scores(outputs, drawn))
+    return torch.cat(scores).mean().item()
+
+
+def frozen(time: int, state: State) -> State:
+    """Every trace held at zero: what the fixed weights do alone."""
+    return tuple(s if s.trace is None else s._replace(trace=torch.zeros_like(s.trace)) for s in state)
+
+
+def shuffled(asked: int, seed: int = 0) -> Edit:
+    """Every trace's entries exchanged among the synapses of its layer, from the first scored step on.
+
+    What was written is all still there, but not where it was written: a control for the trace's mere size.
+    """
+
+    def edit(time: int, state: State) -> State:
+        if time < asked:
+            return state
+        rng = torch.Generator().manual_seed(seed + time)
+        return tuple(s if s.trace is None else s._replace(trace=_exchanged(s.trace, rng)) for s in state)
+
+    return edit
+
+
+def _exchanged(trace: Tensor, rng: torch.Generator) -> Tensor:
+    order = torch.randperm(trace[0].numel(), generator=rng).to(trace.device)
+    return trace.flatten(1)[:, order].view_as(trace)

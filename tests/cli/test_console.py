@@ -1,0 +1,43 @@
+"""What a person is shown while a study goes on, and after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import synthetic
+
+from plastic_search.cli.console import follow, summary, summary_table
+from plastic_search.experiments.events import Event
+from plastic_search.records import run
+from plastic_search.report.study_page import contents
+
+
+def test_means_are_over_complete_runs_as_on_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = run.load(synthetic.full(tmp_path))
+    told = summary(record)["stages"]["search"]["tpe"]
+    ended = [r for r in record.stage("search", "tpe") if r.outcome == "complete"]
+    assert (told["runs"], told["complete"]) == (24, len(ended))
+    assert len(ended) < 24
+    assert told["score"] == pytest.approx(sum(r.metrics["score"] for r in ended) / len(ended))
+    page = contents(record, "", "", {})["search"]
+    assert next(arm for arm in page if arm["label"] == "TPE")["outcomes"]["complete"] == told["complete"]
+    summary_table(record)
+    assert "means are over runs that are complete" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_stage_without_a_complete_run_has_no_mean(tmp_path: Path) -> None:
+    synthetic.study(tmp_path)
+    run.append(tmp_path, [run.Run("s", "search", "tpe", 0, 0, "pruned", {}, metrics={"score": 0.5})])
+    told = summary(run.load(tmp_path))["stages"]["search"]["tpe"]
+    assert (told["runs"], told["complete"], told["score"]) == (1, 0, None)
+
+
+def test_the_best_says_what_it_is_of(capsys: pytest.CaptureFixture[str]) -> None:
+    stages = ("search", "final", "quantized")
+    follow(Event(stage, 1, 1, None if stage == "quantized" else 0.5, "done") for stage in stages)
+    assert capsys.readouterr().err.splitlines() == [
+        "searching 1/1, best 0.500 (done)",
+        "training finalists 1/1, winner's best 0.500 (done)",
+        "quantizing 1/1 (done)",
+    ]

@@ -1,0 +1,59 @@
+"""The command line as tests use it: in this process, or in one of its own."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from plastic_search.cli.app import main
+
+HERE = Path(__file__).parent
+
+
+class Ended(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def call(*words: str, cwd: Path | None = None) -> Ended:
+    """The command line in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["plastic-search", *words])
+        if cwd is not None:
+            patch.chdir(cwd)
+        try:
+            main()
+            code = 0
+        except SystemExit as left:
+            code = left.code if isinstance(left.code, int) else 1
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def spawn(*words: str, cwd: Path) -> Ended:
+    """The command line in a process of its own, which knows nothing of earlier calls."""
+    command = [sys.executable, "-W", "error", "-c", "from plastic_search.cli.app import main; main()", *words]
+    path = os.pathsep.join((str(HERE), str(HERE.parent)))
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=os.environ | {"PYTHONPATH": path})
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def refused(*words: str, cwd: Path | None = None) -> str:
+    """The one line that a mistake is told in."""
+    return one_line(call(*words, cwd=cwd))
+
+
+def one_line(ended: Ended) -> str:
+    assert ended.returncode == 1, ended
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert ended.stderr.startswith("plastic-search: ")
+    return ended.stderr

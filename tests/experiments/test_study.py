@@ -1,0 +1,203 @@
+"""A study can be stopped at any time, goes on where it was, and comes to the same end however it got there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small import study
+
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.experiments.folder import open_study
+from plastic_search.experiments.quantize import quantize, variants
+from plastic_search.experiments.repair import repair
+from plastic_search.experiments.search import best, run
+from plastic_search.experiments.study import Study
+from plastic_search.records import run as runs
+from plastic_search.records.files import made
+from plastic_search.records.run import locked
+from plastic_search.trainers.gradient import Gradient
+
+
+def done(out: Path, workers: int = 1, **changes: object) -> runs.Record:
+    for _ in run(replace(study(), **changes), "small", out, workers):
+        pass
+    return runs.load(out)
+
+
+def told(record: runs.Record) -> list[tuple[object, ...]]:
+    """What must be the same of two runs of one study: all but times."""
+    return sorted((r.key, r.outcome, json.dumps(r.spec), r.metrics.get("score")) for r in record.runs)
+
+
+def test_a_study_leaves_searches_finals_models_and_a_topology(tmp_path: Path) -> None:
+    record = done(tmp_path / "a")
+    assert {r.trial for r in record.stage("search", "tpe")} == {0, 1, 2}
+    assert {r.trial for r in record.stage("search", "random")} == {0, 1, 2}
+    names = {r.name for r in record.stage("final")}
+    assert {"winner", "dense", "fixed", "fixed_lstm"} <= names
+    assert names & {"best_tpe", "best_random"}
+    assert set(record.topologies) == {"winner-0", "winner-1"}
+    winner = record.stage("final", "winner")[0]
+    for control in ("fixed", "fixed_lstm"):
+        assert record.stage("final", control)[0].costs["parameters"] >= winner.costs["parameters"]
+    assert {"frozen", "shuffled", "score", "validation"} <= set(winner.metrics)
+    assert "frozen" not in record.stage("final", "fixed")[0].metrics
+
+
+def test_worker_processes_come_to_the_same_end_as_one(tmp_path: Path) -> None:
+    assert told(done(tmp_path / "one", 1)) == told(done(tmp_path / "two", 2))
+
+
+def test_a_second_run_does_nothing_anew(tmp_path: Path) -> None:
+    first = done(tmp_path / "a")
+    lines = (tmp_path / "a" / "runs.jsonl").read_text()
+    assert list(run(study(), "small", tmp_path / "a", 1)) == []
+    assert (tmp_path / "a" / "runs.jsonl").read_text() == lines
+    assert told(runs.load(tmp_path / "a")) == told(first)
+
+
+def test_trials_are_a_total_and_more_of_them_go_on_from_the_old(tmp_path: Path) -> None:
+    done(tmp_path / "grown", trials=2)
+    grown = done(tmp_path / "grown", trials=5)
+    assert len(grown.stage("search", "tpe")) == 5
+    assert grown.study["trials"] == 5
+
+
+def test_killed_at_any_event_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    whole = done(tmp_path / "whole")
+    for _ in range(30):
+        events = run(study(), "small", tmp_path / "cut", 1)
+        if next(events, None) is None:
+            break
+        events.close()  # as Ctrl-C would: between two pieces of work
+    assert told(runs.load(tmp_path / "cut")) == told(whole)
+
+
+def test_kill_9_leaves_a_study_that_the_same_command_resumes(tmp_path: Path) -> None:
+    whole = done(tmp_path / "whole", trials=4)
+    script = (
+        "from dataclasses import replace; from pathlib import Path; from small import study\n"
+        "from plastic_search.experiments.search import run\n"
+        "if __name__ == '__main__':\n"
+        f"    for e in run(replace(study(), trials=4), 'small', Path({str(tmp_path / 'killed')!r}), 2):\n"
+        "        print(e, flush=True)\n"
+    )
+    (tmp_path / "go.py").write_text(script)
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen([sys.executable, str(tmp_path / "go.py")], env=env, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    time.sleep(1.5)  # the workers notice within a second that their parent is gone
+    assert told(done(tmp_path / "killed", trials=4)) == told(whole)
+
+
+def test_another_question_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    done(tmp_path / "a")
+    with pytest.raises(PlasticSearchError, match=r"trainer.steps was 4, is 5"):
+        done(tmp_path / "a", trainer=Gradient(steps=5, batch=8, reports=2))
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
+    with locked(made(tmp_path / "a")), pytest.raises(PlasticSearchError, match="another process"):
+        done(tmp_path / "a")
+
+
+def test_a_torn_journal_is_told_and_mended(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    whole = done(out)
+    journal = out / runs.JOURNAL
+    text = journal.read_text()
+    journal.write_text(text[:-20])
+    before = (out / runs.RUNS).read_text()
+    with pytest.raises(PlasticSearchError, match=r"torn at line \d+; nothing was changed.*plastic-search repair"):
+        done(out)
+    assert (out / runs.RUNS).read_text() == before
+    assert journal.read_text() == text[:-20]
+    assert any("journal.log: kept" in line for line in repair(out))
+    assert told(done(out)) == told(whole)
+    assert list(out.glob("journal.torn-*"))
+
+
+def test_a_journal_that_lost_whole_lines_is_told_and_mended(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    whole = done(out)
+    lines = (out / runs.JOURNAL).read_text().splitlines(keepends=True)
+    (out / runs.JOURNAL).write_text("".join(lines[: len(lines) // 3]))
+    with pytest.raises(PlasticSearchError, match="lost its end"):
+        done(out)
+    assert any("no longer knows" in line for line in repair(out))
+    assert [k for k, *_ in told(done(out))] == [k for k, *_ in told(whole)]
+
+
+def test_nothing_broken_nothing_mended(tmp_path: Path) -> None:
+    done(tmp_path / "a")
+    assert repair(tmp_path / "a") == []
+
+
+def test_a_combination_that_cannot_be_built_is_counted_not_fatal(tmp_path: Path) -> None:
+    from plastic_search.core.space import choice
+    from plastic_search.network.spec import Pathway
+
+    space = study().space
+    odd = replace(space.layers[1], plastic=choice(Pathway.INPUT, Pathway.RECURRENT))
+    record = done(tmp_path / "a", space=replace(space, layers=(space.layers[0], odd)), trials=6)
+    outcomes = {r.outcome for r in record.stage("search")}
+    assert "infeasible" in outcomes
+    assert "complete" in outcomes
+    assert all("recurrent" in r.note for r in record.stage("search") if r.outcome == "infeasible")
+
+
+def test_the_smallest_within_one_standard_error_wins(tmp_path: Path) -> None:
+    def trial(number: int, score: float, connections: int) -> runs.Run:
+        metrics = {"score": score, "connections": float(connections)}
+        return runs.Run("s", "search", "tpe", number, 0, "complete", {}, {}, metrics)
+
+    made = [trial(0, 0.950, 900), trial(1, 0.947, 300), trial(2, 0.900, 100)]
+    record = runs.Record("s", tmp_path, {}, made, {}, {})
+    chosen = best(record, "tpe")
+    assert chosen is not None
+    assert chosen.trial == 1
+
+
+def test_quantized_variants_resume_and_need_a_winner(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    done(out)
+    first = [e.text for e in quantize(out, (4,), 1)]
+    assert len(first) == 2 * len(variants((4,)))
+    assert list(quantize(out, (4,), 1)) == []
+    (out / runs.RUNS).write_text("")
+    with pytest.raises(PlasticSearchError, match="no winner yet"):
+        list(quantize(out, (4,), 1))
+
+
+def test_the_folder_holds_the_whole_question(tmp_path: Path) -> None:
+    done(tmp_path / "a")
+    again, _ = open_study(tmp_path / "a")
+    assert again == study()
+    assert isinstance(again, Study)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trials": 0}, "at least one trial"),
+        ({"objectives": ("connections",)}, "must be 'score'"),
+        ({"objectives": ("speed",)}, "no Objective"),
+        ({"seeds": ()}, "at least one"),
+    ],
+)
+def test_a_study_that_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(PlasticSearchError, match=message):
+        replace(study(), **change)

@@ -1,0 +1,78 @@
+"""Compile the GPU's kernel for some layers, as Triton does before a call, without running it.
+
+python compile_for_gpu.py 90 compiles for NVIDIA's sm_90, and prints the size of each function. It needs no GPU.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from plastic_search.cells.lstm import LSTM
+from plastic_search.modulations.retroactive import Retroactive
+from plastic_search.network import step as law
+from plastic_search.network.kernels import autograd
+from plastic_search.network.kernels.buffers import Call
+from plastic_search.network.kernels.gpu.backend import GPU, compiled_text, loaded, names_of, rooms
+from plastic_search.network.kernels.gpu.layer import argument, warps
+from plastic_search.network.module import Network
+from plastic_search.network.spec import Bound, Layer, NetworkSpec, Pathway
+from plastic_search.precisions import Role, Rounding
+from plastic_search.precisions.integer import Integer
+from plastic_search.rules.abcd import ABCD
+
+LAYERS = (
+    NetworkSpec((Layer(100, plastic=Pathway.RECURRENT),)),
+    NetworkSpec((Layer(512, plastic=Pathway.RECURRENT),)),
+    NetworkSpec((Layer(100, modulation=Retroactive(), plastic=Pathway.BOTH, bound=Bound.SOFT),)),
+    NetworkSpec((Layer(40, LSTM(), ABCD(), plastic=Pathway.INPUT),)),
+    NetworkSpec((Layer(40, plastic=Pathway.BOTH),), Integer(4, 4, 8, Rounding.STOCHASTIC)),
+    NetworkSpec((Layer(33, LSTM()),)),
+)
+
+
+class Compiler(GPU):
+    """Compiles where another would run."""
+
+    def __init__(self, architecture: int) -> None:
+        self.architecture = architecture
+
+    def prepared(
+        self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
+    ) -> Callable[[], None]:
+        import triton  # pyright: ignore[reportMissingImports]
+        from triton.backends.compiler import GPUTarget  # pyright: ignore[reportMissingImports]
+        from triton.compiler import ASTSource  # pyright: ignore[reportMissingImports]
+
+        given = rooms(call, tensors, sums)
+        kind = "*fp64" if call.kind.double else "*fp32"
+        signature = dict.fromkeys(map(argument, names_of(given)), kind) | {"TIMES": "i32", "BATCH": "i32"}
+        made = ASTSource(loaded(compiled_text(call, given))[function], signature)
+        options = {"num_warps": warps(call.kind, call.sizes, function), "num_stages": 1}
+        compiled = triton.compile(made, target=GPUTarget("cuda", self.architecture, 32), options=options)
+        print(f"{function}: {len(compiled.asm['cubin'])} bytes")
+
+        def clear() -> None:
+            for tensor in (*tensors.values(), *sums.values()):
+                tensor.zero_()
+
+        return clear
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    backend = Compiler(int(sys.argv[1]))
+    for spec in LAYERS:
+        net, x = Network(spec, 17), torch.zeros(3, 2, 17)
+        ready, form = net.resolve(), spec.precision.format(Role.TRACE)
+        state = law.start(spec, net.shapes, 2, x, ready)
+        y, _ = autograd.sequence(backend, spec.layers[0], net.shapes[0], form, ready[0], state[0], x)
+        y.sum().backward()
+
+
+if __name__ == "__main__":
+    main()

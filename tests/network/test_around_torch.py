@@ -1,0 +1,89 @@
+"""What torch does around a network: transforms, compilation, recording, changes in place. It works, or is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from parity import network
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.network.module import Network
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway
+from plastic_search.rules.hebb import Hebb
+
+SPEC = NetworkSpec((Layer(4, plastic=Pathway.RECURRENT),))
+
+
+def test_what_torch_does_around_it_works_or_is_refused() -> None:
+    net = network(NetworkSpec((Layer(4, plastic=Pathway.RECURRENT),)), 3, torch.float32)
+    x = torch.randn(5, 2, 3)
+    plain = net(x)[0]
+    params = {n: p.detach() for n, p in net.named_parameters()}
+    called = torch.func.vmap(lambda v: torch.func.functional_call(net, params, (v,))[0])(torch.stack([x, x]))
+    assert torch.allclose(called[1], plain, atol=1e-6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        net(x)
+        net.kernel = "cpu"
+        with pytest.raises(PlasticSearchError, match="autocast is on; use kernel=None"):
+            net(x)
+    inputs = x.requires_grad_()
+    with pytest.raises(PlasticSearchError, match="no second derivative; use Network"):
+        torch.autograd.grad(net(inputs)[0].sum(), inputs, create_graph=True)
+    with pytest.raises(PlasticSearchError, match=r"torch\.func transforms it"):
+        torch.func.vmap(lambda v: net(v)[0])(torch.stack([x, x]).detach())
+
+
+def test_where_torch_only_looks_on_the_reference_runs() -> None:
+    net = network(NetworkSpec((Layer(4, plastic=Pathway.RECURRENT),)), 3, torch.float32)
+    x = torch.randn(5, 2, 3)
+    plain = net(x)[0]
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert net(torch.randn(5, 2, 3))[0].shape == (5, 2, 4)
+    graph = make_fx(lambda x: net(x)[0])(x)
+    assert torch.allclose(graph(x), plain, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's forward mode warns of itself
+def test_derivatives_in_batches_and_in_forward_mode_are_refused() -> None:
+    net = network(SPEC, 3, torch.float32)
+    x = torch.randn(5, 2, 3, requires_grad=True)
+    y = net(x)[0].sum((0, 1))
+    with pytest.raises(PlasticSearchError, match="takes one derivative at a time"):
+        torch.autograd.grad(y, x, torch.eye(4), is_grads_batched=True)
+    with forward_ad.dual_level(), pytest.raises(PlasticSearchError, match="no derivative in forward mode; use Network"):
+        net(forward_ad.make_dual(x.detach(), torch.ones_like(x)))
+
+
+def test_outputs_may_be_changed_in_place() -> None:
+    net = network(SPEC, 3, torch.float32)
+    x = torch.randn(5, 2, 3)
+    grads = []
+    for _ in range(2):
+        net.zero_grad()
+        y, state = net(x)
+        z = y.mul_(2.0) if grads else y * 2.0
+        (z.square().sum() + state[0].output.sum()).backward()
+        grads.append([p.grad.clone() for p in net.parameters() if p.grad is not None])
+    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns of what it finds
+def test_a_compiled_network_runs_by_the_kernel() -> None:
+    net = network(SPEC, 3, torch.float32)
+    net.kernel = "cpu"  # which refuses where it cannot run
+    x = torch.randn(5, 2, 3)
+    compiled = torch.compile(net, backend="eager")
+    assert torch.equal(compiled(x)[0], net(x)[0])
+
+
+def test_a_layer_is_traced_alike_whatever_is_on_meanwhile() -> None:
+    x = torch.randn(5, 2, 3)
+    for decay, around in ((0.123, torch.autograd.set_detect_anomaly(True)), (0.321, torch.device("meta"))):
+        net = Network(NetworkSpec((Layer(4, rule=Hebb(decay), plastic=Pathway.BOTH),)), 3, kernel="cpu")
+        with around:  # a rule that was not traced before
+            y = net(x)[0]
+        net.kernel = "reference"
+        assert torch.allclose(y, net(x)[0], atol=1e-6)

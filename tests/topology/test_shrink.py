@@ -1,0 +1,346 @@
+"""A network without its dead units says what it said."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from plastic_search.cells import Cell, Response
+from plastic_search.cells.linear import Linear
+from plastic_search.cells.lstm import LSTM
+from plastic_search.cells.rnn import RNN
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.modulations import FanOut, Modulation, Rate
+from plastic_search.modulations.constant import Constant
+from plastic_search.modulations.learned import Learned
+from plastic_search.modulations.retroactive import Retroactive
+from plastic_search.modulations.simple import Simple
+from plastic_search.network.module import Network
+from plastic_search.network.spec import AlphaShape, Layer, NetworkSpec, Pathway
+from plastic_search.precisions import Rounding
+from plastic_search.precisions.integer import Integer
+from plastic_search.rules import Change, Outer, Rule
+from plastic_search.rules.abcd import ABCD
+from plastic_search.rules.bcm import BCM
+from plastic_search.rules.delta import Delta
+from plastic_search.rules.hebb import Hebb
+from plastic_search.rules.oja import Oja
+from plastic_search.structures.dense import Dense
+from plastic_search.structures.feed_forward import FeedForward
+from plastic_search.structures.gated import Gated
+from plastic_search.structures.graph import Graph
+from plastic_search.structures.grown import Grown
+from plastic_search.structures.hard_concrete import HardConcrete
+from plastic_search.structures.selected import Selected
+from plastic_search.structures.self_recurrent import SelfRecurrent
+from plastic_search.tasks.pattern_completion import PatternCompletion
+from plastic_search.topology import conversion
+from plastic_search.topology.liveness import plan
+from plastic_search.trainers.gradient import Gradient
+
+SPARSE = Gated(density=0.06, plastic=0.5)
+RANDOM = torch.Generator().manual_seed(3)
+
+
+def units(net: Network) -> list[int]:
+    return [layer.units for layer in net.spec.layers]
+
+
+def equal(net: Network, steps: int = 7) -> Network:
+    """The network shrunk, once it is known to say the same."""
+    small = conversion.shrink(net)
+    x = torch.randn(steps, 3, net.inputs, generator=RANDOM)
+    torch.testing.assert_close(small(x)[0], net(x)[0], rtol=1e-6, atol=1e-6)
+    assert small.inputs == net.inputs
+    assert small.outputs == net.outputs
+    assert all(a <= b for a, b in zip(units(small), units(net), strict=True))
+    assert not any("structure" in name for name, _ in small.named_parameters())
+    assert small.connections() <= net.connections()
+    assert units(conversion.shrink(small)) == units(small)
+    return small
+
+
+def biased(net: Network, share: float = 0.5) -> Network:
+    with torch.no_grad():
+        for bag in net.bags():
+            bias = bag.tensors()["bias"]
+            drawn = 0.3 * torch.randn(bias.shape, generator=RANDOM)
+            bias.copy_(drawn * (torch.rand(bias.shape[1], generator=RANDOM) < share))
+    return net
+
+
+STRUCTURES = [Dense(), FeedForward(), SelfRecurrent(), SPARSE, Gated(density=0.05, within=FeedForward()),
+              Gated(density=0.1, plastic=0.0)]  # fmt: skip
+CELLS = [RNN(), Linear(), LSTM()]
+MODULATIONS = [Constant(), Learned(), Simple(), Simple(fan_out=FanOut.NETWORK), Retroactive()]
+RULES = [Hebb(), Oja(), Delta(), ABCD(), BCM()]
+EVERY = [
+    (structure, *rest)
+    for n, (structure, *rest) in enumerate(itertools.product(STRUCTURES, CELLS, MODULATIONS, RULES))
+    if n % 11 == 0
+]
+
+
+@pytest.mark.parametrize(("structure", "cell", "modulation", "rule"), EVERY, ids=str)
+def test_stacks_with_skips_say_the_same(structure: Any, cell: Any, modulation: Any, rule: Any) -> None:
+    pathway = Pathway.BOTH if structure.recurrent else Pathway.INPUT
+    spec = NetworkSpec(
+        (
+            Layer(units=13, cell=cell, structure=structure),
+            Layer(units=11, cell=cell, structure=structure, rule=rule, modulation=modulation, plastic=pathway),
+            Layer(units=7, cell=RNN(), structure=structure, skip=(1, 2), rule=rule, modulation=modulation,
+                  plastic=Pathway.INPUT),
+            Layer(units=3, cell=cell, structure=Gated(density=0.2, within=FeedForward()), skip=(1,)),
+        )
+    )  # fmt: skip
+    for share in (0.0, 0.5):
+        equal(biased(Network(spec, 5, seed=4, kernel="reference"), share))
+
+
+@pytest.mark.parametrize("alpha", AlphaShape)
+@pytest.mark.parametrize("pathway", Pathway)
+def test_every_pathway_and_shape_of_alpha(pathway: Pathway, alpha: AlphaShape) -> None:
+    spec = NetworkSpec(
+        (
+            Layer(units=17, structure=SPARSE, plastic=pathway, modulation=Constant(), alpha=alpha),
+            Layer(units=4, structure=SPARSE, plastic=pathway, rule=Oja(), modulation=Constant(), alpha=alpha),
+        )
+    )
+    small = equal(biased(Network(spec, 6)))
+    assert units(small)[0] < 17
+
+
+@pytest.mark.parametrize("rounding", Rounding)
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("alpha", AlphaShape)
+def test_integers_keep_their_scale_and_their_noise(rounding: Rounding, bits: int, alpha: AlphaShape) -> None:
+    spec = NetworkSpec(
+        (
+            Layer(units=19, structure=Gated(density=0.05, within=FeedForward())),
+            Layer(units=12, structure=SPARSE, plastic=Pathway.RECURRENT, modulation=Constant(), alpha=alpha),
+            Layer(units=5, structure=SPARSE, plastic=Pathway.INPUT, alpha=alpha),
+        ),
+        Integer(bits, bits, bits, rounding),
+    )
+    net = biased(Network(spec, 6, seed=1))
+    with torch.no_grad():  # the largest weight belongs to someone whom nobody hears
+        for bag in net.bags():
+            bag.tensors()["weight"][0, ::2] *= 3
+    small = equal(net)
+    assert units(small)[0] < 19
+    if rounding is Rounding.STOCHASTIC:
+        assert any("noise" in reason for reason in plan(net).whole)
+
+
+def test_only_who_is_heard_is_kept() -> None:
+    first = Graph(fixed=((0, 0), (1, 1), (2, 0), (3, 1)), within=FeedForward())  # 4 hears nobody
+    second = Graph(fixed=((0, 1), (1, 4)), within=FeedForward())  # hears 1 and 4; nobody hears 0, 2, 3
+    net = Network(NetworkSpec((Layer(units=5, structure=first), Layer(units=2, structure=second))), 2)
+    assert units(equal(net)) == [1, 2]
+    with torch.no_grad():
+        net.bags()[0].tensors()["bias"][0, 4] = 0.7  # 4 always says tanh(0.7), which is a bias to its hearer
+    small = equal(net)
+    assert units(small) == [1, 2]
+    told = small.bags()[1].tensors()["bias"][0, 1]
+    torch.testing.assert_close(told, net.bags()[1].tensors()["weight"][0, 1, 4] * torch.tensor(0.7).tanh())
+
+
+def test_it_hears_only_what_is_heard_by_a_trace() -> None:
+    first = Layer(units=6, structure=FeedForward())
+    last = Layer(units=2, skip=(1,), plastic=Pathway.INPUT, modulation=Constant(),
+                 structure=Graph(fixed=((0, 1), (0, 7)), plastic=((1, 4), (1, 9)), within=FeedForward()))  # fmt: skip
+    net = Network(NetworkSpec((first, last)), 5)
+    small = equal(biased(net, 1.0))
+    assert units(small) == [2, 2]  # 1 and 4
+    assert small.shapes[1].sources == (2, 2)  # ... and inputs 1 and 3
+    assert small.spec.layers[1].structure.hears == (0, 1, 3, 5)
+    trace = small.start(1)[1].trace
+    assert trace is not None
+    assert trace.shape == (1, 2, 4)
+    assert conversion.to_graph(small).number_of_edges() == conversion.to_graph(net).number_of_edges() - 20
+
+
+def test_a_layer_whose_trace_is_recalled_hears_all() -> None:
+    graph = Graph(plastic=((0, 0), (1, 2)), within=FeedForward())
+    layer = Layer(units=2, structure=graph, plastic=Pathway.INPUT, modulation=Constant())
+    small = equal(Network(NetworkSpec((layer,)), 4))
+    assert small.spec.layers[0].structure.hears == (0, 2)
+    small = equal(Network(NetworkSpec((replace(layer, rule=Delta()),)), 4))
+    assert small.shapes[0].pre == 4
+    net = Network(NetworkSpec((layer,), Integer(4, 4, 4, Rounding.STOCHASTIC)), 4)
+    assert equal(net).shapes[0].pre == 4
+    why = "its trace is rounded with a noise that depends on the place of each synapse"
+    assert plan(net).whole == (f"layer 0 keeps what it hears in vain: {why}",)
+
+
+def test_the_modulator_keeps_whom_it_hears() -> None:
+    structure = Graph(fixed=tuple((post, 0) for post in range(6)), plastic=((5, 8),))  # unit 5 hears itself
+    layers = (
+        Layer(units=6, structure=structure, plastic=Pathway.RECURRENT, modulation=Simple()),
+        Layer(units=1, structure=Graph(fixed=((0, 5),))),
+    )
+    net = Network(NetworkSpec(layers), 3)
+    assert units(equal(net)) == [6, 1]
+    with torch.no_grad():
+        net.bags()[0].tensors()["modulation.weight"][1:5] = 0.0
+    assert units(equal(net)) == [2, 1]
+    constant = replace(layers[0], modulation=Constant())
+    assert units(equal(Network(NetworkSpec((constant, layers[1])), 3))) == [1, 1]
+    recalling = replace(constant, rule=Delta())  # what the trace recalls is a sum over all columns
+    assert units(equal(Network(NetworkSpec((recalling, layers[1])), 3))) == [6, 1]
+
+
+def test_full_layers_become_plain_ones_and_recurrence_that_is_not_used_goes() -> None:
+    spec = NetworkSpec((Layer(units=5, structure=Gated(density=1.0)), Layer(units=2, structure=Graph(((0, 0),)))))
+    small = equal(Network(spec, 4))
+    assert [type(layer.structure) for layer in small.spec.layers] == [Dense, Graph]
+    assert not small.spec.layers[1].structure.recurrent
+
+
+def test_nobody_is_left_but_the_outputs_and_one() -> None:
+    small = equal(Network(NetworkSpec((Layer(units=9), Layer(units=3, structure=Graph()))), 4))
+    assert units(small) == [1, 3]
+
+
+class MeanParams(NamedTuple):
+    odd: Tensor  # [post + pre]
+
+
+def sparse(**parts: Any) -> Network:
+    graph = Graph(tuple((post, 0) for post in range(12)), ((3, 7),))
+    first = Layer(units=12, structure=graph, plastic=Pathway.RECURRENT, modulation=Constant())
+    last = Layer(units=2, structure=Graph(((0, 3), (1, 5))))
+    return Network(NetworkSpec((replace(first, **parts), last)), 4, kernel="reference")
+
+
+def test_parts_that_mix_their_units_stay_whole() -> None:
+    @dataclass(frozen=True)
+    class Centred(Rule):
+        """dH = (post - mean(post)) (x) pre"""
+
+        def step(self, params: Any, state: Any, seen: Any) -> Any:
+            return Change((Outer(seen.post - seen.post.mean(-1, keepdim=True), seen.pre),)), state
+
+    @dataclass(frozen=True)
+    class Odd(Rule):
+        """dH = post (x) pre, with a parameter of an odd shape"""
+
+        def params(self, post: int, pre: int, rng: Any) -> Any:
+            return MeanParams(torch.zeros(post + pre))
+
+        def step(self, params: Any, state: Any, seen: Any) -> Any:
+            return Change((Outer(seen.post, seen.pre),)), state
+
+    @dataclass(frozen=True)
+    class Crowd(Cell):
+        """y = drive - mean(drive)"""
+
+        def step(self, state: Any, drive: Tensor) -> Any:
+            y = drive[:, 0] - drive[:, 0].mean(-1, keepdim=True)
+            return state, Response(y, y)
+
+    for parts, reason in (
+        ({"rule": Centred()}, "Centred mixes its synapses"),
+        ({"rule": Odd()}, "Odd's parameter odd is"),
+        ({"cell": Crowd()}, "Crowd mixes its units"),
+    ):
+        net = sparse(**parts)
+        assert any(reason in told for told in plan(net).whole), plan(net).whole
+        assert units(equal(net)) == [12, 2]
+    assert units(equal(sparse())) == [2, 2]
+
+
+def test_a_network_that_would_say_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from plastic_search.topology import shrink
+
+    real: Callable[..., Any] = shrink.plan
+
+    def wrong(net: Network) -> Any:
+        made = real(net)
+        made.kept[0][:3], made.kept[0][-1] = False, True
+        return made
+
+    monkeypatch.setattr(shrink, "plan", wrong)
+    with pytest.raises(PlasticSearchError, match="says something else"):
+        conversion.shrink(Network(NetworkSpec((Layer(units=6), Layer(units=2))), 3))
+
+
+@pytest.mark.parametrize("cell", [RNN(), LSTM(), Linear()], ids=str)
+@pytest.mark.parametrize("pathway", [Pathway.NONE, Pathway.BOTH])
+def test_units_that_were_deleted_go_whatever_their_biases(cell: Cell, pathway: Pathway) -> None:
+    net = Network(NetworkSpec((Layer(9, cell, structure=Grown(start=6), plastic=pathway), Layer(4))), 3).double()
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            if name.endswith(("weight", "bias")):
+                p.copy_(0.3 + 0.3 * torch.rand(p.shape, generator=torch.Generator().manual_seed(0)))
+        net.layers[0].get_buffer("structure__exists")[[0, 2, 7]] = torch.tensor([0.0, 0.0, 1.0]).double()
+    assert net.units() == (5, 4)
+    small = conversion.shrink(net)
+    assert [shape.post for shape in small.shapes] == [5, 4]
+    x = torch.randn(12, 5, 3, generator=torch.Generator().manual_seed(1)).double()
+    torch.testing.assert_close(small(x)[0], net(x)[0], rtol=1e-6, atol=1e-9)
+
+
+def test_a_modulator_that_saturates_hears_all_the_same() -> None:
+    graph = Graph(((0, 0), (1, 1), (4, 1)), ((4, 6),))
+    first = Layer(5, structure=graph, plastic=Pathway.RECURRENT, modulation=Simple())
+    net = Network(NetworkSpec((first, Layer(1, structure=Graph(((0, 4),))))), 2).double()
+    with torch.no_grad():
+        own = net.bags()[0].tensors()
+        own["weight"][0, :, :2] *= 10
+        own["alpha"].fill_(3.0)
+        own["modulation.weight"].zero_()
+        own["modulation.weight"][:2] = torch.tensor([30.0, 1.0])
+    small = conversion.shrink(net)
+    x = torch.randn(20, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x[..., 0] = 0.0
+    torch.testing.assert_close(small(x)[0], net(x)[0], rtol=1e-9, atol=1e-9)
+    assert units(small) == [3, 1]
+
+
+def test_a_rate_that_only_loud_units_move_keeps_them_all() -> None:
+    @dataclass(frozen=True)
+    class Alarm(Modulation):
+        """M = 1 where anyone is loud"""
+
+        def step(self, params: Any, output: Tensor) -> Rate:
+            return Rate((output > 0.9).to(output).amax(-1, keepdim=True))
+
+    small = equal(sparse(modulation=Alarm()))
+    assert units(small) == [12, 2]
+
+
+def test_what_hears_only_the_dead_still_hears_someone() -> None:
+    for structure in (Graph(within=Selected((3, 4))), Graph(((0, 2),), within=Selected((3, 4)))):
+        small = equal(Network(NetworkSpec((Layer(5), Layer(2, structure=structure))), 3))
+        assert units(small) == [1, 2]
+
+
+def test_many_constants_are_folded_exactly() -> None:
+    for seed in range(5):
+        net = Network(NetworkSpec((Layer(30, structure=Graph()), Layer(20, Linear()))), 4, seed)
+        with torch.no_grad():
+            net.bags()[0].tensors()["bias"].normal_(generator=RANDOM)
+            net.bags()[1].tensors()["weight"].mul_(4.0)
+        small = conversion.shrink(net)
+        assert units(small) == [1, 20]
+        assert next(small.parameters()).dtype == torch.float32
+
+
+def test_what_cannot_be_shrunk_is_told_why() -> None:
+    task = PatternCompletion(bits=4)
+    net = Network(NetworkSpec((Layer(task.outputs, structure=HardConcrete(0.5)),)), task.inputs)
+    next(iter(Gradient(steps=20, batch=2).train(net, task, 0)))
+    with pytest.raises(PlasticSearchError, match="layer 0: gates of HardConcrete are still soft, since its training"):
+        conversion.shrink(net)
+    net = Network(NetworkSpec((Layer(4),), Integer(4, 4, 4)), 3)
+    with torch.no_grad():
+        net.bags()[0].tensors()["weight"][0, 0, 0] = torch.nan
+    with pytest.raises(PlasticSearchError, match=r"layers\.0\.weight holds numbers that are not finite"):
+        conversion.shrink(net)
