@@ -4,7 +4,9 @@ from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
 from plastic_search.cells.rnn import RNN
 from plastic_search.core.space import choice, each, integer, real
+from plastic_search.modulations import Modulation
 from plastic_search.network.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway
+from plastic_search.rules import Rule
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 
@@ -13,16 +15,16 @@ SPACE = NetworkSpec(
         Layer(
             units=integer(32, 96, log=True),
             cell=choice(RNN(), LSTM()),
-            structure=Gated(density=real(0.15, 0.5), within=FeedForward()),
+            structure=Gated(density=real(0.15, 0.5), support=FeedForward()),
         ),
         Layer(
             units=5,
             skip=(1,),
             cell=choice(RNN(), Linear()),
             plastic=Pathway.INPUT,
-            rule=each("plastic_search.rules"),
-            modulation=each("plastic_search.modulations"),
-            structure=Gated(density=real(0.15, 0.5), plastic=real(0.3, 1.0), within=FeedForward()),
+            rule=each(Rule),
+            modulation=each(Modulation),
+            structure=Gated(density=real(0.15, 0.5), plastic=real(0.3, 1.0), support=FeedForward()),
             bound=choice(Bound.HARD, Bound.SOFT),
             alpha=choice(AlphaShape.SYNAPSE, AlphaShape.NEURON),
         ),

@@ -32,14 +32,14 @@ STUDY = Sweep(
         )
     ),
     groups=(
-        Group("learned", Gated(within=FeedForward())),
-        Group("pooled", Pooled(within=FeedForward())),
-        Group("random", Rewired(exchanged=0.0, within=FeedForward())),
-        Group("pruned", Pruned(within=FeedForward())),
+        Group("learned", Gated(support=FeedForward())),
+        Group("pooled", Pooled(support=FeedForward())),
+        Group("random", Rewired(exchanged=0.0, support=FeedForward())),
+        Group("pruned", Pruned(support=FeedForward())),
     ),
     places=(0.5, 0.2, 0.1, 0.05),
     task=OmniglotRecall(ways=5),
     trainer=Gradient(steps=1500, learning_rate=3e-3),
-    tuning=Gradient(steps=500, learning_rate=1e-3, settle=1.0),
+    tuning=Gradient(steps=500, learning_rate=1e-3, cooldown_fraction=1.0),
     seeds=(0, 1, 2, 3, 4),
 )

@@ -11,7 +11,7 @@ STUDY = Study(
     task=DigitRecall(ways=5),
     trainer=Gradient(steps=600),
     finalist=Gradient(steps=2000),
-    fine_tuning=Gradient(steps=200, learning_rate=3e-3, settle=1.0),
+    fine_tuning=Gradient(steps=200, learning_rate=3e-3, cooldown_fraction=1.0),
     trials=40,
     trial_seeds=(0,),
     seeds=(0, 1, 2),

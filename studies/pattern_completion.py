@@ -3,7 +3,9 @@
 from plastic_search.cells.rnn import RNN
 from plastic_search.core.space import choice, each, real
 from plastic_search.experiments.study import Study
+from plastic_search.modulations import Modulation
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
+from plastic_search.rules import Rule
 from plastic_search.structures.dense import Dense
 from plastic_search.structures.gated import Gated
 from plastic_search.tasks.pattern_completion import PatternCompletion
@@ -17,8 +19,8 @@ STUDY = Study(
                 units=20,
                 cell=RNN(),
                 plastic=choice(Pathway.RECURRENT, Pathway.INPUT, Pathway.BOTH),
-                rule=each("plastic_search.rules"),
-                modulation=each("plastic_search.modulations"),
+                rule=each(Rule),
+                modulation=each(Modulation),
                 structure=choice(Dense(), Gated(density=real(0.2, 1.0))),
             ),
         )

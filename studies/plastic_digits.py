@@ -20,8 +20,8 @@ STUDY = Sweep(
         )
     ),
     groups=(
-        Group("learned", Gated(density=1.0, within=FeedForward())),
-        Group("random", Rewired(density=1.0, exchanged=0.0, within=FeedForward())),
+        Group("learned", Gated(density=1.0, support=FeedForward())),
+        Group("random", Rewired(density=1.0, exchanged=0.0, support=FeedForward())),
     ),
     places=(0.5, 0.2, 0.1, 0.05, 0.02),
     base_name="all plastic",
@@ -30,6 +30,6 @@ STUDY = Sweep(
     budget="plastic_connections",
     task=DigitRecall(ways=5),
     trainer=Gradient(steps=1500),
-    tuning=Gradient(steps=500, learning_rate=3e-3, settle=1.0),
+    tuning=Gradient(steps=500, learning_rate=3e-3, cooldown_fraction=1.0),
     seeds=(0, 1, 2, 3, 4),
 )

@@ -24,6 +24,6 @@ STUDY = Sweep(
     budget="",
     task=DigitRecall(ways=5),
     trainer=Gradient(steps=1500),
-    tuning=Gradient(steps=500, learning_rate=3e-3, settle=1.0),
+    tuning=Gradient(steps=500, learning_rate=3e-3, cooldown_fraction=1.0),
     seeds=(0, 1, 2, 3, 4),
 )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
-from plastic_search.core.part import discover
+from plastic_search.core.part import discover, open_set
 from plastic_search.modulations import FanOut
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.modulations.simple import Simple
@@ -23,7 +23,7 @@ from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.self_recurrent import SelfRecurrent
 
-CELLS, RULES, MODULATIONS = (discover(f"plastic_search.{axis}") for axis in ("cells", "rules", "modulations"))
+CELLS, RULES, MODULATIONS = (discover(open_set(axis)) for axis in ("cells", "rules", "modulations"))
 PATHWAYS = (Pathway.INPUT, Pathway.RECURRENT, Pathway.BOTH)
 STACK = NetworkSpec(
     (

@@ -21,7 +21,7 @@ def study(trials: int = 3, steps: int = 4) -> Study:
         question="Does anything come back?",
         space=NetworkSpec(
             (
-                Layer(units=integer(3, 7), structure=Gated(density=real(0.2, 0.9), within=FeedForward())),
+                Layer(units=integer(3, 7), structure=Gated(density=real(0.2, 0.9), support=FeedForward())),
                 Layer(
                     units=4,
                     cell=RNN(),

@@ -15,6 +15,8 @@ import typer
 from plastic_search import __version__
 from plastic_search.cli import bench, growth, topology
 from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.loading import VARIABLES
+from plastic_search.core.part import OPEN_SETS
 
 __all__ = ["app", "main"]
 
@@ -32,8 +34,6 @@ Parts = Annotated[list[Path], typer.Option("--parts", help="A Python file with p
 Workers = Annotated[int, typer.Option("--workers", min=1, help="How many networks are trained at a time.")]
 Folder = Annotated[Path, typer.Argument(help="A run folder, such as runs/digit_recall.")]
 
-_AXES = ("cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers")
-_CONTENT = ("search_spaces", "studies", "reports", "benchmarks")
 _INTERRUPTED = 130  # what the parser answers when Ctrl-C ended a command
 _CORES = max(1, min(len(os.sched_getaffinity(0)), 8)) if hasattr(os, "sched_getaffinity") else 2
 
@@ -89,22 +89,22 @@ def _root(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help=f"One of: {', '.join((*_AXES, *_CONTENT))}. Default: all.")] = "",
+    what: Annotated[str, typer.Argument(help=f"One of: {', '.join((*OPEN_SETS, *VARIABLES))}. Default: all.")] = "",
     parts: Parts = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """List the parts that networks are made of, and the studies, spaces and reports at hand."""
     from plastic_search.cli.console import print_table
     from plastic_search.core import loading
-    from plastic_search.core.part import discover, equation
+    from plastic_search.core.part import discover, equation, open_set
 
-    if what and what not in (*_AXES, *_CONTENT):
-        raise unknown("list", what, (*_AXES, *_CONTENT))
+    if what and what not in (*OPEN_SETS, *VARIABLES):
+        raise unknown("list", what, (*OPEN_SETS, *VARIABLES))
     loading.load_parts(parts)
     told: dict[str, dict[str, str]] = {}
-    for axis in (a for a in _AXES if what in ("", a)):
-        told[axis] = {name: equation(kind) for name, kind in discover(f"plastic_search.{axis}").items()}
-    for shelf in (s for s in _CONTENT if what in ("", s)):
+    for axis in (a for a in OPEN_SETS if what in ("", a)):
+        told[axis] = {name: equation(kind) for name, kind in discover(open_set(axis)).items()}
+    for shelf in (s for s in VARIABLES if what in ("", s)):
         told[shelf] = {name: loading.sentence(shelf, name) for name in loading.names(shelf)}
     if as_json:
         _print_json(told)

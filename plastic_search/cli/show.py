@@ -12,15 +12,13 @@ from typing import Any
 from plastic_search.cli.console import summary
 from plastic_search.core import loading
 from plastic_search.core.errors import PlasticSearchError, unknown
-from plastic_search.core.part import Hole, Part, discover, equation, field_types, source
-from plastic_search.core.space import Choice, holes, places
+from plastic_search.core.part import OPEN_SETS, Part, SearchParameter, discover, equation, field_types, open_set, source
+from plastic_search.core.space import Choice, children, search_parameters
 from plastic_search.experiments.study import Study
 from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.records import run
 
 __all__ = ["show"]
-
-_AXES = ("cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers")
 
 
 def show(what: str) -> dict[str, Any]:
@@ -42,7 +40,7 @@ def show(what: str) -> dict[str, Any]:
         known = sorted(p.parent.as_posix() for p in path.parent.glob(f"*/{run.STUDY}"))
         beside = f"{path.parent} holds {', '.join(known)}" if known else "`plastic-search run STUDY` makes one"
         raise PlasticSearchError(f"there is no folder {path}; {beside}")
-    parts = {name: kind for axis in _AXES for name, kind in discover(f"plastic_search.{axis}").items()}
+    parts = {name: kind for axis in OPEN_SETS for name, kind in discover(open_set(axis)).items()}
     if what in parts:
         return _part(parts[what])
     stem = path.stem
@@ -71,7 +69,7 @@ def _space(value: Part) -> dict[str, Any]:
     """
     space = getattr(value, "space", value)
     question = {"question": value.question} if isinstance(value, Study) else {}
-    open_addresses = {address: str(hole) for address, hole in holes(space)}
+    open_addresses = {address: str(hole) for address, hole in search_parameters(space)}
     around = dict(_settings(value)) if space is not value else {}
     settings = {a: v for a, v in around.items() if a.split(".")[0] not in ("space", "question")}
     return question | open_addresses | {"settings": settings | dict(_settings(space))}
@@ -79,9 +77,9 @@ def _space(value: Part) -> dict[str, Any]:
 
 def _settings(value: Any, at: str = "") -> Iterator[tuple[str, str]]:
     """Every address below `at` at which no hole stands, with its value as `--set` would take it."""
-    for name, each in places(value):
+    for name, each in children(value):
         here = f"{at}.{name}" if at else name
-        nest = isinstance(each, Hole | Layer | NetworkSpec) or _parts_in(each)
+        nest = isinstance(each, SearchParameter | Layer | NetworkSpec) or _parts_in(each)
         if not nest and not isinstance(value, Choice):  # an option is set by its choice's address
             yield here, _written(each)
         if nest or isinstance(each, Part):

@@ -1,4 +1,4 @@
-"""A part: one frozen choice about a network, and how the members of an open folder are found."""
+"""Parts: frozen values that describe a network or a study, their JSON, and the registry that finds them by name."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ from plastic_search.core.errors import PlasticSearchError, unknown
 
 __all__ = [
     "NO_EQUATION",
-    "Hole",
+    "OPEN_SETS",
     "Part",
+    "SearchParameter",
     "coerce",
     "discover",
     "equation",
     "field_types",
+    "open_set",
     "positive",
     "source",
     "unfinished",
 ]
 
+OPEN_SETS = ("cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers")  # folders of parts
 NO_EQUATION = "no equation is given"  # of a part whose docstring states none
 
 
@@ -38,14 +41,21 @@ NO_EQUATION = "no equation is given"  # of a part whose docstring states none
 class Part(ABC):  # noqa: B024, so that a base whose step is abstract cannot be made
     """A value that answers one question about a network, a study or a page.
 
-    Concrete parts are frozen dataclasses, one per file. Their fields are numbers, strings, enums,
-    other parts, tuples of these, or holes; so a part is hashable, comparable, and is JSON in one line.
+    Concrete parts are frozen dataclasses, one per file. Their fields are numbers, strings, enums, other parts,
+    tuples of these, or search parameters; so a part is hashable, comparable, and becomes JSON in one line.
 
     Raises:
         PlasticSearchError: a field holds a value of the wrong type, or one that `check` refuses.
     """
 
     kinds: ClassVar[dict[str, type[Part]]] = {}
+    renamed: ClassVar[dict[str, str]] = {}  # a field's name in earlier versions -> its name now
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        for old, new in cls.renamed.items():
+            if old in kwargs:
+                raise PlasticSearchError(f"{cls.__name__}.{old} is now called {cls.__name__}.{new}")
+        return super().__new__(cls)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -64,7 +74,7 @@ class Part(ABC):  # noqa: B024, so that a base whose step is abstract cannot be 
             self.check()
 
     def check(self) -> None:  # noqa: B027, refusing nothing is a fine default
-        """Refuse values that no network could have; called once every field is filled."""
+        """Refuse invalid values; called once no field is a search parameter."""
 
     def to_json(self) -> dict[str, Any]:
         """This part as plain JSON data: its kind, then its fields."""
@@ -84,38 +94,51 @@ class Part(ABC):  # noqa: B024, so that a base whose step is abstract cannot be 
 
 
 @dataclass(frozen=True)
-class Hole(Part):
-    """A gap in a part, to be filled by a search."""
+class SearchParameter(Part):
+    """Stands for a value that a search chooses."""
 
-    def standing_for(self, kind: Any, where: str) -> Hole:
-        """This hole, once it is known that a `kind` belongs in it."""
+    def standing_for(self, kind: Any, where: str) -> SearchParameter:
+        """This search parameter, checked against the field's type `kind`."""
         return self
 
 
-def discover(package: str) -> dict[str, type[Part]]:
-    """Import every module of `package` and return its parts by name, with those that users registered.
+def open_set(name: str) -> type[Part]:
+    """The base class of an open set: `open_set("rules")` is `plastic_search.rules.Rule`.
 
     Raises:
-        PlasticSearchError: there is no such package, or its members are not parts.
+        PlasticSearchError: no open set has this name.
     """
-    try:
-        root = importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        if not f"{package}.".startswith(f"{error.name}."):
-            raise  # it is there, but needs something that is not
-        root = None
-    if root is None or package not in _open_folders():
-        hint = "An open folder is a package whose members are parts."
-        raise unknown("open folder", package, _open_folders(), hint)
-    for info in pkgutil.iter_modules(root.__path__):
-        importlib.import_module(f"{package}.{info.name}")
-    base = next(k for k in vars(root).values() if inspect.isclass(k) and Part in k.__bases__ and _home(k) == package)
-    own = {name: kind for name, kind in sorted(Part.kinds.items()) if issubclass(kind, base) and kind is not base}
-    return {name: kind for name, kind in own.items() if not inspect.isabstract(kind)}
+    if name not in OPEN_SETS:
+        raise unknown("open set", name, OPEN_SETS)
+    package = importlib.import_module(f"plastic_search.{name}")
+    mine = (k for k in Part.kinds.values() if k.__module__ == package.__name__)
+    return next(k for k in mine if Part in k.__bases__)
+
+
+def discover(base: type[Part]) -> dict[str, type[Part]]:
+    """Every concrete part of the open set of `base`, by name: ours, and those that users registered.
+
+    Example:
+        >>> from plastic_search.rules import Rule
+        >>> sorted(discover(Rule))[:2]
+        ['ABCD', 'BCM']
+
+    Raises:
+        PlasticSearchError: `base` is not the base class of a package of parts.
+    """
+    package = sys.modules.get(getattr(base, "__module__", ""))
+    if not inspect.isclass(base) or Part not in base.__bases__ or not hasattr(package, "__path__"):
+        raise PlasticSearchError(
+            f"{base!r} is not the base class of an open set; known: {', '.join(OPEN_SETS)}, such as rules.Rule"
+        )
+    for info in pkgutil.iter_modules(package.__path__):  # type: ignore[union-attr]
+        importlib.import_module(f"{base.__module__}.{info.name}")
+    members = {name: kind for name, kind in sorted(Part.kinds.items()) if issubclass(kind, base) and kind is not base}
+    return {name: kind for name, kind in members.items() if not inspect.isabstract(kind)}
 
 
 def unfinished(kind: type[Part]) -> str:
-    """What a part lacks that its base wants, so that it cannot be made; "" for a whole one, and for a base of others.
+    """The abstract methods that a part lacks, as a message; "" for a concrete part, and for a base of other parts.
 
     A base of others has members, or abstract methods of its own, or names ABC among its bases.
     """
@@ -128,12 +151,6 @@ def unfinished(kind: type[Part]) -> str:
     near = get_close_matches(lacking[0], own, n=1)
     hint = f"rename its `{near[0]}`" if near else "write it"
     return f"{kind.__name__} is a {base.__name__} without {' and '.join(f'`{n}`' for n in lacking)}; {hint}"
-
-
-def _open_folders() -> list[str]:
-    """The packages whose members `discover` finds, of those that are imported: `plastic_search.rules`, ..."""
-    bases = [kind for kind in Part.kinds.values() if Part in kind.__bases__]
-    return sorted({_home(k) for k in bases if hasattr(sys.modules.get(_home(k)), "__path__")})
 
 
 def equation(kind: type[Part]) -> str:
@@ -170,7 +187,7 @@ def field_types(kind: type[Part]) -> dict[str, Any]:
 
 def coerce(value: Any, kind: Any, where: str) -> Any:
     """`value` as `kind` wants it (lists become tuples, names enum members), or an error that names `where`."""
-    if isinstance(value, Hole):
+    if isinstance(value, SearchParameter):
         return value.standing_for(kind, where)
     if kind is Any:
         return tuple(value) if isinstance(value, list) else value
@@ -210,6 +227,7 @@ def _decode(data: Any, kind: Any, where: str) -> Any:
         return data
     values = dict(data)
     chosen = _kind(values.pop("kind", None), kind, where)
+    values = {chosen.renamed.get(str(name), str(name)): value for name, value in values.items()}
     types = field_types(chosen)
     for name in values:
         if name not in types:
@@ -217,26 +235,26 @@ def _decode(data: Any, kind: Any, where: str) -> Any:
     lacking = [f.name for f in fields(chosen) if f.name not in values and f.default is MISSING]
     if lacking:
         raise PlasticSearchError(f"{where}: {chosen.__name__} lacks {', '.join(lacking)}")
-    inside = (lambda name: kind) if issubclass(chosen, Hole) else types.__getitem__
+    inside = (lambda name: kind) if issubclass(chosen, SearchParameter) else types.__getitem__
     return chosen(**{name: _decode(v, inside(name), f"{where}.{name}") for name, v in values.items()})
 
 
 def _kind(name: Any, wanted: Any, where: str) -> type[Part]:
-    """The class called `name`, which must be a `wanted` or a hole."""
+    """The class called `name`, which must be a `wanted` or a search parameter."""
     if not isinstance(name, str):
         raise PlasticSearchError(f'{where}: a part in JSON needs a "kind", and its value must be a name')
     base = next((a for a in (get_args(wanted) or (wanted,)) if inspect.isclass(a) and issubclass(a, Part)), Part)
     if hasattr(importlib.import_module(base.__module__), "__path__"):
-        discover(base.__module__)
-    made = {n: k for n, k in Part.kinds.items() if k is not Hole and not inspect.isabstract(k)}
-    known = {n: k for n, k in made.items() if issubclass(k, base | Hole)}
+        discover(base)
+    made = {n: k for n, k in Part.kinds.items() if k is not SearchParameter and not inspect.isabstract(k)}
+    known = {n: k for n, k in made.items() if issubclass(k, base | SearchParameter)}
     if name not in known and not inspect.isabstract(base) and base is not Part:
         raise PlasticSearchError(f"{where}: {_called(base)} is wanted here, not a part of the kind {name!r}")
     if name not in known:
         if name in Part.kinds and issubclass(Part.kinds[name], base) and (lack := unfinished(Part.kinds[name])):
             raise PlasticSearchError(f"{where}: {lack}")
         hint = "If it is your own, name its file with --parts FILE." if base is not Part else ""
-        offered = [n for n, k in known.items() if k is not base and not issubclass(k, Hole)]
+        offered = [n for n, k in known.items() if k is not base and not issubclass(k, SearchParameter)]
         raise unknown(base.__name__.lower(), name, offered, hint)
     return known[name]
 
@@ -253,8 +271,8 @@ def _plain(value: Any) -> Any:
 
 
 def _open(value: Any) -> bool:
-    """Whether a hole stands in `value`, not counting those of parts inside it."""
-    return isinstance(value, Hole) or (isinstance(value, tuple) and any(_open(v) for v in value))
+    """Whether `value` is, or is a tuple with, a search parameter; those inside parts do not count."""
+    return isinstance(value, SearchParameter) or (isinstance(value, tuple) and any(_open(v) for v in value))
 
 
 def _called(kind: Any) -> str:
@@ -265,7 +283,3 @@ def _called(kind: Any) -> str:
 def _base(kind: type[Part]) -> type[Part]:
     """What a part is one of: Rule, of Oja."""
     return next((k for k in kind.__mro__ if Part in k.__bases__), kind)
-
-
-def _home(kind: type) -> str:
-    return kind.__module__

@@ -1,8 +1,7 @@
-"""A search space is a spec with holes in it.
+"""Search spaces: a spec in which some values are search parameters.
 
-Put a hole where a value would stand, and `fill` asks an Optuna trial for that value. The hole's address
-(`layers.1.rule.Hebb.decay`) is its parameter name in Optuna, its column in a report, and its name on the
-command line.
+`fill` replaces each search parameter by a trial's suggestion. Its path (`layers.1.rule.Hebb.decay`) is its name in
+Optuna, its column in tables and reports, and its name in `--set`.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from enum import Enum
 from typing import Any, Protocol, get_args, get_origin
 
 from plastic_search.core.errors import PlasticSearchError, unknown
-from plastic_search.core.part import Hole, Part, coerce, discover, field_types
+from plastic_search.core.part import Part, SearchParameter, coerce, discover, field_types
 
-__all__ = ["choice", "each", "fill", "holes", "integer", "override", "places", "possible", "real"]
+__all__ = ["children", "choice", "each", "fill", "integer", "override", "possible", "real", "search_parameters"]
 
 _DRAWS = 300  # fillings that are tried before a space is called impossible
 
@@ -31,8 +30,8 @@ class Trial(Protocol):
 
 
 @dataclass(frozen=True)
-class Choice(Hole):
-    """One of `options`, which may have holes of their own."""
+class Choice(SearchParameter):
+    """One of `options`, which may hold search parameters of their own."""
 
     options: tuple[Any, ...]
 
@@ -60,7 +59,7 @@ class Choice(Hole):
 
 
 @dataclass(frozen=True)
-class IntegerRange(Hole):
+class IntegerRange(SearchParameter):
     """A whole number from `low` to `high`, both included."""
 
     low: int
@@ -73,13 +72,13 @@ class IntegerRange(Hole):
     def __str__(self) -> str:
         return f"{self.low} to {self.high}{', log scale' if self.log else ''}"
 
-    def standing_for(self, kind: Any, where: str) -> Hole:
+    def standing_for(self, kind: Any, where: str) -> SearchParameter:
         coerce(self.low, kind, where)
         return self
 
 
 @dataclass(frozen=True)
-class RealRange(Hole):
+class RealRange(SearchParameter):
     """A real number from `low` to `high`."""
 
     low: float
@@ -92,38 +91,43 @@ class RealRange(Hole):
     def __str__(self) -> str:
         return f"{self.low} to {self.high}{', log scale' if self.log else ''}"
 
-    def standing_for(self, kind: Any, where: str) -> Hole:
+    def standing_for(self, kind: Any, where: str) -> SearchParameter:
         coerce(self.low, kind, where)
         return self
 
 
-# Holes stand where values will stand, so to a type checker they are values.
+# Search parameters stand where values will stand, so to a type checker they are values.
 def choice(*options: Any) -> Any:
-    """A hole for one of `options`."""
+    """One of `options`: values, enum members, or parts, which may hold search parameters of their own.
+
+    Example:
+        >>> space = NetworkSpec((Layer(rule=choice(Oja(), Hebb(decay=real(0.0, 1.0)))),))
+    """
     return Choice(options)
 
 
 def integer(low: int, high: int, *, log: bool = False) -> Any:
-    """A hole for a whole number."""
+    """A whole number from `low` to `high`, both included."""
     return IntegerRange(low, high, log)
 
 
 def real(low: float, high: float, *, log: bool = False) -> Any:
-    """A hole for a real number."""
+    """A real number from `low` to `high`."""
     return RealRange(low, high, log)
 
 
-def each(package: str) -> Any:
-    """A hole for any member of an open folder: `each("plastic_search.rules")`.
+def each(base: type[Part]) -> Any:
+    """Any member of an open set: `each(Rule)` searches all rules, those of users among them.
 
-    A member that defines `space()` says there which of its own fields are to be searched.
+    A member's class method `space()` returns it with the search parameters of its own fields; without one, the member
+    with its defaults is the option.
     """
-    kinds = discover(package).values()
+    kinds = discover(base).values()
     return Choice(tuple(kind.space() if hasattr(kind, "space") else kind() for kind in kinds))  # type: ignore[attr-defined]
 
 
 def fill(space: Any, trial: Trial, at: str = "") -> Any:
-    """Return `space` with every hole replaced by the trial's suggestion."""
+    """`space` with every search parameter replaced by the trial's suggestion."""
     match space:
         case Choice(options):
             label = trial.suggest_categorical(at, space.labels)
@@ -133,33 +137,33 @@ def fill(space: Any, trial: Trial, at: str = "") -> Any:
         case RealRange(low, high, log):
             return trial.suggest_float(at, low, high, log=log)
         case Part():
-            return replace(space, **{n: fill(v, trial, _join(at, n)) for n, v in _children(space)})
+            return replace(space, **{n: fill(v, trial, _join(at, n)) for n, v in _fields(space)})
         case tuple():
             return tuple(fill(v, trial, _join(at, str(i))) for i, v in enumerate(space))
     return space
 
 
-def holes(space: Any, at: str = "") -> Iterator[tuple[str, Hole]]:
-    """Every hole with its address, depth first."""
-    if isinstance(space, Hole):
+def search_parameters(space: Any, at: str = "") -> Iterator[tuple[str, SearchParameter]]:
+    """Every search parameter with its path, depth first."""
+    if isinstance(space, SearchParameter):
         yield at, space
-    for name, value in places(space):
-        yield from holes(value, _join(at, name))
+    for name, value in children(space):
+        yield from search_parameters(value, _join(at, name))
 
 
 def possible(space: Any, fits: Callable[[Any], object] = lambda filled: None, at: str = "") -> None:
-    """Refuse a space of which nothing can be built, or a part inside it, however its holes are filled.
+    """Refuse a space of which nothing can be built, or a part inside it, whatever its search parameters are.
 
     Args:
         fits: raises where a filling of the whole space cannot be used.
 
     Raises:
-        PlasticSearchError: with the words of the part that refuses, and its address.
+        PlasticSearchError: with the message of the part that refuses, and its path.
     """
-    for name, value in places(space):
-        if any(holes(value)):
+    for name, value in children(space):
+        if any(search_parameters(value)):
             possible(value, at=_join(at, name))
-    if isinstance(space, Hole) or not isinstance(space, Part):
+    if isinstance(space, SearchParameter) or not isinstance(space, Part):
         return
     refusals: set[str] = set()
     for seed in range(_DRAWS):
@@ -192,64 +196,68 @@ class _Drawn:
         return self._rng.uniform(low, high)
 
 
-def places(value: Any) -> Iterator[tuple[str, Any]]:
-    """What stands inside a part, a choice or a tuple, by the next word of its address."""
+def children(value: Any) -> Iterator[tuple[str, Any]]:
+    """The values inside a part, a choice or a tuple, each by the next word of its path."""
     if isinstance(value, Choice):
         yield from zip(value.labels, value.options, strict=True)
-    elif isinstance(value, Part) and not isinstance(value, Hole):
-        yield from _children(value)
+    elif isinstance(value, Part) and not isinstance(value, SearchParameter):
+        yield from _fields(value)
     elif isinstance(value, tuple):
         yield from ((str(i), v) for i, v in enumerate(value))
 
 
-def override(value: Any, address: str, text: str) -> Any:
-    """Return `value` with what stands at `address` replaced by `text`, read as JSON or as a name.
+def override(value: Any, path: str, text: str) -> Any:
+    """Return `value` with the value at `path` replaced by `text`, read as JSON or as a name.
 
     A part is named by its class (`Oja`), or written as JSON; an option of a choice by its label.
 
     Raises:
-        PlasticSearchError: the address leads nowhere, or the value is not of the type that stands there.
+        PlasticSearchError: nothing has this path, or the value is not of its type.
     """
-    return _override(value, Any, address.split("."), text, address)
+    return _override(value, Any, path.split("."), text, path)
 
 
-def _override(value: Any, kind: Any, path: list[str], text: str, address: str) -> Any:
-    if not path:
-        return _parse(value, kind, text, address)
-    head, *rest = path
+def _override(value: Any, kind: Any, steps: list[str], text: str, path: str) -> Any:
+    if not steps:
+        return _parse(value, kind, text, path)
+    head, *rest = steps
     if isinstance(value, Choice):
-        at = next((n for n in range(len(path), 0, -1) if ".".join(path[:n]) in value.labels), 1)
-        label, rest = ".".join(path[:at]), path[at:]
-        chosen = value.option(label, address)
-        new = _override(chosen, kind, rest, text, address)
+        at = next((n for n in range(len(steps), 0, -1) if ".".join(steps[:n]) in value.labels), 1)
+        label, rest = ".".join(steps[:at]), steps[at:]
+        chosen = value.option(label, path)
+        new = _override(chosen, kind, rest, text, path)
         return Choice(tuple(new if o is chosen else o for o in value.options))
     if isinstance(value, tuple):
         if not head.isdigit() or int(head) >= len(value):
-            raise unknown("place", head, [str(i) for i in range(len(value))], f"The address was {address!r}.")
+            raise unknown("index", head, [str(i) for i in range(len(value))], f"The path was {path!r}.")
         i, inner = int(head), get_args(kind)[0] if get_origin(kind) is tuple else type(value[int(head)])
-        return (*value[:i], _override(value[i], inner, rest, text, address), *value[i + 1 :])
+        return (*value[:i], _override(value[i], inner, rest, text, path), *value[i + 1 :])
     if isinstance(value, Part):
         types = field_types(type(value))
+        if head in value.renamed:
+            raise PlasticSearchError(
+                f"{path}: {type(value).__name__}.{head} is now called {type(value).__name__}.{value.renamed[head]}"
+            )
         if head not in types:
-            raise unknown(f"field of {type(value).__name__}", head, types, f"The address was {address!r}.")
-        return replace(value, **{head: _override(getattr(value, head), types[head], rest, text, address)})
-    raise PlasticSearchError(f"address {address!r} goes on after a plain value: nothing is called {head!r} there")
+            raise unknown(f"field of {type(value).__name__}", head, types, f"The path was {path!r}.")
+        return replace(value, **{head: _override(getattr(value, head), types[head], rest, text, path)})
+    raise PlasticSearchError(f"path {path!r} goes on after a plain value: nothing is called {head!r} there")
 
 
-def _parse(value: Any, kind: Any, text: str, address: str) -> Any:
+def _parse(value: Any, kind: Any, text: str, path: str) -> Any:
     if isinstance(value, Choice) and text in value.labels:
-        return value.option(text, address)
+        return value.option(text, path)
     try:
         data = json.loads(text)
     except ValueError as error:
         if text.lstrip()[:1] in ("{", "[", '"'):
-            raise PlasticSearchError(f"{address} was given broken JSON, {text!r}: {error}") from None
+            raise PlasticSearchError(f"{path} was given broken JSON, {text!r}: {error}") from None
         data = _listed(text) if get_origin(kind) is tuple else text
     if isinstance(data, str) and isinstance(kind, type) and issubclass(kind, Part):
         data = {"kind": data}
     if isinstance(data, dict) and isinstance(kind, type) and issubclass(kind, Part):
         return kind.from_json(data)
-    return coerce(data, kind if kind is not Any else type(value), address)
+    return coerce(data, kind if kind is not Any else type(value), path)
 
 
 def _ordered(low: float, high: float, log: bool) -> None:
@@ -263,7 +271,7 @@ def _label(option: Any) -> str:
     return str(option.value) if isinstance(option, Enum) else str(option)
 
 
-def _children(part: Part) -> Iterator[tuple[str, Any]]:
+def _fields(part: Part) -> Iterator[tuple[str, Any]]:
     return ((f.name, getattr(part, f.name)) for f in fields(part))
 
 

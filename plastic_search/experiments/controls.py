@@ -27,12 +27,12 @@ def dense(spec: NetworkSpec) -> NetworkSpec:
 
 def random_mask(spec: NetworkSpec) -> NetworkSpec:
     """The same network with as many connections as its gates chose, but chosen by chance."""
-    return _instead(spec, lambda own: Rewired(own.density, own.plastic, exchanged=0.0, within=own.within))
+    return _instead(spec, lambda own: Rewired(own.density, own.plastic, exchanged=0.0, support=own.support))
 
 
 def pruned(spec: NetworkSpec) -> NetworkSpec:
     """The same network with as many connections as its gates chose, but those of largest magnitude."""
-    return _instead(spec, lambda own: Pruned(own.density, own.plastic, within=own.within))
+    return _instead(spec, lambda own: Pruned(own.density, own.plastic, support=own.support))
 
 
 def _instead(spec: NetworkSpec, made: Callable[[Budgeted], Structure]) -> NetworkSpec:
@@ -80,12 +80,12 @@ def fixed_lstm(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
 
 
 def _ungated(structure: Structure) -> Structure:
-    return structure.within if isinstance(structure, Adaptive) else structure
+    return structure.support if isinstance(structure, Adaptive) else structure
 
 
 def _open(structure: Structure) -> Structure:
     """What gates or a graph chose within."""
-    return _open(structure.within) if isinstance(structure, Adaptive | Graph) else structure
+    return _open(structure.support) if isinstance(structure, Adaptive | Graph) else structure
 
 
 def _widened(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:

@@ -174,12 +174,12 @@ def _beaten(score: float, connections: int, step: int, rivals: tuple[Rival, ...]
 def _measure(measures: tuple[str, ...], net: Network, task: Task) -> dict[str, float]:
     made: dict[str, float] = {}
     plastic = any(layer.plastic is not Pathway.NONE for layer in net.spec.layers)
-    asked = task.episodes(1, Split.TRAIN, torch.Generator().manual_seed(0)).asked
+    query_step = task.episodes(1, Split.TRAIN, torch.Generator().manual_seed(0)).query_step
     ways = {
         "validation": lambda: evaluate(net, task, Split.VALIDATION, _FULL),
         "test": lambda: evaluate(net, task, Split.TEST, _FULL),
         "frozen": lambda: evaluate(net, task, Split.TEST, _FULL, frozen) if plastic else None,
-        "shuffled": lambda: evaluate(net, task, Split.TEST, _FULL, shuffled(asked)) if plastic else None,
+        "shuffled": lambda: evaluate(net, task, Split.TEST, _FULL, shuffled(query_step)) if plastic else None,
     }
     for name in measures:
         value = ways[name]()

@@ -85,7 +85,7 @@ class Arm:
         trials += [self._study.ask() for _ in range(count - len(left))]
         return [self._filled(trial) for trial in trials]
 
-    def tell(self, number: int, values: Sequence[float] | None, shortfall: float | None) -> None:
+    def tell(self, number: int, values: Sequence[float] | None, constraint_violation: float | None) -> None:
         """How a proposal ended.
 
         Args:
@@ -93,12 +93,12 @@ class Arm:
             shortfall: by how much its score misses what makes a network worth comparing by size, negative where it
                 does not miss it; None where it could not be built.
         """
-        if shortfall is None:
+        if constraint_violation is None:
             self._study.tell(number, state=TrialState.FAIL)
             return
         trial = next(t for t in self._trials(TrialState.RUNNING) if t.number == number)
         if not trial.constraints:  # an earlier start may have been killed between this line and the next
-            optuna.trial.Trial(self._study, trial._trial_id).set_constraint("score", shortfall)
+            optuna.trial.Trial(self._study, trial._trial_id).set_constraint("score", constraint_violation)
         if values is None:
             self._study.tell(number, state=TrialState.PRUNED)
         else:

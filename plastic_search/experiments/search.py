@@ -183,9 +183,9 @@ def _tell(study: Study, out: Path, arm: Arm, proposals: list[Proposal]) -> None:
             continue
         run = ended[proposal.number]
         values = [run.metrics.get(o.value, 0.0) for o in study.objectives]
-        worth = study.task.chance + study.worth * (1.0 - study.task.chance)
-        shortfall = worth - run.metrics.get("score", 0.0)
-        arm.tell(proposal.number, None if run.outcome == "pruned" else values, shortfall)
+        feasibility_threshold = study.task.chance + study.feasibility_threshold * (1.0 - study.task.chance)
+        constraint_violation = feasibility_threshold - run.metrics.get("score", 0.0)
+        arm.tell(proposal.number, None if run.outcome == "pruned" else values, constraint_violation)
 
 
 def _finals(study: Study, name: str, out: Path, pool: Pool) -> Generator[Event]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.core.part import Part, discover, equation
-from plastic_search.core.space import Choice, holes
+from plastic_search.core.part import Part, discover, equation, open_set
+from plastic_search.core.space import Choice, search_parameters
 from plastic_search.network.spec import NetworkSpec
 from plastic_search.tasks import Task
 from plastic_search.trainers import Trainer
@@ -51,14 +51,16 @@ class Study(Part):
         seeds: of each finalist.
     """
 
+    renamed: ClassVar[dict[str, str]] = {"worth": "feasibility_threshold"}
+
     question: str
     space: NetworkSpec
     task: Task
     trainer: Trainer = Gradient(steps=500)
     finalist: Trainer = Gradient(steps=2000)
-    fine_tuning: Trainer = Gradient(steps=200, learning_rate=3e-3, settle=1.0)
+    fine_tuning: Trainer = Gradient(steps=200, learning_rate=3e-3, cooldown_fraction=1.0)
     objectives: tuple[Objective, ...] = (Objective.SCORE, Objective.CONNECTIONS)
-    worth: float = 0.9
+    feasibility_threshold: float = 0.9
     trials: int = 24
     trial_seeds: tuple[int, ...] = (0,)
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -71,12 +73,12 @@ class Study(Part):
                 raise PlasticSearchError(
                     f"{name} must all differ, but are {list(seeds)}: a seed that is run twice is no evidence"
                 )
-        if not 0.0 <= self.worth <= 1.0:
-            raise PlasticSearchError(f"a study's worth is a share, 0 to 1, but is {self.worth}")
+        if not 0.0 <= self.feasibility_threshold <= 1.0:
+            raise PlasticSearchError(f"a study's worth is a share, 0 to 1, but is {self.feasibility_threshold}")
         if self.objectives[:1] != (Objective.SCORE,):
             raise PlasticSearchError("the first objective of a study must be 'score', which chooses the winner")
         open_elsewhere = [
-            a for f in ("task", "trainer", "finalist", "fine_tuning") for a, _ in holes(getattr(self, f), f)
+            a for f in ("task", "trainer", "finalist", "fine_tuning") for a, _ in search_parameters(getattr(self, f), f)
         ]
         if open_elsewhere:
             raise PlasticSearchError(f"a study has holes in its space alone, but {open_elsewhere[0]} is open too")
@@ -89,7 +91,7 @@ class Study(Part):
             "trial_seeds": list(self.trial_seeds),
             "objectives": [o.value for o in self.objectives],
             "parts": _parts(),
-            "holes": {address: _hole(hole) for address, hole in holes(self.space)},
+            "holes": {address: _hole(hole) for address, hole in search_parameters(self.space)},
         }
 
 
@@ -97,7 +99,7 @@ def _parts() -> dict[str, dict[str, str]]:
     """Every part that a network can be made of, with its equation and where it comes from."""
     made = {}
     for axis in ("cells", "rules", "modulations", "structures", "precisions"):
-        for name, kind in discover(f"plastic_search.{axis}").items():
+        for name, kind in discover(open_set(axis)).items():
             source = (sys.modules[kind.__module__].__doc__ or "").strip().split("\n")[0]
             made[name] = {"axis": axis.removesuffix("s"), "equation": equation(kind), "source": source}
     return made

@@ -153,15 +153,15 @@ def _examples(net: Network, task: Task, count: int, folder: Path) -> dict[str, A
     """Write episodes and the reference's answers, and compare those of the exported step with them."""
     episodes = task.episodes(count, Split.TEST, torch.Generator().manual_seed(_SEED))
     wanted, given = _by_reference(net, episodes.inputs), _by_export(net, episodes.inputs, folder)
-    gap = (given - wanted)[episodes.asked :].abs().amax((0, 2))  # [batch]
-    tensors = {"inputs": episodes.inputs, "targets": episodes.targets, "outputs": wanted[episodes.asked :]}
+    gap = (given - wanted)[episodes.query_step :].abs().amax((0, 2))  # [batch]
+    tensors = {"inputs": episodes.inputs, "targets": episodes.targets, "outputs": wanted[episodes.query_step :]}
     save_file({name: value.contiguous() for name, value in tensors.items()}, folder / "examples.safetensors")
     return {
         "task": task.to_json(),
         "split": Split.TEST.value,
         "seed": _SEED,
         "count": count,
-        "asked": episodes.asked,
+        "asked": episodes.query_step,
         "score_name": task.score_name,
         "chance": task.chance,
         "score": float(task.scores(wanted, episodes).mean()),

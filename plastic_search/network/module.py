@@ -47,7 +47,7 @@ class Network(nn.Module):
         drawn = [_start_params(layer, shape, rng) for layer, shape in zip(spec.layers, self.shapes, strict=True)]
         self.like = tuple(drawn)  # the nesting of the parameters; the values live in `layers`
         self.layers = nn.ModuleList(
-            Bag(flatten(p._asdict()), {f"structure.{name}" for name in layer.structure.held})
+            Bag(flatten(p._asdict()), {f"structure.{name}" for name in layer.structure.buffers})
             for layer, p in zip(spec.layers, drawn, strict=True)
         )
         self.resolve()
@@ -106,7 +106,7 @@ class Network(nn.Module):
         like, said, count = next(self.parameters()), [next(self.parameters()).new_ones(self.inputs)], 0
         for layer, shape, gates in zip(self.spec.layers, self.shapes, self._gates(), strict=True):
             units = like.new_ones(shape.post) if gates.units is None else gates.units
-            heard = torch.cat([law.sources(layer, said), units[: shape.own]])
+            heard = torch.cat([law.sources(layer, said), units[: shape.recurrent]])
             exists = like.new_ones(shape.post, shape.pre) if gates.exists is None else (gates.exists > 0.5).to(like)
             count += int((exists * heard).sum())
             said.append(units)

@@ -59,7 +59,7 @@ class Population(nn.Module):
         self.layers = nn.ModuleList(
             Bag(
                 {name: torch.stack([bag.tensors()[name].detach() for bag in same]) for name in same[0].tensors()},
-                {f"structure.{name}" for name in layer.structure.held},
+                {f"structure.{name}" for name in layer.structure.buffers},
             )
             for layer, same in zip(first.spec.layers, bags, strict=True)
         )

@@ -10,8 +10,8 @@ from itertools import accumulate, pairwise
 from plastic_search.cells import Cell
 from plastic_search.cells.rnn import RNN
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.core.part import Hole, Part
-from plastic_search.core.space import holes
+from plastic_search.core.part import Part, SearchParameter
+from plastic_search.core.space import search_parameters
 from plastic_search.modulations import Modulation
 from plastic_search.modulations.simple import Simple
 from plastic_search.precisions import Precision, Role
@@ -81,14 +81,14 @@ class Layer(Part):
             raise PlasticSearchError(f"a layer needs at least 1 unit, but got units={self.units}")
         if self.limit <= 0:
             raise PlasticSearchError(f"a trace's limit must be above 0, but got limit={self.limit}")
-        if not isinstance(self.cell, Hole):
+        if not isinstance(self.cell, SearchParameter):
             drives, at = self.cell.drives, self.cell.plastic
             if type(at) is not int or not 0 <= at < drives:
                 name = type(self.cell).__name__
                 raise PlasticSearchError(f"{name}.plastic is which of its {drives} drives, from 0, but is {at!r}")
         if len(set(self.skip)) < len(self.skip) or any(k < 1 for k in self.skip):
             raise PlasticSearchError(f"skip wants different whole numbers from 1, but got {self.skip}")
-        whole = not any(holes(self.structure))
+        whole = not any(search_parameters(self.structure))
         if whole and self.plastic in (Pathway.RECURRENT, Pathway.BOTH) and not self.structure.recurrent:
             raise PlasticSearchError(
                 f"plastic={self.plastic.value!r} needs a recurrent block, but {type(self.structure).__name__} "
@@ -109,7 +109,7 @@ class NetworkSpec(Part):
         for i, layer in enumerate(self.layers):
             if isinstance(layer.skip, tuple) and any(k > i for k in layer.skip if isinstance(k, int)):
                 raise PlasticSearchError(f"layers.{i}.skip={layer.skip} reaches back beyond the network's input")
-            rounds = not isinstance(self.precision, Hole) and not any(holes(self.precision))
+            rounds = not isinstance(self.precision, SearchParameter) and not any(search_parameters(self.precision))
             if rounds and layer.bound is Bound.NONE and self.precision.format(Role.TRACE) is not None:
                 raise PlasticSearchError(f"layers.{i}: an integer trace needs a bound, but bound is 'none'")
 
@@ -120,7 +120,7 @@ def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
     Raises:
         PlasticSearchError: a hole is left open; the message lists the open addresses.
     """
-    still = [address for address, _ in holes(spec)]
+    still = [address for address, _ in search_parameters(spec)]
     if still:
         raise PlasticSearchError(
             f"the spec has {len(still)} open hole{'s' if len(still) > 1 else ''}: {', '.join(still)}; "
@@ -128,7 +128,7 @@ def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
         )
     widths, made = [inputs], []
     for i, layer in enumerate(spec.layers):
-        sources = _heard((widths[-1], *(widths[-1 - k] for k in layer.skip)), layer.structure.hears, i)
+        sources = _heard((widths[-1], *(widths[-1 - k] for k in layer.skip)), layer.structure.selection, i)
         heard = sum(sources)
         own = layer.units if layer.structure.recurrent else 0
         columns = {

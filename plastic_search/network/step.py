@@ -121,7 +121,7 @@ def step(
     form = spec.precision.format(Role.TRACE)
     for layer, shape, made, before in zip(spec.layers, shapes, ready, state, strict=True):
         pre = sources(layer, heard)
-        pre = torch.cat([pre, before.output], dim=1) if shape.own else pre
+        pre = torch.cat([pre, before.output], dim=1) if shape.recurrent else pre
         now = layer_step(layer, shape, made, before, pre, form)
         heard.append(now.output)
         after.append(now)
@@ -130,7 +130,7 @@ def step(
 
 def sources(layer: Layer, said: list[Tensor]) -> Tensor:
     """What a layer hears of others [..., sources]: the last of what was `said` before it, and what it skips to."""
-    heard, places = [said[-1 - k] for k in (0, *layer.skip)], layer.structure.hears
+    heard, places = [said[-1 - k] for k in (0, *layer.skip)], layer.structure.selection
     if places is not None:
         each = zip(heard, _parted(places, tuple(t.shape[-1] for t in heard)), strict=True)
         heard = [t if at is None else t.index_select(-1, torch.from_numpy(at).to(t.device)) for t, at in each]

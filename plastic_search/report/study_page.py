@@ -126,7 +126,7 @@ def _leaderboard(record: Record) -> dict[str, Any] | None:
     )
     if not ranked:
         return None
-    addresses = [a for a in record.study.get("holes", {}) if any(a in t.choices for t in tried)]
+    addresses = [a for a in record.study.get("search_parameters", {}) if any(a in t.choices for t in tried)]
     addresses += [a for t in tried for a in t.choices if a not in addresses]
     addresses = list(dict.fromkeys(addresses))
     columns = [a for a in addresses if not any(a.startswith(f"{b}.") for b in addresses)]

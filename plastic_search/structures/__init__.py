@@ -15,8 +15,8 @@ from plastic_search.core.part import Part
 __all__ = [
     "Gates",
     "Shape",
-    "Site",
     "Structure",
+    "TrainingContext",
     "Weights",
 ]
 
@@ -26,7 +26,7 @@ class Shape(NamedTuple):
 
     post: int  # units of the layer
     pre: int  # all that it hears
-    own: int  # how many of the last columns of `pre` are the layer's own previous output: `post`, or 0
+    recurrent: int  # how many of the last columns of `pre` are the layer's own previous output: `post`, or 0
     plastic: slice  # the columns that the plastic pathway takes in
     sources: tuple[int, ...]  # how many columns belong to each source, in order; they end where the layer's own begin
 
@@ -47,7 +47,7 @@ class Weights(NamedTuple):
     outgoing: tuple[Tensor, ...]  # each [drives, units of a layer that hears this one, post]: that layer's weights
 
 
-class Site(NamedTuple):
+class TrainingContext(NamedTuple):
     """A layer between two updates, as its structure sees it. All of its tensors may be changed in place."""
 
     shape: Shape
@@ -62,7 +62,7 @@ class Site(NamedTuple):
     means: Weights | None = None  # the optimiser's running means of gradients; None where it keeps none yet
     squares: Weights | None = None  # its running means of their squares
 
-    def member(self, k: int) -> Site:
+    def member(self, k: int) -> TrainingContext:
         """Of a site whose tensors begin with an axis over members, that of one of them."""
         return pytree.tree_map(lambda t: t[k] if isinstance(t, Tensor) else t, self)
 
@@ -71,8 +71,9 @@ class Site(NamedTuple):
 class Structure(Part):
     """Where synapses may be, and which of them are plastic."""
 
-    held: ClassVar[tuple[str, ...]] = ()  # names of params that no gradient tunes; `adapt` sets them
-    outward: ClassVar[bool] = True  # whether it looks at `Site.outgoing`, as one that learns may
+    renamed: ClassVar[dict[str, str]] = {"within": "support", "narrowing": "annealing_fraction"}
+    buffers: ClassVar[tuple[str, ...]] = ()  # names of params that no gradient tunes; `adapt` sets them
+    outward: ClassVar[bool] = True  # whether it looks at `TrainingContext.outgoing`, as one that learns may
 
     @property
     def recurrent(self) -> bool:
@@ -80,10 +81,10 @@ class Structure(Part):
         return True
 
     @property
-    def hears(self) -> tuple[int, ...] | None:
+    def selection(self) -> tuple[int, ...] | None:
         """Which of the numbers that its sources say a layer hears, by place, ascending; None for all."""
-        within = getattr(self, "within", None)
-        return within.hears if isinstance(within, Structure) else None
+        support = getattr(self, "support", None)
+        return support.selection if isinstance(support, Structure) else None
 
     @property
     def learns(self) -> bool:
@@ -104,19 +105,19 @@ class Structure(Part):
         """What training adds to the loss, one number; None for nothing."""
         return None
 
-    def adapt(self, site: Site, rng: Generator) -> None:
+    def adapt(self, context: TrainingContext, rng: Generator) -> None:
         """Change the structure between two updates; called before the first one too. Nothing, by default."""
         return
 
-    def adapt_all(self, site: Site, rngs: Sequence[Generator]) -> None:
+    def adapt_all(self, context: TrainingContext, rngs: Sequence[Generator]) -> None:
         """`adapt` each member of a population; every tensor of the site begins with an axis over members.
 
         What is called between updates is this. A structure may do it for all members at once, each as it would alone.
         """
         for k, rng in enumerate(rngs):
-            self.adapt(site.member(k), rng)
+            self.adapt(context.member(k), rng)
 
-    def adapt_pool(self, layers: Sequence[tuple[Any, Site]]) -> None:
+    def adapt_pool(self, layers: Sequence[tuple[Any, TrainingContext]]) -> None:
         """Change all layers of a pool between two updates; called after each one's `adapt`. Nothing, by default.
 
         Args:

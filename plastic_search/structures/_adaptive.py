@@ -10,26 +10,26 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.structures import Site, Structure
+from plastic_search.structures import Structure, TrainingContext
 from plastic_search.structures.dense import Dense
 
-__all__ = ["Adaptive", "Budgeted", "derived", "narrowed", "opened"]
+__all__ = ["Adaptive", "Budgeted", "annealed", "annealing_factor", "derived"]
 
 
 @dataclass(frozen=True)
 class Adaptive(Structure):
     """A structure that chooses among the connections of another, which learns nothing."""
 
-    within: Structure = field(default=Dense(), kw_only=True)  # where a connection may be at all
+    support: Structure = field(default=Dense(), kw_only=True)  # where a connection may be at all
 
     @property
     def recurrent(self) -> bool:
-        return self.within.recurrent
+        return self.support.recurrent
 
     def check(self) -> None:
-        if type(self.within).params is not Structure.params:
+        if type(self.support).params is not Structure.params:
             name = type(self).__name__
-            raise PlasticSearchError(f"{name}.within wants a structure that learns nothing, but got {self.within}")
+            raise PlasticSearchError(f"{name}.support wants a structure that learns nothing, but got {self.support}")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Budgeted(Adaptive):
 
     outward: ClassVar[bool] = False
 
-    density: float = 0.5  # share of the connections of `within` that exist; above 1, how many
+    density: float = 0.5  # share of the connections of `support` that exist; above 1, how many
     plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
 
     def check(self) -> None:
@@ -56,17 +56,17 @@ class Budgeted(Adaptive):
                 )
 
 
-def opened(site: Site, narrowing: float) -> float:
+def annealing_factor(context: TrainingContext, annealing_fraction: float) -> float:
     """How much of what is beyond the budget is still kept: it falls from 1 to 0 as a cube (Zhu and Gupta 2017).
 
     Args:
         narrowing: over which first share of training.
     """
-    done = site.step / site.steps
-    return (1.0 - done / narrowing) ** 3 if done < narrowing else 0.0
+    done = context.step / context.steps
+    return (1.0 - done / annealing_fraction) ** 3 if done < annealing_fraction else 0.0
 
 
-def narrowed(budget: float, beyond: float) -> float:
+def annealed(budget: float, beyond: float) -> float:
     """The share that is kept while so much of what is beyond the budget still is."""
     return budget + beyond * (1.0 - budget)
 

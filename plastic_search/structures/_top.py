@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plastic_search.structures import Site
+from plastic_search.structures import TrainingContext
 
 _NUMPY = (torch.bool, torch.float32, torch.float64)
 
@@ -96,14 +96,14 @@ def transformed() -> bool:
     return inside._functorch.peek_interpreter_stack() is not None
 
 
-def strength(site: Site) -> Tensor:
+def strength(context: TrainingContext) -> Tensor:
     """How much each connection can carry [post, pre]: |w|, over all drives, and |alpha|, for a trace that is full.
 
     Where the trace does the work, |w| alone says little of what a connection is worth.
     """
-    made = site.weight.norm(dim=0)
-    width = site.shape.plastic.stop - site.shape.plastic.start
+    made = context.weight.norm(dim=0)
+    width = context.shape.plastic.stop - context.shape.plastic.start
     if width:
         made = made.clone()
-        made[:, site.shape.plastic] += site.alpha.abs().expand(site.shape.post, width)
+        made[:, context.shape.plastic] += context.alpha.abs().expand(context.shape.post, width)
     return made

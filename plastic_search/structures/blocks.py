@@ -13,54 +13,61 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site
+from plastic_search.structures import Gates, Shape, TrainingContext
 from plastic_search.structures._adaptive import Adaptive
 from plastic_search.structures._top import best
 
 
 class BlocksParams(NamedTuple):
     scores: Tensor  # [projections]
-    opened: Tensor  # [1], 0 where just the budget is kept, 1 where everything is
-    settled: Tensor  # [1], 1 once training has ended, and the projections are fixed
+    annealing_factor: Tensor  # [1], 0 where just the budget is kept, 1 where everything is
+    frozen: Tensor  # [1], 1 once training has ended, and the projections are fixed
 
 
 @dataclass(frozen=True)
 class Blocks(Adaptive):
     """exists = 1 on the best `keep` of: each source (skips too), the layer's other units, a unit itself"""
 
-    held: ClassVar[tuple[str, ...]] = ("opened", "settled")
+    buffers: ClassVar[tuple[str, ...]] = ("annealing_factor", "frozen")
     outward: ClassVar[bool] = False
 
     keep: int = 2  # projections
-    narrowing: float = 0.5  # first share of training, over which all but these go
+    annealing_fraction: float = 0.5  # first share of training, over which all but these go
 
     def check(self) -> None:
         Adaptive.check(self)
-        if self.keep < 1 or not 0.0 <= self.narrowing <= 1.0:
+        if self.keep < 1 or not 0.0 <= self.annealing_fraction <= 1.0:
             raise PlasticSearchError(
-                f"Blocks wants keep from 1 and a narrowing from 0 to 1, but got {self.keep} and {self.narrowing}"
+                f"Blocks wants keep from 1 and an annealing_fraction from 0 to 1, but got {self.keep} and "
+                f"{self.annealing_fraction}"
             )
 
     def params(self, shape: Shape, rng: Generator) -> BlocksParams:
-        count = sum(width > 0 for width in shape.sources) + 2 * (shape.own > 0)
+        count = sum(width > 0 for width in shape.sources) + 2 * (shape.recurrent > 0)
         return BlocksParams(0.1 * torch.randn(count, generator=rng), torch.zeros(1), torch.zeros(1))
 
     def gates(self, params: BlocksParams, shape: Shape, like: Tensor) -> Gates:
-        scores = params.scores.detach() if params.settled else params.scores
+        scores = params.scores.detach() if params.frozen else params.scores
         count = len(scores)
-        kept = self.keep + round(float(params.opened.detach()) * (count - self.keep)) if count > self.keep else count
+        kept = (
+            self.keep + round(float(params.annealing_factor.detach()) * (count - self.keep))
+            if count > self.keep
+            else count
+        )
         hard, soft = best(scores, None, kept / count), torch.sigmoid(scores - scores.detach().mean())
         gates = hard + (soft - soft.detach())
         exists = (gates.view(-1, 1, 1) * _projections(shape, like)).sum(0)
-        allowed = self.within.gates((), shape, like).exists
+        allowed = self.support.gates((), shape, like).exists
         exists = exists if allowed is None else exists * allowed
         return Gates(exists, exists[:, shape.plastic] if shape.plastic.stop > shape.plastic.start else None)
 
-    def adapt(self, site: Site, rng: Generator) -> None:
-        params, done = site.params, site.step / site.steps
-        if not params.settled:
-            params.opened.fill_(1.0 - done / self.narrowing if done < self.narrowing else 0.0)
-            params.settled.fill_(float(done >= 1.0))
+    def adapt(self, context: TrainingContext, rng: Generator) -> None:
+        params, done = context.params, context.step / context.steps
+        if not params.frozen:
+            params.annealing_factor.fill_(
+                1.0 - done / self.annealing_fraction if done < self.annealing_fraction else 0.0
+            )
+            params.frozen.fill_(float(done >= 1.0))
 
 
 def _projections(shape: Shape, like: Tensor) -> Tensor:
@@ -70,7 +77,7 @@ def _projections(shape: Shape, like: Tensor) -> Tensor:
         made.append(like.new_zeros(shape.post, shape.pre))
         made[-1][:, at : at + width] = 1.0
         at += width
-    if shape.own:
+    if shape.recurrent:
         itself = like.new_zeros(shape.post, shape.pre)
         itself[:, at:] = torch.eye(shape.post, dtype=like.dtype, device=like.device)
         others = like.new_zeros(shape.post, shape.pre)

@@ -19,8 +19,8 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site
-from plastic_search.structures._adaptive import Budgeted, derived, narrowed, opened
+from plastic_search.structures import Gates, Shape, TrainingContext
+from plastic_search.structures._adaptive import Budgeted, annealed, annealing_factor, derived
 from plastic_search.structures._top import Top, share, top, transformed
 
 
@@ -29,27 +29,29 @@ class GatedParams(NamedTuple):
     hearing: Tensor  # [post, 1], of the units that hear
     heard: Tensor  # [1, pre], of the units that are heard
     plastic: Tensor  # [post, width of the plastic pathway], scores; width 0 where all that exists there is plastic
-    opened: Tensor  # [1], 0 where just the budget is kept, 1 where everything is
-    settled: Tensor  # [1], 1 once training has ended, and the gates are fixed
+    annealing_factor: Tensor  # [1], 0 where just the budget is kept, 1 where everything is
+    frozen: Tensor  # [1], 1 once training has ended, and the gates are fixed
 
 
 @dataclass(frozen=True)
 class Gated(Budgeted):
     """exists = top(s, density), s_ij = c_ij + a_i + b_j; plastic = exists * top(p, plastic); backward as a sigmoid"""
 
-    held: ClassVar[tuple[str, ...]] = ("opened", "settled")
+    buffers: ClassVar[tuple[str, ...]] = ("annealing_factor", "frozen")
 
     width: float = 1.0  # of the sigmoid that carries the gradient, in units of the scores' spread
 
-    narrowing: float = 0.7  # first share of training, over which the shares fall from 1 to the budget
+    annealing_fraction: float = 0.7  # first share of training, over which the shares fall from 1 to the budget
 
     def check(self) -> None:
         Budgeted.check(self)
         name = type(self).__name__
         if not self.width > 0.0:
             raise PlasticSearchError(f"{name}.width must be above 0, but is {self.width}")
-        if not 0.0 <= self.narrowing <= 1.0:
-            raise PlasticSearchError(f"{name}.narrowing is a share of training, 0 to 1, but is {self.narrowing}")
+        if not 0.0 <= self.annealing_fraction <= 1.0:
+            raise PlasticSearchError(
+                f"{name}.annealing_fraction is a share of training, 0 to 1, but is {self.annealing_fraction}"
+            )
 
     def params(self, shape: Shape, rng: Generator) -> Any:
         width = shape.plastic.stop - shape.plastic.start
@@ -60,9 +62,9 @@ class Gated(Budgeted):
 
     def gates(self, params: Any, shape: Shape, like: Tensor) -> Gates:
         own = params[:4]
-        if params.settled:
+        if params.frozen:
             own = [each.detach() for each in own]
-        allowed = self.within.gates((), shape, like).exists
+        allowed = self.support.gates((), shape, like).exists
         choose = _apart if transformed() else _Chosen.apply
         exists, learning = choose(*own, allowed, _Told(self, params, shape))  # type: ignore[misc]
         if shape.plastic.stop == shape.plastic.start:
@@ -71,18 +73,18 @@ class Gated(Budgeted):
 
     def kept(self, params: Any, room: float) -> float:
         """Which share of a layer's connections exists at this time."""
-        return narrowed(share(self.density, room), float(params.opened.detach()))
+        return annealed(share(self.density, room), float(params.annealing_factor.detach()))
 
     def kept_plastic(self, params: Any, room: float) -> float:
         """Which share of those on the plastic pathway carries a trace."""
-        return narrowed(share(self.plastic, room), float(params.opened.detach()))
+        return annealed(share(self.plastic, room), float(params.annealing_factor.detach()))
 
-    def adapt(self, site: Site, rng: Generator) -> None:
-        params = site.params
-        if not params.settled:
-            params.opened.fill_(opened(site, self.narrowing))
-            if site.step >= site.steps:
-                params.settled.fill_(1.0)
+    def adapt(self, context: TrainingContext, rng: Generator) -> None:
+        params = context.params
+        if not params.frozen:
+            params.annealing_factor.fill_(annealing_factor(context, self.annealing_fraction))
+            if context.step >= context.steps:
+                params.frozen.fill_(1.0)
 
 
 def worth(params: Any) -> Tensor:

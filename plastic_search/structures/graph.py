@@ -22,15 +22,15 @@ class Graph(Structure):
 
     fixed: tuple[tuple[int, int], ...] = ()
     plastic: tuple[tuple[int, int], ...] = ()
-    within: Structure = Dense()  # which says whether there is a recurrent block at all
+    support: Structure = Dense()  # which says whether there is a recurrent block at all
 
     @property
     def recurrent(self) -> bool:
-        return self.within.recurrent
+        return self.support.recurrent
 
     def check(self) -> None:
-        if type(self.within).params is not Structure.params:
-            raise PlasticSearchError(f"Graph.within wants a structure that learns nothing, but got {self.within}")
+        if type(self.support).params is not Structure.params:
+            raise PlasticSearchError(f"Graph.support wants a structure that learns nothing, but got {self.support}")
         fixed, plastic = Counter(self.fixed), Counter(self.plastic)
         for edge, times in (fixed + plastic).items():
             if times > 1:

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import positive
-from plastic_search.structures import Gates, Shape, Site, Weights
+from plastic_search.structures import Gates, Shape, TrainingContext, Weights
 from plastic_search.structures._adaptive import Adaptive
 
 _REACH = 0.01  # the spread of a new unit's weights
@@ -45,10 +45,10 @@ class Grown(Adaptive):
         deletes: P_del, the probability of deleting each that lies below it, but for `spare` of them, drawn anew.
         unasked: the probability of adding one, however many lie below it; 1e-4 in the released code, not in the text.
         birth: n_j of a new unit, in units of `least`: 0.5 in the released code, 1 in the text.
-        within: where a connection may be at all.
+        support: where a connection may be at all.
     """
 
-    held: ClassVar[tuple[str, ...]] = ("exists",)
+    buffers: ClassVar[tuple[str, ...]] = ("exists",)
 
     start: int = 1
     shrink: float = 1e-4
@@ -77,92 +77,92 @@ class Grown(Adaptive):
 
     def gates(self, params: GrownParams, shape: Shape, like: Tensor) -> Gates:
         units = params.exists.detach().to(like)
-        heard = torch.cat([units.new_ones(shape.pre - shape.own), units[: shape.own]])
+        heard = torch.cat([units.new_ones(shape.pre - shape.recurrent), units[: shape.recurrent]])
         exists = units.unsqueeze(1) * heard
-        allowed = self.within.gates((), shape, like).exists
+        allowed = self.support.gates((), shape, like).exists
         exists = exists if allowed is None else exists * allowed
         return Gates(exists, exists[:, shape.plastic], units)
 
-    def adapt_all(self, site: Site, rngs: Sequence[Generator]) -> None:
-        if len(site.outgoing) == bool(site.shape.own):
+    def adapt_all(self, context: TrainingContext, rngs: Sequence[Generator]) -> None:
+        if len(context.outgoing) == bool(context.shape.recurrent):
             raise PlasticSearchError(
                 "Grown wants a layer that others hear, since what leaves a unit decides whether it exists; "
                 "in the last layer use another structure"
             )
-        if site.step == 0:
+        if context.step == 0:
             for k, rng in enumerate(rngs):
-                _begin(site.member(k), rng)
+                _begin(context.member(k), rng)
             return
-        for weight in site.outgoing:
+        for weight in context.outgoing:
             weight.sub_(weight.sign(), alpha=self.shrink)
         if not (self.adds or self.deletes or self.unasked):
             return
-        exists = site.params.exists
-        low = (self._strengths(site).sum(0) <= self.least).to(exists.dtype) * exists
+        exists = context.params.exists
+        low = (self._strengths(context).sum(0) <= self.least).to(exists.dtype) * exists
         for k, (rng, count) in enumerate(zip(rngs, low.sum(1).tolist(), strict=True)):
             asked, unasked = torch.rand(2, generator=rng).tolist()
             if count > self.spare:
-                self._delete(site.member(k), low[k], rng)
+                self._delete(context.member(k), low[k], rng)
             elif count < self.spare and asked < self.adds:
-                self._add(site.member(k), rng)
+                self._add(context.member(k), rng)
             if unasked < self.unasked:
-                self._add(site.member(k), rng)
+                self._add(context.member(k), rng)
 
-    def _strengths(self, site: Site) -> Tensor:
+    def _strengths(self, context: TrainingContext) -> Tensor:
         """The two halves of every unit's n [2, ..., post]. Several drives give their mean, absent units nothing."""
-        exists, others = site.params.exists, site.outgoing[bool(site.shape.own) :]
+        exists, others = context.params.exists, context.outgoing[bool(context.shape.recurrent) :]
         said = torch.stack([v.abs().sum(-2).mean(-2) for v in others]).sum(0)
-        if not site.shape.own:
+        if not context.shape.recurrent:
             return torch.stack([said, torch.zeros_like(said)]) / 2
-        own, allowed = site.outgoing[0].abs().mean(-3), self.within.gates((), site.shape, site.weight).exists
-        own = own if allowed is None else own * allowed[:, -site.shape.own :]
+        own, allowed = context.outgoing[0].abs().mean(-3), self.support.gates((), context.shape, context.weight).exists
+        own = own if allowed is None else own * allowed[:, -context.shape.recurrent :]
         heard = (exists.unsqueeze(-2) @ own).squeeze(-2)
         share = sum(v.shape[-2] for v in others) / exists.sum(-1, keepdim=True).clamp_min(1.0)
         return torch.stack([said, share * heard]) / 2
 
-    def _delete(self, site: Site, low: Tensor, rng: Generator) -> None:
+    def _delete(self, context: TrainingContext, low: Tensor, rng: Generator) -> None:
         """All of the low units but `spare`, each with its probability."""
         below = low.nonzero()[:, 0].cpu()
         surplus = below[torch.randperm(len(below), generator=rng)[self.spare :]]
         for j in surplus[torch.rand(len(surplus), generator=rng) < self.deletes].tolist():
-            site.params.exists[j] = 0.0
-            _fill(Weights(site.weight, site.bias, site.outgoing), j, 0.0)
+            context.params.exists[j] = 0.0
+            _fill(Weights(context.weight, context.bias, context.outgoing), j, 0.0)
 
-    def _add(self, site: Site, rng: Generator) -> None:
+    def _add(self, context: TrainingContext, rng: Generator) -> None:
         """One unit in the first place that is free, if one is. It hears faintly, and says as much as `birth` tells."""
-        free = (site.params.exists < 0.5).nonzero()[:, 0].tolist()
+        free = (context.params.exists < 0.5).nonzero()[:, 0].tolist()
         if not free:
             return
         j = free[0]
-        site.params.exists[j] = 1.0
-        site.bias[:, j] = 0.0
-        for rows in (site.weight[:, j], *(weight[..., j] for weight in site.outgoing)):
+        context.params.exists[j] = 1.0
+        context.bias[:, j] = 0.0
+        for rows in (context.weight[:, j], *(weight[..., j] for weight in context.outgoing)):
             rows.copy_(_drawn(rows, rng))
-        now, first = self._strengths(site)[:, j].tolist(), bool(site.shape.own)
+        now, first = self._strengths(context)[:, j].tolist(), bool(context.shape.recurrent)
         wanted = self.birth * self.least / (1 + (now[1] > 0.0))
-        for i, weight in enumerate(site.outgoing):
+        for i, weight in enumerate(context.outgoing):
             found = now[1] if first and i == 0 else now[0]
             weight[..., j] *= wanted / found if found > 0.0 else 1.0
-        _forget(site, j, rng)
-        for memory, value in ((site.means, 0.0), (site.squares, _SQUARE)):
+        _forget(context, j, rng)
+        for memory, value in ((context.means, 0.0), (context.squares, _SQUARE)):
             if memory is not None:
                 _fill(memory, j, value)
 
 
-def _begin(site: Site, rng: Generator) -> None:
+def _begin(context: TrainingContext, rng: Generator) -> None:
     """All weights from and to the layer are small, its biases 0."""
-    for weight in (site.weight, *site.outgoing[bool(site.shape.own) :]):
+    for weight in (context.weight, *context.outgoing[bool(context.shape.recurrent) :]):
         weight.copy_(_drawn(weight, rng))
-    site.bias.zero_()
+    context.bias.zero_()
 
 
-def _forget(site: Site, j: int, rng: Generator) -> None:
+def _forget(context: TrainingContext, j: int, rng: Generator) -> None:
     """The alphas of a new unit, and of those of its layer that hear it, begin as a network's do."""
-    alpha, shape = site.alpha, site.shape
+    alpha, shape = context.alpha, context.shape
     if len(alpha) == shape.post:
         alpha[j] = _ALPHA * torch.randn(alpha[j].shape, generator=rng)
-    column = shape.pre - shape.own + j - shape.plastic.start
-    if shape.own and 0 <= column < alpha.shape[1]:
+    column = shape.pre - shape.recurrent + j - shape.plastic.start
+    if shape.recurrent and 0 <= column < alpha.shape[1]:
         alpha[:, column] = _ALPHA * torch.randn(alpha[:, column].shape, generator=rng)
 
 

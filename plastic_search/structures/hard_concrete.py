@@ -17,8 +17,8 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site
-from plastic_search.structures._adaptive import Budgeted, opened
+from plastic_search.structures import Gates, Shape, TrainingContext
+from plastic_search.structures._adaptive import Budgeted, annealing_factor
 from plastic_search.structures._top import best, share, transformed
 
 _TEMPERATURE, _LOW, _HIGH = 2.0 / 3.0, -0.1, 1.1  # as in the paper
@@ -32,26 +32,33 @@ class HardConcreteParams(NamedTuple):
     multipliers: Tensor  # [2], of the two budgets
     exists_noise: Tensor  # [post, pre], of this update
     plastic_noise: Tensor  # [post, width of the plastic pathway]
-    opened: Tensor  # [1], 0 where just the budget is allowed, 1 where everything is
+    annealing_factor: Tensor  # [1], 0 where just the budget is allowed, 1 where everything is
     soft: Tensor  # [1], 1 while the gates are learned, else 0
-    settled: Tensor  # [1], 1 once training has ended, and the gates are fixed
+    frozen: Tensor  # [1], 1 once training has ended, and the gates are fixed
 
 
 @dataclass(frozen=True)
 class HardConcrete(Budgeted):
     """exists = clip(1.2 sigmoid((noise + s) / (2/3)) - 0.1, 0, 1), loss' = loss + lambda (E[open] - density)"""
 
-    held: ClassVar[tuple[str, ...]] = ("multipliers", "exists_noise", "plastic_noise", "opened", "soft", "settled")
+    buffers: ClassVar[tuple[str, ...]] = (
+        "multipliers",
+        "exists_noise",
+        "plastic_noise",
+        "annealing_factor",
+        "soft",
+        "frozen",
+    )
 
-    narrowing: float = 0.7  # first share of training, over which what is allowed falls from 1 to the budget
+    annealing_fraction: float = 0.7  # first share of training, over which what is allowed falls from 1 to the budget
     rise: float = 0.1  # of a multiplier with each update, by the share that is too much
 
     def check(self) -> None:
         Budgeted.check(self)
-        if self.plastic == 0.0 or self.rise <= 0.0 or not 0.0 <= self.narrowing <= 1.0:
+        if self.plastic == 0.0 or self.rise <= 0.0 or not 0.0 <= self.annealing_fraction <= 1.0:
             raise PlasticSearchError(
-                "HardConcrete wants a plastic share and a rise above 0, and a narrowing from 0 to 1, but got "
-                f"{self.plastic}, {self.rise} and {self.narrowing}"
+                "HardConcrete wants a plastic share and a rise above 0, and an annealing_fraction from 0 to 1, but got "
+                f"{self.plastic}, {self.rise} and {self.annealing_fraction}"
             )
 
     def params(self, shape: Shape, rng: Generator) -> HardConcreteParams:
@@ -69,9 +76,9 @@ class HardConcrete(Budgeted):
         )
 
     def gates(self, params: HardConcreteParams, shape: Shape, like: Tensor) -> Gates:
-        allowed = self.within.gates((), shape, like).exists
+        allowed = self.support.gates((), shape, like).exists
         soft = float(params.soft.detach()) > 0.5
-        if params.settled:
+        if params.frozen:
             params = HardConcreteParams(*(each.detach() for each in params))
         exists = _soft(params.exists, params.exists_noise) if soft else _hard(params.exists, allowed, self.density, 1)
         exists = exists if allowed is None else exists * allowed
@@ -83,7 +90,7 @@ class HardConcrete(Budgeted):
 
     def constraint(self, params: HardConcreteParams, shape: Shape) -> Tensor | None:
         """lambda c, summed over both budgets; c is the share of gates that is too much."""
-        if params.settled:
+        if params.frozen:
             return None
         if transformed():
             excess, _ = self._excess(params, shape)
@@ -92,7 +99,7 @@ class HardConcrete(Budgeted):
 
     def _excess(self, params: HardConcreteParams, shape: Shape) -> tuple[Tensor, list[_Open]]:
         """By how much each budget is exceeded, and what that was reckoned from."""
-        allowed = self.within.gates((), shape, params.exists).exists
+        allowed = self.support.gates((), shape, params.exists).exists
         likely = _likely(params.exists)
         room = max(float(likely.numel() if allowed is None else allowed.sum()), 1.0)
         there = likely if allowed is None else likely * allowed
@@ -103,18 +110,18 @@ class HardConcrete(Budgeted):
             opens.append(_Open(likely, heard, total))
             kept.append((likely * heard).sum() / total)
             budgets.append(share(self.plastic, float(total)))
-        beyond = params.opened * there.new_tensor([1.0 - each for each in budgets])
+        beyond = params.annealing_factor * there.new_tensor([1.0 - each for each in budgets])
         return torch.stack(kept) - (there.new_tensor(budgets) + beyond), opens
 
-    def adapt(self, site: Site, rng: Generator) -> None:
-        params: HardConcreteParams = site.params
-        if params.settled:
+    def adapt(self, context: TrainingContext, rng: Generator) -> None:
+        params: HardConcreteParams = context.params
+        if params.frozen:
             return
-        params.opened.fill_(opened(site, self.narrowing))
-        params.soft.fill_(float(site.step < site.steps))
-        if site.step >= site.steps:
-            params.settled.fill_(1.0)
-        excess, _ = self._excess(params, site.shape)
+        params.annealing_factor.fill_(annealing_factor(context, self.annealing_fraction))
+        params.soft.fill_(float(context.step < context.steps))
+        if context.step >= context.steps:
+            params.frozen.fill_(1.0)
+        excess, _ = self._excess(params, context.shape)
         held = params.multipliers[: len(excess)]
         held.add_(self.rise * excess).mul_(excess > 0.0)
         noises = params.exists_noise, params.plastic_noise

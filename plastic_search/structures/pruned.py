@@ -13,64 +13,67 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site
-from plastic_search.structures._adaptive import Budgeted, narrowed, opened
+from plastic_search.structures import Gates, Shape, TrainingContext
+from plastic_search.structures._adaptive import Budgeted, annealed, annealing_factor
 from plastic_search.structures._top import best, share, strength
 
 
 class PrunedParams(NamedTuple):
     exists: Tensor  # [post, pre], 0 or 1
     plastic: Tensor  # [post, width of the plastic pathway], likewise
-    settled: Tensor  # [1], 1 once training has ended, and the connections are fixed
+    frozen: Tensor  # [1], 1 once training has ended, and the connections are fixed
 
 
 @dataclass(frozen=True)
 class Pruned(Budgeted):
-    """exists = top(|w| + |alpha|, share), share = density + (1 - density) (1 - t / narrowing)^3"""
+    """exists = top(|w| + |alpha|, share), share = density + (1 - density) (1 - t / annealing_fraction)^3"""
 
-    held: ClassVar[tuple[str, ...]] = ("exists", "plastic", "settled")
+    buffers: ClassVar[tuple[str, ...]] = ("exists", "plastic", "frozen")
 
-    narrowing: float = 0.7  # first share of training, over which connections go
+    annealing_fraction: float = 0.7  # first share of training, over which connections go
     times: int = 40  # how often, were it to go on to the end of training
 
     def check(self) -> None:
         Budgeted.check(self)
-        if not 0.0 <= self.narrowing <= 1.0 or self.times < 1:
+        if not 0.0 <= self.annealing_fraction <= 1.0 or self.times < 1:
             raise PlasticSearchError(
-                f"Pruned wants a narrowing from 0 to 1 and times from 1, but got {self.narrowing} and {self.times}"
+                f"Pruned wants an annealing_fraction from 0 to 1 and times from 1, but got {self.annealing_fraction} "
+                f"and {self.times}"
             )
 
     def params(self, shape: Shape, rng: Generator) -> PrunedParams:
         like = torch.zeros(shape.post, shape.pre)
-        exists = best(torch.rand(like.shape, generator=rng), self.within.gates((), shape, like).exists, self.density, 1)
+        exists = best(
+            torch.rand(like.shape, generator=rng), self.support.gates((), shape, like).exists, self.density, 1
+        )
         heard = exists[:, shape.plastic]
         return PrunedParams(exists, best(torch.rand(heard.shape, generator=rng), heard, self.plastic), torch.zeros(1))
 
     def gates(self, params: PrunedParams, shape: Shape, like: Tensor) -> Gates:
         return Gates(params.exists.detach(), params.plastic.detach() if params.plastic.numel() else None)
 
-    def adapt(self, site: Site, rng: Generator) -> None:
-        params, done = site.params, site.step / site.steps
-        if params.settled:
+    def adapt(self, context: TrainingContext, rng: Generator) -> None:
+        params, done = context.params, context.step / context.steps
+        if params.frozen:
             return
-        params.settled.fill_(float(done >= 1.0))
-        if site.step == 0:  # until it is trained, a network has as many as in the end, drawn by chance
-            allowed = self.within.gates((), site.shape, site.weight).exists
+        params.frozen.fill_(float(done >= 1.0))
+        if context.step == 0:  # until it is trained, a network has as many as in the end, drawn by chance
+            allowed = self.support.gates((), context.shape, context.weight).exists
             params.exists.copy_(torch.ones_like(params.exists) if allowed is None else allowed)
-            params.plastic.fill_(1.0).mul_(params.exists[:, site.shape.plastic])
-        elif site.step % max(site.steps // self.times, 1) == 0 or done >= 1.0:
-            self._prune(site, opened(site, self.narrowing))
+            params.plastic.fill_(1.0).mul_(params.exists[:, context.shape.plastic])
+        elif context.step % max(context.steps // self.times, 1) == 0 or done >= 1.0:
+            self._prune(context, annealing_factor(context, self.annealing_fraction))
 
-    def _prune(self, site: Site, beyond: float) -> None:
-        params, allowed = site.params, self.within.gates((), site.shape, site.weight).exists
+    def _prune(self, context: TrainingContext, beyond: float) -> None:
+        params, allowed = context.params, self.support.gates((), context.shape, context.weight).exists
         room = params.exists.numel() if allowed is None else int(allowed.sum())
-        keep = max(round(narrowed(share(self.density, room), beyond) * room), 1)
-        params.exists.copy_(best(strength(site), params.exists, 0.0, keep))
+        keep = max(round(annealed(share(self.density, room), beyond) * room), 1)
+        params.exists.copy_(best(strength(context), params.exists, 0.0, keep))
         if params.plastic.numel():
-            heard = params.exists[:, site.shape.plastic]
+            heard = params.exists[:, context.shape.plastic]
             room = int(heard.sum())
-            keep = round(narrowed(share(self.plastic, room), beyond) * room)
-            size = site.alpha.abs().expand_as(heard)
+            keep = round(annealed(share(self.plastic, room), beyond) * room)
+            size = context.alpha.abs().expand_as(heard)
             old = params.plastic * heard
             # what was plastic may have gone since: where too little is left, others that exist become plastic again
             params.plastic.copy_(best(size + old * (1.0 + size.max()), heard, 0.0, keep))

@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Site
+from plastic_search.structures import Gates, Shape, TrainingContext
 from plastic_search.structures._adaptive import Budgeted
 from plastic_search.structures._top import best, share, strength
 
@@ -25,14 +25,14 @@ class RewiredParams(NamedTuple):
     plastic: Tensor  # [post, width of the plastic pathway], 0 or 1; likewise
     asked: Tensor  # [post, pre], always 0; its gradient tells what a connection would be worth
     asked_plastic: Tensor  # [post, width of the plastic pathway]
-    settled: Tensor  # [1], 1 once training has ended, and the connections are fixed
+    frozen: Tensor  # [1], 1 once training has ended, and the connections are fixed
 
 
 @dataclass(frozen=True)
 class Rewired(Budgeted):
     """drop the exchanged share of least |w| + |alpha|, grow where |dL/dw| is largest"""
 
-    held: ClassVar[tuple[str, ...]] = ("exists", "plastic", "settled")
+    buffers: ClassVar[tuple[str, ...]] = ("exists", "plastic", "frozen")
 
     exchanged: float = 0.3  # share of the existing connections, at first
     times: int = 40  # how often, were it to go on to the end of training
@@ -47,7 +47,7 @@ class Rewired(Budgeted):
     def params(self, shape: Shape, rng: Generator) -> RewiredParams:
         width = shape.plastic.stop - shape.plastic.start
         like = torch.zeros(shape.post, shape.pre)
-        allowed = self.within.gates((), shape, like).exists
+        allowed = self.support.gates((), shape, like).exists
         exists = best(torch.rand(like.shape, generator=rng), allowed, self.density, least=1)
         heard = exists[:, shape.plastic]
         plastic = best(torch.rand(shape.post, width, generator=rng), heard, self.plastic, least=0)
@@ -59,32 +59,35 @@ class Rewired(Budgeted):
             return Gates(exists, None)
         return Gates(exists, params.plastic.detach() + (params.asked_plastic - params.asked_plastic.detach()))
 
-    def adapt(self, site: Site, rng: Generator) -> None:
-        params, unit = site.params, site.shape.pre**-0.5  # of absent weights, so that their gates' gradients compare
-        if params.settled:
+    def adapt(self, context: TrainingContext, rng: Generator) -> None:
+        params, unit = (
+            context.params,
+            context.shape.pre**-0.5,
+        )  # of absent weights, so that their gates' gradients compare
+        if params.frozen:
             return
-        params.settled.fill_(float(site.step >= site.steps))
-        if site.step == 0:
-            site.weight.masked_fill_(params.exists < 0.5, unit)
-        every = max(site.steps // self.times, 1)
-        part = self.exchanged * 0.5 * (1.0 + math.cos(math.pi * min(site.step / (0.75 * site.steps), 1.0)))
-        if site.step == 0 or site.step % every or site.grads.asked is None:
+        params.frozen.fill_(float(context.step >= context.steps))
+        if context.step == 0:
+            context.weight.masked_fill_(params.exists < 0.5, unit)
+        every = max(context.steps // self.times, 1)
+        part = self.exchanged * 0.5 * (1.0 + math.cos(math.pi * min(context.step / (0.75 * context.steps), 1.0)))
+        if context.step == 0 or context.step % every or context.grads.asked is None:
             return
         count = round(part * int(params.exists.sum()))
-        allowed = self.within.gates((), site.shape, site.weight).exists
-        gone, come = _exchange(params.exists, strength(site), site.grads.asked.abs(), allowed, count)
+        allowed = self.support.gates((), context.shape, context.weight).exists
+        gone, come = _exchange(params.exists, strength(context), context.grads.asked.abs(), allowed, count)
         params.exists[gone] = 0.0
         params.exists[come] = 1.0
-        site.weight[:, gone] = unit
-        site.weight[:, come] = 0.0
-        self._plasticity(site, part)
+        context.weight[:, gone] = unit
+        context.weight[:, come] = 0.0
+        self._plasticity(context, part)
 
-    def _plasticity(self, site: Site, part: float) -> None:
+    def _plasticity(self, context: TrainingContext, part: float) -> None:
         """The same for traces, where a trace is worth what its gate's gradient says, be it open or shut."""
-        params = site.params
-        if params.plastic.numel() == 0 or site.grads.asked_plastic is None:
+        params = context.params
+        if params.plastic.numel() == 0 or context.grads.asked_plastic is None:
             return
-        heard, worth = params.exists[:, site.shape.plastic], site.grads.asked_plastic.abs()
+        heard, worth = params.exists[:, context.shape.plastic], context.grads.asked_plastic.abs()
         kept = params.plastic * heard
         room = int(heard.sum())
         wanted = round(share(self.plastic, room) * room)

@@ -13,32 +13,32 @@ from plastic_search.structures.dense import Dense
 
 @dataclass(frozen=True)
 class Selected(Structure):
-    """pre = sources[columns]; of that, the connections of `within`
+    """pre = sources[columns]; of that, the connections of `support`
 
     Args:
         columns: places in what all sources say, one after the other, ascending from 0; () is all of them.
-        within: which connections there are from those.
+        support: which connections there are from those.
     """
 
     columns: tuple[int, ...] = ()
-    within: Structure = Dense()
+    support: Structure = Dense()
 
     @property
     def recurrent(self) -> bool:
-        return self.within.recurrent
+        return self.support.recurrent
 
     @property
-    def hears(self) -> tuple[int, ...] | None:
+    def selection(self) -> tuple[int, ...] | None:
         return self.columns or None
 
     def check(self) -> None:
-        if type(self.within).params is not Structure.params:
-            raise PlasticSearchError(f"Selected.within wants a structure that learns nothing, but got {self.within}")
-        if self.within.hears is not None:
-            raise PlasticSearchError(f"Selected.within selects already: {self.within}; name the columns once")
+        if type(self.support).params is not Structure.params:
+            raise PlasticSearchError(f"Selected.support wants a structure that learns nothing, but got {self.support}")
+        if self.support.selection is not None:
+            raise PlasticSearchError(f"Selected.support selects already: {self.support}; name the columns once")
         places = self.columns
         if any(b <= a for a, b in zip((-1, *places), places, strict=False)):
             raise PlasticSearchError(f"Selected.columns wants ascending places from 0, but got {places}")
 
     def gates(self, params: tuple[()], shape: Shape, like: Tensor) -> Gates:
-        return self.within.gates((), shape, like)
+        return self.support.gates((), shape, like)

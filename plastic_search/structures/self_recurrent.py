@@ -16,5 +16,5 @@ class SelfRecurrent(Structure):
 
     def gates(self, params: tuple[()], shape: Shape, like: Tensor) -> Gates:
         exists = like.new_ones(shape.post, shape.pre)
-        exists[:, shape.pre - shape.own :] = torch.eye(shape.post, dtype=like.dtype, device=like.device)
+        exists[:, shape.pre - shape.recurrent :] = torch.eye(shape.post, dtype=like.dtype, device=like.device)
         return Gates(exists, exists[:, shape.plastic])

@@ -29,7 +29,7 @@ class Episodes(NamedTuple):
 
     inputs: Tensor  # [time, batch, inputs]
     targets: Tensor  # [batch] class numbers, [batch, outputs], or [batch, time] class numbers
-    asked: int  # the first time step whose output is scored
+    query_step: int  # the first time step whose output is scored
 
     def beside(self, like: Tensor) -> Episodes:
         """The same on the device that `like` is on, such as a network's parameter."""

@@ -34,16 +34,16 @@ def one_shot(classes: Classes, size: int, ways: int, rng: Generator) -> OneShot:
     labels = torch.rand(size, ways, generator=rng).argsort(1)
     counts = classes.counts[chosen]
     shown = (torch.rand(size, ways, generator=rng) * counts).long()
-    asked = torch.randint(ways, (size,), generator=rng)
+    query_step = torch.randint(ways, (size,), generator=rng)
     row = torch.arange(size)
-    count = counts[row, asked]
+    count = counts[row, query_step]
     further = 1 + (torch.rand(size, generator=rng) * (count - 1)).long()
-    query = (shown[row, asked] + further) % count
+    query = (shown[row, query_step] + further) % count
     inputs = classes.images.new_zeros(ways + 1, size, pixels + ways)
     inputs[:ways, :, :pixels] = classes.images[chosen, shown].transpose(0, 1)
     inputs[:ways, :, pixels:] = F.one_hot(labels, ways).to(inputs.dtype).transpose(0, 1)
-    inputs[ways, :, :pixels] = classes.images[chosen[row, asked], query]
-    return OneShot(inputs, labels[row, asked])
+    inputs[ways, :, :pixels] = classes.images[chosen[row, query_step], query]
+    return OneShot(inputs, labels[row, query_step])
 
 
 def naming_loss(outputs: Tensor, targets: Tensor, sharpness: float) -> Tensor:

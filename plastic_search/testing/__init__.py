@@ -165,7 +165,7 @@ def _gates(structure: Structure, shape: Shape) -> None:
                 (noise(*gate.shape) * gate).sum().backward(retain_graph=True)
         for name, t in flatten({"own": tuned}).items():
             own = name.removeprefix("own.")
-            untouched = own in structure.held or t.numel() == 0
+            untouched = own in structure.buffers or t.numel() == 0
             keep(untouched or (t.grad is not None and bool(t.grad.any())), f"{own} gets no gradient")
     between_updates(structure, shape, params, step=1)
     between_updates(structure, shape, params, step=2)

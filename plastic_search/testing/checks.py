@@ -19,7 +19,7 @@ from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.network.state import State, load_named, named
 from plastic_search.precisions import Precision
 from plastic_search.precisions.floating import Floating
-from plastic_search.structures import Shape, Site, Structure
+from plastic_search.structures import Shape, Structure, TrainingContext
 from plastic_search.tasks._archives import DataMissing
 
 __all__ = ["BATCH", "POST", "PRE", "STEPS", "between_updates", "dynamics", "in_a_network", "keep", "mapped", "noise"]
@@ -169,9 +169,9 @@ def between_updates(structure: Structure, shape: Shape, params: Any, step: int) 
     grads = mapped(params, lambda t: noise(*t.shape).to(t))
     with promise(structure, "it changes itself between updates"), torch.no_grad():
         rng = torch.Generator().manual_seed(step)
-        own = (weight[..., shape.pre - shape.own :],) if shape.own else ()
-        site = Site(shape, params, grads, weight, bias, alpha, (*own, noise(1, 3, shape.post)), step, 2)
-        many = pytree.tree_map(lambda t: t.unsqueeze(0) if isinstance(t, Tensor) else t, site)
+        own = (weight[..., shape.pre - shape.recurrent :],) if shape.recurrent else ()
+        context = TrainingContext(shape, params, grads, weight, bias, alpha, (*own, noise(1, 3, shape.post)), step, 2)
+        many = pytree.tree_map(lambda t: t.unsqueeze(0) if isinstance(t, Tensor) else t, context)
         structure.adapt_all(many, [rng])
         if structure.pool is not None:
-            structure.adapt_pool([(structure, site)])
+            structure.adapt_pool([(structure, context)])

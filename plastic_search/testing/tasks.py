@@ -36,7 +36,7 @@ def _episodes(task: Task, split: Split) -> None:
     with promise(task, f"{split.name} episodes have the shapes that it tells"):
         made = task.episodes(6, split, rng_of(0))
         time, size, width = made.inputs.shape
-        keep((size, width) == (6, task.inputs) and 0 <= made.asked < time, f"inputs are {list(made.inputs.shape)}")
+        keep((size, width) == (6, task.inputs) and 0 <= made.query_step < time, f"inputs are {list(made.inputs.shape)}")
         keep(len(made.targets) == 6 and bool(made.inputs.isfinite().all()), "targets lack some, or inputs not finite")
     with promise(task, f"the same seed gives the same {split.name} episodes, another seed others"):
         same, other = (task.episodes(6, split, rng_of(seed)) for seed in (0, 1))
@@ -53,7 +53,7 @@ def _scores(task: Task, made: Episodes) -> None:
         slack = 4 * float(scores.std()) / MANY**0.5
         keep(0 <= task.chance < 1 and float(scores.mean()) <= task.chance + slack, f"it scored {float(scores.mean())}")
     with promise(task, "what is said before it is asked does not count, nor what other episodes say"):
-        late = torch.cat([torch.zeros_like(guess[: made.asked]), guess[made.asked :]])
+        late = torch.cat([torch.zeros_like(guess[: made.query_step]), guess[made.query_step :]])
         assert_close(task.scores(late, made).detach(), scores)
         few = made._replace(inputs=made.inputs[:, :2], targets=made.targets[:2])
         assert_close(task.scores(guess[:, :2], few).detach(), scores[:2])

@@ -6,7 +6,7 @@ import json
 from dataclasses import FrozenInstanceError, fields, replace
 
 from plastic_search.core.part import NO_EQUATION, Part, equation
-from plastic_search.core.space import holes
+from plastic_search.core.space import search_parameters
 from plastic_search.testing.checks import keep, promise, variants
 
 __all__ = ["part_promises"]
@@ -26,7 +26,7 @@ def part_promises(kind: type[Part] | Part) -> None:
         with promise(part, "`space()`, where it has one, is a part of its kind with holes that JSON carries"):
             space = part.space() if hasattr(part, "space") else None
             if space is not None:
-                keep(isinstance(space, type(part)) and any(holes(space)), f"it is {space}")
+                keep(isinstance(space, type(part)) and any(search_parameters(space)), f"it is {space}")
                 keep(_carried(space) == space, f"it came back as {_carried(space)}")
 
 

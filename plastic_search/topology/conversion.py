@@ -41,7 +41,7 @@ def to_graph(net: Network) -> nx.DiGraph:
         units = [f"layers.{i}.{j}" for j in range(shape.post)]
         graph.add_nodes_from((unit, {"layer": i, "index": j}) for j, unit in enumerate(units))
         sources = [senders[-1], *(senders[-1 - k] for k in layer.skip)]
-        columns = _selected(layer, [name for source in sources for name in source]) + (units if shape.own else [])
+        columns = _selected(layer, [name for source in sources for name in source]) + (units if shape.recurrent else [])
         gates = layer.structure.gates(params.structure, shape, params.weight)
         if gates.units is not None:
             absent |= {unit for unit, there in zip(units, gates.units.tolist(), strict=True) if not there}
@@ -109,10 +109,10 @@ def structure(graph: nx.Graph, net: Network, layer: int) -> Graph:
                 "give the layer another `plastic`"
             )
         (plastic if edge.get("plastic") else fixed).append(pair)
-    within, places = Dense() if shape.own else FeedForward(), net.spec.layers[layer].structure.hears
+    support, places = Dense() if shape.recurrent else FeedForward(), net.spec.layers[layer].structure.selection
     if places is not None:
-        within = Selected(places, within)
-    return Graph(tuple(sorted(fixed)), tuple(sorted(plastic)), within)
+        support = Selected(places, support)
+    return Graph(tuple(sorted(fixed)), tuple(sorted(plastic)), support)
 
 
 def recurrent(graph: nx.Graph, heard: int, plastic: bool = True) -> Graph:
@@ -188,11 +188,11 @@ def _columns(net: Network, layer: int) -> dict[str, int]:
     prefixes = ["input", *(f"layers.{i}" for i in range(len(net.shapes)))]
     sources = [layer, *(layer - k for k in net.spec.layers[layer].skip)]
     names = _selected(net.spec.layers[layer], [f"{prefixes[s]}.{i}" for s in sources for i in range(widths[s])])
-    names += [f"layers.{layer}.{i}" for i in range(shape.own)]
+    names += [f"layers.{layer}.{i}" for i in range(shape.recurrent)]
     return {name: i for i, name in enumerate(names)}
 
 
 def _selected(layer: Layer, names: list[str]) -> list[str]:
     """Those of its sources' names that a layer hears."""
-    places = layer.structure.hears
+    places = layer.structure.selection
     return names if places is None else [names[place] for place in places]

@@ -129,12 +129,12 @@ def facts(net: Network) -> tuple[Facts, ...]:
         plastic = full[:, :width] if gates.plastic is None else (gates.plastic != 0).cpu()
         exists = exists.clone()
         exists[:, shape.plastic] |= plastic
-        sources = [i - 1, *(i - 1 - k for k in layer.skip)] + ([i] if shape.own else [])
+        sources = [i - 1, *(i - 1 - k for k in layer.skip)] + ([i] if shape.recurrent else [])
         widths = [net.inputs if s < 0 else net.shapes[s].post for s in sources]
         source = torch.cat([torch.full((n,), s) for s, n in zip(sources, widths, strict=True)])
         index = torch.cat([torch.arange(n) for n in widths])
-        if layer.structure.hears is not None:
-            there = [*layer.structure.hears, *range(len(source) - shape.own, len(source))]
+        if layer.structure.selection is not None:
+            there = [*layer.structure.selection, *range(len(source) - shape.recurrent, len(source))]
             source, index = source[there], index[there]
         exact = net.spec.precision.format(Role.WEIGHT) is None  # or weights of who does not exist may set the scale
         for at in set(source.tolist()) - {-1, i} if exact else ():  # what does not exist is not heard
@@ -169,10 +169,10 @@ def _constants(net: Network, i: int, exists: Tensor, source: Tensor, index: Tens
         for at in set(source.tolist()) - {-1}:
             mine = source == at
             loud[mine] = (says if at == i else made[at].says)[index[mine]] != 0
-        hears = (exists & loud).any(1) & says.isfinite()
-        if not hears.any():
+        selection = (exists & loud).any(1) & says.isfinite()
+        if not selection.any():
             return says
-        says[hears] = torch.nan
+        says[selection] = torch.nan
 
 
 def _alive(known: tuple[Facts, ...], pins: list[Tensor]) -> tuple[Tensor, ...]:

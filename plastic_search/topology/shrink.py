@@ -107,8 +107,8 @@ def _spoken(made: Plan, i: int, source: int, columns: Tensor) -> bool:
 def _structure(net: Network, made: Plan, i: int, columns: Tensor) -> Structure:
     """The gates of what remains, made hard."""
     known, kept = made.facts[i], made.kept[i]
-    within: Structure = Dense() if _spoken(made, i, i, columns) else FeedForward()
-    within = _selected(net, made, i, columns, within)
+    support: Structure = Dense() if _spoken(made, i, i, columns) else FeedForward()
+    support = _selected(net, made, i, columns, support)
     exists = known.exists[kept][:, columns]
     width = known.plastic.shape[1]
     plastic = torch.zeros_like(known.exists)
@@ -117,12 +117,12 @@ def _structure(net: Network, made: Plan, i: int, columns: Tensor) -> Structure:
     pathway[known.start : known.start + width] = True
     plastic = plastic[kept][:, columns]
     if exists.all() and plastic[:, pathway[columns]].all():
-        return within
+        return support
     fixed, learning = ((each.nonzero()).tolist() for each in (exists & ~plastic, plastic))
-    return Graph(tuple(map(tuple, fixed)), tuple(map(tuple, learning)), within)
+    return Graph(tuple(map(tuple, fixed)), tuple(map(tuple, learning)), support)
 
 
-def _selected(net: Network, made: Plan, i: int, columns: Tensor, within: Structure) -> Structure:
+def _selected(net: Network, made: Plan, i: int, columns: Tensor, support: Structure) -> Structure:
     """`within`, for a layer that hears of what remains only what comes by `columns`."""
     known, places, said = made.facts[i], [], 0
     for k in (0, *net.spec.layers[i].skip):
@@ -133,7 +133,7 @@ def _selected(net: Network, made: Plan, i: int, columns: Tensor, within: Structu
         there = torch.ones(net.inputs, dtype=torch.bool) if source < 0 else made.kept[source]
         places += (said + there.cumsum(0) - 1)[known.unit[mine]].tolist()
         said += int(there.sum())
-    return within if len(places) == said else Selected(tuple(places), within)
+    return support if len(places) == said else Selected(tuple(places), support)
 
 
 def _params(net: Network, made: Plan, i: int, columns: Tensor, params: LayerParams, ready: Ready) -> LayerParams:

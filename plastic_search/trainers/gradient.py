@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,17 +24,19 @@ from plastic_search.training.adaptation import Adaptation
 class Gradient(Trainer):
     """theta' = theta - Adam(clip(dLoss/dtheta))"""
 
+    renamed: ClassVar[dict[str, str]] = {"settle": "cooldown_fraction"}
+
     steps: int = 1000
     learning_rate: float = 1e-2
     batch: int = 64
     clip: float = 1.0  # largest norm of the whole gradient
-    settle: float = 0.5  # last share of the steps, over which the learning rate falls linearly to zero
+    cooldown_fraction: float = 0.5  # last share of the steps, over which the learning rate falls linearly to zero
     reports: int = 10  # how many times progress is told
 
     def check(self) -> None:
         positive(self, "steps", "learning_rate", "batch", "clip", "reports")
-        if not 0.0 <= self.settle <= 1.0:
-            raise PlasticSearchError(f"Gradient.settle is a share, 0 to 1, but is {self.settle}")
+        if not 0.0 <= self.cooldown_fraction <= 1.0:
+            raise PlasticSearchError(f"Gradient.cooldown_fraction is a share, 0 to 1, but is {self.cooldown_fraction}")
 
     def train(self, net: Network, task: Task, seed: int) -> Iterator[Progress]:
         rng = torch.Generator().manual_seed(seed)
@@ -112,7 +115,7 @@ class Gradient(Trainer):
     def _share(self, step: int) -> float:
         """The share of the learning rate that is used at `step`."""
         left = 1.0 - step / self.steps
-        return min(1.0, left / self.settle) if self.settle else 1.0
+        return min(1.0, left / self.cooldown_fraction) if self.cooldown_fraction else 1.0
 
 
 def _kept(adam: torch.optim.Optimizer, name: str, parameter: Tensor) -> Tensor | None:

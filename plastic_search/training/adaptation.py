@@ -13,7 +13,7 @@ from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.pytree import Bag, formed
 from plastic_search.network.spec import NetworkSpec
-from plastic_search.structures import Site, Structure, Weights
+from plastic_search.structures import Structure, TrainingContext, Weights
 
 __all__ = ["Adaptation"]
 
@@ -37,7 +37,7 @@ class Adaptation:
         own = [layer.structure for layer in net.spec.layers]
         self._constrained = [i for i, each in enumerate(own) if type(each).constraint is not Structure.constraint]
         with torch.no_grad():
-            self._sites = {i: self._site(i) for i, each in enumerate(own) if each.learns}
+            self._contexts = {i: self._context(i) for i, each in enumerate(own) if each.learns}
         self._tuned = [_of_structure(bag) for bag in self._bags]
 
     def constraint(self) -> Tensor | float:
@@ -63,8 +63,8 @@ class Adaptation:
                 changed in place; a structure is told of it where it is there for every weight. It must be the same
                 tensors each time.
         """
-        pools: dict[Any, list[tuple[Structure, Site]]] = {}
-        for i in self._sites:
+        pools: dict[Any, list[tuple[Structure, TrainingContext]]] = {}
+        for i in self._contexts:
             now, structure = self._now(i, step, means, squares), self._spec.layers[i].structure
             if self._lifted(i):
                 structure.adapt_all(now, self.rngs)
@@ -74,25 +74,25 @@ class Adaptation:
                 pools.setdefault(structure.pool, []).append((structure, now))
         for pool in pools.values():
             for k in range(len(self.rngs)):
-                pool[0][0].adapt_pool([(own, site.member(k) if self._many else site) for own, site in pool])
+                pool[0][0].adapt_pool([(own, context.member(k) if self._many else context) for own, context in pool])
 
-    def _now(self, i: int, step: int, means: Memory | None, squares: Memory | None) -> Site:
+    def _now(self, i: int, step: int, means: Memory | None, squares: Memory | None) -> TrainingContext:
         """Layer `i` after `step` updates."""
-        site = self._sites[i]
+        context = self._contexts[i]
         found = [tensor.grad for tensor in self._tuned[i]]
         grads = formed(self._like[i].structure, iter([None if g is None else self._all(i, g) for g in found]))
-        if site.means is None and means is not None:
-            site = site._replace(means=_whole(self._weights(i, means)))
-        if site.squares is None and squares is not None:
-            site = site._replace(squares=_whole(self._weights(i, squares)))
-        self._sites[i] = site
-        return site._replace(grads=grads, step=step)
+        if context.means is None and means is not None:
+            context = context._replace(means=_whole(self._weights(i, means)))
+        if context.squares is None and squares is not None:
+            context = context._replace(squares=_whole(self._weights(i, squares)))
+        self._contexts[i] = context
+        return context._replace(grads=grads, step=step)
 
-    def _site(self, i: int) -> Site:
+    def _context(self, i: int) -> TrainingContext:
         """Layer `i` with all that stays the same tensors while training goes on."""
         own = formed(self._like[i], iter([self._all(i, p) for p in self._bags[i].tensors().values()]))
         weight, bias, outgoing = self._weights(i, lambda p: p)
-        return Site(self._shapes[i], own.structure, None, weight, bias, own.alpha, outgoing, 0, self._steps)
+        return TrainingContext(self._shapes[i], own.structure, None, weight, bias, own.alpha, outgoing, 0, self._steps)
 
     def _lifted(self, i: int) -> bool:
         """Whether a structure is shown all members at once; one that is alone is shown as it is, which is faster."""
@@ -109,9 +109,9 @@ class Adaptation:
             found = of(self._bags[k].get_parameter(name))
             return None if found is None else self._all(i, found)[..., at : None if width is None else at + width]
 
-        out = [made(i, "weight", shape.pre - shape.own, shape.own)] if shape.own else []
+        out = [made(i, "weight", shape.pre - shape.recurrent, shape.recurrent)] if shape.recurrent else []
         for k in range(i + 1, len(self._shapes)):
-            if self._spec.layers[k].structure.hears is not None and _hearing(self._spec, self._inputs, i, k):
+            if self._spec.layers[k].structure.selection is not None and _hearing(self._spec, self._inputs, i, k):
                 if not self._spec.layers[i].structure.outward:
                     continue
                 name = type(self._spec.layers[i].structure).__name__

@@ -39,14 +39,14 @@ def frozen(time: int, state: State) -> State:
     return tuple(s if s.trace is None else s._replace(trace=torch.zeros_like(s.trace)) for s in state)
 
 
-def shuffled(asked: int, seed: int = 0) -> Edit:
+def shuffled(query_step: int, seed: int = 0) -> Edit:
     """Every trace's entries exchanged among the synapses of its layer, from the first scored step on.
 
     What was written is all still there, but not where it was written: a control for the trace's mere size.
     """
 
     def edit(time: int, state: State) -> State:
-        if time < asked:
+        if time < query_step:
             return state
         rng = torch.Generator().manual_seed(seed + time)
         return tuple(s if s.trace is None else s._replace(trace=_exchanged(s.trace, rng)) for s in state)

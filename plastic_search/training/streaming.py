@@ -151,7 +151,7 @@ def _squares(population: Population) -> dict[Parameter, Tensor]:
     """v at first: 0.01 at what a recurrent layer hears of others and at its biases, 0 elsewhere, as in Miconi 2016."""
     made = {p: torch.zeros_like(p, requires_grad=False) for p in population.parameters()}
     for shape, bag in zip(population.shapes, population.bags(), strict=True):
-        if shape.own:
-            made[bag.get_parameter("weight")][..., : shape.pre - shape.own] = _FIRST_SQUARE
+        if shape.recurrent:
+            made[bag.get_parameter("weight")][..., : shape.pre - shape.recurrent] = _FIRST_SQUARE
             made[bag.get_parameter("bias")].fill_(_FIRST_SQUARE)
     return made

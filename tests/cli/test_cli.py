@@ -94,7 +94,7 @@ STUDY = replace(_small, space=replace(_small.space, layers=(_small.space.layers[
         (("run", "digit_recal"), "Did you mean 'digit_recall'?"),
         (("run", "digit_recall", "--set", "layers.1.rule=Ojja"), "no rule is called 'Ojja'; known: ABCD, BCM"),
         (("run", "digit_recall", "--set", "trainer.stepz=3"), "Did you mean 'steps'?"),
-        (("run", "digit_recall", "--set", "layers.9.units=3"), "no place is called '9'; known: 0, 1"),
+        (("run", "digit_recall", "--set", "layers.9.units=3"), "no index is called '9'; known: 0, 1"),
         (("run", "digit_recall", "--set", "trainer.steps=many"), "trainer.steps wants an int, but got 'many'"),
         (("run", "digit_recall", "--set", "layers.1.bound=firm"), "known: hard, none, soft"),
         (("run", "digit_recall", "--set", "trainer.steps=-5"), "Gradient.steps must be above 0, but is -5"),

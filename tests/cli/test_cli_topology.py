@@ -99,7 +99,7 @@ def test_shrink_tells_what_is_gained_and_writes_a_bundle(ran: Path, tmp_path: Pa
 
 
 def test_gains_of_a_sparse_network_are_large() -> None:
-    hidden = Layer(units=64, structure=Gated(density=0.05, within=FeedForward()))
+    hidden = Layer(units=64, structure=Gated(density=0.05, support=FeedForward()))
     net = Network(NetworkSpec((hidden, hidden, Layer(units=5, structure=FeedForward()))), 20)
     told = gains(net, conversion.shrink(net))
     assert told["after"]["parameters"] < 0.5 * told["before"]["parameters"]

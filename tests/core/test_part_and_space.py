@@ -13,8 +13,8 @@ from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
 from plastic_search.cells.rnn import RNN
 from plastic_search.core.errors import PlasticSearchError, unknown
-from plastic_search.core.part import Hole, Part, discover, equation
-from plastic_search.core.space import choice, each, fill, holes, integer, override, real
+from plastic_search.core.part import Part, SearchParameter, discover, equation, open_set
+from plastic_search.core.space import choice, each, fill, integer, override, real, search_parameters
 from plastic_search.modulations import FanOut
 from plastic_search.network.spec import Bound, Layer, NetworkSpec, Pathway
 from plastic_search.precisions.floating import Floating
@@ -39,14 +39,14 @@ SPACE = NetworkSpec(
             rule=choice(Hebb(decay=real(0.0, 1.0)), Oja()),
             bound=choice("hard", Bound.SOFT),
             limit=choice(0.5, 1, 2.0),
-            structure=Gated(density=real(0.1, 1.0), within=choice(Dense(), SelfRecurrent())),
+            structure=Gated(density=real(0.1, 1.0), support=choice(Dense(), SelfRecurrent())),
         ),
     ),
     precision=choice(Floating(), Integer(weight=integer(2, 8), alpha=None)),
 )
 ADDRESSES = {
     "layers.0.units", "layers.0.cell", "layers.1.skip", "layers.1.cell", "layers.1.rule", "layers.1.rule.Hebb.decay",
-    "layers.1.bound", "layers.1.limit", "layers.1.structure.density", "layers.1.structure.within", "precision",
+    "layers.1.bound", "layers.1.limit", "layers.1.structure.density", "layers.1.structure.support", "precision",
     "precision.Integer.weight",
 }  # fmt: skip
 
@@ -97,20 +97,20 @@ class TestPart:
         assert equation(Oja) == "dH = post (x) pre - post^2 * H"
 
     def test_discover_finds_a_part_of_the_users_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        discover("plastic_search.rules")
+        discover(Rule)
         monkeypatch.setattr(Part, "kinds", dict(Part.kinds))
 
         @dataclass(frozen=True)
         class Mine(Hebb):
             """dH = mine"""
 
-        assert discover("plastic_search.rules")["Mine"] is Mine
+        assert discover(Rule)["Mine"] is Mine
         assert Layer.from_json({"kind": "Layer", "rule": {"kind": "Mine"}}).rule == Mine()
         with pytest.raises(PlasticSearchError, match=r"two parts are called 'Oja': one in plastic_search\.rules\.oja"):
             type("Oja", (Rule,), {"__module__": "mine"})
 
     def test_a_base_cannot_be_made(self) -> None:
-        assert "Rule" not in discover("plastic_search.rules")
+        assert "Rule" not in discover(Rule)
         with pytest.raises(TypeError, match="abstract"):
             Rule()  # type: ignore[abstract]
 
@@ -175,15 +175,15 @@ IMPOSSIBLE = [
     (lambda: NetworkSpec((Layer(skip=(1,)),)), "layers.0.skip=(1,) reaches back beyond the network's input"),
     (lambda: BCM(rate=0.0), "BCM.rate is a share of the step"),
     (lambda: Gated(density=0.0), "Gated wants a density above 0"),
-    (lambda: Gated(within=Gated()), "Gated.within wants a structure that learns nothing"),
+    (lambda: Gated(support=Gated()), "Gated.support wants a structure that learns nothing"),
     (lambda: integer(3, 2), "a range needs low <= high"),
     (lambda: real(0.0, 1.0, log=True), "low > 0 where log is on"),
     (lambda: choice(), "a choice needs distinct options"),
     (
-        lambda: each("plastic_search.bogus"),
-        "no open folder is called 'plastic_search.bogus'; known: plastic",
+        lambda: open_set("bogus"),
+        "no open set is called 'bogus'; known: cells",
     ),
-    (lambda: each("plastic_search.export"), "no open folder is called 'plastic_search.export'"),
+    (lambda: each(Layer), "is not the base class of an open set; known: cells, rules"),
     (lambda: choice(1, 1), "a choice needs distinct options"),
     (lambda: Layer(rule=choice(Hebb(), RNN())), "Layer.rule, option 1 wants a Rule, but got RNN() (RNN)"),
     (lambda: Layer(bound=real(0.0, 1.0)), "no Bound for Layer.bound is called '0.0'"),
@@ -200,7 +200,7 @@ def test_what_cannot_be_is_refused_when_it_is_made(make: Any, message: str) -> N
 def test_a_plastic_recurrent_pathway_needs_a_recurrent_block(structure: str) -> None:
     from plastic_search.structures.feed_forward import FeedForward
 
-    made = FeedForward() if structure == "feed_forward" else Gated(within=FeedForward())
+    made = FeedForward() if structure == "feed_forward" else Gated(support=FeedForward())
     with pytest.raises(PlasticSearchError, match="needs a recurrent block"):
         Layer(structure=made, plastic=Pathway.RECURRENT)
 
@@ -214,7 +214,7 @@ def test_unknown_guesses_and_hints() -> None:
 
 class TestFill:
     def test_every_hole_has_one_address(self) -> None:
-        found = [address for address, _ in holes(SPACE)]
+        found = [address for address, _ in search_parameters(SPACE)]
         assert len(found) == len(set(found))
         assert set(found) == ADDRESSES
 
@@ -230,7 +230,7 @@ class TestFill:
             "layers.1.bound": ("hard", "soft"),
             "layers.1.limit": ("0.5", "1.0", "2.0"),
             "layers.1.structure.density": (0.1, 1.0, False),
-            "layers.1.structure.within": ("Dense", "SelfRecurrent"),
+            "layers.1.structure.support": ("Dense", "SelfRecurrent"),
             "precision": ("Floating", "Integer"),
             "precision.Integer.weight": (2, 8, False),
         }
@@ -238,13 +238,13 @@ class TestFill:
         assert spec.layers[1].bound is Bound.SOFT
         assert spec.layers[1].skip == (1,)
         assert spec.precision == Integer(weight=8, alpha=None)
-        assert not list(holes(spec))
+        assert not list(search_parameters(spec))
 
     def test_a_fixed_trial_of_optuna_gives_back_what_it_fixes(self) -> None:
         params = {
             "layers.0.units": 20, "layers.0.cell": "RNN", "layers.1.skip": "()", "layers.1.cell": "Linear",
             "layers.1.rule": "Hebb", "layers.1.rule.Hebb.decay": 0.25, "layers.1.bound": "hard",
-            "layers.1.limit": "2.0", "layers.1.structure.density": 0.5, "layers.1.structure.within": "Dense",
+            "layers.1.limit": "2.0", "layers.1.structure.density": 0.5, "layers.1.structure.support": "Dense",
             "precision": "Floating",
         }  # fmt: skip
         trial = optuna.trial.FixedTrial(params)
@@ -265,9 +265,11 @@ class TestFill:
         assert fill(space, Last()).rule == Hebb(decay=1.0)
 
     def test_each_is_a_choice_of_a_whole_folder(self) -> None:
-        rules = each("plastic_search.rules")
-        assert set(rules.labels) == set(discover("plastic_search.rules"))
-        assert "rule.Hebb.decay" in dict(holes(Layer(rule=rules))), "what a part's own space() leaves open is open"
+        rules = each(Rule)
+        assert set(rules.labels) == set(discover(Rule))
+        assert "rule.Hebb.decay" in dict(search_parameters(Layer(rule=rules))), (
+            "what a part's own space() leaves open is open"
+        )
         assert isinstance(fill(Layer(rule=rules), Last()).rule, Rule)
 
 
@@ -320,10 +322,10 @@ class TestOverride:
         ("address", "text", "message"),
         [
             ("layers.0.unit", "3", "no field of Layer is called 'unit'"),
-            ("layers.7.units", "3", "no place is called '7'; known: 0, 1. The address was 'layers.7.units'."),
-            ("layers.-1.units", "3", "no place is called '-1'"),
+            ("layers.7.units", "3", "no index is called '7'; known: 0, 1. The path was 'layers.7.units'."),
+            ("layers.-1.units", "3", "no index is called '-1'"),
             ("layers.0.units.deep", "3", "no field of IntegerRange is called 'deep'"),
-            ("layers.1.units.deep", "3", "address 'layers.1.units.deep' goes on after a plain value"),
+            ("layers.1.units.deep", "3", "path 'layers.1.units.deep' goes on after a plain value"),
             ("layers.1.rule.Ojja.x", "3", "no option of layers.1.rule.Ojja.x is called 'Ojja'; known: Hebb, Oja."),
             ("layers.1.units", "x", "layers.1.units wants an int, but got 'x' (str)"),
             ("layers.1.units", "3.5", "layers.1.units wants an int, but got 3.5 (float)"),
@@ -346,5 +348,13 @@ class TestOverride:
 
 
 def test_a_hole_is_a_part_that_stands_for_itself() -> None:
-    assert isinstance(integer(1, 2), Hole)
+    assert isinstance(integer(1, 2), SearchParameter)
     assert Layer.from_json(Layer(units=integer(1, 2)).to_json()).units == integer(1, 2)
+
+
+def test_a_field_of_an_earlier_version_is_read_and_named_where_it_is_typed() -> None:
+    assert Gated.from_json({"kind": "Gated", "within": {"kind": "SelfRecurrent"}}) == Gated(support=SelfRecurrent())
+    with pytest.raises(PlasticSearchError, match=r"Gated\.narrowing is now called Gated\.annealing_fraction"):
+        Gated(narrowing=0.5)  # type: ignore[call-arg]
+    with pytest.raises(PlasticSearchError, match=r"layers\.1\.structure\.within: .* is now called Gated\.support"):
+        override(SPACE, "layers.1.structure.within", "SelfRecurrent")

@@ -40,9 +40,9 @@ SWEEP = Sweep(
     axis="share",
     base=BASE,
     groups=(
-        Group("learned", Gated(within=FeedForward())),
-        Group("noisy", HardConcrete(within=FeedForward())),
-        Group("random", Rewired(exchanged=0.0, within=FeedForward())),
+        Group("learned", Gated(support=FeedForward())),
+        Group("noisy", HardConcrete(support=FeedForward())),
+        Group("random", Rewired(exchanged=0.0, support=FeedForward())),
     ),
     places=(0.5, 0.1),
     task=TASK,
@@ -148,7 +148,7 @@ def test_answers_come_from_intervals_alone() -> None:
 
 
 def test_what_a_sweep_cannot_be_is_refused(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(PlasticSearchError, match="field of Gated is called 'dense'; known: density"):
+    with pytest.raises(PlasticSearchError, match="field of Gated is called 'dense'; known: .*density"):
         replace(SWEEP, field="dense")
     with pytest.raises(PlasticSearchError, match="names of groups must all differ"):
         replace(SWEEP, base_name="learned")
@@ -171,7 +171,7 @@ def test_gates_narrow_to_their_number_and_then_stay() -> None:
     for _ in Gradient(steps=20, batch=2, reports=20).train(net, TASK, 0):
         counts.append(net.connections())
     assert counts == sorted(counts, reverse=True)
-    gate = net.layers[0].structure__settled
+    gate = net.layers[0].structure__frozen
     assert isinstance(gate, torch.Tensor)
     assert gate.item() == 1.0
     before = net.spec.layers[0].structure.gates(net.parts()[0].structure, net.shapes[0], net.parts()[0].weight).exists
@@ -186,7 +186,7 @@ def test_gates_narrow_to_their_number_and_then_stay() -> None:
 def test_it_goes_along_whole_numbers_too(tmp_path: Path) -> None:
     few = replace(
         SWEEP,
-        groups=(Group("learned", Blocks(within=FeedForward())),),
+        groups=(Group("learned", Blocks(support=FeedForward())),),
         places=(1, 2),
         field="keep",
         budget="",

@@ -18,7 +18,7 @@ from torch import Tensor
 from plastic_search.cells import Cell, Response
 from plastic_search.cells.linear import Linear
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.core.part import Part, discover
+from plastic_search.core.part import Part, discover, open_set
 from plastic_search.export import onnx as target
 from plastic_search.export.onnx import export_step
 from plastic_search.export.parameters import Codes, parameters, prepared
@@ -39,7 +39,7 @@ from plastic_search.structures.graph import Graph
 
 INPUTS = 5
 NAMES = ("rules", "cells", "modulations", "structures")
-FOUND: Any = {name: [kind() for kind in discover(f"plastic_search.{name}").values()] for name in NAMES}
+FOUND: Any = {name: [kind() for kind in discover(open_set(name)).values()] for name in NAMES}
 FOUND["modulations"].append(Retroactive(fan_out=FanOut.NETWORK))
 FOUND["structures"] += [Gated(density=0.6, plastic=0.5), Graph(fixed=((0, 1), (2, 11)), plastic=((1, 3), (2, 14)))]
 PRECISIONS = [Integer(), Floating(), Integer(4, 4, 8), Integer(3, 8, 5, Rounding.NEAREST), Integer(8, None, None)]

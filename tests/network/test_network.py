@@ -16,6 +16,7 @@ from plastic_search.cells.rnn import RNN
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part, discover
 from plastic_search.core.space import choice, real
+from plastic_search.modulations import Modulation
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.modulations.simple import Simple
 from plastic_search.network.module import Network
@@ -32,9 +33,9 @@ from plastic_search.structures.gated import Gated
 from plastic_search.structures.graph import Graph
 from plastic_search.structures.self_recurrent import SelfRecurrent
 
-CELLS: Any = discover("plastic_search.cells")
-RULES: Any = discover("plastic_search.rules")
-MODULATIONS: Any = discover("plastic_search.modulations")
+CELLS: Any = discover(Cell)
+RULES: Any = discover(Rule)
+MODULATIONS: Any = discover(Modulation)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -237,7 +238,7 @@ def test_every_combination_runs_and_every_parameter_gets_a_gradient(cell: str, r
             assert p.grad is None or p.grad.isfinite().all(), f"{layer}: {name}"
 
 
-STRUCTURES = [Dense(), FeedForward(), SelfRecurrent(), Gated(density=0.3, plastic=0.5), Gated(within=SelfRecurrent())]
+STRUCTURES = [Dense(), FeedForward(), SelfRecurrent(), Gated(density=0.3, plastic=0.5), Gated(support=SelfRecurrent())]
 
 
 @pytest.mark.parametrize("structure", [*STRUCTURES, Graph(plastic=((0, 0), (6, 2)))], ids=str)
@@ -255,7 +256,7 @@ def test_every_structure_in_float_and_in_integers(structure: Structure, precisio
 def test_connections_are_those_that_exist() -> None:
     counts = {
         Dense(): 7 * 10, FeedForward(): 7 * 3, SelfRecurrent(): 7 * 3 + 7, Gated(density=0.5): 35,
-        Gated(density=0.01): 1, Gated(density=0.5, within=SelfRecurrent()): 14, Graph(fixed=((0, 1), (2, 9))): 2,
+        Gated(density=0.01): 1, Gated(density=0.5, support=SelfRecurrent()): 14, Graph(fixed=((0, 1), (2, 9))): 2,
     }  # fmt: skip
     for structure, count in counts.items():
         net = Network(NetworkSpec((Layer(7, structure=structure),)), 3)

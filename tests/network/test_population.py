@@ -26,7 +26,7 @@ from plastic_search.structures.self_recurrent import SelfRecurrent
 from plastic_search.tasks.pattern_completion import PatternCompletion
 from plastic_search.trainers.gradient import Gradient
 
-RULES = discover("plastic_search.rules")
+RULES = discover(Rule)
 KERNELS = ("reference", "cpu")
 STACK = NetworkSpec(
     (

@@ -36,7 +36,7 @@ from plastic_search.trainers.gradient import Gradient
 from plastic_search.trainers.windowed import Windowed
 from plastic_search.training.adaptation import Adaptation
 
-RULES = discover("plastic_search.rules")
+RULES = discover(Rule)
 READOUT = Layer(4, Linear(), structure=FeedForward())
 STILL = Grown(adds=0.0, deletes=0.0)
 
@@ -95,9 +95,9 @@ class TestAUnitThatDoesNotExist:
         assert to_graph(net).number_of_edges() == net.connections()
 
     def test_may_only_be_where_connections_may(self) -> None:
-        net = Network(spec(Grown(start=3, within=SelfRecurrent())), 3)
+        net = Network(spec(Grown(start=3, support=SelfRecurrent())), 3)
         assert net.connections() == 3 * 3 + 3 + 4 * 3
-        net = Network(spec(Grown(start=3, within=FeedForward())), 3)
+        net = Network(spec(Grown(start=3, support=FeedForward())), 3)
         assert net.connections() == 3 * 3 + 4 * 3
 
     def test_is_silent_in_rounded_numbers_too(self) -> None:

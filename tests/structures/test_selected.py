@@ -68,7 +68,7 @@ def test_it_is_the_layer_that_hears_all_with_fewer_connections(plastic: Pathway,
 
 def test_gates_may_be_learned_within_it() -> None:
     task = PatternCompletion(bits=6)
-    layers = (Layer(8, structure=FeedForward()), Layer(task.outputs, structure=Gated(0.5, within=Selected((0, 2, 5)))))
+    layers = (Layer(8, structure=FeedForward()), Layer(task.outputs, structure=Gated(0.5, support=Selected((0, 2, 5)))))
     net = Network(NetworkSpec(layers), task.inputs)
     for _ in Gradient(steps=30, batch=8).train(net, task, 0):
         pass
@@ -89,7 +89,7 @@ def test_its_graph_has_the_names_of_whom_it_hears() -> None:
     graph = conversion.to_graph(net)
     assert set(graph.predecessors("layers.1.0")) == {"layers.0.1", "layers.0.4", "input.0", "input.2", "input.3"}
     again = conversion.structure(graph, net, 1)
-    assert again.hears == PLACES
+    assert again.selection == PLACES
     assert conversion.to_graph(Network(spec(again, Pathway.INPUT), 4)).edges == graph.edges
     graph.add_edge("input.1", "layers.1.0", plastic=False, exists=True)
     with pytest.raises(PlasticSearchError, match=r"input\.1 -> layers\.1\.0 starts at a node that layer 1 does not"):
@@ -112,7 +112,7 @@ def test_what_cannot_be_selected_is_refused() -> None:
     with pytest.raises(PlasticSearchError, match="wants a structure that learns nothing"):
         Selected((3,), Gated(0.5))
     with pytest.raises(PlasticSearchError, match="selects already"):
-        Selected((3,), Graph(within=Selected((1,))))
+        Selected((3,), Graph(support=Selected((1,))))
     grown = NetworkSpec((Layer(6, structure=Grown(start=3)), Layer(4, structure=Selected((0, 1)))))
     task = PatternCompletion(bits=4)
     with pytest.raises(PlasticSearchError, match=r"layers\.1 hears a selection of layers\.0, whose Grown asks all"):
@@ -134,7 +134,7 @@ def test_what_it_hears_may_learn_its_connections(structure: Structure) -> None:
 def test_blocks_chooses_among_sources_of_which_something_is_selected() -> None:
     task = PatternCompletion(bits=4)
     width = task.inputs
-    structure = Blocks(1, within=Selected((8, 9), FeedForward()))
+    structure = Blocks(1, support=Selected((8, 9), FeedForward()))
     net = Network(NetworkSpec((Layer(8), Layer(task.outputs, structure=structure, skip=(1,)))), width)
     for seed in range(8):
         for _ in Gradient(steps=4, batch=2).train(net, task, seed):

@@ -12,7 +12,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
-from plastic_search.structures import Shape, Site, Structure
+from plastic_search.structures import Shape, Structure, TrainingContext
 from plastic_search.structures._top import best, share
 from plastic_search.structures.blocks import Blocks
 from plastic_search.structures.dense import Dense
@@ -35,9 +35,9 @@ def rng() -> Generator:
     return torch.Generator().manual_seed(0)
 
 
-def site(params: object, weight: Tensor, step: int, steps: int, grads: object = None) -> Site:
+def context(params: object, weight: Tensor, step: int, steps: int, grads: object = None) -> TrainingContext:
     alpha = torch.ones(1, 1)
-    return Site(SHAPE, params, grads, weight, torch.zeros(1, 4), alpha, (), step, steps)
+    return TrainingContext(SHAPE, params, grads, weight, torch.zeros(1, 4), alpha, (), step, steps)
 
 
 def exists(structure: Structure, params: object) -> Tensor:
@@ -86,9 +86,9 @@ def through(scores: Tensor, hard: Tensor, allowed: Tensor, width: float) -> Tens
 
 
 def test_the_gradients_of_both_choices_meet_where_a_connection_exists() -> None:
-    structure = Gated(density=0.9, plastic=0.6, width=0.7, within=SelfRecurrent())
+    structure = Gated(density=0.9, plastic=0.6, width=0.7, support=SelfRecurrent())
     params = GatedParams(*structure.params(SHAPE, rng()))
-    allowed = structure.within.gates((), SHAPE, torch.zeros(1)).exists
+    allowed = structure.support.gates((), SHAPE, torch.zeros(1)).exists
     noise = [torch.randn(4, n, generator=rng()) for n in (6, 4)]
     assert allowed is not None
 
@@ -112,7 +112,7 @@ def test_the_gradients_of_both_choices_meet_where_a_connection_exists() -> None:
         torch.testing.assert_close(other, wanted)
 
 
-@pytest.mark.parametrize("structure", [Gated(0.5, 0.5), Gated(0.5, within=SelfRecurrent()), HardConcrete(0.5, 0.5)])
+@pytest.mark.parametrize("structure", [Gated(0.5, 0.5), Gated(0.5, support=SelfRecurrent()), HardConcrete(0.5, 0.5)])
 def test_second_derivatives_are_those_of_the_first(structure: Gated | HardConcrete) -> None:
     params: Any = structure.params(SHAPE, rng())
     params = type(params)(*(each.double() for each in params))
@@ -175,7 +175,7 @@ def test_units_compete_by_scores_of_their_own() -> None:
 def test_a_pool_spends_one_budget_where_it_is_worth_most(density: float, plastic: float) -> None:
     task = PatternCompletion(bits=6)
     layers = (
-        Layer(20, structure=Pooled(density=density, plastic=plastic, within=FeedForward())),
+        Layer(20, structure=Pooled(density=density, plastic=plastic, support=FeedForward())),
         Layer(10, structure=Dense()),
         Layer(task.outputs, plastic=Pathway.BOTH, structure=Pooled(density=density, plastic=plastic)),
     )
@@ -200,19 +200,19 @@ def test_a_pool_spends_one_budget_where_it_is_worth_most(density: float, plastic
 
 
 def test_gates_open_wide_and_narrow_as_a_cube() -> None:
-    structure = Gated(density=0.5, narrowing=0.8)
+    structure = Gated(density=0.5, annealing_fraction=0.8)
     params = structure.params(SHAPE, rng())
     for step, kept in ((0, 24), (4, 12 + 12 * 0.125), (8, 12), (10, 12)):
-        structure.adapt(site(params, torch.zeros(1, 4, 6), step, 10), rng())
+        structure.adapt(context(params, torch.zeros(1, 4, 6), step, 10), rng())
         assert int(exists(structure, params).sum()) == round(kept)
 
 
 def test_the_smallest_weights_go_and_do_not_come_back() -> None:
-    structure, weight = Pruned(density=0.25, narrowing=0.5, times=10), torch.randn(2, 4, 6, generator=rng())
+    structure, weight = Pruned(density=0.25, annealing_fraction=0.5, times=10), torch.randn(2, 4, 6, generator=rng())
     params = structure.params(SHAPE, rng())
     before = torch.ones(4, 6)
     for step in range(11):
-        structure.adapt(site(params, weight, step, 10), rng())
+        structure.adapt(context(params, weight, step, 10), rng())
         now = exists(structure, params)
         assert bool((now <= before).all())
         before = now
@@ -223,7 +223,7 @@ def test_the_smallest_weights_go_and_do_not_come_back() -> None:
 
 def test_pruning_meets_the_plastic_budget_with_what_is_left() -> None:
     task = PatternCompletion(bits=6)
-    own = Pruned(density=0.5, plastic=2, within=SelfRecurrent())
+    own = Pruned(density=0.5, plastic=2, support=SelfRecurrent())
     for seed in range(12):  # in some of them one that was plastic is pruned away later
         net = Network(NetworkSpec((Layer(6, plastic=Pathway.RECURRENT, structure=own),)), task.inputs, seed)
         list(Gradient(steps=20, batch=4).train(net, task, seed))
@@ -232,25 +232,25 @@ def test_pruning_meets_the_plastic_budget_with_what_is_left() -> None:
 
 
 def test_what_a_pool_was_told_last_is_what_stays() -> None:
-    own = Pooled(density=0.25, narrowing=0.5)
+    own = Pooled(density=0.25, annealing_fraction=0.5)
     params = [own.params(SHAPE, rng()) for _ in range(2)]
     for step, louder in ((9, 0), (10, 1)):
         params[louder].hearing.add_(9.0)
-        own.adapt_pool([(own, site(each, torch.zeros(1, 4, 6), step, 10)) for each in params])
+        own.adapt_pool([(own, context(each, torch.zeros(1, 4, 6), step, 10)) for each in params])
         assert [int(each.counts[0]) for each in params] == [11, 1]
-    assert all(each.settled for each in params)
+    assert all(each.frozen for each in params)
 
 
 def test_the_weakest_are_exchanged_for_those_that_are_asked_for() -> None:
     structure, weight = Rewired(density=0.5, exchanged=0.5, times=10), torch.randn(1, 4, 6, generator=rng())
     params = structure.params(SHAPE, rng())
-    structure.adapt(site(params, weight, 0, 10), rng())
+    structure.adapt(context(params, weight, 0, 10), rng())
     before, asked = exists(structure, params), torch.rand(4, 6, generator=rng())
     assert bool((weight[0][before < 0.5] == 6**-0.5).all())
     strength = weight.abs()[0].clone()
     strength[:, 2:] += 1.0  # alpha, in the plastic columns
     grads = RewiredParams(None, None, asked, torch.rand(4, 4), None)  # type: ignore[arg-type]
-    structure.adapt(site(params, weight, 1, 10, grads), rng())
+    structure.adapt(context(params, weight, 1, 10, grads), rng())
     now = exists(structure, params)
     came, went = (now > before), (now < before)
     assert int(came.sum()) == int(went.sum()) > 0
@@ -260,12 +260,12 @@ def test_the_weakest_are_exchanged_for_those_that_are_asked_for() -> None:
 
 
 def test_a_multiplier_rises_while_too_many_gates_are_open_and_begins_again_after() -> None:
-    structure = HardConcrete(density=0.5, rise=0.1, narrowing=0.0)
+    structure = HardConcrete(density=0.5, rise=0.1, annealing_fraction=0.0)
     params = structure.params(SHAPE, rng())
     seen = []
     for odds in (5.0, 5.0, -5.0):
         params.exists.fill_(odds)
-        structure.adapt(site(params, torch.zeros(1, 4, 6), 1, 10), rng())
+        structure.adapt(context(params, torch.zeros(1, 4, 6), 1, 10), rng())
         seen.append(float(params.multipliers[0]))
     assert 0.0 < seen[0] < seen[1]
     assert seen[2] == 0.0
@@ -292,7 +292,7 @@ def test_a_pools_plastic_budget_is_never_taken_for_a_number() -> None:
     layers = (Layer(30, structure=structure), Layer(task.outputs, structure=structure, plastic=Pathway.BOTH))
     for seed in range(6):
         net = Network(NetworkSpec(layers), task.inputs, seed)
-        for _ in Gradient(steps=30, batch=4, settle=0.0, learning_rate=0.03).train(net, task, seed):
+        for _ in Gradient(steps=30, batch=4, cooldown_fraction=0.0, learning_rate=0.03).train(net, task, seed):
             pass
         gates = net._gates()[1]
         assert gates.exists is not None
@@ -301,7 +301,7 @@ def test_a_pools_plastic_budget_is_never_taken_for_a_number() -> None:
 
 def test_hard_concrete_among_no_connections_stays_finite() -> None:
     task = PatternCompletion(bits=4)
-    structure = HardConcrete(0.5, 0.5, within=Graph(within=FeedForward()))
+    structure = HardConcrete(0.5, 0.5, support=Graph(support=FeedForward()))
     net = Network(NetworkSpec((Layer(task.outputs, structure=structure, plastic=Pathway.INPUT),)), task.inputs)
     for progress in Gradient(steps=6, batch=2).train(net, task, 0):
         assert progress.loss == progress.loss

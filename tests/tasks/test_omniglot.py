@@ -57,10 +57,10 @@ def test_drawings_are_those_of_the_files_in_blocks_of_five() -> None:
 
 def test_an_episode() -> None:
     task = OmniglotRecall(ways=3)
-    inputs, targets, asked = task.episodes(40, Split.TEST, Generator().manual_seed(0))
+    inputs, targets, query_step = task.episodes(40, Split.TEST, Generator().manual_seed(0))
     images, labels = inputs.split([SIDE * SIDE, 3], dim=2)
     assert inputs.shape == (4, 40, task.inputs)
-    assert asked == 3
+    assert query_step == 3
     assert torch.equal(labels[:3].sum(0), torch.ones(40, 3)), "each label once"
     assert not labels[3].any(), "the last drawing has none"
     for b in range(40):

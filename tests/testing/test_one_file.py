@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import plastic_search
+from plastic_search.rules import Rule
 from plastic_search import runs
 from plastic_search.conduct import run
 from plastic_search.content import value
@@ -25,7 +26,7 @@ from plastic_search.testing import rule_promises
 from small import study
 
 assert Path(plastic_search.__file__).parent.parent == Path.cwd()
-rule = discover("plastic_search.rules")["Covariance"]
+rule = discover(Rule)["Covariance"]
 rule_promises(rule)
 assert "Covariance" in dict(holes(value("studies", "digit_recall").space))["layers.1.rule"].labels
 small = override(study(trials=1), "space.layers.1.rule", "Covariance")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from plastic_search import testing
-from plastic_search.core.part import Part, discover
+from plastic_search.core.part import Part, discover, open_set
 from plastic_search.modulations.constant import Constant
 from plastic_search.precisions.integer import Integer
 from plastic_search.rules import Activity, Change, Outer, Rule
@@ -35,7 +35,7 @@ PROMISES: dict[str, Callable[..., None]] = {
     "tasks": testing.task_promises,
     "trainers": testing.part_promises,
 }
-FOUND = [(folder, kind) for folder in PROMISES for kind in discover(f"plastic_search.{folder}").values()]
+FOUND = [(folder, kind) for folder in PROMISES for kind in discover(open_set(folder)).values()]
 
 
 @pytest.mark.parametrize(("folder", "kind"), FOUND, ids=[f"{folder}/{kind.__name__}" for folder, kind in FOUND])
@@ -50,8 +50,8 @@ VALUES = [
     ("rules", Hebb(decay=1.0)),
     ("modulations", Constant(rate=1.0)),
     ("structures", Gated(density=0.3)),
-    ("structures", Gated(density=1.0, within=SelfRecurrent())),
-    ("structures", Gated(density=0.5, plastic=0.5, within=FeedForward())),
+    ("structures", Gated(density=1.0, support=SelfRecurrent())),
+    ("structures", Gated(density=0.5, plastic=0.5, support=FeedForward())),
     ("structures", Selected((0,), FeedForward())),
     ("precisions", Integer(weight=2, alpha=None, trace=4)),
     ("precisions", Integer(weight=None, alpha=3, trace=2)),

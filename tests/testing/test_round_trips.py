@@ -16,7 +16,7 @@ from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
 from plastic_search.cells.rnn import RNN
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.core.space import choice, fill, holes, integer, override, real
+from plastic_search.core.space import choice, fill, integer, override, real, search_parameters
 from plastic_search.modulations import FanOut
 from plastic_search.modulations.constant import Constant
 from plastic_search.modulations.retroactive import Retroactive
@@ -78,16 +78,16 @@ def test_json_carries_every_space_there_and_back(spec: NetworkSpec) -> None:
     again = NetworkSpec.from_json(json.loads(json.dumps(spec.to_json(), allow_nan=False)))
     assert again == spec
     assert hash(again) == hash(spec)
-    assert [address for address, _ in holes(again)] == [address for address, _ in holes(spec)]
+    assert [address for address, _ in search_parameters(again)] == [address for address, _ in search_parameters(spec)]
 
 
 @given(specs)
 def test_a_filled_space_has_no_hole_and_fills_to_itself(spec: NetworkSpec) -> None:
     trial = First()
     filled = fill(spec, trial)
-    assert not list(holes(filled))
+    assert not list(search_parameters(filled))
     assert fill(filled, First()) == filled
-    assert trial.asked <= {address for address, _ in holes(spec)}
+    assert trial.asked <= {address for address, _ in search_parameters(spec)}
     assert NetworkSpec.from_json(filled.to_json()) == filled
 
 

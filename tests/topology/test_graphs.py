@@ -23,7 +23,7 @@ from plastic_search.topology import conversion, files
 
 SPEC = NetworkSpec(
     (
-        Layer(units=6, structure=Gated(density=0.4, within=FeedForward())),
+        Layer(units=6, structure=Gated(density=0.4, support=FeedForward())),
         Layer(units=4, skip=(1,), plastic=Pathway.BOTH, structure=Gated(density=0.5, plastic=0.5)),
     )
 )
@@ -246,7 +246,7 @@ def test_a_graph_that_contradicts_itself_is_refused(fixed: Any, plastic: Any, to
     with pytest.raises(PlasticSearchError, match=told):
         Graph(fixed, plastic)
     with pytest.raises(PlasticSearchError, match="learns nothing"):
-        Graph(within=Gated())
+        Graph(support=Gated())
 
 
 def test_gates_are_made_without_a_loop_and_the_structure_stays_a_value() -> None:

@@ -24,7 +24,7 @@ from plastic_search.topology.metrics import census, clustering, metrics, project
 
 def graph(density: float = 0.2, units: int = 20, seed: int = 0) -> nx.DiGraph:
     layers = (
-        Layer(units=units, structure=Rewired(density=density, within=FeedForward())),  # evenly drawn, until trained
+        Layer(units=units, structure=Rewired(density=density, support=FeedForward())),  # evenly drawn, until trained
         Layer(units=units, structure=Rewired(density=density, plastic=0.5), plastic=Pathway.BOTH, skip=(1,)),
         Layer(units=5, structure=Rewired(density=density)),
     )

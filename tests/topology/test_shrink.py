@@ -75,7 +75,7 @@ def biased(net: Network, share: float = 0.5) -> Network:
     return net
 
 
-STRUCTURES = [Dense(), FeedForward(), SelfRecurrent(), SPARSE, Gated(density=0.05, within=FeedForward()),
+STRUCTURES = [Dense(), FeedForward(), SelfRecurrent(), SPARSE, Gated(density=0.05, support=FeedForward()),
               Gated(density=0.1, plastic=0.0)]  # fmt: skip
 CELLS = [RNN(), Linear(), LSTM()]
 MODULATIONS = [Constant(), Learned(), Simple(), Simple(fan_out=FanOut.NETWORK), Retroactive()]
@@ -96,7 +96,7 @@ def test_stacks_with_skips_say_the_same(structure: Any, cell: Any, modulation: A
             Layer(units=11, cell=cell, structure=structure, rule=rule, modulation=modulation, plastic=pathway),
             Layer(units=7, cell=RNN(), structure=structure, skip=(1, 2), rule=rule, modulation=modulation,
                   plastic=Pathway.INPUT),
-            Layer(units=3, cell=cell, structure=Gated(density=0.2, within=FeedForward()), skip=(1,)),
+            Layer(units=3, cell=cell, structure=Gated(density=0.2, support=FeedForward()), skip=(1,)),
         )
     )  # fmt: skip
     for share in (0.0, 0.5):
@@ -122,7 +122,7 @@ def test_every_pathway_and_shape_of_alpha(pathway: Pathway, alpha: AlphaShape) -
 def test_integers_keep_their_scale_and_their_noise(rounding: Rounding, bits: int, alpha: AlphaShape) -> None:
     spec = NetworkSpec(
         (
-            Layer(units=19, structure=Gated(density=0.05, within=FeedForward())),
+            Layer(units=19, structure=Gated(density=0.05, support=FeedForward())),
             Layer(units=12, structure=SPARSE, plastic=Pathway.RECURRENT, modulation=Constant(), alpha=alpha),
             Layer(units=5, structure=SPARSE, plastic=Pathway.INPUT, alpha=alpha),
         ),
@@ -139,8 +139,8 @@ def test_integers_keep_their_scale_and_their_noise(rounding: Rounding, bits: int
 
 
 def test_only_who_is_heard_is_kept() -> None:
-    first = Graph(fixed=((0, 0), (1, 1), (2, 0), (3, 1)), within=FeedForward())  # 4 hears nobody
-    second = Graph(fixed=((0, 1), (1, 4)), within=FeedForward())  # hears 1 and 4; nobody hears 0, 2, 3
+    first = Graph(fixed=((0, 0), (1, 1), (2, 0), (3, 1)), support=FeedForward())  # 4 hears nobody
+    second = Graph(fixed=((0, 1), (1, 4)), support=FeedForward())  # hears 1 and 4; nobody hears 0, 2, 3
     net = Network(NetworkSpec((Layer(units=5, structure=first), Layer(units=2, structure=second))), 2)
     assert units(equal(net)) == [1, 2]
     with torch.no_grad():
@@ -154,12 +154,12 @@ def test_only_who_is_heard_is_kept() -> None:
 def test_it_hears_only_what_is_heard_by_a_trace() -> None:
     first = Layer(units=6, structure=FeedForward())
     last = Layer(units=2, skip=(1,), plastic=Pathway.INPUT, modulation=Constant(),
-                 structure=Graph(fixed=((0, 1), (0, 7)), plastic=((1, 4), (1, 9)), within=FeedForward()))  # fmt: skip
+                 structure=Graph(fixed=((0, 1), (0, 7)), plastic=((1, 4), (1, 9)), support=FeedForward()))  # fmt: skip
     net = Network(NetworkSpec((first, last)), 5)
     small = equal(biased(net, 1.0))
     assert units(small) == [2, 2]  # 1 and 4
     assert small.shapes[1].sources == (2, 2)  # ... and inputs 1 and 3
-    assert small.spec.layers[1].structure.hears == (0, 1, 3, 5)
+    assert small.spec.layers[1].structure.selection == (0, 1, 3, 5)
     trace = small.start(1)[1].trace
     assert trace is not None
     assert trace.shape == (1, 2, 4)
@@ -167,10 +167,10 @@ def test_it_hears_only_what_is_heard_by_a_trace() -> None:
 
 
 def test_a_layer_whose_trace_is_recalled_hears_all() -> None:
-    graph = Graph(plastic=((0, 0), (1, 2)), within=FeedForward())
+    graph = Graph(plastic=((0, 0), (1, 2)), support=FeedForward())
     layer = Layer(units=2, structure=graph, plastic=Pathway.INPUT, modulation=Constant())
     small = equal(Network(NetworkSpec((layer,)), 4))
-    assert small.spec.layers[0].structure.hears == (0, 2)
+    assert small.spec.layers[0].structure.selection == (0, 2)
     small = equal(Network(NetworkSpec((replace(layer, rule=Delta()),)), 4))
     assert small.shapes[0].pre == 4
     net = Network(NetworkSpec((layer,), Integer(4, 4, 4, Rounding.STOCHASTIC)), 4)
@@ -317,7 +317,7 @@ def test_a_rate_that_only_loud_units_move_keeps_them_all() -> None:
 
 
 def test_what_hears_only_the_dead_still_hears_someone() -> None:
-    for structure in (Graph(within=Selected((3, 4))), Graph(((0, 2),), within=Selected((3, 4)))):
+    for structure in (Graph(support=Selected((3, 4))), Graph(((0, 2),), support=Selected((3, 4)))):
         small = equal(Network(NetworkSpec((Layer(5), Layer(2, structure=structure))), 3))
         assert units(small) == [1, 2]
 

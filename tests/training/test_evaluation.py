@@ -29,7 +29,7 @@ from plastic_search.training.evaluation import evaluate, frozen, shuffled
 TASK = PatternCompletion(bits=4, patterns=1)
 SPEC = NetworkSpec(
     (
-        Layer(units=6, structure=Gated(density=0.4, within=FeedForward())),
+        Layer(units=6, structure=Gated(density=0.4, support=FeedForward())),
         Layer(units=4, skip=(1,), plastic=Pathway.BOTH, structure=Gated(density=0.5, plastic=0.5)),
     )
 )
@@ -49,7 +49,7 @@ def test_frozen_equals_the_network_without_its_trace() -> None:
 def test_shuffling_keeps_every_entry_and_waits_for_the_question() -> None:
     net = Network(SPEC, 4)
     state = net(torch.randn(5, 3, 4))[1]
-    edit = shuffled(asked=2)
+    edit = shuffled(query_step=2)
     assert edit(1, state) is state
     after = edit(2, state)
     before_trace, after_trace = state[1].trace, after[1].trace
@@ -124,7 +124,7 @@ def test_an_edge_from_a_stranger_is_refused() -> None:
 def test_controls_of_a_pool_have_as_many_connections(density: float, plastic: float) -> None:
     task = PatternCompletion(bits=8)
     layers = (
-        Layer(units=12, plastic=Pathway.INPUT, structure=Pooled(density, plastic, within=FeedForward())),
+        Layer(units=12, plastic=Pathway.INPUT, structure=Pooled(density, plastic, support=FeedForward())),
         Layer(units=5, structure=Dense()),
         Layer(units=task.outputs, plastic=Pathway.BOTH, structure=Pooled(density, plastic)),
     )

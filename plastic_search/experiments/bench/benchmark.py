@@ -178,8 +178,8 @@ def _stepped(case: Case, rounds: int) -> Stepped:
 
 def _learned(case: Case, rounds: int) -> Learned:
     structure, x = case.layer.structure, _heard(case)
-    within = replace(case, layer=replace(case.layer, structure=getattr(structure, "within", Dense())))
-    runs = {name: updating(_network(each, "cpu"), x) for name, each in (("dense", within), ("learned", case))}
+    support = replace(case, layer=replace(case.layer, structure=getattr(structure, "within", Dense())))
+    runs = {name: updating(_network(each, "cpu"), x) for name, each in (("dense", support), ("learned", case))}
     times = contest(runs, rounds)
     found, took = ratios(times, "learned", "dense"), middle(times)
     size = (case.batch, case.time, case.layer.units)

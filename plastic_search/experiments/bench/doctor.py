@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from plastic_search.core.part import discover
+from plastic_search.core.part import discover, open_set
 from plastic_search.network.kernels.cpu.compiler import cache_folder
 from plastic_search.network.kernels.dispatch import choose
 from plastic_search.network.kernels.gpu import backend
@@ -25,7 +25,7 @@ def examine() -> dict[str, Any]:
     """Versions, machine, cache, and the kernel of every cell x rule x modulation with the reason where it is slow."""
     folder = cache_folder()
     files = list(folder.glob("*.o")) if folder.is_dir() else []
-    cells, rules, modulations = (discover(f"plastic_search.{axis}") for axis in ("cells", "rules", "modulations"))
+    cells, rules, modulations = (discover(open_set(axis)) for axis in ("cells", "rules", "modulations"))
     layers = {}
     for (cell, a), (rule, b), (modulation, c) in itertools.product(cells.items(), rules.items(), modulations.items()):
         layer: Any = Layer(_UNITS, a(), b(), c(), plastic=Pathway.BOTH)  # type: ignore[arg-type]

@@ -55,10 +55,10 @@ def kind(layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype) ->
     made = trace(layer, plastic, dtype)
     if isinstance(made, str):
         raise ValueError(made)
-    own_plastic = plastic and shape.own > 0 and shape.plastic.stop == shape.pre
+    own_plastic = plastic and shape.recurrent > 0 and shape.plastic.stop == shape.pre
     bound = layer.bound if plastic else Bound.NONE
     rounding = form.rounding if plastic and form is not None else None
-    return _kind(made, dtype == torch.float64, bound, shape.own > 0, own_plastic, rounding)
+    return _kind(made, dtype == torch.float64, bound, shape.recurrent > 0, own_plastic, rounding)
 
 
 _kind = lru_cache(maxsize=512)(Kind)
@@ -171,7 +171,7 @@ def _matrices(layer: Layer, shape: Shape, ready: Ready, which: Kind, x: Tensor) 
 
 def _sizes(backend: Backend, which: Kind, shape: Shape, x: Tensor) -> Sizes:
     lanes = which.number.lanes
-    sources, width = shape.pre - shape.own, _width(shape)
+    sources, width = shape.pre - shape.recurrent, _width(shape)
     heard = max(min(shape.plastic.stop, sources) - shape.plastic.start, 0)
     post_room = -(-shape.post // lanes) * lanes
     pre_room = -(-(heard + post_room * which.own_plastic) // lanes) * lanes if width else lanes

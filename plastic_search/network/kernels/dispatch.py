@@ -131,7 +131,7 @@ def steppers(
     made: list[Stepper] = []
     form = spec.precision.format(Role.TRACE)
     for layer, shape, own, now in zip(spec.layers, shapes, ready, state, strict=True):
-        x = now.output.new_zeros(1, len(now.output), shape.pre - shape.own)
+        x = now.output.new_zeros(1, len(now.output), shape.pre - shape.recurrent)
         name = choose(kernel, layer, shape, form, x).kernel
         given = (layer, shape, form, own, now)
         made.append(ByLaw(*given) if name == "reference" else ByBackend(_backend(name), *given))

@@ -31,7 +31,7 @@ def sequence(
     """
     said = []
     for heard in x:
-        pre = torch.cat([heard, state.output], dim=1) if shape.own else heard
+        pre = torch.cat([heard, state.output], dim=1) if shape.recurrent else heard
         state = law.layer_step(layer, shape, ready, state, pre, form)
         said.append(state.output)
     return torch.stack(said), state

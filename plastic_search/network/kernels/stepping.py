@@ -44,7 +44,7 @@ class ByLaw:
         return torch.stack([self._step(each) for each in x])
 
     def _step(self, x: Tensor) -> Tensor:
-        pre = torch.cat([x, self._state.output], dim=1) if self._shape.own else x
+        pre = torch.cat([x, self._state.output], dim=1) if self._shape.recurrent else x
         self._state = law.layer_step(self._layer, self._shape, self._ready, self._state, pre, self._form)
         return self._state.output
 
@@ -70,7 +70,7 @@ class ByBackend:
     def __init__(
         self, backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState
     ) -> None:
-        x = state.output.new_zeros(1, len(state.output), shape.pre - shape.own)
+        x = state.output.new_zeros(1, len(state.output), shape.pre - shape.recurrent)
         self._backend = backend
         self._call, given, _ = laid_out(backend, layer, shape, form, ready, state, x)
         given = Given.of([None if t is None else t.detach().unsqueeze(0).clone() for t in given.flat()])

@@ -175,12 +175,12 @@ def chance_line(axes: Axes, value: float | None, along: str = "x") -> None:
 
 
 def whiskers(
-    axes: Axes, at: float, made: Estimate, colour: str, along: str = "x", within: tuple[float, float] | None = None
+    axes: Axes, at: float, made: Estimate, colour: str, along: str = "x", support: tuple[float, float] | None = None
 ) -> None:
     """An interval, where there is one; an arrowhead where it goes on beyond the limits `within` of the axis."""
     if made.low is None or made.high is None:
         return
-    low, high = (made.low, made.high) if within is None else (max(made.low, within[0]), min(made.high, within[1]))
+    low, high = (made.low, made.high) if support is None else (max(made.low, support[0]), min(made.high, support[1]))
     line = axes.hlines if along == "x" else axes.vlines
     line(at, low, high, color=colour, linewidth=2.2, alpha=0.55, zorder=2)
     for edge, cut, marker in ((low, low > made.low, "<v"), (high, high < made.high, ">^")):
@@ -190,9 +190,9 @@ def whiskers(
                       zorder=3)  # fmt: skip
 
 
-def beyond(made: list[Estimate], within: tuple[float, float]) -> bool:
+def beyond(made: list[Estimate], support: tuple[float, float]) -> bool:
     """Whether any interval goes on beyond the limits of an axis."""
-    return any(e.low is not None and e.high is not None and (e.low < within[0] or e.high > within[1]) for e in made)
+    return any(e.low is not None and e.high is not None and (e.low < support[0] or e.high > support[1]) for e in made)
 
 
 def spread(count: int, width: float = 0.5) -> Sequence[float]:

@@ -70,7 +70,7 @@ def draw(data: Controls) -> str:
         axes: Axes = figure.subplots()
         for y, row in enumerate(data.rows):
             colour = canvas.BLUE if row.name == "winner" else canvas.MUTED
-            canvas.whiskers(axes, y, row.score, colour, within=limits)
+            canvas.whiskers(axes, y, row.score, colour, support=limits)
             axes.plot(row.seeds, [y + d for d in canvas.spread(len(row.seeds), 0.3)], linestyle="none", marker="o",
                       markersize=3.5, markerfacecolor=canvas.PAPER, markeredgecolor=colour, zorder=3)  # fmt: skip
             axes.plot(row.score.value, y, marker="o", markersize=8, color=colour, zorder=4)

@@ -35,7 +35,7 @@ def data(record: Record) -> Importances | None:
     order = sorted(known, key=lambda address: (-known[address], address))
     complete = [t for t in groups.trials(record) if t.outcome == "complete"]
     present = [sum(a in t.choices for t in complete) for a in order]
-    others = {*known, *record.study.get("holes", {})}
+    others = {*known, *record.study.get("search_parameters", {})}
     conditional = [any(a.startswith(f"{b}.") for b in others) for a in order]
     return Importances(order, [known[a] for a in order], present, conditional, len(complete))
 

@@ -119,5 +119,5 @@ def _tables(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor], gro
         return entries[None, None]
     none, size = [0] * len(SIZES), tensors["drive"].element_size()
     members = np.array([*none, *(t.stride(0) * size if t is not None and t.numel() else 0 for t in there)])
-    within = np.array([*none, *(sums[n].stride(1) * size if n in sums else 0 for n in call.kind.table[len(SIZES) :])])
-    return entries + np.arange(s.members)[:, None, None] * members + np.arange(groups)[:, None] * within
+    support = np.array([*none, *(sums[n].stride(1) * size if n in sums else 0 for n in call.kind.table[len(SIZES) :])])
+    return entries + np.arange(s.members)[:, None, None] * members + np.arange(groups)[:, None] * support

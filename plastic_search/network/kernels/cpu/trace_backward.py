@@ -145,7 +145,7 @@ class BackSweeps(AgainSweeps):
         if w is None:
             e.store(g, e.at(step.grad.trace, at))
             return
-        q = self._within(g, after)
+        q = self._support(g, after)
         self._write_back(step, h, q, change, (room, rises), (run.kept, eligible, run.lost))
 
     def _finished(self, episodes: Sequence[Return], runs: list[_Run], i: str) -> None:
@@ -174,7 +174,7 @@ class BackSweeps(AgainSweeps):
             step.spread.add("pre", recall, now)
         return e.fma(gain, heard, e.load(e.at(step.grad.trace, block.at)))
 
-    def _within(self, g: str, after: str) -> str:
+    def _support(self, g: str, after: str) -> str:
         """A derivative, where the trace was not clipped."""
         if self.bound is Bound.NONE:
             return g
