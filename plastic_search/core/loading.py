@@ -1,4 +1,4 @@
-"""Where the content folders are, from a checkout or from a wheel, and how the value in one of their files is read."""
+"""Loading of Python files: studies, search spaces, reports and benchmarks, ours and users', and users' parts."""
 
 from __future__ import annotations
 
@@ -29,28 +29,38 @@ def folder(name: str) -> Path:
 
 
 def names(name: str) -> list[str]:
-    """The files of a content folder, without their ending."""
+    """The names of the files in a content folder, without extension."""
     return sorted(p.stem for p in folder(name).glob("*.py") if not p.stem.startswith("_"))
 
 
-def find(name: str, asked: str) -> Path:
-    """The file that `asked` means: a path of the user's own, or the name of one of ours (`digit_recall`)."""
-    path = Path(asked)
+def find(name: str, name_or_path: str) -> Path:
+    """The file that `name_or_path` names: a path, or the name of one of ours (`digit_recall`).
+
+    Example:
+        >>> find("studies", "digit_recall").name
+        'digit_recall.py'
+
+    Raises:
+        PlasticSearchError: there is no such file.
+    """
+    path = Path(name_or_path)
     if path.suffix == ".py" and path.is_file():
         return path
-    stem = path.stem if path.parent.name in ("", name) else asked
+    stem = path.stem if path.parent.name in ("", name) else name_or_path
     if stem in names(name):
         return folder(name) / f"{stem}.py"
     if path.suffix == ".py":
         raise PlasticSearchError(
             f"there is no file {path}; name one that is there, or one of: {', '.join(names(name))}"
         )
-    raise unknown(name.removesuffix("ies").removesuffix("s") + ("y" if name == "studies" else ""), asked, names(name))
+    raise unknown(
+        name.removesuffix("ies").removesuffix("s") + ("y" if name == "studies" else ""), name_or_path, names(name)
+    )
 
 
-def value(name: str, asked: str) -> Any:
-    """The one value (SPACE, STUDY, REPORT or BENCHMARK) in a content file."""
-    path, variable = find(name, asked), VARIABLES[name]
+def value(name: str, name_or_path: str) -> Any:
+    """The value of a content file: its SPACE, STUDY, REPORT or BENCHMARK."""
+    path, variable = find(name, name_or_path), VARIABLES[name]
     module = load_module(path)
     if not hasattr(module, variable):
         raise PlasticSearchError(f"{path} defines no {variable}")
@@ -58,69 +68,71 @@ def value(name: str, asked: str) -> Any:
 
 
 def load_module(path: Path) -> ModuleType:
-    """Run a Python file of the user's as a module; its neighbours can be imported by name while it runs.
+    """Import a user's Python file; files in the same folder can be imported by name meanwhile.
 
     Raises:
         PlasticSearchError: the file does not exist, or does not run; the message names the line.
     """
-    asked, path = path, path.resolve()
+    name_or_path, path = path, path.resolve()
     if not path.is_file():
-        raise PlasticSearchError(f"there is no file {asked}")
+        raise PlasticSearchError(f"there is no file {name_or_path}")
     name = f"_content_{path.parent.name}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise PlasticSearchError(f"{asked} is not a Python file")
+        raise PlasticSearchError(f"{name_or_path} is not a Python file")
     module, before = importlib.util.module_from_spec(spec), set(Part.kinds.values())
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        where = asked if error.filename in (None, str(path)) else Path(str(error.filename))
+        where = name_or_path if error.filename in (None, str(path)) else Path(str(error.filename))
         raise PlasticSearchError(f"{where}, line {error.lineno}: {error.msg}") from None
     except Exception as error:
-        if isinstance(error, TypeError):  # as one who makes a part that lacks a method is told by Python
-            _whole(before)
+        if isinstance(error, TypeError):  # Python raises it where a part that lacks a method is constructed
+            _refuse_unfinished(before)
         kind = "" if isinstance(error, PlasticSearchError) else f"{type(error).__name__}: "
-        raise PlasticSearchError(f"{asked}{_line(error, path)}: {kind}{error}") from error
+        raise PlasticSearchError(f"{name_or_path}{_line(error, path)}: {kind}{error}") from error
     finally:
         sys.path.remove(str(path.parent))
-    _whole(before)
+    _refuse_unfinished(before)
     return module
 
 
-def _whole(before: set[type[Part]]) -> None:
-    """Refuse a part that was not there before and lacks a method: no list would show it."""
+def _refuse_unfinished(before: set[type[Part]]) -> None:
+    """Refuse a new part that lacks a method: no list would show it."""
     for kind in Part.kinds.values():
         if kind not in before and (lack := unfinished(kind)):
             raise PlasticSearchError(f"{source(kind)}: {lack}")
 
 
 def _line(error: Exception, path: Path) -> str:
-    """`, line 3`, where the last of the lines of `path` that led to the error is its third."""
+    """`, line 3`: the last line of `path` in the traceback."""
     lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
     return f", line {lines[-1]}" if lines else ""
 
 
 def load_parts(files: list[Path]) -> None:
-    """Make the user's own parts known: those of installed packages, by entry point, and those in `files`."""
+    """Register users' parts: those of installed packages, by entry point, and those in `files`."""
     before = set(Part.kinds.values())
     for entry in entry_points(group="plastic_search.parts"):
         entry.load()
-    _whole(before)
+    _refuse_unfinished(before)
     for file in files:
         load_module(file)
 
 
 def anywhere(name: str) -> Path:
-    """The content file called `name`, whichever folder it is in."""
-    for shelf in VARIABLES:
-        if name in names(shelf):
-            return folder(shelf) / f"{name}.py"
-    raise unknown("study, space or report", name, [f"{shelf}/{n}" for shelf in VARIABLES for n in names(shelf)])
+    """The content file called `name`, in whichever folder."""
+    for folder_name in VARIABLES:
+        if name in names(folder_name):
+            return folder(folder_name) / f"{name}.py"
+    raise unknown(
+        "study, space or report", name, [f"{folder_name}/{n}" for folder_name in VARIABLES for n in names(folder_name)]
+    )
 
 
-def sentence(shelf: str, name: str) -> str:
+def sentence(folder_name: str, name: str) -> str:
     """The first line of a content file's docstring."""
-    tree = ast.parse((folder(shelf) / f"{name}.py").read_text())
+    tree = ast.parse((folder(folder_name) / f"{name}.py").read_text())
     return (ast.get_docstring(tree) or "").split("\n")[0]

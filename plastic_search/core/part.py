@@ -143,12 +143,12 @@ def unfinished(kind: type[Part]) -> str:
     A base of others has members, or abstract methods of its own, or names ABC among its bases.
     """
     base = _base(kind)
-    own = {name: value for name, value in vars(kind).items() if callable(value)}
-    wants = [name for name, value in own.items() if getattr(value, "__isabstractmethod__", False)]
-    if kind is base or wants or ABC in kind.__bases__ or kind.__subclasses__() or not inspect.isabstract(kind):
+    methods = {name: value for name, value in vars(kind).items() if callable(value)}
+    abstract = [name for name, value in methods.items() if getattr(value, "__isabstractmethod__", False)]
+    if kind is base or abstract or ABC in kind.__bases__ or kind.__subclasses__() or not inspect.isabstract(kind):
         return ""
     lacking = sorted(kind.__abstractmethods__)
-    near = get_close_matches(lacking[0], own, n=1)
+    near = get_close_matches(lacking[0], methods, n=1)
     hint = f"rename its `{near[0]}`" if near else "write it"
     return f"{kind.__name__} is a {base.__name__} without {' and '.join(f'`{n}`' for n in lacking)}; {hint}"
 
@@ -170,7 +170,7 @@ def positive(part: Part, *names: str) -> None:
 
 
 def source(kind: type[Part]) -> str:
-    """Where a part stands: our own by module, a user's by file, as seen from where the user stands."""
+    """Where a part is defined: the module of ours, the file of a user's, relative to the working directory."""
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)
     if file is None or kind.__module__.split(".")[0] == "plastic_search":
         return kind.__module__
@@ -246,8 +246,8 @@ def _kind(name: Any, wanted: Any, where: str) -> type[Part]:
     base = next((a for a in (get_args(wanted) or (wanted,)) if inspect.isclass(a) and issubclass(a, Part)), Part)
     if hasattr(importlib.import_module(base.__module__), "__path__"):
         discover(base)
-    made = {n: k for n, k in Part.kinds.items() if k is not SearchParameter and not inspect.isabstract(k)}
-    known = {n: k for n, k in made.items() if issubclass(k, base | SearchParameter)}
+    concrete = {n: k for n, k in Part.kinds.items() if k is not SearchParameter and not inspect.isabstract(k)}
+    known = {n: k for n, k in concrete.items() if issubclass(k, base | SearchParameter)}
     if name not in known and not inspect.isabstract(base) and base is not Part:
         raise PlasticSearchError(f"{where}: {_called(base)} is wanted here, not a part of the kind {name!r}")
     if name not in known:

@@ -104,7 +104,7 @@ STUDY = replace(_small, space=replace(_small.space, layers=(_small.space.layers[
             ("run", "digit_recall", "--set", "layers.1.units=5", "--set", "space.layers.1.units=6"),
             "--set gives space.layers.1.units twice: 5 and 6; keep one of them",
         ),
-        (("run", "digit_recall", "--set", "trainer.steps"), "--set wants ADDRESS=VALUE"),
+        (("run", "digit_recall", "--set", "trainer.steps"), "--set needs PATH=VALUE"),
         (("run", "digit_recall", "--out", "/dev/null/x"), "cannot write in /dev/null/x"),
         (("run", "digit_recall", "--out", "afile"), "afile is a file, not a folder; choose another folder with --out"),
         (("run", "digit_recall", "--out", "afile/x"), "afile is a file, not a folder; choose another folder with"),

@@ -1,0 +1,187 @@
+"""The commands that work on a question: run, quantize, export, report, repair."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from plastic_search.cli.options import CORES, Folder, Json, Parts, Workers, print_json
+from plastic_search.core.errors import PlasticSearchError
+
+__all__ = ["export", "quantize", "repair", "report", "run"]
+
+
+def run(
+    study: Annotated[str, typer.Argument(help="One of `list studies`, or a Python file of yours that defines STUDY.")],
+    sets: Annotated[list[str], typer.Option("--set", help="PATH=VALUE, such as trainer.steps=200. Repeatable.")] = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/STUDY.")] = None,
+    workers: Workers = CORES,
+    parts: Parts = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Search a space (TPE, and random search of equal budget), then train the winners and their controls.
+
+    A question may also be a comparison of named networks, or a sweep along one axis.
+
+    A run that was stopped, even by kill -9, continues when the same command is given again.
+    """
+    from plastic_search.cli.console import follow, say, summary, summary_table
+    from plastic_search.core import loading
+    from plastic_search.experiments import search, sweep
+    from plastic_search.experiments.sweep import Sweep
+    from plastic_search.records import run as runs
+
+    loading.load_parts(parts)
+    path = loading.find("studies", study)
+    value = _with_sets(loading.value("studies", study), sets, path)
+    folder = out or Path("runs") / path.stem
+    asked = {"study": study, "sets": sets, "parts": [str(p) for p in parts], "out": str(out or "")}
+    files = (*parts, *_own(path))
+    if isinstance(value, Sweep):
+        follow(sweep.run(value, path.stem, folder, workers, files, asked))
+        print_json(summary(runs.load(folder))) if as_json else summary_table(runs.load(folder))
+        say(f"next: plastic-search report {shlex.quote(str(folder))}")
+        return
+    follow(search.run(value, path.stem, folder, workers, files, asked))
+    record = runs.load(folder)
+    held = len({r.trial for r in record.stage("search", "tpe")})
+    if held > value.trials:
+        say(
+            f"{folder} holds {held} trials of each search already, more than the {value.trials} asked for; all are kept"
+        )
+    if as_json:
+        print_json(summary(record))
+        return
+    summary_table(record)
+    say(f"next: {_next(folder, parts, _own(path))}")
+
+
+def quantize(
+    folder: Folder,
+    bits: Annotated[str, typer.Option(help="Widths to try, with commas.")] = "8,4,3,2",
+    workers: Workers = CORES,
+    parts: Parts = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Quantize the winner's weight, alpha and trace, and measure it before and after fine-tuning."""
+    from plastic_search.cli.console import follow, summary, summary_table
+    from plastic_search.core import loading
+    from plastic_search.experiments import quantize as quantized
+    from plastic_search.records import run as runs
+
+    loading.load_parts(parts)
+    follow(quantized.quantize(folder, _widths(bits), workers, tuple(parts)))
+    record = runs.load(folder)
+    kept = record._replace(runs=record.stage("quantized"))
+    if as_json:
+        print_json(summary(kept))
+    else:
+        summary_table(kept)
+
+
+def export(
+    folder: Folder,
+    name: Annotated[str, typer.Option(help="Which network: winner, or a quantized one. Default: the best 4/4/8.")] = "",
+    seed: Annotated[int | None, typer.Option(help="Of which seed. Default: the study's first.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The bundle's folder. Default: FOLDER/bundle.")] = None,
+    parts: Parts = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Write a bundle that runs, and keeps learning, outside torch; refuse if it differs from the reference."""
+    from plastic_search.core import loading
+    from plastic_search.experiments import export as exported
+
+    loading.load_parts(parts)
+    result = exported.export(folder, name, seed, out)
+    if as_json:
+        print_json(result)
+        return
+    size = f"{result['bytes']:.0f} bytes"
+    print(f"{result['bundle']}: {result['name']}, {size}, score {result['score']:.3f} on its examples")
+    print(f"against the reference, each of {result['steps']:.0f} steps: largest difference {result['stepwise']:.1e}")
+    print(f"running freely, the first {result['compared']:.0f} steps: largest difference {result['parity']:.1e}")
+    print(f"run it without torch: python {result['bundle']}/runner.py")
+
+
+def report(
+    folder: Folder,
+    out: Annotated[Path | None, typer.Option(help="Where the page goes. Default: FOLDER.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write one self-contained page about a run folder, and its JSON companion."""
+    from plastic_search.core import loading
+    from plastic_search.records import run as runs
+    from plastic_search.report import report as page
+    from plastic_search.report import sweep_page
+
+    record = runs.load(folder)
+    if record.study.get("schema") == runs.SWEEP:
+        path = sweep_page.write(record, out or folder)
+        print((path.parent / "report.json").read_text() if as_json else path)
+        return
+    value = loading.value("reports", record.name) if record.name in loading.names("reports") else None
+    path = page.write(record, out or folder, value)
+    if as_json:
+        print((path.parent / "report.json").read_text())
+    else:
+        print(path)
+
+
+def repair(folder: Folder) -> None:
+    """Repair a run folder whose journal or runs are truncated; broken lines are set aside, never deleted."""
+    from plastic_search.experiments import repair as repairs
+
+    for line in repairs.repair(folder) or ["nothing was broken"]:
+        print(line)
+
+
+def _with_sets(study: Any, sets: list[str], path: Path) -> Any:
+    """The study with each PATH=VALUE applied; paths within its space may leave out `space.`."""
+    from plastic_search.core.part import field_types
+    from plastic_search.core.space import override
+    from plastic_search.experiments.study import Study
+    from plastic_search.experiments.sweep import Sweep
+
+    if not isinstance(study, Study | Sweep):
+        name = type(study).__name__
+        article = "an" if name[0].lower() in "aeiou" else "a"
+        raise PlasticSearchError(f"{path}: STUDY must be a Study, but is {article} {name}")
+    given: dict[str, str] = {}
+    for each in sets:
+        at, equals, text = each.partition("=")
+        if not equals:
+            raise PlasticSearchError(f"--set needs PATH=VALUE, but got {each!r}")
+        inside = isinstance(study, Study) and at.split(".")[0] in field_types(type(study.space))
+        whole = f"space.{at}" if inside else at
+        if given.setdefault(whole, text) != text:
+            raise PlasticSearchError(f"--set gives {at} twice: {given[whole]} and {text}; keep one of them")
+        study = override(study, whole, text)
+    return study
+
+
+def _own(path: Path) -> tuple[Path, ...]:
+    """A user's study file may define parts, so worker processes must load it too."""
+    from plastic_search.core import loading
+
+    return () if path.parent == loading.folder("studies") else (path,)
+
+
+def _next(folder: Path, parts: list[Path], own: tuple[Path, ...]) -> str:
+    """The commands that come after `run`, with --parts where the study uses parts of the user's files."""
+    from plastic_search.core.part import Part, source
+
+    homes = {Path(source(kind)).resolve() for kind in Part.kinds.values()} if own else set()
+    files = [*parts, *(f for f in own if f.resolve() in homes)]
+    needed = "".join(f" --parts {shlex.quote(str(f))}" for f in dict.fromkeys(files))
+    at = shlex.quote(str(folder))
+    return f"plastic-search quantize {at}{needed}; plastic-search export {at}{needed}; plastic-search report {at}"
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(width) for width in text.split(","))
+    except ValueError:
+        raise PlasticSearchError(f"--bits needs whole numbers with commas, such as 8,4, but got {text!r}") from None
