@@ -164,9 +164,9 @@ def test_the_doctor_finds_a_fast_kernel_for_every_combination_of_ours() -> None:
 
 MINE = '''
 from dataclasses import dataclass
-from plastic_search.benchmark import Benchmark, Case
+from plastic_search.experiments.bench.benchmark import Benchmark, Case
 from plastic_search.rules import Change, Outer, Rule
-from plastic_search.spec import Layer, Pathway
+from plastic_search.network.spec import Layer, Pathway
 
 @dataclass(frozen=True)
 class Quiet(Rule):
