@@ -53,8 +53,8 @@ def test_the_rule_is_one_file_of_ones_own(tmp_path: Path) -> None:
 
 def test_light_commands_run_as_they_are_printed(tmp_path: Path) -> None:
     lines = re.findall(r"^    plastic-search (.*?)(?:  +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    told = {"list", "show", "copy", "run", "quantize", "export", "report", "topology", "doctor", "bench", "grow"}
-    assert {line.split()[0] for line in lines} == told
+    commands = {"list", "show", "copy", "run", "quantize", "export", "report", "table", "topology", "doctor", "bench"}
+    assert {line.split()[0] for line in lines} == commands
     for line in lines:
         if line.split()[0] in ("list", "show", "copy", "doctor"):
             run("-c", CLI, *line.split(), cwd=tmp_path)
@@ -72,7 +72,7 @@ def test_the_figures_are_those_of_the_published_page() -> None:
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "decisions" / "0001-gates.md"])
 def test_the_figures_of_structures_are_those_of_the_published_sweep(page: Path) -> None:
-    told = json.loads((ROOT / "reports" / "density_digits" / "report.json").read_text())["groups"]
+    groups_of = json.loads((ROOT / "reports" / "density_digits" / "report.json").read_text())["groups"]
     rows = re.findall(r"^\| (0\.\d+) \| (.*) \|$", page.read_text(), re.MULTILINE)
     (head,) = re.findall(r"^\| share of connections \| (.*) \|$", page.read_text(), re.MULTILINE)
     names = {"learned (`Gated`)": "learned", "pruned by magnitude": "pruned", "regrown (RigL)": "regrown"}
@@ -81,5 +81,5 @@ def test_the_figures_of_structures_are_those_of_the_published_sweep(page: Path) 
     assert rows
     for place, cells in rows:
         for group, cell in zip(groups, cells.split(" | "), strict=True):
-            (score,) = [row["score"] for row in told[group] if row["at"] == float(place)]
+            (score,) = [row["score"] for row in groups_of[group] if row["at"] == float(place)]
             assert cell == "{:.3f} [{:.3f}, {:.3f}]".format(*(score[key] for key in ("value", "low", "high")))
