@@ -74,7 +74,7 @@ def size(net: Network) -> dict[str, Any]:
         "connections": net.connections(),
         "parameters": net.count(),
         "bytes": sum(p.numel() * p.element_size() for p in net.parameters()),
-        "trace": sum(shape.post * (shape.plastic.stop - shape.plastic.start) for shape in net.shapes),
+        "trace": sum(shape.post * shape.width for shape in net.shapes),
     }
 
 

@@ -9,7 +9,6 @@ import torch
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
-from plastic_search.network.spec import Layer
 from plastic_search.structures import Shape
 from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
@@ -35,13 +34,11 @@ def to_graph(net: Network) -> nx.DiGraph:
     graph = nx.DiGraph(inputs=net.inputs)
     graph.add_nodes_from((f"input.{i}", {"layer": -1, "index": i}) for i in range(net.inputs))
     absent: set[str] = set()  # units that do not exist
-    senders = [[f"input.{i}" for i in range(net.inputs)]]
     ready = net.resolve()
     for i, (layer, shape, made, params) in enumerate(zip(net.spec.layers, net.shapes, ready, net.parts(), strict=True)):
         units = [f"layers.{i}.{j}" for j in range(shape.post)]
         graph.add_nodes_from((unit, {"layer": i, "index": j}) for j, unit in enumerate(units))
-        sources = [senders[-1], *(senders[-1 - k] for k in layer.skip)]
-        columns = _selected(layer, [name for source in sources for name in source]) + (units if shape.recurrent else [])
+        columns = _presynaptic(shape)
         gates = layer.structure.gates(params.structure, shape, params.weight)
         if gates.units is not None:
             absent |= {unit for unit, there in zip(units, gates.units.tolist(), strict=True) if not there}
@@ -63,7 +60,6 @@ def to_graph(net: Network) -> nx.DiGraph:
                 exists=True,
                 layer=i,
             )
-        senders.append(units)
     return graph
 
 
@@ -90,7 +86,8 @@ def structure(graph: nx.Graph, net: Network, layer: int) -> Graph:
     """
     if not 0 <= layer < len(net.shapes):
         raise PlasticSearchError(f"there is no layer {layer}; the network has layers 0 to {len(net.shapes) - 1}")
-    columns, shape, prefix = _columns(net, layer), net.shapes[layer], f"layers.{layer}."
+    shape, prefix = net.shapes[layer], f"layers.{layer}."
+    columns = {name: i for i, name in enumerate(_presynaptic(shape))}
     _known(graph, net)  # by the names that it has, or `whole` would ask for all layers up to a strange one
     graph = whole(graph)
     _known(graph, net)  # ... and by ours, if it has others
@@ -182,17 +179,6 @@ def _fits(graph: nx.Graph, net: Network, layer: int) -> None:
             )
 
 
-def _columns(net: Network, layer: int) -> dict[str, int]:
-    shape: Shape = net.shapes[layer]
-    widths = [net.inputs, *(s.post for s in net.shapes)]
-    prefixes = ["input", *(f"layers.{i}" for i in range(len(net.shapes)))]
-    sources = [layer, *(layer - k for k in net.spec.layers[layer].skip)]
-    names = _selected(net.spec.layers[layer], [f"{prefixes[s]}.{i}" for s in sources for i in range(widths[s])])
-    names += [f"layers.{layer}.{i}" for i in range(shape.recurrent)]
-    return {name: i for i, name in enumerate(names)}
-
-
-def _selected(layer: Layer, names: list[str]) -> list[str]:
-    """Those of its sources' names that a layer hears."""
-    places = layer.structure.selection
-    return names if places is None else [names[place] for place in places]
+def _presynaptic(shape: Shape) -> list[str]:
+    """The node of each column of `pre`."""
+    return [f"input.{unit}" if layer < 0 else f"layers.{layer}.{unit}" for layer, unit in shape.presynaptic]

@@ -123,19 +123,13 @@ def facts(net: Network) -> tuple[Facts, ...]:
     living: list[Tensor] = []  # which units exist
     for i, (layer, shape, params) in enumerate(zip(net.spec.layers, net.shapes, net.parts(), strict=True)):
         gates = layer.structure.gates(params.structure, shape, params.weight)
-        width = shape.plastic.stop - shape.plastic.start
+        width = shape.width
         full = torch.ones(shape.post, shape.pre, dtype=torch.bool)
         exists = full if gates.exists is None else (gates.exists != 0).cpu()
         plastic = full[:, :width] if gates.plastic is None else (gates.plastic != 0).cpu()
         exists = exists.clone()
         exists[:, shape.plastic] |= plastic
-        sources = [i - 1, *(i - 1 - k for k in layer.skip)] + ([i] if shape.recurrent else [])
-        widths = [net.inputs if s < 0 else net.shapes[s].post for s in sources]
-        source = torch.cat([torch.full((n,), s) for s, n in zip(sources, widths, strict=True)])
-        index = torch.cat([torch.arange(n) for n in widths])
-        if layer.structure.selection is not None:
-            there = [*layer.structure.selection, *range(len(source) - shape.recurrent, len(source))]
-            source, index = source[there], index[there]
+        source, index = torch.tensor(shape.presynaptic).unbind(1)
         exact = net.spec.precision.format(Role.WEIGHT) is None  # or weights of who does not exist may set the scale
         for at in set(source.tolist()) - {-1, i} if exact else ():  # what does not exist is not heard
             heard_of = source == at

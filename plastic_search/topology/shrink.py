@@ -72,7 +72,8 @@ def _cut(net: Network, made: Plan) -> Network:
     layers, flat = [], {}
     for i, (layer, params, ready) in enumerate(zip(net.spec.layers, net.parts(), net.resolve(), strict=True)):
         kept, columns = made.kept[i], _columns(net, made, i)
-        skip = tuple(k for k in layer.skip if _spoken(made, i, i - 1 - k, columns))
+        skipped = (source.layer for source in net.shapes[i].feedforward[1:])
+        skip = tuple(i - 1 - source for source in skipped if _spoken(made, i, source, columns))
         structure = _structure(net, made, i, columns)
         layers.append(replace(layer, units=int(kept.sum()), structure=structure, skip=skip))
         cut = _params(net, made, i, columns, params, ready)
@@ -89,7 +90,7 @@ def _columns(net: Network, made: Plan, i: int) -> Tensor:
     """Which columns [pre] of a layer remain, without whole sources that nobody hears, but at least one of them."""
     known, layer, left = made.facts[i], net.spec.layers[i], made.columns(i)
     heard, mine = known.heard(made.kept[i]) & left, known.source == i
-    optional = [i - 1 - k for k in layer.skip]
+    optional = [source.layer for source in net.shapes[i].feedforward[1:]]
     if layer.plastic in (Pathway.NONE, Pathway.INPUT):
         optional.append(i)
     for source in optional if not made.listening[i] else ():
@@ -125,13 +126,12 @@ def _structure(net: Network, made: Plan, i: int, columns: Tensor) -> Structure:
 def _selected(net: Network, made: Plan, i: int, columns: Tensor, support: Structure) -> Structure:
     """`within`, for a layer that hears of what remains only what comes by `columns`."""
     known, places, said = made.facts[i], [], 0
-    for k in (0, *net.spec.layers[i].skip):
-        source = i - 1 - k
-        mine = columns & (known.source == source)
-        if k and not mine.any():
+    for source in net.shapes[i].feedforward:
+        mine = columns[source.columns]
+        if source.layer != i - 1 and not mine.any():
             continue  # it is no source any more
-        there = torch.ones(net.inputs, dtype=torch.bool) if source < 0 else made.kept[source]
-        places += (said + there.cumsum(0) - 1)[known.unit[mine]].tolist()
+        there = torch.ones(net.inputs, dtype=torch.bool) if source.layer < 0 else made.kept[source.layer]
+        places += (said + there.cumsum(0) - 1)[known.unit[source.columns][mine]].tolist()
         said += int(there.sum())
     return support if len(places) == said else Selected(tuple(places), support)
 

@@ -14,8 +14,7 @@ import torch
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
-from plastic_search.network.spec import Layer, NetworkSpec, Pathway
-from plastic_search.structures import Shape
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway, shapes
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.graph import Graph
@@ -251,7 +250,7 @@ def test_a_graph_that_contradicts_itself_is_refused(fixed: Any, plastic: Any, to
 
 def test_gates_are_made_without_a_loop_and_the_structure_stays_a_value() -> None:
     edges = tuple((post, pre) for post in range(50) for pre in range(46))
-    graph, shape = Graph(edges[:1000], edges[1000:]), Shape(50, 100, 50, slice(0, 100), (50,))
+    graph, shape = Graph(edges[:1000], edges[1000:]), shapes(NetworkSpec((Layer(50, plastic=Pathway.BOTH),)), 50)[0]
     gates = graph.gates((), shape, torch.zeros(1, dtype=torch.float64))
     assert gates.exists is not None
     assert gates.plastic is not None

@@ -158,7 +158,7 @@ def test_it_hears_only_what_is_heard_by_a_trace() -> None:
     net = Network(NetworkSpec((first, last)), 5)
     small = equal(biased(net, 1.0))
     assert units(small) == [2, 2]  # 1 and 4
-    assert small.shapes[1].sources == (2, 2)  # ... and inputs 1 and 3
+    assert [len(source.units) for source in small.shapes[1].feedforward] == [2, 2]  # ... and inputs 1 and 3
     assert small.spec.layers[1].structure.selection == (0, 1, 3, 5)
     trace = small.start(1)[1].trace
     assert trace is not None
