@@ -100,13 +100,13 @@ def draw(
     from plastic_search.core.errors import PlasticSearchError
     from plastic_search.records.files import write_text
     from plastic_search.report.figures import topology
-    from plastic_search.topology.files import find, node_link
+    from plastic_search.topology.files import find, to_json
     from plastic_search.topology.metrics import communities
 
     if out.suffix not in (".svg", ".html"):
         raise PlasticSearchError(f"a picture is called *.svg or *.html, but {str(out)!r} is not; choose one with --out")
     called, graph = find(what, name)
-    data = topology.read(called, [], node_link(graph))
+    data = topology.read(called, [], to_json(graph))
     if data is None:
         raise PlasticSearchError(f"{what} has no layers to draw")
     sheet = topology.sheet(data, communities(graph, seed))
