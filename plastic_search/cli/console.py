@@ -1,4 +1,4 @@
-"""What the command line shows a person: progress, tables, summaries. Programs read `--json` instead."""
+"""Progress, tables and summaries in the terminal; programs read `--json` instead."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from plastic_search.records.run import Record, Run
 
 __all__ = ["follow", "print_table", "say", "summary", "summary_table"]
 
-_BEST = {"final": "winner's best"}  # what the best of a stage is of, where it is not of all
+_BEST = {"final": "winner's best"}  # stages whose best score is of one network, not of all
 _STAGES = {"search": "searching", "final": "training finalists", "quantized": "quantizing", "sweep": "sweeping"}
 
 
 class Event(Protocol):
-    """What `follow` reads of a study's event."""
+    """The fields of an event of a study that `follow` reads."""
 
     @property
     def stage(self) -> str: ...
@@ -36,12 +36,12 @@ class Event(Protocol):
 
 
 def say(text: str) -> None:
-    """A line for a person, on standard error, so that standard output holds results alone."""
+    """Print a message on standard error, so that standard output holds results alone."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(escape(text))
 
 
 def follow(events: Iterable[Event]) -> None:
-    """Draw events as they come: a live bar in a terminal, now and then a line elsewhere."""
+    """Report progress as events arrive: a live bar in a terminal, about twenty lines a stage elsewhere."""
     console = Console(stderr=True, highlight=False)
     if console.is_terminal:
         _live(events, console)
@@ -72,16 +72,16 @@ def _live(events: Iterable[Event], console: Console) -> None:
 
 
 def _lines(events: Iterable[Event]) -> None:
-    """About twenty lines a stage, each with the time that is left."""
+    """About twenty lines a stage, each with an estimate of the remaining time."""
     stage, began, first = "", 0.0, 0
     for event in events:
         if event.stage != stage:
             stage, began, first = event.stage, time.monotonic(), event.done
         if event.done % max(1, event.total // 20) and event.done != event.total:
             continue
-        spent, made = time.monotonic() - began, event.done - first
-        left = f", about {spent / made * (event.total - event.done):.0f} s left" if made else ""
-        best = f", {told}" if (told := _best(event)) else ""
+        spent, completed = time.monotonic() - began, event.done - first
+        left = f", about {spent / completed * (event.total - event.done):.0f} s left" if completed else ""
+        best = f", {_best(event)}" if event.best is not None else ""
         name = _STAGES.get(event.stage, event.stage)
         print(f"{name} {event.done}/{event.total}{best}{left} ({event.text})", file=sys.stderr, flush=True)
 
@@ -94,7 +94,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     """A table on standard output.
 
     Args:
-        whole: how many of the first columns are never broken over lines: names are copied from them.
+        whole: number of leading columns that are never wrapped, so that names can be copied from them.
     """
     table = Table(title=escape(title), title_justify="left", header_style="bold", box=None, pad_edge=False)
     for i, name in enumerate(columns):
@@ -103,23 +103,23 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
         table.add_row(*(escape(str(cell)) for cell in row))
     console = Console(highlight=False)
     least = console.measure(table, options=console.options.update(max_width=1000)).minimum
-    console.width = max(console.width, least)  # rather a broken line than a figure that lost its end
+    console.width = max(console.width, least)  # the terminal wraps lines rather than truncate numbers
     console.print(table)
 
 
 def summary(record: Record) -> dict[str, Any]:
-    """The run folder in a few numbers: per stage and network, how many runs, and means over those that are complete."""
+    """Summary of a run folder: for each stage and network the number of runs, and means over complete runs."""
     groups: dict[str, dict[str, list[Run]]] = {}
     for run in record.runs:
         groups.setdefault(run.stage, {}).setdefault(run.name, []).append(run)
-    stages = {stage: {name: _means(all_of) for name, all_of in names.items()} for stage, names in groups.items()}
+    stages = {stage: {name: _means(runs) for name, runs in names.items()} for stage, names in groups.items()}
     return {"name": record.name, "folder": str(record.folder), "question": record.study["question"], "stages": stages}
 
 
 def summary_table(record: Record) -> None:
-    """`summary`, for a person."""
-    told = summary(record)
-    say(told["question"])
+    """Print the `summary` of a run folder as a table."""
+    data = summary(record)
+    say(data["question"])
     rows = [
         (
             stage,
@@ -128,21 +128,21 @@ def summary_table(record: Record) -> None:
             *(_figure(v[m]) for m in ("score", "frozen", "shuffled")),
             _count(v["connections"]),
         )
-        for stage, names in told["stages"].items()
+        for stage, names in data["stages"].items()
         for name, v in names.items()
     ]
     columns = ("stage", "network", "runs", "mean\nscore", "trace\nfrozen", "trace\nshuffled", "connections")
-    print_table(f"{told['folder']}: means are over runs that are complete", columns, rows, whole=len(columns))
+    print_table(f"{data['folder']}: means over complete runs", columns, rows, whole=len(columns))
 
 
-def _means(all_of: list[Run]) -> dict[str, Any]:
-    """A run that was stopped early tells nothing of a score at the end."""
-    ended = [run.metrics for run in all_of if run.outcome == "complete"]
-    made: dict[str, Any] = {"runs": len(all_of), "complete": len(ended)}
+def _means(runs: list[Run]) -> dict[str, Any]:
+    """Counts of runs, and means over complete ones: a run that was stopped early has no final score."""
+    complete = [run.metrics for run in runs if run.outcome == "complete"]
+    means: dict[str, Any] = {"runs": len(runs), "complete": len(complete)}
     for name in ("score", "frozen", "shuffled", "connections"):
-        values = [m[name] for m in ended if name in m]
-        made[name] = sum(values) / len(values) if values else None
-    return made
+        values = [metrics[name] for metrics in complete if name in metrics]
+        means[name] = sum(values) / len(values) if values else None
+    return means
 
 
 def _figure(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What a thing is, as plain data: a run folder, a bundle, a part, a study or a space."""
+"""The command `show`: a run folder, a bundle, a part, a study or a search space as plain data."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["show"]
 
 
 def show(what: str) -> dict[str, Any]:
-    """Everything worth knowing of the thing called `what`.
+    """A description of the folder, part, study or search space `what`.
 
     Raises:
-        PlasticSearchError: nothing is called so, or a bundle or a run folder is damaged.
+        PlasticSearchError: it does not exist, or a bundle or a run folder is damaged.
     """
     path = Path(what)
     if (path / "manifest.json").is_file():
@@ -44,9 +44,9 @@ def show(what: str) -> dict[str, Any]:
     if what in parts:
         return _part(parts[what])
     stem = path.stem
-    for shelf in ("studies", "search_spaces"):
-        if path.suffix == ".py" or (stem in loading.names(shelf) and path.parent.name in ("", ".", shelf)):
-            return _space(loading.value(shelf, what))
+    for category in ("studies", "search_spaces"):
+        if path.suffix == ".py" or (stem in loading.names(category) and path.parent.name in ("", ".", category)):
+            return _space(loading.value(category, what))
     raise unknown(
         "part, study, space or folder", what, [*parts, *loading.names("studies"), *loading.names("search_spaces")]
     )
@@ -63,25 +63,25 @@ def _part(kind: type[Part]) -> dict[str, Any]:
 
 
 def _space(value: Part) -> dict[str, Any]:
-    """Every open address with what may stand there, and under `settings` every other one with what does stand there.
+    """Every searched path with its range, and under `settings` every other path with its value.
 
-    Addresses of a study's space leave out `space.`, as they may on the command line.
+    Paths of a study's space leave out `space.`, as they may on the command line.
     """
     space = getattr(value, "space", value)
     question = {"question": value.question} if isinstance(value, Study) else {}
-    open_addresses = {address: str(hole) for address, hole in search_parameters(space)}
+    searched = {path: str(parameter) for path, parameter in search_parameters(space)}
     around = dict(_settings(value)) if space is not value else {}
-    settings = {a: v for a, v in around.items() if a.split(".")[0] not in ("space", "question")}
-    return question | open_addresses | {"settings": settings | dict(_settings(space))}
+    settings = {at: value for at, value in around.items() if at.split(".")[0] not in ("space", "question")}
+    return question | searched | {"settings": settings | dict(_settings(space))}
 
 
 def _settings(value: Any, at: str = "") -> Iterator[tuple[str, str]]:
-    """Every address below `at` at which no hole stands, with its value as `--set` would take it."""
+    """Every path below `at` that is not searched, with its value as `--set` takes it."""
     for name, each in children(value):
         here = f"{at}.{name}" if at else name
         nest = isinstance(each, SearchParameter | Layer | NetworkSpec) or _parts_in(each)
-        if not nest and not isinstance(value, Choice):  # an option is set by its choice's address
-            yield here, _written(each)
+        if not nest and not isinstance(value, Choice):  # an option is set at its choice's path
+            yield here, _formatted(each)
         if nest or isinstance(each, Part):
             yield from _settings(each, here)
 
@@ -90,7 +90,7 @@ def _parts_in(value: Any) -> bool:
     return isinstance(value, tuple) and any(isinstance(v, Part) for v in value)
 
 
-def _written(value: Any) -> str:
+def _formatted(value: Any) -> str:
     if isinstance(value, Part):
         return type(value).__name__
     if isinstance(value, Enum | str):

@@ -1,4 +1,4 @@
-"""The commands about graphs: show, diff, draw, export and shrink."""
+"""The commands `topology show`, `diff`, `draw`, `export` and `shrink`."""
 
 from __future__ import annotations
 
@@ -12,86 +12,87 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Show, compare, draw, export and shrink the graphs of networks.", no_args_is_help=True)
 
-_WHAT = "A run folder, such as runs/digit_recall, or a .json or .graphml file."
-What = Annotated[Path, typer.Argument(help=_WHAT)]
-Name = Annotated[str, typer.Option(help="Which graph of a run folder. Default: the first winner's, winner-0.")]
-Seed = Annotated[int, typer.Option(help="Of the random graphs, and of the search for communities.")]
+_SOURCE = "A run folder, such as runs/digit_recall, or a .json or .graphml file."
+Source = Annotated[Path, typer.Argument(metavar="WHAT", help=_SOURCE)]
+Name = Annotated[str, typer.Option(help="The graph of a run folder. Default: the first winner's, winner-0.")]
+Seed = Annotated[int, typer.Option(help="Seed of the random graphs and of the search for communities.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 
 @app.command()
-def show(what: What, name: Name = "", seed: Seed = 0, as_json: Json = False) -> None:
+def show(source: Source, name: Name = "", seed: Seed = 0, as_json: Json = False) -> None:
     """Measure a graph: density, degrees, loops, clusters, motifs, communities, paths."""
     from plastic_search.cli.console import print_table
     from plastic_search.topology.files import find
     from plastic_search.topology.metrics import metrics
 
-    called, graph = find(what, name)
-    told: dict[str, Any] = {"name": called} | metrics(graph, seed)
+    label, graph = find(source, name)
+    measures: dict[str, Any] = {"name": label} | metrics(graph, seed)
     if as_json:
-        _print_json(told)
+        _print_json(measures)
         return
-    parts, motifs, degrees = told.pop("projections"), told.pop("motifs", {}), told.pop("degrees")
-    notes = told.pop("notes")
-    print_table(str(what), ("what", "value"), [(key.replace("_", " "), _figure(v)) for key, v in told.items()])
+    parts, motifs, degrees = (measures.pop(key, {}) for key in ("projections", "motifs", "degrees"))
+    notes = measures.pop("notes")
+    rows = [(key.replace("_", " "), _figure(value)) for key, value in measures.items()]
+    print_table(str(source), ("measure", "value"), rows)
     columns = ("from", "to", "edges", "density", "plastic")
     print()
     print_table("edges from layer to layer", columns, [[_figure(p[c]) for c in columns] for p in parts], whole=5)
     print()
     rows = [(way, *(_figure(d[c]) for c in ("mean", "median", "most", "idle"))) for way, d in degrees.items()]
-    print_table("edges of a node", ("way", "mean", "median", "most", "nodes without"), rows, whole=5)
+    print_table("degrees", ("direction", "mean", "median", "maximum", "nodes of degree 0"), rows, whole=5)
     if motifs:
         print()
         rows = [(m, *(_figure(v[c]) for c in ("count", "random", "z"))) for m, v in motifs.items()]
-        print_table("sets of three nodes", ("motif", "count", "in random graphs", "z"), rows, whole=4)
+        print_table("connected triads", ("motif", "count", "in random graphs", "z"), rows, whole=4)
     for note in notes:
         print(note)
 
 
 @app.command()
 def diff(
-    a: Annotated[Path, typer.Argument(help=_WHAT)],
+    a: Annotated[Path, typer.Argument(help=_SOURCE)],
     b: Annotated[Path, typer.Argument(help="Another; or the same run folder, with --name-b.")],
-    name_a: Annotated[str, typer.Option(help="Which graph of the first run folder. Default: winner-0.")] = "",
-    name_b: Annotated[str, typer.Option(help="Which graph of the second.")] = "",
+    name_a: Annotated[str, typer.Option(help="The graph of the first run folder. Default: winner-0.")] = "",
+    name_b: Annotated[str, typer.Option(help="The graph of the second.")] = "",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Compare two graphs of one size edge by edge, and with what chance would have them share."""
+    """Compare two graphs of one size edge by edge, with the overlap expected by chance."""
     from plastic_search.cli.console import print_table
     from plastic_search.topology.comparison import compare
     from plastic_search.topology.files import find
 
     (first, left), (second, right) = find(a, name_a), find(b, name_b)
-    told: dict[str, Any] = {"a": first, "b": second} | compare(left, right, seed)
+    data: dict[str, Any] = {"a": first, "b": second} | compare(left, right, seed)
     if as_json:
-        _print_json(told)
+        _print_json(data)
         return
-    chance, degree = told["by_chance"], told["by_degree"]
+    chance, degree = data["by_chance"], data["by_degree"]
     rows = [
-        (f"only in {first} (a)", told["only_a"]),
-        (f"only in {second} (b)", told["only_b"]),
-        ("shared", told["shared"]),
+        (f"only in {first} (a)", data["only_a"]),
+        (f"only in {second} (b)", data["only_b"]),
+        ("shared", data["shared"]),
         ("shared by chance", chance["shared"]),
         ("standard deviations above chance", chance["z"]),
         ("shared by graphs of equal degrees", degree["shared"]),
-        ("shared of all (Jaccard)", told["jaccard"]),
+        ("shared / union (Jaccard)", data["jaccard"]),
         ("... by chance", chance["jaccard"]),
         ("... by graphs of equal degrees", degree["jaccard"]),
-        ("shared, plastic in both", told["plastic_both"]),
-        ("shared, plastic only in a", told["plastic_only_a"]),
-        ("shared, plastic only in b", told["plastic_only_b"]),
+        ("shared, plastic in both", data["plastic_both"]),
+        ("shared, plastic only in a", data["plastic_only_a"]),
+        ("shared, plastic only in b", data["plastic_only_b"]),
     ]
-    print_table("edges", ("what", "value"), [(what, _figure(value)) for what, value in rows])
+    print_table("edges", ("edges", "value"), [(name, _figure(value)) for name, value in rows])
     print()
-    measured = [(key.replace("_", " "), *map(_figure, pair)) for key, pair in told["metrics"].items()]
-    print_table("where they differ", ("what", "a", "b"), measured, whole=3)
-    print("the edges themselves: --json")
+    measured = [(key.replace("_", " "), *map(_figure, pair)) for key, pair in data["metrics"].items()]
+    print_table("measures that differ", ("measure", "a", "b"), measured, whole=3)
+    print("lists of the edges: --json")
 
 
 @app.command()
 def draw(
-    what: What,
+    source: Source,
     out: Annotated[Path, typer.Option(help="The picture: *.svg or *.html.")],
     name: Name = "",
     seed: Seed = 0,
@@ -100,15 +101,15 @@ def draw(
     from plastic_search.core.errors import PlasticSearchError
     from plastic_search.records.files import write_text
     from plastic_search.report.figures import topology
-    from plastic_search.topology.files import find, node_link
+    from plastic_search.topology.files import find, to_json
     from plastic_search.topology.metrics import communities
 
     if out.suffix not in (".svg", ".html"):
         raise PlasticSearchError(f"a picture is called *.svg or *.html, but {str(out)!r} is not; choose one with --out")
-    called, graph = find(what, name)
-    data = topology.read(called, [], node_link(graph))
+    label, graph = find(source, name)
+    data = topology.read(label, [], to_json(graph))
     if data is None:
-        raise PlasticSearchError(f"{what} has no layers to draw")
+        raise PlasticSearchError(f"{source} has no layers to draw")
     sheet = topology.sheet(data, communities(graph, seed))
     write_text(out, sheet if out.suffix == ".svg" else topology.page(data, sheet))
     print(out)
@@ -116,47 +117,47 @@ def draw(
 
 @app.command()
 def export(
-    what: What,
+    source: Source,
     out: Annotated[Path, typer.Option(help="The file: *.graphml or *.json.")],
     name: Name = "",
 ) -> None:
     """Write a graph as GraphML or node-link JSON, for other programs."""
     from plastic_search.topology.files import find, write
 
-    print(write(find(what, name)[1], out))
+    print(write(find(source, name)[1], out))
 
 
 @app.command()
 def shrink(
     folder: Annotated[Path, typer.Argument(help="A run folder, such as runs/digit_recall.")],
-    name: Annotated[str, typer.Option(help="Which network: winner, another finalist or a quantized one.")] = "winner",
-    seed: Annotated[int | None, typer.Option(help="Of which seed. Default: the study's first.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the smaller network's bundle goes. Default: nowhere.")] = None,
+    name: Annotated[str, typer.Option(help="The network: winner, another finalist or a quantized one.")] = "winner",
+    seed: Annotated[int | None, typer.Option(help="The seed of its training. Default: the study's first.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the smaller network's bundle. Default: none.")] = None,
     parts: Annotated[list[Path], typer.Option("--parts", help="A Python file with parts of your own.")] = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Take dead units from a trained network, which goes on saying the same, and tell how much smaller it is."""
+    """Remove dead units from a trained network, with unchanged outputs, and report the savings in size and time."""
     from plastic_search.cli.console import print_table
     from plastic_search.core import loading
     from plastic_search.experiments import shrink as shrunk
 
     loading.load_parts(parts)
-    told = shrunk.shrunk(folder, name, seed, out)
+    result = shrunk.shrunk(folder, name, seed, out)
     if as_json:
-        _print_json(told)
+        _print_json(result)
         return
-    before, after = told["before"], told["after"]
+    before, after = result["before"], result["after"]
     rows = [(key, _figure(before[key]), _figure(after[key])) for key in before]
     rows += [
         (f"seconds, {how} of {at}", *map(_figure, both))
-        for how, each in told["seconds"].items()
+        for how, each in result["seconds"].items()
         for at, both in each.items()
     ]
-    print_table(f"{told['name']}, seed {told['seed']}", ("what", "before", "after"), rows, whole=3)
-    for how, each in told["faster"].items():
+    print_table(f"{result['name']}, seed {result['seed']}", ("measure", "before", "after"), rows, whole=3)
+    for how, each in result["faster"].items():
         faster = ", ".join(f"{times:.2f} times as fast for {at}" for at, times in each.items())
-        print(f"{how}: {faster} ({told['timed']})")
-    for reason in told["kept"]:
+        print(f"{how}: {faster} ({result['timed']})")
+    for reason in result["kept"]:
         print(reason)
     if out is not None:
         print(out)

@@ -20,7 +20,8 @@ from plastic_search.records.files import write_text
 from plastic_search.records.provenance import versions
 from plastic_search.records.run import Run
 from plastic_search.tasks import Split, Task
-from plastic_search.topology import conversion
+from plastic_search.topology.conversion import to_graph
+from plastic_search.topology.files import to_json
 from plastic_search.trainers import Trainer
 from plastic_search.training.evaluation import evaluate, frozen, shuffled
 
@@ -196,7 +197,7 @@ def _keep(job: Job, net: Network, seed: int) -> None:
         save_file({n: p.detach().contiguous() for n, p in net.state_dict().items()}, temporary)
         temporary.replace(path)
     if job.graph:
-        data = conversion.to_json(conversion.to_graph(net))
+        data = to_json(to_graph(net))
         write_text(graph_file(job, seed), json.dumps(data))
 
 

@@ -9,7 +9,7 @@ import networkx as nx
 import numpy as np
 
 from plastic_search.records.run import Record
-from plastic_search.topology.files import parse
+from plastic_search.topology.files import from_json
 from plastic_search.topology.metrics import metrics
 
 __all__ = ["stability"]
@@ -27,7 +27,7 @@ def stability(record: Record) -> list[dict[str, Any]]:
     for run in record.stage("sweep"):
         graph = record.topologies.get(f"{run.name.replace(' ', '-')}-{run.seed}")
         if graph is not None and run.choices["group"] == record.study["ours"]:
-            found.setdefault(run.choices["at"], []).append(parse(graph))
+            found.setdefault(run.choices["at"], []).append(from_json(graph))
     plastic = record.study["budget"] == "plastic_connections"
     whole = [
         run.metrics["plastic_connections" if plastic else "connections"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import networkx as nx
 import torch
 
@@ -14,13 +12,9 @@ from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.graph import Graph
 from plastic_search.structures.selected import Selected
-from plastic_search.topology.files import connectome, node_link, parse, read, write
-from plastic_search.topology.schema import sizes, whole
-from plastic_search.topology.shrink import shrink
+from plastic_search.topology.schema import connected, sizes
 
-__all__ = [
-    "connectome", "from_json", "read", "recurrent", "shrink", "structure", "to_graph", "to_json", "write",
-]  # fmt: skip
+__all__ = ["recurrent", "structure", "to_graph"]
 
 
 @torch.no_grad()
@@ -63,20 +57,6 @@ def to_graph(net: Network) -> nx.DiGraph:
     return graph
 
 
-def to_json(graph: nx.DiGraph) -> dict[str, Any]:
-    """Node-link JSON."""
-    return node_link(graph)
-
-
-def from_json(data: dict[str, Any]) -> nx.DiGraph:
-    """The graph that `to_json` wrote.
-
-    Raises:
-        PlasticSearchError: it is damaged, or no network could have it; the message names the node or the edge.
-    """
-    return parse(data)
-
-
 def structure(graph: nx.Graph, net: Network, layer: int) -> Graph:
     """The edges into one layer as a structure, to train a network anew on a graph that was learned or drawn.
 
@@ -88,8 +68,8 @@ def structure(graph: nx.Graph, net: Network, layer: int) -> Graph:
         raise PlasticSearchError(f"there is no layer {layer}; the network has layers 0 to {len(net.shapes) - 1}")
     shape, prefix = net.shapes[layer], f"layers.{layer}."
     columns = {name: i for i, name in enumerate(_presynaptic(shape))}
-    _known(graph, net)  # by the names that it has, or `whole` would ask for all layers up to a strange one
-    graph = whole(graph)
+    _known(graph, net)  # by the names that it has, or `connected` would ask for all layers up to a strange one
+    graph = connected(graph)
     _known(graph, net)  # ... and by ours, if it has others
     _fits(graph, net, layer)
     fixed, plastic = [], []

@@ -1,30 +1,32 @@
-"""Graphs of networks as files: GraphML and node-link JSON, read with suspicion and written whole.
+"""Graphs of networks in GraphML and node-link JSON files; `topology.schema` lists their attributes.
 
-Nodes are `input.3` and `layers.1.4`, with `layer` (-1 for the input) and `index`. Edges run from pre to post and carry
-`weight`, `alpha`, `plastic`, `exists` and `layer`, the layer that they lead into.
+Files come from other programs and are not trusted: their size is limited, and GraphML must not declare a document type,
+since entities of one can expand to any size.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import warnings
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
+from xml.etree.ElementTree import Element, ParseError
 
 import networkx as nx
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+from networkx.readwrite.graphml import GraphMLReader
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.records import run
 from plastic_search.records.files import read_json, write_text
-from plastic_search.topology.schema import checked, whole
+from plastic_search.topology.schema import canonical, connected, refuse_duplicates
 
-__all__ = ["connectome", "find", "node_link", "parse", "read", "write"]
+__all__ = ["connectome", "find", "from_json", "read", "to_json", "write"]
 
-_LARGEST = 64 * 2**20  # bytes
-_AGAIN = "export it again, or put a copy of it back"
+_MAX_BYTES = 64 * 2**20
+_REMEDY = "export it again, or put a copy of it back"
 _SUFFIXES = (".graphml", ".json")
 
 
@@ -37,149 +39,172 @@ def read(path: Path | str) -> nx.DiGraph:
         PlasticSearchError: the file is missing, too large or damaged, or no network could have its graph; the message
             names the node or the edge.
     """
-    return whole(_raw(Path(path)), str(path))
+    return connected(_read(Path(path)), str(path))
 
 
 def write(graph: nx.DiGraph, path: Path | str) -> Path:
-    """Write a graph whole or not at all, as GraphML or node-link JSON by the path's suffix.
+    """Write a graph as GraphML or node-link JSON, by the path's suffix, in one atomic step.
 
     Raises:
-        PlasticSearchError: `read` would refuse it, or the folder cannot be written in.
+        PlasticSearchError: `read` would refuse it, or the folder is not writable.
     """
     path = Path(path)
-    _suffix(path)
-    made = whole(graph, "the graph")
-    text = json.dumps(node_link(made)) if path.suffix == ".json" else "\n".join(nx.generate_graphml(made))
+    _require_suffix(path)
+    graph = connected(graph)
+    text = json.dumps(to_json(graph)) if path.suffix == ".json" else "\n".join(nx.generate_graphml(graph))
     write_text(path, text + "\n")
     return path
 
 
-def find(what: Path | str, name: str = "") -> tuple[str, nx.DiGraph]:
-    """The graph in a file, or the one called `name` of a run folder, with its name.
+def find(path: Path, name: str = "") -> tuple[str, nx.DiGraph]:
+    """Name and graph of a file, or of the graph `name` in a run folder.
 
     Args:
-        name: `winner-0`, or `winner`, which takes its first seed; "" takes the first of all.
+        path: a .graphml or .json file, or a run folder.
+        name: `winner-0`, or `winner` for its first seed; "" selects the first of all.
 
     Raises:
         PlasticSearchError: there is none, or it is damaged.
     """
-    path = Path(what)
-    if not path.is_dir():
-        if not path.suffix and not path.exists():
-            raise PlasticSearchError(f"there is no folder {path}; `plastic-search run STUDY` makes one")
-        if name:
-            raise PlasticSearchError(f"--name {name} chooses among the graphs of a run folder, but {path} is none")
-        return path.stem, read(path)
-    files = {p.stem: p for p in sorted((path / run.TOPOLOGIES).glob("*.json"))}
-    if not files:
-        raise PlasticSearchError(
-            f"{path} holds no graph: there is no {run.TOPOLOGIES}/*.json in it; "
-            "`plastic-search run` keeps those of winners"
-        )
-    chosen = name or min(files, key=lambda each: (not each.startswith("winner"), len(each), each))
-    if chosen not in files:  # a network's name without its seed, as `export` and `shrink` know it
-        seeds = re.compile(re.escape(chosen.replace(" ", "-")) + r"-\d+")
-        chosen = min(filter(seeds.fullmatch, files), key=len, default=chosen)
-    if chosen not in files:
-        raise unknown("graph", chosen, files, f"They stand in {path / run.TOPOLOGIES}.")
-    return chosen, checked(_raw(files[chosen]), str(files[chosen]))
+    if path.is_dir():
+        file = _in_run_folder(path, name)
+        return file.stem, canonical(_read(file), str(file))
+    if not path.suffix and not path.exists():
+        raise PlasticSearchError(f"there is no folder {path}; `plastic-search run STUDY` makes one")
+    if name:
+        raise PlasticSearchError(f"--name {name} chooses among the graphs of a run folder, but {path} is none")
+    return path.stem, read(path)
 
 
 def connectome(path: Path | str) -> nx.DiGraph:
-    """Any graph in GraphML, with the ids and attributes that its author chose; edges both ways where undirected.
+    """Any graph in GraphML, with its own ids and attributes; an undirected edge becomes one in each direction.
 
-    Of parallel edges one is kept, plastic if any of them is.
+    Parallel edges become one, which is plastic if any of them is.
+
+    Example:
+        >>> neurons = connectome("worm.graphml")
+        >>> structure = conversion.recurrent(neurons, inputs=5)
     """
     path = Path(path)
     if path.suffix != ".graphml":
         raise PlasticSearchError(f"{path} is not called *.graphml; a connectome is read from GraphML only")
-    raw = _graphml(path)
+    raw = _read_graphml(path)
     if not raw.number_of_edges():
-        raise PlasticSearchError(f"{path} has no edges; a connectome says which neuron speaks to which")
-    made = nx.DiGraph()
-    made.add_nodes_from(raw.nodes(data=True))
+        raise PlasticSearchError(f"{path} has no edges; a connectome needs synapses")
+    graph = nx.DiGraph()
+    graph.add_nodes_from(raw.nodes(data=True))
     for pre, post, data in raw.edges(data=True):
-        for a, b in ((pre, post),) if raw.is_directed() else ((pre, post), (post, pre)):
-            old = made.get_edge_data(a, b, {})
-            both = {"plastic": old["plastic"] or data.get("plastic")} if "plastic" in old else {}
-            made.add_edge(a, b, **(data | both))
-    return made
+        for edge in ((pre, post),) if raw.is_directed() else ((pre, post), (post, pre)):
+            before = graph.get_edge_data(*edge, {})
+            plastic = {"plastic": before["plastic"] or data.get("plastic")} if "plastic" in before else {}
+            graph.add_edge(*edge, **(data | plastic))
+    return graph
 
 
-def parse(data: dict[str, Any], where: str = "the graph") -> nx.DiGraph:
-    """The checked graph that node-link JSON tells of."""
-    return checked(_node_link(data, where), where)
-
-
-def node_link(graph: nx.DiGraph) -> dict[str, Any]:
-    """Node-link JSON."""
+def to_json(graph: nx.DiGraph) -> dict[str, Any]:
+    """The graph as node-link JSON."""
     return nx.node_link_data(graph, edges="edges")
 
 
-def _suffix(path: Path) -> str:
+def from_json(data: dict[str, Any], where: str = "the graph") -> nx.DiGraph:
+    """The graph of a network in node-link JSON, as `to_json` returns it.
+
+    Raises:
+        PlasticSearchError: it is damaged, or no network could have it; the message names the node or the edge.
+    """
+    return canonical(_parse_json(data, where), where)
+
+
+def _in_run_folder(folder: Path, name: str) -> Path:
+    """The file of the graph `name` in a run folder; see `find`."""
+    files = {path.stem: path for path in sorted((folder / run.TOPOLOGIES).glob("*.json"))}
+    if not files:
+        raise PlasticSearchError(
+            f"{folder} holds no graph: there is no {run.TOPOLOGIES}/*.json in it; "
+            "`plastic-search run` keeps those of winners"
+        )
+    name = name or min(files, key=lambda each: (not each.startswith("winner"), len(each), each))
+    if name not in files:  # a network's name without its seed, as for `export` and `shrink`
+        seeds = re.compile(re.escape(name.replace(" ", "-")) + r"-\d+")
+        name = min(filter(seeds.fullmatch, files), key=len, default=name)
+    if name not in files:
+        raise unknown("graph", name, files, f"They stand in {folder / run.TOPOLOGIES}.")
+    return files[name]
+
+
+def _require_suffix(path: Path) -> None:
     if path.suffix not in _SUFFIXES:
         raise PlasticSearchError(f"a graph's file is called *{' or *'.join(_SUFFIXES)}, but {str(path)!r} is not")
-    return path.suffix
 
 
-def _raw(path: Path) -> nx.Graph:
-    if _suffix(path) == ".graphml":
-        return _graphml(path)
-    _there(path)
-    try:
-        return _node_link(read_json(path, _AGAIN), str(path))
-    except RecursionError:
-        raise PlasticSearchError(f"{path} is damaged, it is nested too deeply; {_AGAIN}") from None
-
-
-def _there(path: Path) -> None:
+def _require_size(path: Path) -> None:
     if not path.is_file():
         raise PlasticSearchError(f"there is no file {path}; `plastic-search topology export` writes graphs")
-    if path.stat().st_size > _LARGEST:
-        raise PlasticSearchError(
-            f"{path} has {path.stat().st_size:,} bytes, more than the {_LARGEST:,} that a graph may have; {_AGAIN}"
-        )
+    size = path.stat().st_size
+    if size > _MAX_BYTES:
+        raise PlasticSearchError(f"{path} has {size:,} bytes, more than the {_MAX_BYTES:,} that a graph may have")
 
 
-def _graphml(path: Path) -> nx.Graph:
-    _there(path)
-    data = path.read_bytes()
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+def _read(path: Path) -> nx.Graph:
+    _require_suffix(path)
+    return _read_graphml(path) if path.suffix == ".graphml" else _read_json(path)
+
+
+def _read_json(path: Path) -> nx.Graph:
+    _require_size(path)
+    try:
+        return _parse_json(read_json(path, _REMEDY), str(path))
+    except RecursionError:
+        raise PlasticSearchError(f"{path} is damaged, it is nested too deeply; {_REMEDY}") from None
+
+
+def _read_graphml(path: Path) -> nx.Graph:
+    _require_size(path)
+    try:
+        graph = _graph_of(fromstring(path.read_bytes(), forbid_dtd=True))
+    except DefusedXmlException:
         raise PlasticSearchError(
             f"{path} declares a document type or entities, which GraphML does not need; remove them"
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what it doubts is checked below
-            made = nx.read_graphml(io.BytesIO(data))
-    except (ParseError, nx.NetworkXError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise PlasticSearchError(f"{path} is damaged, it is not GraphML ({error}); {_AGAIN}") from None
-    for _, _, edge in made.edges(data=True):
-        edge.pop("id", None)  # GraphML's own
-    return made
+        ) from None
+    except (ParseError, nx.NetworkXError, LookupError, ValueError, TypeError, AttributeError) as error:
+        raise PlasticSearchError(f"{path} is damaged, it is not GraphML ({error}); {_REMEDY}") from None
+    for _, _, edge in graph.edges(data=True):
+        edge.pop("id", None)  # of GraphML itself, not an attribute
+    return graph
 
 
-def _node_link(data: dict[str, Any], where: str) -> nx.Graph:
+def _graph_of(root: Element) -> nx.Graph:
+    """The first graph of a GraphML document, read from the element tree since networkx's parser expands entities."""
+    reader = GraphMLReader()
+    if root.tag == "graphml":  # some programs leave out the namespace
+        for element in root.iter():
+            element.tag = f"{{{reader.NS_GRAPHML}}}{element.tag}"
+    graph = root.find(f"{{{reader.NS_GRAPHML}}}graph")
+    if graph is None:
+        raise nx.NetworkXError("it has no element 'graph'")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `schema.canonical` checks what networkx warns of
+        return reader.make_graph(graph, *reader.find_graphml_keys(root))
+
+
+def _parse_json(data: dict[str, Any], where: str) -> nx.Graph:
     nodes, edges = data.get("nodes"), data.get("edges")
     if not isinstance(nodes, list) or not isinstance(edges, list):
-        lacking = "nodes" if not isinstance(nodes, list) else "edges"
-        raise PlasticSearchError(f"{where} is no graph in node-link JSON: it has no list of {lacking!r}; {_AGAIN}")
+        missing = "nodes" if not isinstance(nodes, list) else "edges"
+        raise PlasticSearchError(f"{where} is no graph in node-link JSON: it has no list of {missing!r}; {_REMEDY}")
     if not isinstance(data.get("graph", {}), dict):
-        raise PlasticSearchError(f"{where} is no graph in node-link JSON: its 'graph' is no object; {_AGAIN}")
-    seen: set[Any] = set()
+        raise PlasticSearchError(f"{where} is no graph in node-link JSON: its 'graph' is no object; {_REMEDY}")
+    ids: set[Any] = set()
     for node in nodes:
-        if not isinstance(node, dict) or not isinstance(node.get("id"), str | int) or node["id"] in seen:
+        if not isinstance(node, dict) or not isinstance(node.get("id"), str | int) or node["id"] in ids:
             raise PlasticSearchError(f"{where}: node {node!r} needs an id that no other has")
-        seen.add(node["id"])
-    pairs: set[tuple[Any, Any]] = set()
+        ids.add(node["id"])
     for edge in edges:
         ends = (edge.get("source"), edge.get("target")) if isinstance(edge, dict) else (None, None)
-        if any(not isinstance(end, str | int) or end not in seen for end in ends):
+        if any(not isinstance(end, str | int) or end not in ids for end in ends):
             raise PlasticSearchError(f"{where}: edge {edge!r} needs a source and a target that are nodes")
-        if ends in pairs:
-            raise PlasticSearchError(f"{where}: edge {ends[0]} -> {ends[1]} stands there twice; keep one of them")
-        pairs.add(ends)
+    refuse_duplicates(((edge["source"], edge["target"]) for edge in edges), where)
     try:
         return nx.node_link_graph(data | {"multigraph": False, "directed": data.get("directed", True)}, edges="edges")
     except (KeyError, TypeError, ValueError, AttributeError, nx.NetworkXError) as error:
-        raise PlasticSearchError(f"{where} is no graph in node-link JSON ({error!r}); {_AGAIN}") from None
+        raise PlasticSearchError(f"{where} is no graph in node-link JSON ({error!r}); {_REMEDY}") from None

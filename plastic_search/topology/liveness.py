@@ -18,7 +18,13 @@ from plastic_search.network.module import Network
 from plastic_search.network.pytree import flatten
 from plastic_search.network.spec import AlphaShape
 from plastic_search.precisions import Role, Rounding
-from plastic_search.topology.probing import cell_is_local, listened, modulation_is_local, recalls, rule_is_local
+from plastic_search.topology.probing import (
+    cell_is_local,
+    modulation_is_local,
+    modulator_inputs,
+    reads_recall,
+    rule_is_local,
+)
 
 __all__ = ["Facts", "Plan", "facts", "plan"]
 
@@ -137,8 +143,8 @@ def facts(net: Network) -> tuple[Facts, ...]:
         plastic = plastic & exists[:, shape.plastic]
         living.append(torch.ones(shape.post, dtype=torch.bool) if gates.units is None else (gates.units != 0).cpu())
         says = _constants(net, i, exists, source, index, made)
-        asks = bool(width) and recalls(net, i)
-        heard = listened(net, i, plastic.any(1))
+        asks = bool(width) and reads_recall(net, i)
+        heard = modulator_inputs(net, i, plastic.any(1))
         made.append(Facts(exists, plastic, shape.plastic.start, source, index, says, heard, asks))
     return tuple(made)
 

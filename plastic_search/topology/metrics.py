@@ -1,14 +1,17 @@
-"""What a network scientist asks of a graph: degrees, loops, clusters, motifs, communities, paths.
+"""Measures of a network's graph: degrees, loops, clustering, motifs, communities, paths.
 
-Clusters, motifs and paths are those of the graph as a whole, without edges from a unit to itself. What is called random
-has the same units with the same numbers of edges in and out from the same layers: edges swap their ends within a
-projection, from one layer to another, so a random graph is one that the network could have had.
+Clustering, motifs and paths are those of the whole graph, without edges from a unit to itself. Its random graphs have
+the same degrees in every projection (the edges from one layer to another): edges exchange their ends within a
+projection, so that a random graph is one that the network could have had.
+
+Counts of triads, clustering and path lengths are products of adjacency matrices, since they are also taken of up to 100
+random graphs. networkx returns the same values, but on graphs of 195 nodes and 5,400 edges (one core) its
+`triadic_census` takes 2.3 s instead of 1.4 ms, `average_clustering` 148 ms instead of 0.3 ms, and
+`average_shortest_path_length` 25 ms instead of 1.6 ms (scipy's `shortest_path`: 31 ms).
 """
 
 from __future__ import annotations
 
-from functools import cache
-from itertools import permutations, product
 from typing import Any, NamedTuple
 
 import networkx as nx
@@ -16,19 +19,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.topology.schema import sizes
+from plastic_search.topology.schema import layer_name, outputs, reachable, sizes
 
-__all__ = ["Projection", "called", "communities", "degrees", "metrics", "motifs", "projections", "randomized"]
+__all__ = ["Projection", "communities", "degrees", "metrics", "motifs", "projections", "randomized"]
 
-_MOST = 3000  # nodes, for what takes the square of them in memory
-_WORK = 2e10  # multiplications that random graphs may cost together
+_MAX_NODES = 3000  # for measures that need memory of its square
+_MAX_PRODUCTS = 2e10  # multiplications for all random graphs together
 _SWAPS = 20  # rounds in each of which every edge is offered one swap
 
-Matrix = NDArray[np.float32]
+# Connected triads of Holland and Leinhardt (1976): one choice of the dyads i-j, j-k and k-i, and its number of distinct
+# permutations. A dyad is mutual (m), single in the direction named (s), single in the other (t) or null (n).
+_TRIADS = {
+    "021C": ("ssn", 6), "021D": ("tsn", 3), "021U": ("stn", 3), "030C": ("sss", 2), "030T": ("sst", 6),
+    "111D": ("mtn", 6), "111U": ("msn", 6), "120C": ("mss", 6), "120D": ("mts", 3), "120U": ("mst", 3),
+    "201": ("mmn", 3), "210": ("mms", 6), "300": ("mmm", 1),
+}  # fmt: skip
+
+Matrix = NDArray[np.float32]  # [pre, post], 1 where an edge is, and 0 on the diagonal
 
 
 class Projection(NamedTuple):
-    """The edges from one layer to another, or within one."""
+    """Number of edges from one layer to another, or within one."""
 
     pre: int  # -1 is the input
     post: int
@@ -38,45 +49,47 @@ class Projection(NamedTuple):
 
 
 def metrics(graph: nx.DiGraph, seed: int = 0) -> dict[str, Any]:
-    """Everything at once, as plain data; `notes` says what was sampled or left out.
+    """All measures as plain data; `notes` lists what was sampled or left out.
 
     Args:
-        graph: as `graph_files.read` gives it.
+        graph: as `files.read` or `conversion.to_graph` returns it.
         seed: of the random graphs and of the search for communities.
+
+    Raises:
+        PlasticSearchError: the graph has no edges.
     """
     if not graph.number_of_edges():
         raise PlasticSearchError("the graph has no edges, so there is nothing to measure")
-    made = _counts(graph) | _components(graph)
-    if len(graph) > _MOST:
+    result = _counts(graph) | _components(graph)
+    if len(graph) > _MAX_NODES:
         left = "clustering, motifs, communities and small-worldness are left out"
-        return made | {"notes": [f"the graph has more than {_MOST:,} nodes: {left}"]}
+        return result | {"notes": [f"the graph has more than {_MAX_NODES:,} nodes: {left}"]}
     rng = np.random.default_rng(seed)
-    order, matrix = _matrix(graph)
-    samples = int(np.clip(_WORK / (9.0 * len(order) ** 3), 5, 100))
+    matrix = _matrix(graph)
+    samples = int(np.clip(_MAX_PRODUCTS / (9.0 * len(graph) ** 3), 5, 100))
     random = [randomized(graph, rng) for _ in range(samples)]
     few = random[: min(samples, 10)]
     groups = communities(graph, seed)
-    made |= {
-        "reciprocity": _share(float((matrix * matrix.T).sum()), float(matrix.sum())),
-        "clustering": clustering(matrix),
-        "modularity": _modularity(graph, groups),
-        "communities": sorted((len(group) for group in groups), reverse=True),
-    }
-    made |= _small_world(matrix, few) | {"motifs": motifs(matrix, random)}
-    made["notes"] = [
+    edges = float(matrix.sum())
+    notes = [
         f"z of motifs: against {samples} random graphs of equal degrees in every projection, seed {seed}",
         f"small-worldness: against {len(few)} of them, edges taken both ways, over pairs that a path joins",
     ]
-    return made
-
-
-def called(layer: int) -> str:
-    """A layer as a graph names it."""
-    return "input" if layer == -1 else f"layers.{layer}"
+    return (
+        result
+        | {
+            "reciprocity": float((matrix * matrix.T).sum()) / edges if edges else 0.0,
+            "clustering": clustering(matrix),
+            "modularity": float(nx.community.modularity(_undirected(graph), groups, weight=None)),
+            "communities": sorted((len(group) for group in groups), reverse=True),
+        }
+        | _small_world(matrix, few)
+        | {"motifs": motifs(matrix, random), "notes": notes}
+    )
 
 
 def projections(graph: nx.DiGraph) -> list[Projection]:
-    """The edges from layer to layer, in order."""
+    """Numbers of edges from layer to layer, in the order of the postsynaptic layers."""
     widths, counts = sizes(graph), dict[tuple[int, int], list[int]]()
     layer = dict(graph.nodes(data="layer"))
     for pre, post, plastic in graph.edges(data="plastic", default=False):
@@ -90,36 +103,35 @@ def projections(graph: nx.DiGraph) -> list[Projection]:
 
 
 def degrees(graph: nx.DiGraph) -> dict[str, Any]:
-    """How many nodes have how many edges in and out: units alone in, inputs too out."""
+    """Statistics of the in-degrees of units, and of the out-degrees of units and inputs."""
     units = [n for n, layer in graph.nodes(data="layer") if layer != -1]
-    found = {
+    of = {
         "in": np.array([d for _, d in graph.in_degree(units)]),  # type: ignore[operator]
         "out": np.array([d for _, d in graph.out_degree()]),  # type: ignore[operator]
     }
     return {
-        way: {
+        direction: {
             "mean": float(values.mean()),
             "median": float(np.median(values)),
             "most": int(values.max()),
             "idle": int((values == 0).sum()),
             "distribution": {int(d): int(n) for d, n in zip(*np.unique(values, return_counts=True), strict=True)},
         }
-        for way, values in found.items()
+        for direction, values in of.items()
     }
 
 
 def _counts(graph: nx.DiGraph) -> dict[str, Any]:
     parts, edges = projections(graph), graph.number_of_edges()
-    loops = nx.number_of_selfloops(graph)
     return {
         "nodes": len(graph),
         "sizes": sizes(graph),
         "edges": edges,
         "plastic": sum(p.plastic for p in parts),
         "density": edges / sum(p.possible for p in parts),
-        "loops": loops,
+        "loops": nx.number_of_selfloops(graph),
         "projections": [
-            {"from": called(p.pre), "to": called(p.post), "edges": p.edges, "density": p.edges / p.possible,
+            {"from": layer_name(p.pre), "to": layer_name(p.post), "edges": p.edges, "density": p.edges / p.possible,
              "plastic": p.plastic}
             for p in parts
         ],
@@ -128,36 +140,27 @@ def _counts(graph: nx.DiGraph) -> dict[str, Any]:
 
 
 def _components(graph: nx.DiGraph) -> dict[str, Any]:
-    """Loops of any length, and the longest way through what is left when each of them counts as one node."""
-    parts = list(nx.strongly_connected_components(graph))
-    layered = nx.condensation(graph, scc=parts)
-    last = len(sizes(graph)) - 2
-    ways = nx.DiGraph(graph.edges)
-    ways.add_nodes_from(graph)
-    ways.add_edges_from(("any input", n) for n, layer in graph.nodes(data="layer") if layer == -1)
-    reached = nx.descendants(ways, "any input")
-    outputs = [n for n, layer in graph.nodes(data="layer") if layer == last]
+    """Strongly connected components (loops of any length), and the longest path where each counts as one node."""
+    components = list(nx.strongly_connected_components(graph))
+    condensed = nx.condensation(graph, scc=components)
+    last = outputs(graph)
     return {
-        "longest_path": int(nx.dag_longest_path_length(layered, weight="")),
-        "strong_components": len(parts),
-        "largest_strong_component": max(map(len, parts)),
-        "outputs_reached": sum(n in reached for n in outputs),
-        "outputs": len(outputs),
+        "longest_path": int(nx.dag_longest_path_length(condensed, weight="")),
+        "strong_components": len(components),
+        "largest_strong_component": max(map(len, components)),
+        "outputs_reached": len(reachable(graph).intersection(last)),
+        "outputs": len(last),
     }
 
 
-def _matrix(graph: nx.DiGraph) -> tuple[list[Any], Matrix]:
-    """1 from pre (row) to post (column), nothing on the diagonal."""
-    order = list(graph)
-    place = {node: i for i, node in enumerate(order)}
-    matrix = np.zeros((len(order), len(order)), dtype=np.float32)
-    for pre, post in graph.edges:
-        matrix[place[pre], place[post]] = float(pre != post)
-    return order, matrix
+def _matrix(graph: nx.DiGraph) -> Matrix:
+    matrix = nx.to_numpy_array(graph, weight="").astype(np.float32)
+    np.fill_diagonal(matrix, 0.0)
+    return matrix
 
 
 def clustering(matrix: Matrix) -> float:
-    """The mean share of closed triangles among those that a node could be in (Fagiolo 2007); nodes in none count 0."""
+    """Mean over nodes of the fraction of possible directed triangles that exist (Fagiolo 2007); 0 where none could."""
     both = matrix + matrix.T
     triangles = ((both @ both) * both.T).sum(1) / 2
     total, mutual = both.sum(1), (matrix * matrix.T).sum(1)
@@ -166,115 +169,84 @@ def clustering(matrix: Matrix) -> float:
 
 
 def communities(graph: nx.DiGraph, seed: int = 0) -> list[set[str]]:
-    """Groups of nodes with more edges among them than their degrees let expect (Louvain), the largest first."""
-    plain = nx.Graph(graph.edges)
-    plain.add_nodes_from(graph)
-    found = nx.community.louvain_communities(plain, weight=None, seed=seed)
+    """Groups of nodes with more edges among them than expected from their degrees (Louvain), the largest first."""
+    found = nx.community.louvain_communities(_undirected(graph), weight=None, seed=seed)
     return sorted(found, key=lambda group: (-len(group), min(group)))
 
 
-def _modularity(graph: nx.DiGraph, groups: list[set[str]]) -> float:
-    plain = nx.Graph(graph.edges)
-    plain.add_nodes_from(graph)
-    return float(nx.community.modularity(plain, groups, weight=None))
+def _undirected(graph: nx.DiGraph) -> nx.Graph:
+    """The graph without directions and attributes. Louvain's result depends on the order of its nodes."""
+    undirected = nx.Graph(graph.edges)
+    undirected.add_nodes_from(graph)
+    return undirected
 
 
 def _small_world(matrix: Matrix, random: list[Matrix]) -> dict[str, Any]:
-    """sigma = (C / C_random) / (L / L_random) (Humphries and Gurney 2008), of the graph with edges both ways."""
-    clusters, length = _undirected(matrix)
-    found = [_undirected(each) for each in random]
-    by_chance, far = float(np.mean([c for c, _ in found])), float(np.mean([each for _, each in found]))
-    known = clusters > 0 and by_chance > 0 and length > 0
+    """sigma = (C / C_random) / (L / L_random) (Humphries and Gurney 2008), of the graph with edges both ways.
+
+    C is the clustering, L the mean path length; sigma is None where one of them is 0.
+    """
+    clusters, length = _both_ways(matrix)
+    expected, far = (float(np.mean(values)) for values in zip(*map(_both_ways, random), strict=True))
+    known = clusters > 0 and expected > 0 and length > 0
     return {
         "path_length": length,
-        "small_worldness": (clusters / by_chance) / (length / far) if known else None,
+        "small_worldness": (clusters / expected) / (length / far) if known else None,
     }
 
 
-def _undirected(matrix: Matrix) -> tuple[float, float]:
+def _both_ways(matrix: Matrix) -> tuple[float, float]:
+    """Clustering and mean path length of the graph with every edge in both directions."""
     both = np.maximum(matrix, matrix.T)
-    return clustering(both), _length(both)
+    return clustering(both), _path_length(both)
 
 
-def _length(both: Matrix) -> float:
-    """The mean number of steps between two nodes that a path joins."""
+def _path_length(both: Matrix) -> float:
+    """Mean number of edges between two nodes that a path connects, by breadth-first search from all nodes at once."""
     seen = np.eye(len(both), dtype=bool)
-    reach, steps, total, pairs = seen, 0, 0, 0
+    frontier, steps, total, pairs = seen, 0, 0, 0
     while True:
-        after = (reach.astype(np.float32) @ both) > 0
-        reach, steps = after & ~seen, steps + 1
-        new = int(reach.sum())
+        frontier, steps = ((frontier.astype(np.float32) @ both) > 0) & ~seen, steps + 1
+        new = int(frontier.sum())
         if new == 0:
             return total / pairs if pairs else 0.0
-        total, pairs, seen = total + steps * new, pairs + new, seen | reach
+        total, pairs, seen = total + steps * new, pairs + new, seen | frontier
 
 
 def motifs(matrix: Matrix, random: list[Matrix]) -> dict[str, dict[str, Any]]:
-    """How often each connected triad occurs, under its name of Holland and Leinhardt, and how unusual that is.
+    """Number of occurrences of each connected triad, and how unusual it is.
 
-    `z` is the distance to the mean of the random graphs, in their standard deviations; None where all are alike.
+    `z` is the distance to the mean of the random graphs in their standard deviations; None where all have equal counts.
     """
-    mine, theirs = census(matrix), [census(each) for each in random]
-    made = {}
-    for name, count in mine.items():
-        values = np.array([each[name] for each in theirs])
+    counts, expected = census(matrix), [census(each) for each in random]
+    result = {}
+    for name, count in counts.items():
+        values = np.array([each[name] for each in expected])
         spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
         z = (count - float(values.mean())) / spread if spread > 0 else None
-        made[name] = {"count": count, "random": float(values.mean()), "z": z}
-    return made
+        result[name] = {"count": count, "random": float(values.mean()), "z": z}
+    return result
 
 
 def census(matrix: Matrix) -> dict[str, int]:
-    """How many sets of three nodes have each of the 13 patterns in which all three hang together."""
+    """Number of connected triads of each of the 13 types, as `nx.triadic_census` counts them."""
     mutual = matrix * matrix.T
     single = matrix - mutual
-    none = 1.0 - np.maximum(matrix, matrix.T)
-    np.fill_diagonal(none, 0.0)
-    kinds = {"m": mutual, "s": single, "t": single.T, "n": none}
-    products: dict[str, Matrix] = {}
-    made = {}
-    for name, code, alike in _patterns():
-        if code[:2] not in products:
-            products[code[:2]] = kinds[code[0]] @ kinds[code[1]]
-        found = (products[code[:2]] * kinds[code[2]].T).sum(dtype=np.float64)
-        made[name] = round(float(found) * alike / 6)
-    return made
-
-
-@cache
-def _patterns() -> list[tuple[str, str, int]]:
-    """Each connected triad: its name, the dyads i-j, j-k and k-i of one form of it, and how many forms it has."""
-    turned = {"m": "m", "s": "t", "t": "s", "n": "n"}
-    made: dict[str, tuple[str, set[str]]] = {}
-    for code in map("".join, product("mst", "mst", "mstn")):
-        forms = {_form(code, order, turned) for order in permutations(range(3))}
-        name = str(nx.triad_type(_triad(code)))
-        made.setdefault(name, (code, forms))
-    return [(name, code, len(forms)) for name, (code, forms) in sorted(made.items())]
-
-
-def _form(code: str, order: tuple[int, ...], turned: dict[str, str]) -> str:
-    """The same triad with its nodes in another order."""
-    dyads = {}
-    for (a, b), kind in zip(((0, 1), (1, 2), (2, 0)), code, strict=True):
-        dyads[a, b], dyads[b, a] = kind, turned[kind]
-    i, j, k = order
-    return dyads[i, j] + dyads[j, k] + dyads[k, i]
-
-
-def _triad(code: str) -> nx.DiGraph:
-    graph = nx.DiGraph()
-    graph.add_nodes_from(range(3))
-    for (a, b), kind in zip(((0, 1), (1, 2), (2, 0)), code, strict=True):
-        graph.add_edges_from([(a, b)] * (kind in "ms") + [(b, a)] * (kind in "mt"))
-    return graph
+    null = 1.0 - np.maximum(matrix, matrix.T)
+    np.fill_diagonal(null, 0.0)
+    dyads = {"m": mutual, "s": single, "t": single.T, "n": null}
+    paths = {code[:2]: dyads[code[0]] @ dyads[code[1]] for code, _ in _TRIADS.values()}
+    return {
+        name: round(float((paths[code[:2]] * dyads[code[2]].T).sum(dtype=np.float64)) * permutations / 6)
+        for name, (code, permutations) in _TRIADS.items()
+    }
 
 
 def randomized(graph: nx.DiGraph, rng: np.random.Generator) -> Matrix:
-    """The matrix of a random graph of equal degrees: pairs of edges within a projection exchange their posts.
+    """Adjacency matrix of a random graph with the same degrees in every projection.
 
-    In each of 20 rounds every edge is paired with another of its projection; a swap that would make an edge that is
-    there already, or join a unit to itself, is not made. Edges from a unit to itself are left out.
+    In each of 20 rounds, edges of a projection are paired at random and exchange their postsynaptic nodes (Maslov and
+    Sneppen 2002), unless that would duplicate an edge or connect a unit to itself. Loops of the graph are left out.
     """
     order = {node: i for i, node in enumerate(graph)}
     layer = dict(graph.nodes(data="layer"))
@@ -282,17 +254,17 @@ def randomized(graph: nx.DiGraph, rng: np.random.Generator) -> Matrix:
     for pre, post in graph.edges:
         if pre != post:
             groups.setdefault((layer[pre], layer[post]), []).append((order[pre], order[post]))
-    made = np.zeros((len(order), len(order)), dtype=np.float32)
-    for members in groups.values():
-        pre, post = np.array(members).T
-        made[pre, post] = 1.0
+    matrix = np.zeros((len(order), len(order)), dtype=np.float32)
+    for edges in groups.values():
+        pre, post = np.array(edges).T
+        matrix[pre, post] = 1.0
         for _ in range(_SWAPS):
-            _swap(made, pre, post, rng)
-    return made
+            _swap(matrix, pre, post, rng)
+    return matrix
 
 
 def _swap(matrix: Matrix, pre: NDArray[Any], post: NDArray[Any], rng: np.random.Generator) -> None:
-    """Offer each of a projection's edges one swap, in place."""
+    """Pair the edges of a projection and swap, in place, where allowed; `pre` and `post` list the ends of its edges."""
     order = rng.permutation(len(pre))
     half = len(order) // 2
     a, b = order[:half], order[half : 2 * half]
@@ -300,13 +272,9 @@ def _swap(matrix: Matrix, pre: NDArray[Any], post: NDArray[Any], rng: np.random.
     taken = (matrix[new[0], new[1]] > 0) | (new[0] == new[1])
     code = new[0] * len(matrix) + new[1]
     once = np.zeros(len(code), dtype=bool)
-    once[np.unique(code, return_index=True)[1]] = True  # of swaps that make the same edge, one
+    once[np.unique(code, return_index=True)[1]] = True  # of swaps that lead to the same edge, one
     free = (~taken & once).reshape(2, half).all(0)
     a, b = a[free], b[free]
     matrix[pre[a], post[a]] = matrix[pre[b], post[b]] = 0.0
     post[a], post[b] = post[b], post[a]
     matrix[pre[a], post[a]] = matrix[pre[b], post[b]] = 1.0
-
-
-def _share(part: float, of: float) -> float:
-    return part / of if of else 0.0

@@ -1,153 +1,210 @@
-"""What nodes and edges of a graph must say, and how one is checked."""
+"""Schema of a network's graph: names of its nodes, attributes of nodes and edges, and validation.
+
+Nodes are `input.3` and `layers.1.4` and carry `layer` (-1 for the input) and `index`. Edges run from the presynaptic to
+the postsynaptic node and carry `weight`, `alpha`, `exists`, `plastic` and `layer`, that of the postsynaptic node.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import networkx as nx
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 
-_NODE, _EDGE, _GRAPH = ("layer", "index"), ("weight", "alpha", "exists", "plastic", "layer"), ("inputs",)
+INPUT = -1  # the layer of input nodes
+
+
+@dataclass(frozen=True, order=True)
+class Node:
+    """Position of a node in a network; its fields are also the attributes of a node in a file."""
+
+    layer: int  # -1 is the input
+    index: int
+
+    @property
+    def name(self) -> str:
+        return f"{layer_name(self.layer)}.{self.index}"
+
+
+def layer_name(layer: int) -> str:
+    """`input` or `layers.1`, the first part of the names of a layer's nodes."""
+    return "input" if layer == INPUT else f"layers.{layer}"
+
+
+def parse_name(name: Any) -> Node | None:
+    """The position that a name such as `layers.1.4` stands for; None for any other name."""
+    match = re.fullmatch(r"(?:input|layers\.(\d{1,9}))\.(\d{1,9})", str(name))
+    return None if match is None else Node(INPUT if match[1] is None else int(match[1]), int(match[2]))
+
+
+class Type(NamedTuple):
+    """Values that an attribute of an edge may have."""
+
+    accepts: Callable[[Any], bool]
+    requirement: str
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:  # an integer beyond the floats
+        return False
+
+
+_FLAG = Type(lambda value: type(value) is bool, "true or false")
+_NUMBER = Type(_is_finite, "a finite number")
+_LAYER = Type(lambda value: type(value) is int, "a whole number")
+_EDGE = {"exists": _FLAG, "plastic": _FLAG, "weight": _NUMBER, "alpha": _NUMBER, "layer": _LAYER}
+_NODE = ("layer", "index")
+_GRAPH = ("inputs",)
+_NETWORKX = ("node_default", "edge_default")  # attributes of a graph that networkx's GraphML reader adds
 
 
 def sizes(graph: nx.Graph) -> list[int]:
-    """How many inputs there are, then how many units each layer has."""
-    counts: dict[int, int] = {}
-    for node in graph:
-        layer = graph.nodes[node]["layer"]
-        counts[layer] = counts.get(layer, 0) + 1
+    """Number of inputs, then of the units of each layer."""
+    counts: Counter[int] = Counter(data["layer"] for _, data in graph.nodes(data=True))
     return [counts[layer] for layer in sorted(counts)]
 
 
-def whole(graph: nx.Graph, where: str = "the graph") -> nx.DiGraph:
-    """`checked`, and refused where nothing that an input says can reach the output."""
-    made = checked(graph, where)
-    if not made.number_of_edges():
-        raise PlasticSearchError(f"{where} has {len(made)} nodes but no edge that exists; a network needs connections")
-    last = len(sizes(made)) - 2
-    heard = nx.DiGraph()
-    heard.add_edges_from(made.edges)
-    heard.add_edges_from(("any input", n) for n, layer in made.nodes(data="layer") if layer == -1)
-    reached = nx.descendants(heard, "any input")
-    if not any(layer == last and n in reached for n, layer in made.nodes(data="layer")):
+def outputs(graph: nx.DiGraph) -> list[str]:
+    """Nodes of the last layer."""
+    last = len(sizes(graph)) - 2
+    return [node for node, layer in graph.nodes(data="layer") if layer == last]
+
+
+def reachable(graph: nx.DiGraph) -> set[str]:
+    """Input nodes, and units that a path connects to one of them."""
+    inputs = [node for node, layer in graph.nodes(data="layer") if layer == INPUT]
+    return {node for distance in nx.bfs_layers(graph, inputs) for node in distance}
+
+
+def connected(graph: nx.Graph, where: str = "the graph") -> nx.DiGraph:
+    """`canonical`, and refused unless a path leads from some input to some output."""
+    result = canonical(graph, where)
+    if not result.number_of_edges():
+        raise PlasticSearchError(f"{where} has {len(result)} nodes but no edge that exists")
+    last = outputs(result)
+    if reachable(result).isdisjoint(last):
         raise PlasticSearchError(
-            f"{where}: no path leads from any input to the output: none of layers.{last}.0 to "
-            f"layers.{last}.{sizes(made)[-1] - 1} hears, even by way of others, what is put in; add an edge that does"
+            f"{where}: no path leads from any input to any output ({last[0]} to {last[-1]}); add the missing edge"
         )
-    return made
+    return result
 
 
-def checked(graph: nx.Graph, where: str = "the graph") -> nx.DiGraph:
-    """The graph with its nodes called by our names, in order, and every edge with `layer`, `exists` and `plastic`.
+def canonical(graph: nx.Graph, where: str = "the graph") -> nx.DiGraph:
+    """The graph with canonical names of nodes, in order, and edges that have at least `layer`, `exists` and `plastic`.
+
+    Edges whose `exists` is false are left out. Nodes may have any name if they carry `layer` and `index`.
+
+    Args:
+        where: names the graph in messages, such as the path of its file.
 
     Raises:
-        PlasticSearchError: it contradicts itself, or is not the graph of any network of layers.
+        PlasticSearchError: no network of layers has such a graph; the message names the node or the edge.
     """
     if not graph.is_directed():
-        raise PlasticSearchError(f"{where} is undirected; an edge must say who speaks and who hears: make it directed")
+        raise PlasticSearchError(f"{where} is undirected; edges must run from pre to post: make it directed")
     if graph.is_multigraph():
-        if len(set(graph.edges())) < graph.number_of_edges():
-            raise _twice(graph, where)
-        graph = nx.DiGraph(graph)
-    inputs = graph.graph.get("inputs")
-    for name in graph.graph:
-        if name not in (*_GRAPH, "node_default", "edge_default"):
-            raise unknown("attribute of a graph", str(name), _GRAPH, f"It stands in {where}.")
-    places = _places(graph, where)
-    named = {node: _called(*place) for node, place in places.items()}
-    made = nx.DiGraph()
-    made.add_nodes_from((_called(*place), dict(zip(_NODE, place, strict=True))) for place in sorted(places.values()))
-    made.graph["inputs"] = _complete(made, inputs, where)
+        refuse_duplicates(graph.edges(), where)
+    _refuse_unknown((name for name in graph.graph if name not in _NETWORKX), _GRAPH, "attribute of a graph", where)
+    nodes = _nodes(graph, where)
+    _refuse_gaps(nodes.values(), where)
+    result = nx.DiGraph()
+    result.add_nodes_from((node.name, asdict(node)) for node in sorted(nodes.values()))
+    result.graph["inputs"] = _inputs(graph, result, where)
     for pre, post, data in graph.edges(data=True):
-        edge = _edge(f"{where}: edge {pre} -> {post}", places[pre], places[post], data)
+        edge = _edge(f"{where}: edge {pre} -> {post}", nodes[pre], nodes[post], data)
         if edge["exists"]:
-            made.add_edge(named[pre], named[post], **edge)
-    return made
+            result.add_edge(nodes[pre].name, nodes[post].name, **edge)
+    return result
 
 
-def _twice(graph: nx.Graph, where: str) -> PlasticSearchError:
-    pairs = list(graph.edges())
-    pre, post = next((p for p in pairs if pairs.count(p) > 1), ("?", "?"))
-    return PlasticSearchError(f"{where}: edge {pre} -> {post} stands there twice; keep one of them")
+def refuse_duplicates(edges: Iterable[tuple[Any, Any]], where: str) -> None:
+    """Raise a PlasticSearchError where two edges connect the same nodes in the same direction."""
+    for (pre, post), count in Counter(edges).items():
+        if count > 1:
+            raise PlasticSearchError(f"{where}: edge {pre} -> {post} occurs more than once; keep one of them")
 
 
-def _called(layer: int, index: int) -> str:
-    return f"input.{index}" if layer == -1 else f"layers.{layer}.{index}"
+def _refuse_unknown(attributes: Iterable[Any], known: Iterable[str], what: str, where: str) -> None:
+    for name in attributes:
+        if name not in known:
+            raise unknown(what, str(name), known, f"It stands in {where}.")
 
 
-def _places(graph: nx.Graph, where: str) -> dict[Any, tuple[int, int]]:
-    """The layer and the index of every node, by its id or by its attributes, which must agree."""
-    made: dict[Any, tuple[int, int]] = {}
-    owner: dict[tuple[int, int], Any] = {}
-    for node, data in graph.nodes(data=True):
-        for name in data:
-            if name not in _NODE:
-                raise unknown(f"attribute of node {node}", str(name), _NODE, f"It stands in {where}.")
-        told = re.fullmatch(r"(?:input|layers\.(\d{1,9}))\.(\d{1,9})", str(node))
-        by_id = (-1 if told[1] is None else int(told[1]), int(told[2])) if told else None
-        place = tuple(data.get(name, by_id[i] if by_id else None) for i, name in enumerate(_NODE))
-        if not all(type(each) is int for each in place) or place[0] < -1 or place[1] < 0:
+def _nodes(graph: nx.Graph, where: str) -> dict[Any, Node]:
+    """The position of every node, from its name or its attributes, which must agree."""
+    nodes: dict[Any, Node] = {}
+    names: dict[Node, Any] = {}
+    for name, data in graph.nodes(data=True):
+        _refuse_unknown(data, _NODE, f"attribute of node {name}", where)
+        by_name = parse_name(name)
+        layer, index = (data.get(field, getattr(by_name, field, None)) for field in _NODE)
+        if type(layer) is not int or type(index) is not int or layer < INPUT or index < 0:
             raise PlasticSearchError(
-                f"{where}: node {node} needs a `layer` (from -1, the input) and an `index` (from 0), but has "
-                f"{place[0]!r} and {place[1]!r}; or call it input.3 or layers.0.3"
+                f"{where}: node {name} needs a `layer` (from -1, the input) and an `index` (from 0), but has "
+                f"{layer!r} and {index!r}; or call it input.3 or layers.0.3"
             )
-        if by_id is not None and place != by_id:
-            raise PlasticSearchError(f"{where}: node {node} says that it is {_called(*place)}; rename it, or mend that")
-        if place in owner:
-            raise PlasticSearchError(f"{where}: nodes {owner[place]} and {node} are both {_called(*place)}")
-        made[node], owner[place] = place, node
-    return made
+        node = Node(layer, index)
+        if by_name not in (None, node):
+            raise PlasticSearchError(f"{where}: node {name} has the layer and index of {node.name}; rename it")
+        if node in names:
+            raise PlasticSearchError(f"{where}: nodes {names[node]} and {name} are both {node.name}")
+        nodes[name], names[node] = node, name
+    return nodes
 
 
-def _complete(graph: nx.DiGraph, inputs: Any, where: str) -> int:
-    """How many inputs there are, once every layer is known to have all its units."""
-    counts: dict[int, list[int]] = {}
-    for _, data in graph.nodes(data=True):
-        counts.setdefault(data["layer"], []).append(data["index"])
-    for layer in range(-1, max(counts, default=-1) + 1) if counts else (-1,):
-        for gap in _gaps(counts.get(layer, [])):
-            raise PlasticSearchError(f"{where} lacks node {_called(layer, gap)}; name every unit, also idle ones")
-    if max(counts) < 0:
-        raise PlasticSearchError(f"{where} lacks node layers.0.0; a network has at least one layer")
-    if inputs not in (None, len(counts[-1])):
-        raise PlasticSearchError(f"{where} says inputs={inputs}, but has nodes input.0 to input.{len(counts[-1]) - 1}")
-    return len(counts[-1])
+def _refuse_gaps(nodes: Iterable[Node], where: str) -> None:
+    """Refuse a graph that lacks the input, a layer, or a unit of a layer."""
+    layers: dict[int, set[int]] = {INPUT: set(), 0: set()}
+    for node in nodes:
+        layers.setdefault(node.layer, set()).add(node.index)
+    for layer in range(INPUT, max(layers) + 1):
+        indices = layers.get(layer, set())
+        missing = next((i for i in range(max(len(indices), 1)) if i not in indices), None)
+        if missing is not None:
+            raise PlasticSearchError(
+                f"{where} lacks node {Node(layer, missing).name}; a network has inputs and at least one layer, and "
+                "every unit is a node, even without edges"
+            )
 
 
-def _gaps(indices: list[int]) -> Iterator[int]:
-    """The first index that is missing, if any is."""
-    there = set(indices)
-    yield from (i for i in range(max(len(there), 1)) if i not in there)
-
-
-def _edge(at: str, pre: tuple[int, int], post: tuple[int, int], data: dict[str, Any]) -> dict[str, Any]:
-    """What an edge says, once it is known to make sense; `at` names it."""
-    for name in data:
-        if name not in _EDGE:
-            raise unknown("attribute of an edge", str(name), _EDGE, f"It stands in {at}.")
-    if post[0] == -1:
-        raise PlasticSearchError(f"{at} leads into the input, which hears nothing; edges run from pre to post")
-    if pre[0] > post[0]:
+def _inputs(graph: nx.Graph, result: nx.DiGraph, where: str) -> int:
+    """Number of input nodes, which must be the graph's attribute `inputs` where it has one."""
+    count = sizes(result)[0]
+    if graph.graph.get("inputs") not in (None, count):
         raise PlasticSearchError(
-            f"{at} runs back from layer {pre[0]} to {post[0]}; a layer hears those before it, and itself: turn it round"
+            f"{where} has the attribute inputs={graph.graph['inputs']}, but nodes input.0 to input.{count - 1}"
         )
-    made: dict[str, Any] = {"exists": True, "plastic": False, "layer": post[0]} | data
-    for name in ("exists", "plastic"):
-        if type(made[name]) is not bool:
-            raise PlasticSearchError(f"{at} has {name}={made[name]!r}, which must be true or false")
-    for name in ("weight", "alpha"):
-        if name in made and (type(made[name]) not in (int, float) or not math.isfinite(made[name])):
-            raise PlasticSearchError(f"{at} has {name}={made[name]!r}, which must be a finite number")
-    if made["layer"] != post[0]:
-        raise PlasticSearchError(f"{at} says layer={made['layer']!r}, but leads into layer {post[0]}")
-    if made["plastic"] and not made["exists"]:
-        raise PlasticSearchError(f"{at} is plastic but does not exist; a trace needs a synapse")
-    if made.get("alpha") and not made["plastic"]:
+    return count
+
+
+def _edge(where: str, pre: Node, post: Node, data: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of an edge, validated and with defaults filled in; `where` names the edge."""
+    _refuse_unknown(data, _EDGE, "attribute of an edge", where)
+    if post.layer == INPUT:
+        raise PlasticSearchError(f"{where} leads into the input, which receives nothing; edges run from pre to post")
+    if pre.layer > post.layer:
         raise PlasticSearchError(
-            f"{at} has alpha={made['alpha']!r} but is not plastic; set alpha to 0, or plastic to true"
+            f"{where} runs back from layer {pre.layer} to {post.layer}; a layer receives from earlier layers and from "
+            "itself: reverse it"
         )
-    return made
+    edge: dict[str, Any] = {"exists": True, "plastic": False, "layer": post.layer} | data
+    for name, value in edge.items():
+        if not _EDGE[name].accepts(value):
+            raise PlasticSearchError(f"{where} has {name}={value!r}, which must be {_EDGE[name].requirement}")
+    if edge["layer"] != post.layer:
+        raise PlasticSearchError(f"{where} has layer={edge['layer']!r}, but leads into layer {post.layer}")
+    if edge["plastic"] and not edge["exists"]:
+        raise PlasticSearchError(f"{where} is plastic but does not exist; a trace needs a synapse")
+    if edge.get("alpha") and not edge["plastic"]:
+        raise PlasticSearchError(
+            f"{where} has alpha={edge['alpha']!r} but is not plastic; set alpha to 0, or plastic to true"
+        )
+    return edge

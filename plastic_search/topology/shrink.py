@@ -150,8 +150,8 @@ def _params(net: Network, made: Plan, i: int, columns: Tensor, params: LayerPara
     modulation: Any = params.modulation
     if len(columns[shape.plastic]) and (len(rows) < shape.post or len(wide) < len(columns[shape.plastic])):
         width = len(columns[shape.plastic])
-        rule = sliced(rule, layer.rule.params, (shape.post, width), (rows, wide), layer.rule)
-        modulation = sliced(modulation, layer.modulation.params, (shape.post,), (rows,), layer.modulation)
+        rule = sliced(rule, layer.rule, (shape.post, width), (rows, wide))
+        modulation = sliced(modulation, layer.modulation, (shape.post,), (rows,))
     return LayerParams(weight, bias, alpha, rule, modulation, ())
 
 

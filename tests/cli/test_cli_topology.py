@@ -19,7 +19,8 @@ from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
-from plastic_search.topology import conversion
+from plastic_search.topology.files import read
+from plastic_search.topology.shrink import shrink
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
 def test_show_measures_a_run_folders_graph(ran: Path) -> None:
     told = json.loads(call("topology", "show", str(ran), "--json").stdout)
     assert told["name"] == "winner-0"
-    graph = conversion.read(ran / "topologies" / "winner-1.json")
+    graph = read(ran / "topologies" / "winner-1.json")
     told = json.loads(call("topology", "show", str(ran), "--name", "winner-1", "--json").stdout)
     assert (told["name"], told["edges"]) == ("winner-1", graph.number_of_edges())
     shown = call("topology", "show", str(ran)).stdout
@@ -101,7 +102,7 @@ def test_shrink_tells_what_is_gained_and_writes_a_bundle(ran: Path, tmp_path: Pa
 def test_gains_of_a_sparse_network_are_large() -> None:
     hidden = Layer(units=64, structure=Gated(density=0.05, support=FeedForward()))
     net = Network(NetworkSpec((hidden, hidden, Layer(units=5, structure=FeedForward()))), 20)
-    told = gains(net, conversion.shrink(net))
+    told = gains(net, shrink(net))
     assert told["after"]["parameters"] < 0.5 * told["before"]["parameters"]
     assert told["after"]["bytes"] == 4 * told["after"]["parameters"]
     assert list(told["faster"]) == list(told["seconds"]) == ["rollout", "call"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import random
 from collections.abc import Callable
@@ -32,8 +33,8 @@ SUFFIXES = pytest.mark.parametrize("suffix", [".json", ".graphml"])
 @SUFFIXES
 def test_a_graph_comes_back_as_it_was_written(suffix: str, tmp_path: Path) -> None:
     graph = conversion.to_graph(Network(SPEC, 3))
-    path = conversion.write(graph, tmp_path / f"deep/g{suffix}")
-    again = conversion.read(path)
+    path = files.write(graph, tmp_path / f"deep/g{suffix}")
+    again = files.read(path)
     assert nx.utils.graphs_equal(graph, again)
     assert list(again) == list(graph)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
@@ -66,26 +67,27 @@ MISTAKES: dict[str, Callable[[dict[str, Any]], Any]] = {
     r"has no list of 'nodes'": lambda d: d.update(nodes=3),
     r"undirected; .*make it directed": lambda d: d.update(directed=False),
     r"5 nodes but no edge": lambda d: d["edges"].clear(),
-    r"no path leads from any input to the output: none of layers.1.0": lambda d: d["edges"].pop(1),
+    r"no path leads from any input to any output \(layers.1.0": lambda d: d["edges"].pop(1),
     r"edge layers.1.0 -> layers.0.0 runs back from layer 1 to 0": edge("layers.1.0", "layers.0.0"),
     r"edge layers.0.0 -> input.1 leads into the input": edge("layers.0.0", "input.1"),
-    r"edge input.0 -> layers.0.0 stands there twice": edge("input.0", "layers.0.0"),
+    r"edge input.0 -> layers.0.0 occurs more than once": edge("input.0", "layers.0.0"),
     r"'source': 'input.9'.* that are nodes": edge("input.9", "layers.0.0"),
     r"node \{.*'id': 'input.0'.*\} needs an id that no other": lambda d: d["nodes"].append(d["nodes"][0]),
     r"no attribute of an edge is called 'wieght'; known: .*Did you mean 'weight'.*edge input.1 -> layers.0.0":
         edge("input.1", "layers.0.0", wieght=1.0),
     r"no attribute of node input.0 is called 'colour'": change("nodes", 0, colour="red"),
     r"no attribute of a graph is called 'owner'": lambda d: d["graph"].update(owner=1),
-    r"node input.0 says that it is layers.3.0": change("nodes", 0, layer=3),
+    r"node input.0 has the layer and index of layers.3.0": change("nodes", 0, layer=3),
     r"node input.0 needs a `layer`": change("nodes", 0, layer="first"),
     r"nodes input.0 and x are both input.0": lambda d: d["nodes"].append({"id": "x", "layer": -1, "index": 0}),
     r"lacks node layers.0.2": lambda d: d["nodes"].append({"id": "layers.0.3"}),
     r"lacks node layers.2.0": lambda d: d["nodes"].append({"id": "layers.3.0"}),
-    r"says inputs=7, but has nodes input.0 to input.1": lambda d: d["graph"].update(inputs=7),
+    r"has the attribute inputs=7, but nodes input.0 to input.1": lambda d: d["graph"].update(inputs=7),
     r"edge input.0 -> layers.0.0 has weight=nan": change("edges", 0, weight=float("nan")),
     r"edge input.0 -> layers.0.0 has weight='big'": change("edges", 0, weight="big"),
+    r"edge input.0 -> layers.0.0 has weight=10*, which must be a finite number": change("edges", 0, weight=10**400),
     r"edge input.0 -> layers.0.0 has plastic=1, which must be true or false": change("edges", 0, plastic=1),
-    r"edge input.0 -> layers.0.0 says layer=1, but leads into layer 0": change("edges", 0, layer=1),
+    r"edge input.0 -> layers.0.0 has layer=1, but leads into layer 0": change("edges", 0, layer=1),
     r"edge input.0 -> layers.0.0 is plastic but does not exist": change("edges", 0, plastic=True, exists=False),
     r"edge input.0 -> layers.0.0 has alpha=0.5 but is not plastic": change("edges", 0, alpha=0.5),
 }  # fmt: skip
@@ -97,7 +99,7 @@ def test_a_graph_that_cannot_be_is_refused_by_name(told: str, tmp_path: Path) ->
     MISTAKES[told](raw)
     (tmp_path / "g.json").write_text(json.dumps(raw))
     with pytest.raises(PlasticSearchError, match=told) as caught:
-        conversion.read(tmp_path / "g.json")
+        files.read(tmp_path / "g.json")
     assert "g.json" in str(caught.value)
 
 
@@ -108,8 +110,8 @@ def test_nodes_may_be_called_anything_that_their_attributes_explain_and_what_doe
         for end in ("source", "target"):
             each[end] = "deep" if each[end] == "layers.0.1" else each[end]
     edge("input.1", "deep", exists=False)(raw)
-    graph = conversion.from_json(raw)
-    assert list(graph.edges) == list(conversion.from_json(data()).edges)
+    graph = files.from_json(raw)
+    assert list(graph.edges) == list(files.from_json(data()).edges)
 
 
 def test_damaged_large_and_strange_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,22 +125,22 @@ def test_damaged_large_and_strange_files_are_refused(tmp_path: Path, monkeypatch
     ):
         (tmp_path / name).write_text(text)
         with pytest.raises(PlasticSearchError, match=told):
-            conversion.read(tmp_path / name)
+            files.read(tmp_path / name)
     for path in (tmp_path / "none.json", tmp_path / "none.graphml"):
         with pytest.raises(PlasticSearchError, match="there is no file"):
-            conversion.read(path)
+            files.read(path)
     with pytest.raises(PlasticSearchError, match=r"called \*.graphml or \*.json"):
-        conversion.write(graph, tmp_path / "g.txt")
-    conversion.write(graph, tmp_path / "g.graphml")
-    monkeypatch.setattr(files, "_LARGEST", 100)
+        files.write(graph, tmp_path / "g.txt")
+    files.write(graph, tmp_path / "g.graphml")
+    monkeypatch.setattr(files, "_MAX_BYTES", 100)
     with pytest.raises(PlasticSearchError, match="more than the 100 that"):
-        conversion.read(tmp_path / "g.graphml")
+        files.read(tmp_path / "g.graphml")
 
 
 @SUFFIXES
 def test_whatever_is_damaged_is_told_in_our_own_words(suffix: str, tmp_path: Path) -> None:
     path, draw = tmp_path / f"g{suffix}", random.Random(0)
-    raw = conversion.write(conversion.to_graph(Network(SPEC, 3)), path).read_bytes()
+    raw = files.write(conversion.to_graph(Network(SPEC, 3)), path).read_bytes()
     refused = 0
     for _ in range(150):
         torn, at = bytearray(raw), draw.randrange(len(raw))
@@ -147,24 +149,75 @@ def test_whatever_is_damaged_is_told_in_our_own_words(suffix: str, tmp_path: Pat
         )
         path.write_bytes(bytes(torn))
         try:
-            conversion.read(path)
+            files.read(path)
         except PlasticSearchError:
             refused += 1
     assert refused > 75
     path.write_text("[" * 10**5 if suffix == ".json" else "<a>" * 10**5)
     with pytest.raises(PlasticSearchError, match="is damaged"):
-        conversion.read(path)
+        files.read(path)
+
+
+ENCODINGS = {"UTF-8": b"", "UTF-16LE": codecs.BOM_UTF16_LE, "UTF-16BE": codecs.BOM_UTF16_BE, "ISO-8859-1": b""}
+DECLARATIONS = (
+    '<!DOCTYPE graphml [<!ENTITY a "layers.0.0">]>',
+    '<!DOCTYPE graphml [<!ENTITY a SYSTEM "file:///etc/hostname">]>',
+    '<!DOCTYPE graphml [<!ENTITY % a "b"> %a;]>',
+    '<!DOCTYPE graphml SYSTEM "http://example.com/graphml.dtd">',
+    "<!DOCTYPE graphml>",
+)
+
+
+def encoded(path: Path, encoding: str, declaration: str = "", entity: str = "layers.0.0") -> Path:
+    """A graph of one edge in GraphML, in an encoding with its byte order mark."""
+    name = "UTF-16" if encoding.startswith("UTF-16") else encoding
+    text = (
+        f'<?xml version="1.0" encoding="{name}"?>{declaration}'
+        '<graphml xmlns="http://graphml.graphdrawing.org/xmlns"><graph edgedefault="directed">'
+        f'<node id="input.0"/><node id="layers.0.0"/><edge source="input.0" target="{entity}"/></graph></graphml>'
+    )
+    path.write_bytes(ENCODINGS.get(encoding, b"") + text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_graphml_is_read_in_any_encoding_and_refused_with_a_document_type(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "g.graphml"
+    assert list(files.read(encoded(path, encoding)).edges) == [("input.0", "layers.0.0")]
+    for declaration in DECLARATIONS:
+        for entity in ("layers.0.0", "&a;"):
+            encoded(path, encoding, declaration, entity)
+            for load in (files.read, files.connectome):
+                with pytest.raises(PlasticSearchError, match=r"g\.graphml declares a document type or entities"):
+                    load(path)
+
+
+def test_encodings_that_the_parser_lacks_are_refused(tmp_path: Path) -> None:
+    for encoding in ("UTF-32", "UTF-7"):
+        for declaration in ("", DECLARATIONS[0]):
+            with pytest.raises(PlasticSearchError, match="is damaged, it is not GraphML"):
+                files.read(encoded(tmp_path / "g.graphml", encoding, declaration, "&a;" if declaration else "a"))
+    text = encoded(tmp_path / "g.graphml", "UTF-8").read_text().replace("UTF-8", "bogus")
+    (tmp_path / "g.graphml").write_text(text)
+    with pytest.raises(PlasticSearchError, match="is damaged, it is not GraphML"):
+        files.read(tmp_path / "g.graphml")
+
+
+def test_graphml_without_its_namespace_is_read(tmp_path: Path) -> None:
+    path = encoded(tmp_path / "g.graphml", "UTF-8")
+    path.write_text(path.read_text().replace(' xmlns="http://graphml.graphdrawing.org/xmlns"', ""))
+    assert files.read(path).number_of_edges() == 1
 
 
 def test_parallel_and_undirected_edges_in_graphml_are_refused(tmp_path: Path) -> None:
     twice = nx.MultiDiGraph()
     twice.add_edges_from([("input.0", "layers.0.0"), ("input.0", "layers.0.0")])
     nx.write_graphml(twice, tmp_path / "twice.graphml")
-    with pytest.raises(PlasticSearchError, match=r"edge input.0 -> layers.0.0 stands there twice"):
-        conversion.read(tmp_path / "twice.graphml")
+    with pytest.raises(PlasticSearchError, match=r"edge input.0 -> layers.0.0 occurs more than once"):
+        files.read(tmp_path / "twice.graphml")
     nx.write_graphml(nx.Graph([("input.0", "layers.0.0")]), tmp_path / "plain.graphml")
     with pytest.raises(PlasticSearchError, match="is undirected"):
-        conversion.read(tmp_path / "plain.graphml")
+        files.read(tmp_path / "plain.graphml")
 
 
 def test_a_graph_mended_by_hand_is_looked_at_before_it_is_a_structure() -> None:
@@ -177,7 +230,7 @@ def test_a_graph_mended_by_hand_is_looked_at_before_it_is_a_structure() -> None:
     odd.edges[pre, post]["colour"] = "red"
     cases: tuple[tuple[Any, str], ...] = (
         (empty, "no edge that exists"),
-        (cut, "no path leads from any input to the output"),
+        (cut, "no path leads from any input to any output"),
         (odd, f"no attribute of an edge is called 'colour'.*edge {pre} -> {post}"),
         (nx.Graph(whole), "is undirected"),
     )
@@ -203,10 +256,10 @@ def test_a_structure_takes_a_graph_whatever_its_nodes_are_called() -> None:
     twice = nx.MultiDiGraph(graph)
     pre, post, edge = next(iter(graph.edges(data=True)))
     twice.add_edge(pre, post, **edge)
-    with pytest.raises(PlasticSearchError, match=rf"edge {pre} -> {post} stands there twice"):
+    with pytest.raises(PlasticSearchError, match=rf"edge {pre} -> {post} occurs more than once"):
         conversion.structure(twice, net, 1)
     with pytest.raises(PlasticSearchError, match="its 'graph' is no object"):
-        conversion.from_json(conversion.to_json(graph) | {"graph": [1]})
+        files.from_json(files.to_json(graph) | {"graph": [1]})
 
 
 def test_a_structure_refuses_a_graph_of_another_network() -> None:
@@ -286,13 +339,13 @@ def test_a_connectome_keeps_its_names_and_says_what_is_plastic(tmp_path: Path) -
     worm.add_edge("AVAL", "AVBR", plastic=False, synapses=1)
     worm.add_edge("AVBR", "RIML", plastic=False, synapses=2)
     nx.write_graphml(worm, tmp_path / "worm.graphml")
-    graph = conversion.connectome(tmp_path / "worm.graphml")
+    graph = files.connectome(tmp_path / "worm.graphml")
     assert list(graph) == ["AVAL", "AVBR", "RIML"]
     structure = conversion.recurrent(graph, heard=2)
     assert structure.plastic == ((1, 2),)
     assert (2, 3) in structure.fixed
     nx.write_graphml(nx.path_graph(3), tmp_path / "path.graphml")
-    assert conversion.connectome(tmp_path / "path.graphml").number_of_edges() == 4
+    assert files.connectome(tmp_path / "path.graphml").number_of_edges() == 4
     for wrong, told in (
         (nx.DiGraph([("a", "b", {"plastic": "yes"})]), "edge a -> b has plastic='yes'"),
         (nx.DiGraph(), "no nodes"),
@@ -304,6 +357,6 @@ def test_a_connectome_keeps_its_names_and_says_what_is_plastic(tmp_path: Path) -
         conversion.recurrent(graph, heard=-1)
     nx.write_graphml(nx.empty_graph(3), tmp_path / "none.graphml")
     with pytest.raises(PlasticSearchError, match="has no edges"):
-        conversion.connectome(tmp_path / "none.graphml")
+        files.connectome(tmp_path / "none.graphml")
     with pytest.raises(PlasticSearchError, match="GraphML only"):
-        conversion.connectome(tmp_path / "worm.json")
+        files.connectome(tmp_path / "worm.json")

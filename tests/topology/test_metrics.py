@@ -18,7 +18,7 @@ from plastic_search.structures.rewired import Rewired
 from plastic_search.topology import conversion
 from plastic_search.topology import metrics as graph_metrics
 from plastic_search.topology.comparison import compare
-from plastic_search.topology.files import parse
+from plastic_search.topology.files import from_json, to_json
 from plastic_search.topology.metrics import census, clustering, metrics, projections, randomized
 
 
@@ -94,7 +94,7 @@ def test_a_motif_that_was_put_there_stands_out() -> None:
     for i in range(0, 60, 3):  # cycles of three
         for a, b in ((0, 1), (1, 2), (2, 0)):
             made.add_edge(f"layers.0.{i + a}", f"layers.0.{i + b}")
-    told = metrics(parse(conversion.to_json(made)))
+    told = metrics(from_json(to_json(made)))
     assert told["motifs"]["030C"]["count"] == 20
     assert told["motifs"]["030C"]["z"] > 5
     assert told["communities"][0] == 4
@@ -127,7 +127,7 @@ def test_a_graph_of_five_thousand_edges_takes_seconds() -> None:
 
 
 def test_what_is_too_large_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_metrics, "_MOST", 50)
+    monkeypatch.setattr(graph_metrics, "_MAX_NODES", 50)
     told = metrics(graph())
     assert "motifs" not in told
     assert "left out" in told["notes"][0]

@@ -40,8 +40,10 @@ from plastic_search.structures.hard_concrete import HardConcrete
 from plastic_search.structures.selected import Selected
 from plastic_search.structures.self_recurrent import SelfRecurrent
 from plastic_search.tasks.pattern_completion import PatternCompletion
-from plastic_search.topology import conversion
+from plastic_search.topology import shrink as shrink_module
+from plastic_search.topology.conversion import to_graph
 from plastic_search.topology.liveness import plan
+from plastic_search.topology.shrink import shrink
 from plastic_search.trainers.gradient import Gradient
 
 SPARSE = Gated(density=0.06, plastic=0.5)
@@ -54,7 +56,7 @@ def units(net: Network) -> list[int]:
 
 def equal(net: Network, steps: int = 7) -> Network:
     """The network shrunk, once it is known to say the same."""
-    small = conversion.shrink(net)
+    small = shrink(net)
     x = torch.randn(steps, 3, net.inputs, generator=RANDOM)
     torch.testing.assert_close(small(x)[0], net(x)[0], rtol=1e-6, atol=1e-6)
     assert small.inputs == net.inputs
@@ -62,7 +64,7 @@ def equal(net: Network, steps: int = 7) -> Network:
     assert all(a <= b for a, b in zip(units(small), units(net), strict=True))
     assert not any("structure" in name for name, _ in small.named_parameters())
     assert small.connections() <= net.connections()
-    assert units(conversion.shrink(small)) == units(small)
+    assert units(shrink(small)) == units(small)
     return small
 
 
@@ -163,7 +165,7 @@ def test_it_hears_only_what_is_heard_by_a_trace() -> None:
     trace = small.start(1)[1].trace
     assert trace is not None
     assert trace.shape == (1, 2, 4)
-    assert conversion.to_graph(small).number_of_edges() == conversion.to_graph(net).number_of_edges() - 20
+    assert to_graph(small).number_of_edges() == to_graph(net).number_of_edges() - 20
 
 
 def test_a_layer_whose_trace_is_recalled_hears_all() -> None:
@@ -257,18 +259,16 @@ def test_parts_that_mix_their_units_stay_whole() -> None:
 
 
 def test_a_network_that_would_say_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from plastic_search.topology import shrink
-
-    real: Callable[..., Any] = shrink.plan
+    real: Callable[..., Any] = shrink_module.plan
 
     def wrong(net: Network) -> Any:
         made = real(net)
         made.kept[0][:3], made.kept[0][-1] = False, True
         return made
 
-    monkeypatch.setattr(shrink, "plan", wrong)
+    monkeypatch.setattr(shrink_module, "plan", wrong)
     with pytest.raises(PlasticSearchError, match="says something else"):
-        conversion.shrink(Network(NetworkSpec((Layer(units=6), Layer(units=2))), 3))
+        shrink(Network(NetworkSpec((Layer(units=6), Layer(units=2))), 3))
 
 
 @pytest.mark.parametrize("cell", [RNN(), LSTM(), Linear()], ids=str)
@@ -281,7 +281,7 @@ def test_units_that_were_deleted_go_whatever_their_biases(cell: Cell, pathway: P
                 p.copy_(0.3 + 0.3 * torch.rand(p.shape, generator=torch.Generator().manual_seed(0)))
         net.layers[0].get_buffer("structure__exists")[[0, 2, 7]] = torch.tensor([0.0, 0.0, 1.0]).double()
     assert net.units() == (5, 4)
-    small = conversion.shrink(net)
+    small = shrink(net)
     assert [shape.post for shape in small.shapes] == [5, 4]
     x = torch.randn(12, 5, 3, generator=torch.Generator().manual_seed(1)).double()
     torch.testing.assert_close(small(x)[0], net(x)[0], rtol=1e-6, atol=1e-9)
@@ -297,7 +297,7 @@ def test_a_modulator_that_saturates_hears_all_the_same() -> None:
         own["alpha"].fill_(3.0)
         own["modulation.weight"].zero_()
         own["modulation.weight"][:2] = torch.tensor([30.0, 1.0])
-    small = conversion.shrink(net)
+    small = shrink(net)
     x = torch.randn(20, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x[..., 0] = 0.0
     torch.testing.assert_close(small(x)[0], net(x)[0], rtol=1e-9, atol=1e-9)
@@ -328,7 +328,7 @@ def test_many_constants_are_folded_exactly() -> None:
         with torch.no_grad():
             net.bags()[0].tensors()["bias"].normal_(generator=RANDOM)
             net.bags()[1].tensors()["weight"].mul_(4.0)
-        small = conversion.shrink(net)
+        small = shrink(net)
         assert units(small) == [1, 20]
         assert next(small.parameters()).dtype == torch.float32
 
@@ -338,9 +338,9 @@ def test_what_cannot_be_shrunk_is_told_why() -> None:
     net = Network(NetworkSpec((Layer(task.outputs, structure=HardConcrete(0.5)),)), task.inputs)
     next(iter(Gradient(steps=20, batch=2).train(net, task, 0)))
     with pytest.raises(PlasticSearchError, match="layer 0: gates of HardConcrete are still soft, since its training"):
-        conversion.shrink(net)
+        shrink(net)
     net = Network(NetworkSpec((Layer(4),), Integer(4, 4, 4)), 3)
     with torch.no_grad():
         net.bags()[0].tensors()["weight"][0, 0, 0] = torch.nan
     with pytest.raises(PlasticSearchError, match=r"layers\.0\.weight holds numbers that are not finite"):
-        conversion.shrink(net)
+        shrink(net)

@@ -22,7 +22,7 @@ from plastic_search.structures.graph import Graph
 from plastic_search.structures.pooled import Pooled
 from plastic_search.tasks import Split
 from plastic_search.tasks.pattern_completion import PatternCompletion
-from plastic_search.topology import conversion
+from plastic_search.topology import conversion, files
 from plastic_search.trainers.gradient import Gradient
 from plastic_search.training.evaluation import evaluate, frozen, shuffled
 
@@ -97,7 +97,7 @@ def test_the_graph_has_the_networks_connections_and_makes_it_again() -> None:
     net = Network(SPEC, 4)
     graph = conversion.to_graph(net)
     assert graph.number_of_edges() == net.connections() == round(0.4 * 24) + round(0.5 * 4 * 14)
-    again = conversion.from_json(conversion.to_json(graph))
+    again = files.from_json(files.to_json(graph))
     assert nx.utils.graphs_equal(graph, again)
     layers = [replace(x, structure=conversion.structure(graph, net, i)) for i, x in enumerate(SPEC.layers)]
     twin = Network(NetworkSpec(tuple(layers)), 4)
