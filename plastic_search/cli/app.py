@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from plastic_search import __version__
-from plastic_search.cli import bench, growth, topology
+from plastic_search.cli import bench, growth, table, topology
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.loading import VARIABLES
 from plastic_search.core.part import OPEN_SETS
@@ -290,7 +290,7 @@ def repair(folder: Folder) -> None:
         print(told)
 
 
-for command in (bench.bench, bench.doctor, growth.grow):
+for command in (table.table, bench.bench, bench.doctor, growth.grow):
     app.command()(command)
 app.add_typer(topology.app, name="topology")
 
