@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from plastic_search import __version__
-from plastic_search.cli import bench, catalog, growth, studies, topology
+from plastic_search.cli import bench, catalog, growth, studies, table, topology
 from plastic_search.core.errors import PlasticSearchError
 
 __all__ = ["app", "main"]
@@ -24,7 +24,15 @@ app = typer.Typer(
 )
 
 _GROUPS = {  # heading in --help -> commands
-    "Questions": (studies.run, studies.quantize, studies.export, studies.report, studies.repair, growth.grow),
+    "Questions": (
+        studies.run,
+        studies.quantize,
+        studies.export,
+        studies.report,
+        table.table,
+        studies.repair,
+        growth.grow,
+    ),
     "What is available": (catalog.list_, catalog.show, catalog.copy),
     "This machine": (bench.doctor, bench.bench),
 }
