@@ -148,7 +148,7 @@ def test_answers_come_from_intervals_alone() -> None:
 
 
 def test_what_a_sweep_cannot_be_is_refused(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(PlasticSearchError, match="field of Gated is called 'dense'; known: .*density"):
+    with pytest.raises(PlasticSearchError, match=r"field of Gated is called 'dense'; known: .*density"):
         replace(SWEEP, field="dense")
     with pytest.raises(PlasticSearchError, match="names of groups must all differ"):
         replace(SWEEP, base_name="learned")
