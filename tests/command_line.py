@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from forked import Ended, command_line, in_a_fresh_process
 
 from plastic_search.cli.app import main
 
 HERE = Path(__file__).parent
-
-
-class Ended(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 def call(*words: str, cwd: Path | None = None) -> Ended:
@@ -40,10 +33,7 @@ def call(*words: str, cwd: Path | None = None) -> Ended:
 
 def spawn(*words: str, cwd: Path) -> Ended:
     """The command line in a process of its own, which knows nothing of earlier calls."""
-    command = [sys.executable, "-W", "error", "-c", "from plastic_search.cli.app import main; main()", *words]
-    path = os.pathsep.join((str(HERE), str(HERE.parent)))
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=os.environ | {"PYTHONPATH": path})
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
+    return in_a_fresh_process(command_line, cwd, (cwd, HERE, HERE.parent), ("plastic-search", *words), os.environ)
 
 
 def refused(*words: str, cwd: Path | None = None) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import Ended, command_line, in_a_fresh_process, program
 
 from plastic_search.export import bundle
 from plastic_search.network.module import Network
@@ -20,14 +19,21 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PYTHON = [(page, code) for page in PAGES for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
 RULE = next(code for _, code in PYTHON if "(Rule)" in code)
-CLI = "import sys; from plastic_search.cli.app import main; sys.argv[0] = 'plastic-search'; main()"
 
 
-def run(*words: str, cwd: Path) -> str:
-    command, env = [sys.executable, "-W", "error", *words], os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def call(*words: str, cwd: Path) -> str:
+    """What the command prints."""
+    return output(in_a_fresh_process(command_line, cwd, (cwd, ROOT), ("plastic-search", *words), os.environ))
+
+
+def run(code: str, cwd: Path) -> str:
+    """What a program prints."""
+    return output(in_a_fresh_process(program, cwd, (cwd, ROOT), ("-c", code), os.environ))
+
+
+def output(ended: Ended) -> str:
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +47,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("code", [code for _, code in PYTHON], ids=[f"{page.stem}" for page, _ in PYTHON])
 def test_python_runs_as_it_is_printed(code: str, demo: Path) -> None:
-    run("-B", "-c", code, cwd=demo)
+    run(code, demo)
 
 
 def test_the_rule_is_one_file_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "loud.py").write_text(RULE)
-    assert "dH = post^3 (x) pre" in run("-c", CLI, "list", "rules", "--parts", "loud.py", cwd=tmp_path)
+    assert "dH = post^3 (x) pre" in call("list", "rules", "--parts", "loud.py", cwd=tmp_path)
     promises = "from loud import Loud; from plastic_search.testing import rule_promises; rule_promises(Loud)"
-    run("-c", f"import sys; sys.path.append('.'); {promises}", cwd=tmp_path)
+    run(promises, tmp_path)
 
 
 def test_light_commands_run_as_they_are_printed(tmp_path: Path) -> None:
@@ -57,7 +63,7 @@ def test_light_commands_run_as_they_are_printed(tmp_path: Path) -> None:
     assert {line.split()[0] for line in lines} == commands
     for line in lines:
         if line.split()[0] in ("list", "show", "copy", "doctor"):
-            run("-c", CLI, *line.split(), cwd=tmp_path)
+            call(*line.split(), cwd=tmp_path)
 
 
 def test_the_figures_are_those_of_the_published_page() -> None:

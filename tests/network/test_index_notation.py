@@ -9,6 +9,7 @@ from typing import Any
 import index_notation
 import pytest
 import torch
+from quick_code import compile_quickly
 from torch import Tensor
 
 from plastic_search.cells.linear import Linear
@@ -71,7 +72,8 @@ def same(spec: NetworkSpec, exists: Callable[[int, int], bool] = lambda j, i: Tr
 
 @pytest.mark.parametrize("cell", [RNN(), LSTM(), Linear()], ids=str)
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_every_rule_in_every_cell_under_every_modulation(rule: Any, cell: Any) -> None:
+def test_every_rule_in_every_cell_under_every_modulation(rule: Any, cell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_quickly(monkeypatch)
     for modulation, pathway in product(MODULATIONS, (Pathway.INPUT, Pathway.RECURRENT, Pathway.BOTH)):
         same(NetworkSpec((Layer(UNITS, cell, rule, modulation, plastic=pathway, limit=0.8),)))
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from quick_code import compile_quickly
 from torch import Tensor
 
 from plastic_search.cells import Cell, Response
@@ -221,7 +222,10 @@ def test_gradients_are_those_of_finite_differences(layer: Layer) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("rule", RULES)
-def test_every_combination_runs_and_every_parameter_gets_a_gradient(cell: str, rule: str) -> None:
+def test_every_combination_runs_and_every_parameter_gets_a_gradient(
+    cell: str, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_quickly(monkeypatch)
     shapes, alphas = ((1, 1), (7, 1), (1, 7)), list(AlphaShape)
     for n, (modulation, pathway) in enumerate(product(MODULATIONS, (Pathway.INPUT, Pathway.RECURRENT, Pathway.BOTH))):
         units, inputs = shapes[n % 3]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+
+from forked import in_a_fresh_process, program
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,12 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import plastic_search
-from plastic_search.rules import Rule
 from plastic_search.core.loading import value
 from plastic_search.core.part import discover
 from plastic_search.core.space import override, search_parameters
 from plastic_search.experiments.search import run
-from plastic_search.records.run import load
+from plastic_search.records import run as runs
+from plastic_search.rules import Rule
 from plastic_search.testing import rule_promises
 from small import study
 
@@ -31,7 +31,7 @@ rule_promises(rule)
 assert "Covariance" in dict(search_parameters(value("studies", "digit_recall").space))["layers.1.rule"].labels
 small = override(study(trials=1), "space.layers.1.rule", "Covariance")
 assert list(run(small, "small", Path("runs/small"), 1))
-record = load(Path("runs/small"))
+record = runs.load(Path("runs/small"))
 assert record.study["parts"]["Covariance"]["equation"] == "dH = (post - mean(post)) (x) (pre - mean(pre))"
 assert record.stage("final", "winner")[0].spec["layers"][1]["rule"]["kind"] == "Covariance"
 """
@@ -43,8 +43,6 @@ def test_the_rule_of_contributing_md_needs_no_other_file(tmp_path: Path) -> None
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     code = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[0]
     (tmp_path / "plastic_search" / "rules" / "covariance.py").write_text(code)
-    env = os.environ | {"PYTHONPATH": os.pathsep.join((str(tmp_path), str(Path(__file__).parents[1])))}
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", CHECK], cwd=tmp_path, env=env, capture_output=True, text=True
-    )
+    path = tmp_path, Path(__file__).parents[1]
+    ended = in_a_fresh_process(program, tmp_path, path, ("-c", CHECK), os.environ)
     assert ended.returncode == 0, ended.stderr

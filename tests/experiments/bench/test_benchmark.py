@@ -9,14 +9,18 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import forked
 import pytest
 import torch
+from command_line import refused
 
 from plastic_search.cells.lstm import LSTM
 from plastic_search.core import loading
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.experiments.bench import processes as bench_processes
 from plastic_search.experiments.bench.benchmark import Benchmark, measure
 from plastic_search.experiments.bench.contenders import compiled_step
 from plastic_search.experiments.bench.doctor import examine
@@ -42,7 +46,10 @@ def small() -> Benchmark:
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    *_, (_, last) = measure(small())
+    """What a benchmark finds; its processes are forked from one that has imported torch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench_processes, "multiprocessing", SimpleNamespace(get_context=lambda _: forked.processes()))
+        *_, (_, last) = measure(small())
     return last
 
 
@@ -164,7 +171,8 @@ def test_the_doctor_finds_a_fast_kernel_for_every_combination_of_ours() -> None:
 
 MINE = '''
 from dataclasses import dataclass
-from plastic_search.experiments.bench.benchmark import Benchmark, Case
+from plastic_search.experiments.bench.benchmark import Benchmark
+from plastic_search.experiments.bench.processes import Case
 from plastic_search.rules import Change, Outer, Rule
 from plastic_search.network.spec import Layer, Pathway
 
@@ -192,9 +200,7 @@ def test_bench_answers_on_the_command_line_about_a_rule_of_the_users_own_and_wit
     assert told["own_rules"] == {"Quiet": "dH = 0.5 post (x) pre"}
     assert "No working C++ compiler" in told["stepped"][0]["reason"]
     assert "Quiet is a rule of the benchmark" in (tmp_path / "page" / "report.html").read_text()
-    wrong = subprocess.run([*command, "bench", "nothing"], capture_output=True, text=True, check=False)
-    assert (wrong.returncode, wrong.stdout) == (1, "")
-    assert "no benchmark is called 'nothing'; known: layers" in wrong.stderr
+    assert "no benchmark is called 'nothing'; known: layers" in refused("bench", "nothing")
 
 
 def test_a_page_has_a_table_for_a_gpu_where_there_is_one(found: dict[str, Any], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Compile the GPU's kernel for some layers, as Triton does before a call, without running it.
 
-python compile_for_gpu.py 90 compiles for NVIDIA's sm_90, and prints the size of each function. It needs no GPU.
+python compile_for_gpu.py 80 90 compiles for NVIDIA's sm_80 and sm_90, and prints the size of each function. It needs no
+GPU.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -54,7 +56,7 @@ class Compiler(GPU):
         made = ASTSource(loaded(compiled_text(call, given))[function], signature)
         options = {"num_warps": warps(call.kind, call.sizes, function), "num_stages": 1}
         compiled = triton.compile(made, target=GPUTarget("cuda", self.architecture, 32), options=options)
-        print(f"{function}: {len(compiled.asm['cubin'])} bytes")
+        print(f"sm_{self.architecture} {function}: {len(compiled.asm['cubin'])} bytes")
 
         def clear() -> None:
             for tensor in (*tensors.values(), *sums.values()):
@@ -65,8 +67,7 @@ class Compiler(GPU):
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    backend = Compiler(int(sys.argv[1]))
-    for spec in LAYERS:
+    for spec, backend in product(LAYERS, map(Compiler, map(int, sys.argv[1:]))):
         net, x = Network(spec, 17), torch.zeros(3, 2, 17)
         ready, form = net.resolve(), spec.precision.format(Role.TRACE)
         state = law.start(spec, net.shapes, 2, x, ready)

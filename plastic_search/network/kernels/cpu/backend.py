@@ -27,9 +27,9 @@ _SMALL = 200_000  # multiplications in a call that are not worth a second thread
 
 
 @lru_cache(maxsize=512)
-def code(which: Kind) -> Compiled:
-    """The compiled functions of a kind of layer."""
-    return compiled(assembly(which), ("forward", "backward"))
+def code(which: Kind, name: str) -> Compiled:
+    """The compiled function `forward` or `backward` of a kind of layer: inference never compiles the longer one."""
+    return compiled(assembly(which, name), (name,))
 
 
 class _Prepared(NamedTuple):
@@ -81,7 +81,7 @@ class CPU:
         count = min(workers, len(pieces))
         size = kind.scratch(s.post_room, s.pre_room, s.post, *((s.every, s.short) if sums else (1, 1)))
         rooms = tensors["drive"].new_empty(count, size)
-        work = code(kind).functions[function]
+        work = code(kind, function).functions[function]
         return _Prepared(work, pieces, rooms, count, (tensors, sums, tables))
 
 

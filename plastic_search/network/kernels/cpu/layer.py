@@ -18,13 +18,11 @@ from plastic_search.network.kernels.tracing.ir import Axis
 __all__ = ["assembly"]
 
 
-def assembly(kind: Kind) -> str:
-    """The text of a layer's two functions, `forward` and `backward`, as LLVM assembly."""
-    parts = [_Forward(kind, "forward"), _Backward(kind, "backward")]
-    for part in parts:
-        part.emit()
-    texts = [part.text() for part in parts]
-    return "\n".join([*sorted({d for part in parts for d in part.e.declared}), *texts])
+def assembly(kind: Kind, name: str) -> str:
+    """The text of one of a layer's two functions, `forward` or `backward`, as LLVM assembly."""
+    function = {"forward": _Forward, "backward": _Backward}[name](kind, name)
+    function.emit()
+    return "\n".join([*sorted(function.e.declared), function.text()])
 
 
 class _Forward(Function):

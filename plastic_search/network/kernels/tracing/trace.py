@@ -16,7 +16,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -215,17 +215,19 @@ class _Tracer(Step):
         return tuple(outputs)
 
 
-def _graph(function: Callable[..., list[Tensor]], given: Sequence[Tensor]) -> fx.GraphModule:
+@cache
+def _decompositions() -> dict[Any, Any]:
+    """How torch writes an operation in simpler ones; it takes 0.1 s to list them."""
     from torch._decomp import core_aten_decompositions
 
-    table: Any = {
-        op: how
-        for op, how in core_aten_decompositions().items()
-        if not any(k in op.name() for k in ("_scatter", "::stack"))
-    }
+    table = core_aten_decompositions().items()
+    return {op: how for op, how in table if not any(k in op.name() for k in ("_scatter", "::stack"))}
+
+
+def _graph(function: Callable[..., list[Tensor]], given: Sequence[Tensor]) -> fx.GraphModule:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = make_fx(torch.func.functionalize(function), table, tracing_mode="fake")(*given)
+        made = make_fx(torch.func.functionalize(function), _decompositions(), tracing_mode="fake")(*given)
     made.graph.eliminate_dead_code()
     made.recompile()
     return made
