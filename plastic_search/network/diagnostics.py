@@ -35,7 +35,7 @@ def look(net: Network) -> None:
     layers = list(zip(net.spec.layers, net.shapes, net.parts(), strict=True))
     with torch.no_grad():
         for layer, shape, params in layers:  # first, since a state is made with the rate's help
-            if shape.plastic.stop > shape.plastic.start:
+            if shape.width:
                 _look_at_modulation(layer, params, shape.post)
         for (layer, shape, params), state in zip(layers, net.start(_BATCH), strict=True):
             _look_at_cell(layer, shape.post, state)

@@ -104,9 +104,9 @@ class Network(nn.Module):
     def connections(self) -> int:
         """How many synapses exist, gates made hard, those from units that do not exist left out."""
         like, said, count = next(self.parameters()), [next(self.parameters()).new_ones(self.inputs)], 0
-        for layer, shape, gates in zip(self.spec.layers, self.shapes, self._gates(), strict=True):
+        for shape, gates in zip(self.shapes, self._gates(), strict=True):
             units = like.new_ones(shape.post) if gates.units is None else gates.units
-            heard = torch.cat([law.sources(layer, said), units[: shape.recurrent]])
+            heard = torch.cat([law.layer_inputs(shape, said), units[: shape.recurrent]])
             exists = like.new_ones(shape.post, shape.pre) if gates.exists is None else (gates.exists > 0.5).to(like)
             count += int((exists * heard).sum())
             said.append(units)
@@ -122,7 +122,7 @@ class Network(nn.Module):
         count = 0
         for layer, shape, p in zip(self.spec.layers, self.shapes, self.parts(), strict=True):
             gates = layer.structure.gates(p.structure, shape, p.weight)
-            full = shape.post * (shape.plastic.stop - shape.plastic.start)
+            full = shape.post * shape.width
             where = gates.plastic
             if where is None and gates.exists is not None:
                 where = gates.exists[:, shape.plastic]
@@ -170,7 +170,7 @@ class Network(nn.Module):
 
 
 def _start_params(layer: Layer, shape: Shape, rng: Generator) -> LayerParams:
-    width = shape.plastic.stop - shape.plastic.start
+    width = shape.width
     reach = shape.pre**-0.5
     weight = reach * torch.randn(layer.cell.drives, shape.post, shape.pre, generator=rng)
     sizes = {

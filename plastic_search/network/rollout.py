@@ -98,8 +98,8 @@ class Rollout:
     def _run(self, x: Tensor) -> Tensor:
         self._heard.append(x.clone())
         said = [x]
-        for layer, stepper in zip(self._net.spec.layers, self._steppers, strict=True):
-            said.append(stepper.run(law.sources(layer, said)))
+        for shape, stepper in zip(self._net.shapes, self._steppers, strict=True):
+            said.append(stepper.run(law.layer_inputs(shape, said)))
         return said[-1]
 
     def replay(self) -> tuple[Tensor, State]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass
 from enum import Enum
-from itertools import accumulate, pairwise
 
 from plastic_search.cells import Cell
 from plastic_search.cells.rnn import RNN
@@ -18,7 +16,7 @@ from plastic_search.precisions import Precision, Role
 from plastic_search.precisions.floating import Floating
 from plastic_search.rules import Rule
 from plastic_search.rules.hebb import Hebb
-from plastic_search.structures import Shape, Structure
+from plastic_search.structures import Shape, Source, Structure
 from plastic_search.structures.dense import Dense
 
 __all__ = ["AlphaShape", "Bound", "Layer", "NetworkSpec", "Pathway", "shapes"]
@@ -126,29 +124,39 @@ def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
             f"the spec has {len(still)} open hole{'s' if len(still) > 1 else ''}: {', '.join(still)}; "
             "give each a value (`space.fill` with a trial, or --set ADDRESS=VALUE)"
         )
-    widths, made = [inputs], []
+    result: list[Shape] = []
     for i, layer in enumerate(spec.layers):
-        sources = _heard((widths[-1], *(widths[-1 - k] for k in layer.skip)), layer.structure.selection, i)
-        heard = sum(sources)
-        own = layer.units if layer.structure.recurrent else 0
-        columns = {
+        sources = _sources(i, layer, (inputs, *(shape.post for shape in result)))
+        recurrent = layer.units if layer.structure.recurrent else 0
+        first = sources[-1].columns.stop  # of the recurrent columns
+        pre = first + recurrent
+        if recurrent:
+            sources += (Source(i, slice(first, pre), range(recurrent)),)
+        plastic = {
             Pathway.NONE: slice(0, 0),
-            Pathway.INPUT: slice(0, heard),
-            Pathway.RECURRENT: slice(heard, heard + own),
-            Pathway.BOTH: slice(0, heard + own),
+            Pathway.INPUT: slice(0, first),
+            Pathway.RECURRENT: slice(first, pre),
+            Pathway.BOTH: slice(0, pre),
         }
-        made.append(Shape(layer.units, heard + own, own, columns[layer.plastic], sources))
-        widths.append(layer.units)
-    return tuple(made)
+        result.append(Shape(layer.units, pre, recurrent, plastic[layer.plastic], sources))
+    return tuple(result)
 
 
-def _heard(widths: tuple[int, ...], places: tuple[int, ...] | None, layer: int) -> tuple[int, ...]:
-    """How many of the numbers of each source a layer hears, if it hears only those at `places`."""
-    if places is None:
-        return widths
-    if places[-1] >= sum(widths):
+def _sources(i: int, layer: Layer, outputs: tuple[int, ...]) -> tuple[Source, ...]:
+    """Where layer `i` receives input from, itself excluded; `outputs` are the output sizes of input and layers."""
+    presynaptic = [i - 1, *(i - 1 - k for k in layer.skip)]
+    selection, total = layer.structure.selection, sum(outputs[j + 1] for j in presynaptic)
+    if selection is not None and selection[-1] >= total:
         raise PlasticSearchError(
-            f"layers.{layer} selects column {places[-1]}, but its sources say {sum(widths)} numbers, counted from 0"
+            f"layers.{i} selects column {selection[-1]}, but its sources emit {total} outputs, counted from 0"
         )
-    ends = [bisect_left(places, end) for end in accumulate(widths)]
-    return tuple(end - begin for begin, end in pairwise((0, *ends)))
+    result, column, place = [], 0, 0  # of `pre`, and among all outputs of the sources
+    for j in presynaptic:
+        units: range | tuple[int, ...] = range(outputs[j + 1])
+        if selection is not None:
+            chosen = tuple(k - place for k in selection if place <= k < place + len(units))
+            place += len(units)
+            units = units if len(chosen) == len(units) else chosen
+        result.append(Source(j, slice(column, column + len(units)), units))
+        column += len(units)
+    return tuple(result)

@@ -10,10 +10,9 @@ H'       = round(bound(H + rate * dH))             (or rate * E, E' = (1 - eta) 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,9 +22,19 @@ from plastic_search.network.quantization import next_dither, parameter_rounder, 
 from plastic_search.network.spec import Bound, Layer, NetworkSpec
 from plastic_search.precisions import Format, Role
 from plastic_search.rules import Activity
-from plastic_search.structures import Shape
+from plastic_search.structures import Shape, Source
 
-__all__ = ["LayerParams", "LayerState", "Ready", "layer_start", "layer_step", "resolve", "sources", "start", "step"]
+__all__ = [
+    "LayerParams",
+    "LayerState",
+    "Ready",
+    "layer_inputs",
+    "layer_start",
+    "layer_step",
+    "resolve",
+    "start",
+    "step",
+]
 
 
 class LayerParams(NamedTuple):
@@ -66,7 +75,7 @@ def resolve(spec: NetworkSpec, shapes: tuple[Shape, ...], params: tuple[LayerPar
 
 
 def _ready(spec: NetworkSpec, layer: Layer, shape: Shape, params: LayerParams) -> Ready:
-    weight, width = params.weight, shape.plastic.stop - shape.plastic.start
+    weight, width = params.weight, shape.width
     gates = layer.structure.gates(params.structure, shape, weight)
     weight = _rounded(weight if gates.exists is None else weight * gates.exists, spec, Role.WEIGHT)
     alpha = None
@@ -117,49 +126,37 @@ def step(
     Returns:
         The last layer's output [batch, post], and the next state.
     """
-    heard, after = [x], []
+    outputs, after = [x], []
     form = spec.precision.format(Role.TRACE)
-    for layer, shape, made, before in zip(spec.layers, shapes, ready, state, strict=True):
-        pre = sources(layer, heard)
-        pre = torch.cat([pre, before.output], dim=1) if shape.recurrent else pre
-        now = layer_step(layer, shape, made, before, pre, form)
-        heard.append(now.output)
+    for layer, shape, own, before in zip(spec.layers, shapes, ready, state, strict=True):
+        now = layer_step(layer, shape, own, before, layer_inputs(shape, outputs), form)
+        outputs.append(now.output)
         after.append(now)
-    return heard[-1], tuple(after)
+    return outputs[-1], tuple(after)
 
 
-def sources(layer: Layer, said: list[Tensor]) -> Tensor:
-    """What a layer hears of others [..., sources]: the last of what was `said` before it, and what it skips to."""
-    heard, places = [said[-1 - k] for k in (0, *layer.skip)], layer.structure.selection
-    if places is not None:
-        each = zip(heard, _parted(places, tuple(t.shape[-1] for t in heard)), strict=True)
-        heard = [t if at is None else t.index_select(-1, torch.from_numpy(at).to(t.device)) for t, at in each]
-    return torch.cat(heard, dim=-1) if len(heard) > 1 else heard[0]
+def layer_inputs(shape: Shape, outputs: Sequence[Tensor]) -> Tensor:
+    """What a layer receives from others [..., inputs]; `outputs` are those of the network's input and of each layer."""
+    parts = [_selected(outputs[source.layer + 1], source) for source in shape.feedforward]
+    return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
 
-@lru_cache(maxsize=256)
-def _parted(places: tuple[int, ...], widths: tuple[int, ...]) -> tuple[Any, ...]:
-    """Places in all that sources say as places in what each says; None where it is heard whole.
-
-    They are no tensors, which could be some that hold no numbers.
-    """
-    made, begin = [], 0
-    for width in widths:
-        own = [place - begin for place in places if begin <= place < begin + width]
-        made.append(None if len(own) == width else np.array(own, np.int64))
-        begin += width
-    return tuple(made)
+def _selected(output: Tensor, source: Source) -> Tensor:
+    if source.complete:
+        return output
+    return output.index_select(-1, torch.from_numpy(source.index).to(output.device))
 
 
 def layer_step(
-    layer: Layer, shape: Shape, ready: Ready, state: LayerState, pre: Tensor, form: Format | None
+    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, form: Format | None
 ) -> LayerState:
     """One time step of one layer.
 
     Args:
-        pre: [batch, pre], what it hears: its sources, then its own previous output where it has a recurrent block.
+        inputs: [batch, inputs], what it receives from other layers, as `layer_inputs` returns it.
         form: the format of its trace; None leaves it a float.
     """
+    pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
     drive = torch.einsum("dmn,bn->bdm", ready.weight, pre) + ready.bias
     if ready.alpha is None or state.trace is None:
         cell, response = layer.cell.step(state.cell, drive)

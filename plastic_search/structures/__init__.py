@@ -5,8 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 from torch import Generator, Tensor
 from torch.utils import _pytree as pytree
 
@@ -15,20 +17,58 @@ from plastic_search.core.part import Part
 __all__ = [
     "Gates",
     "Shape",
+    "Source",
     "Structure",
     "TrainingContext",
     "Weights",
 ]
 
 
+@dataclass(frozen=True)
+class Source:
+    """Consecutive columns of `pre`, and the units of one presynaptic layer whose outputs they hold."""
+
+    layer: int  # -1 is the network's input
+    columns: slice  # of `pre`
+    units: range | tuple[int, ...]  # of that layer, one for each column; a range is all of them
+
+    @property
+    def complete(self) -> bool:
+        """Whether `units` are all units of the layer."""
+        return isinstance(self.units, range)
+
+    @cached_property
+    def index(self) -> Any:
+        """`units` as an array. No tensor, which would hold no values if it were first made under fake tensors."""
+        return np.array(self.units, np.int64)
+
+
 class Shape(NamedTuple):
-    """How many of what a layer's synapses join. The columns of `pre` are first the sources, then the layer itself."""
+    """The sizes of a layer, and where each column of `pre` comes from; `network.spec.shapes` computes it.
+
+    `pre` = concat(outputs of other layers, the layer's own previous output).
+    """
 
     post: int  # units of the layer
-    pre: int  # all that it hears
+    pre: int  # columns of `pre`
     recurrent: int  # how many of the last columns of `pre` are the layer's own previous output: `post`, or 0
-    plastic: slice  # the columns that the plastic pathway takes in
-    sources: tuple[int, ...]  # how many columns belong to each source, in order; they end where the layer's own begin
+    plastic: slice  # the columns of the plastic pathway
+    sources: tuple[Source, ...]  # in the order of the columns; the layer itself is the last one where it is recurrent
+
+    @property
+    def width(self) -> int:
+        """Number of columns of the plastic pathway; 0 where nothing is plastic."""
+        return self.plastic.stop - self.plastic.start
+
+    @property
+    def feedforward(self) -> tuple[Source, ...]:
+        """The sources other than the layer itself."""
+        return self.sources[:-1] if self.recurrent else self.sources
+
+    @property
+    def presynaptic(self) -> list[tuple[int, int]]:
+        """The layer and the unit that each column of `pre` comes from; layer -1 is the network's input."""
+        return [(source.layer, unit) for source in self.sources for unit in source.units]
 
 
 class Gates(NamedTuple):

@@ -102,7 +102,7 @@ def strength(context: TrainingContext) -> Tensor:
     Where the trace does the work, |w| alone says little of what a connection is worth.
     """
     made = context.weight.norm(dim=0)
-    width = context.shape.plastic.stop - context.shape.plastic.start
+    width = context.shape.width
     if width:
         made = made.clone()
         made[:, context.shape.plastic] += context.alpha.abs().expand(context.shape.post, width)

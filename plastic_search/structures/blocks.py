@@ -43,7 +43,7 @@ class Blocks(Adaptive):
             )
 
     def params(self, shape: Shape, rng: Generator) -> BlocksParams:
-        count = sum(width > 0 for width in shape.sources) + 2 * (shape.recurrent > 0)
+        count = sum(bool(source.units) for source in shape.sources) + (shape.recurrent > 0)
         return BlocksParams(0.1 * torch.randn(count, generator=rng), torch.zeros(1), torch.zeros(1))
 
     def gates(self, params: BlocksParams, shape: Shape, like: Tensor) -> Gates:
@@ -59,7 +59,7 @@ class Blocks(Adaptive):
         exists = (gates.view(-1, 1, 1) * _projections(shape, like)).sum(0)
         allowed = self.support.gates((), shape, like).exists
         exists = exists if allowed is None else exists * allowed
-        return Gates(exists, exists[:, shape.plastic] if shape.plastic.stop > shape.plastic.start else None)
+        return Gates(exists, exists[:, shape.plastic] if shape.width else None)
 
     def adapt(self, context: TrainingContext, rng: Generator) -> None:
         params, done = context.params, context.step / context.steps
@@ -72,15 +72,14 @@ class Blocks(Adaptive):
 
 def _projections(shape: Shape, like: Tensor) -> Tensor:
     """1 where each projection lies [projections, post, pre]."""
-    made, at = [], 0
-    for width in filter(None, shape.sources):  # nothing may be selected of one
-        made.append(like.new_zeros(shape.post, shape.pre))
-        made[-1][:, at : at + width] = 1.0
-        at += width
+    made = []
+    for source in shape.sources:
+        if source.units:  # nothing may be selected of one
+            made.append(like.new_zeros(shape.post, shape.pre))
+            made[-1][:, source.columns] = 1.0
     if shape.recurrent:
         itself = like.new_zeros(shape.post, shape.pre)
-        itself[:, at:] = torch.eye(shape.post, dtype=like.dtype, device=like.device)
-        others = like.new_zeros(shape.post, shape.pre)
-        others[:, at:] = 1.0 - itself[:, at:]
-        made += [others, itself]
+        itself[:, -shape.recurrent :] = torch.eye(shape.post, dtype=like.dtype, device=like.device)
+        made[-1] -= itself
+        made.append(itself)
     return torch.stack(made)

@@ -54,7 +54,7 @@ class Gated(Budgeted):
             )
 
     def params(self, shape: Shape, rng: Generator) -> Any:
-        width = shape.plastic.stop - shape.plastic.start
+        width = shape.width
         chosen = 0 if self.plastic == 1.0 else width  # scores that have nothing to choose would only cost, and mislead
         sizes = (shape.post, shape.pre), (shape.post, 1), (1, shape.pre), (shape.post, chosen)
         exists, hearing, heard, plastic = (torch.randn(size, generator=rng) for size in sizes)
@@ -67,7 +67,7 @@ class Gated(Budgeted):
         allowed = self.support.gates((), shape, like).exists
         choose = _apart if transformed() else _Chosen.apply
         exists, learning = choose(*own, allowed, _Told(self, params, shape))  # type: ignore[misc]
-        if shape.plastic.stop == shape.plastic.start:
+        if not shape.width:
             return Gates(exists, None)
         return Gates(exists, exists[:, shape.plastic] if learning is None else learning)
 

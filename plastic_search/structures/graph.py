@@ -46,7 +46,7 @@ class Graph(Structure):
         if not first:
             return Gates(exists, exists[:, shape.plastic])
         if not self.plastic:
-            return Gates(exists, like.new_zeros(shape.post, shape.plastic.stop - shape.plastic.start))
+            return Gates(exists, like.new_zeros(shape.post, shape.width))
         plastic = like.new_zeros(shape.post * shape.pre).index_fill_(0, places[first:], 1.0)
         return Gates(exists, plastic.view(shape.post, shape.pre)[:, shape.plastic])
 
@@ -85,7 +85,7 @@ class Graph(Structure):
             return
         stray = next(e for e in self.plastic if not shape.plastic.start <= e[1] < shape.plastic.stop)
         takes = f"takes in only columns {shape.plastic.start} to {shape.plastic.stop - 1}"
-        empty = shape.plastic.start == shape.plastic.stop
+        empty = not shape.width
         raise PlasticSearchError(
             f"edge {stray} is plastic, but the layer's plastic pathway {'is empty' if empty else takes}; "
             "name it among `fixed`, or give the layer another `plastic`"

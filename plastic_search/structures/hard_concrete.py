@@ -62,7 +62,7 @@ class HardConcrete(Budgeted):
             )
 
     def params(self, shape: Shape, rng: Generator) -> HardConcreteParams:
-        sizes = (shape.post, shape.pre), (shape.post, shape.plastic.stop - shape.plastic.start)
+        sizes = (shape.post, shape.pre), (shape.post, shape.width)
         exists, plastic = (_START + 0.1 * torch.randn(size, generator=rng) for size in sizes)
         return HardConcreteParams(
             exists,

@@ -45,7 +45,7 @@ class Rewired(Budgeted):
             raise PlasticSearchError(f"Rewired.times must be at least 1, but is {self.times}")
 
     def params(self, shape: Shape, rng: Generator) -> RewiredParams:
-        width = shape.plastic.stop - shape.plastic.start
+        width = shape.width
         like = torch.zeros(shape.post, shape.pre)
         allowed = self.support.gates((), shape, like).exists
         exists = best(torch.rand(like.shape, generator=rng), allowed, self.density, least=1)

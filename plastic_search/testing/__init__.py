@@ -178,7 +178,7 @@ def _gates(structure: Structure, shape: Shape) -> None:
 
 
 def _hard(structure: Structure, shape: Shape, params: Any) -> None:
-    width = shape.plastic.stop - shape.plastic.start
+    width = shape.width
     with promise(structure, "gates are 0 or 1, of the layer's shape and of the type that is asked"):
         gates = structure.gates(params, shape, noise(1))
         for gate, wanted in ((gates.exists, (POST, shape.pre)), (gates.plastic, (POST, width))):

@@ -164,7 +164,7 @@ def _row(state: State, b: int) -> State:
 
 def between_updates(structure: Structure, shape: Shape, params: Any, step: int) -> None:
     """Let a structure change what it wants to, as after `step` of two updates."""
-    width = shape.plastic.stop - shape.plastic.start
+    width = shape.width
     weight, alpha, bias = noise(1, shape.post, shape.pre), noise(shape.post, width), noise(1, shape.post)
     grads = mapped(params, lambda t: noise(*t.shape).to(t))
     with promise(structure, "it changes itself between updates"), torch.no_grad():

@@ -138,7 +138,7 @@ def _rate(modulation: Any, params: Any, output: Tensor, rows: Tensor) -> Tensor:
 
 def reads_recall(net: Network, i: int) -> bool:
     """Whether a layer's rule reads the recall `H @ pre`, to which every plastic column contributes."""
-    shape, width = net.shapes[i], net.shapes[i].plastic.stop - net.shapes[i].plastic.start
+    shape, width = net.shapes[i], net.shapes[i].width
     layer, params, rng = net.spec.layers[i], net.parts()[i], torch.Generator().manual_seed(0)
     seen = _seen(shape.post, width, rng)
     runs = [_changes(layer.rule, _double(params.rule), seen._replace(recall=k * seen.recall)) for k in (1.0, -0.7)]

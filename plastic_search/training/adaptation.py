@@ -12,7 +12,6 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.pytree import Bag, formed
-from plastic_search.network.spec import NetworkSpec
 from plastic_search.structures import Structure, TrainingContext, Weights
 
 __all__ = ["Adaptation"]
@@ -31,7 +30,6 @@ class Adaptation:
 
     def __init__(self, net: Network | Population, seeds: Sequence[int], steps: int) -> None:
         self._spec, self._shapes, self._like, self._steps = net.spec, net.shapes, net.like, steps
-        self._inputs = net.inputs
         self._bags, self._many = net.bags(), isinstance(net, Population)
         self.rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         own = [layer.structure for layer in net.spec.layers]
@@ -103,23 +101,24 @@ class Adaptation:
 
     def _weights(self, i: int, of: Memory) -> Weights:
         """What `of` gives for the weights of layer `i`, and for the columns of every weight that hears it."""
-        shape = self._shapes[i]
 
-        def made(k: int, name: str, at: int = 0, width: int | None = None) -> Any:
+        def tensor(k: int, name: str, columns: slice = slice(None)) -> Any:
             found = of(self._bags[k].get_parameter(name))
-            return None if found is None else self._all(i, found)[..., at : None if width is None else at + width]
+            return None if found is None else self._all(i, found)[..., columns]
 
-        out = [made(i, "weight", shape.pre - shape.recurrent, shape.recurrent)] if shape.recurrent else []
-        for k in range(i + 1, len(self._shapes)):
-            if self._spec.layers[k].structure.selection is not None and _hearing(self._spec, self._inputs, i, k):
-                if not self._spec.layers[i].structure.outward:
+        structure, outgoing = self._spec.layers[i].structure, []
+        for k in range(i, len(self._shapes)):
+            for source in self._shapes[k].sources:
+                if source.layer != i:
                     continue
-                name = type(self._spec.layers[i].structure).__name__
-                raise PlasticSearchError(
-                    f"layers.{k} hears a selection of layers.{i}, whose {name} asks all that hear it; let it hear all"
-                )
-            out += [made(k, "weight", at, shape.post) for at in _hearing(self._spec, self._inputs, i, k)]
-        return Weights(made(i, "weight"), made(i, "bias"), tuple(out))
+                if source.complete:
+                    outgoing.append(tensor(k, "weight", source.columns))
+                elif structure.outward:
+                    raise PlasticSearchError(
+                        f"layers.{k} receives a selection of the outputs of layers.{i}, whose "
+                        f"{type(structure).__name__} needs the weights of all of them; let it receive all"
+                    )
+        return Weights(tensor(i, "weight"), tensor(i, "bias"), tuple(outgoing))
 
 
 def _of_structure(bag: Bag) -> list[Tensor]:
@@ -129,14 +128,3 @@ def _of_structure(bag: Bag) -> list[Tensor]:
 def _whole(weights: Weights) -> Weights | None:
     """The weights, if there is something for each."""
     return None if any(t is None for t in (*weights[:2], *weights.outgoing)) else weights
-
-
-def _hearing(spec: NetworkSpec, inputs: int, sender: int, listener: int) -> list[int]:
-    """At which columns layer `listener` begins to hear layer `sender`; layer -1 is the input."""
-    made, at, layer = [], 0, spec.layers[listener]
-    for back in (0, *layer.skip):
-        source = listener - 1 - back
-        if source == sender:
-            made.append(at)
-        at += inputs if source < 0 else spec.layers[source].units
-    return made

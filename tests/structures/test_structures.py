@@ -11,8 +11,8 @@ from torch import Generator, Tensor
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
-from plastic_search.network.spec import Layer, NetworkSpec, Pathway
-from plastic_search.structures import Shape, Structure, TrainingContext
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway, shapes
+from plastic_search.structures import Structure, TrainingContext
 from plastic_search.structures._top import best, share
 from plastic_search.structures.blocks import Blocks
 from plastic_search.structures.dense import Dense
@@ -28,7 +28,7 @@ from plastic_search.tasks.pattern_completion import PatternCompletion
 from plastic_search.topology.conversion import to_graph
 from plastic_search.trainers.gradient import Gradient
 
-SHAPE = Shape(4, 6, 4, slice(2, 6), (2,))
+SHAPE = shapes(NetworkSpec((Layer(4, plastic=Pathway.RECURRENT),)), 2)[0]
 
 
 def rng() -> Generator:

@@ -15,8 +15,7 @@ import torch
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
-from plastic_search.network.spec import Layer, NetworkSpec, Pathway
-from plastic_search.structures import Shape
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway, shapes
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.graph import Graph
@@ -304,7 +303,7 @@ def test_a_graph_that_contradicts_itself_is_refused(fixed: Any, plastic: Any, to
 
 def test_gates_are_made_without_a_loop_and_the_structure_stays_a_value() -> None:
     edges = tuple((post, pre) for post in range(50) for pre in range(46))
-    graph, shape = Graph(edges[:1000], edges[1000:]), Shape(50, 100, 50, slice(0, 100), (50,))
+    graph, shape = Graph(edges[:1000], edges[1000:]), shapes(NetworkSpec((Layer(50, plastic=Pathway.BOTH),)), 50)[0]
     gates = graph.gates((), shape, torch.zeros(1, dtype=torch.float64))
     assert gates.exists is not None
     assert gates.plastic is not None
@@ -322,7 +321,7 @@ def test_gates_are_made_without_a_loop_and_the_structure_stays_a_value() -> None
 def test_any_graph_is_a_recurrent_block(directed: bool) -> None:
     ring = nx.watts_strogatz_graph(12, 4, 0.2, seed=0)
     graph = nx.DiGraph([("b", "a"), ("a", "c")]) if directed else ring
-    structure = conversion.recurrent(graph, heard=3)
+    structure = conversion.recurrent(graph, inputs=3)
     n, edges = len(graph), 2 if directed else 2 * ring.number_of_edges()
     net = Network(NetworkSpec((Layer(units=n, structure=structure, plastic=Pathway.RECURRENT),)), 3)
     assert net.connections() == 3 * n + edges
@@ -342,7 +341,7 @@ def test_a_connectome_keeps_its_names_and_says_what_is_plastic(tmp_path: Path) -
     nx.write_graphml(worm, tmp_path / "worm.graphml")
     graph = files.connectome(tmp_path / "worm.graphml")
     assert list(graph) == ["AVAL", "AVBR", "RIML"]
-    structure = conversion.recurrent(graph, heard=2)
+    structure = conversion.recurrent(graph, inputs=2)
     assert structure.plastic == ((1, 2),)
     assert (2, 3) in structure.fixed
     nx.write_graphml(nx.path_graph(3), tmp_path / "path.graphml")
@@ -353,9 +352,9 @@ def test_a_connectome_keeps_its_names_and_says_what_is_plastic(tmp_path: Path) -
         (worm, "parallel edges"),
     ):
         with pytest.raises(PlasticSearchError, match=told):
-            conversion.recurrent(wrong, heard=2)
-    with pytest.raises(PlasticSearchError, match="heard must be"):
-        conversion.recurrent(graph, heard=-1)
+            conversion.recurrent(wrong, inputs=2)
+    with pytest.raises(PlasticSearchError, match="inputs must be"):
+        conversion.recurrent(graph, inputs=-1)
     nx.write_graphml(nx.empty_graph(3), tmp_path / "none.graphml")
     with pytest.raises(PlasticSearchError, match="has no edges"):
         files.connectome(tmp_path / "none.graphml")

@@ -85,8 +85,8 @@ def _answer(function: Callable[..., Any], files: tuple[Path, ...], case: dict[st
 
 
 def _memory(case: Case, kernels: tuple[str, ...], files: tuple[Path, ...]) -> Memory:
-    plastic = _network(case, "cpu").shapes[0].plastic
-    traces = 4 * case.time * case.batch * case.layer.units * (plastic.stop - plastic.start)
+    width = _network(case, "cpu").shapes[0].width
+    traces = 4 * case.time * case.batch * case.layer.units * width
     grown = {kernel: _elsewhere(_growth, files, case, kernel) for kernel in kernels}
     return Memory(
         case.name, case.batch, case.time, case.layer.units, traces, grown["cpu"], grown.get("reference")

@@ -69,7 +69,7 @@ def _plastic(shape: Shape) -> bool:
 
 
 def _width(shape: Shape) -> int:
-    return shape.plastic.stop - shape.plastic.start
+    return shape.width
 
 
 def sequence(

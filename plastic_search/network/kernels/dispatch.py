@@ -111,7 +111,7 @@ def _sequences(
     heard, after, form = [x], [], spec.precision.format(Role.TRACE)
     before = state or (None,) * len(shapes)
     for layer, shape, made, own in zip(spec.layers, shapes, ready, before, strict=True):
-        joined = law.sources(layer, heard)
+        joined = law.layer_inputs(shape, heard)
         name = choose(kernel, layer, shape, form, joined).kernel
         if name == "reference" and own is None:
             own = reference.start(spec, layer, shape, made, joined)

@@ -30,9 +30,8 @@ def sequence(
         Its outputs [time, batch, post], and its state after the last step.
     """
     said = []
-    for heard in x:
-        pre = torch.cat([heard, state.output], dim=1) if shape.recurrent else heard
-        state = law.layer_step(layer, shape, ready, state, pre, form)
+    for inputs in x:
+        state = law.layer_step(layer, shape, ready, state, inputs, form)
         said.append(state.output)
     return torch.stack(said), state
 
