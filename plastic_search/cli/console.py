@@ -5,34 +5,20 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from plastic_search.experiments.events import Event
 from plastic_search.records.run import Record, Run
 
 __all__ = ["follow", "print_table", "say", "summary", "summary_table"]
 
 _BEST = {"final": "winner's best"}  # stages whose best score is of one network, not of all
 _STAGES = {"search": "searching", "final": "training finalists", "quantized": "quantizing", "sweep": "sweeping"}
-
-
-class Event(Protocol):
-    """The fields of an event of a study that `follow` reads."""
-
-    @property
-    def stage(self) -> str: ...
-    @property
-    def done(self) -> int: ...
-    @property
-    def total(self) -> int: ...
-    @property
-    def best(self) -> float | None: ...
-    @property
-    def text(self) -> str: ...
 
 
 def say(text: str) -> None:

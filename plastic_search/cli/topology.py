@@ -133,7 +133,7 @@ def shrink(
     name: Annotated[str, typer.Option(help="The network: winner, another finalist or a quantized one.")] = "winner",
     seed: Annotated[int | None, typer.Option(help="The seed of its training. Default: the study's first.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the smaller network's bundle. Default: none.")] = None,
-    parts: Annotated[list[Path], typer.Option("--parts", help="A Python file with parts of your own.")] = [],  # noqa: B006
+    parts: Annotated[list[Path], typer.Option("--parts", help="A Python file with user-defined parts.")] = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """Remove dead units from a trained network, with unchanged outputs, and report the savings in size and time."""

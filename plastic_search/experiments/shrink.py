@@ -64,7 +64,7 @@ def gains(net: Network, small: Network) -> dict[str, Any]:
         ratios = [a / b for a, b in zip(*both, strict=True)]
         told["faster"].setdefault(how, {})[_episodes(batch)] = statistics.median(ratios)
     timed = f"forward, {_STEPS} steps, one thread, median of {_ROUNDS} rounds in turn"
-    return told | {"timed": timed, "kept": list(plan(net).whole)}
+    return told | {"timed": timed, "kept": list(plan(net).reasons)}
 
 
 def size(net: Network) -> dict[str, Any]:

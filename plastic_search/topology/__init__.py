@@ -1,1 +1,1 @@
-"""Graphs of networks: read, written, measured, compared, and networks made smaller by them."""
+"""Graphs of networks: files, conversion, measures, comparison, and removal of dead units."""

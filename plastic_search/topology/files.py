@@ -128,7 +128,7 @@ def _in_run_folder(folder: Path, name: str) -> Path:
         seeds = re.compile(re.escape(name.replace(" ", "-")) + r"-\d+")
         name = min(filter(seeds.fullmatch, files), key=len, default=name)
     if name not in files:
-        raise unknown("graph", name, files, f"They stand in {folder / run.TOPOLOGIES}.")
+        raise unknown("graph", name, files, f"They are in {folder / run.TOPOLOGIES}.")
     return files[name]
 
 

@@ -1,13 +1,13 @@
-"""Which units of a network can influence its output at all, and which never say anything but one number.
+"""Dead-unit analysis.
 
-A unit is heard by way of a synapse that exists, of the modulator of its own layer, and, where a rule asks what the
-trace recalls, of every plastic column. What a part makes of its units is not known from its name but tried out, on the
-whole layer and on what would remain of it: where the two differ, the layer is left whole, and the plan says why.
+A unit is live if a path of existing synapses, its layer's modulator, or a rule that reads `H @ pre` connects it to an
+output; a unit of constant output is folded into biases. Parts are evaluated on the whole layer and on what would remain
+of it (`topology.probing`): where the results differ, the layer is kept whole, and the plan gives the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,139 +18,151 @@ from plastic_search.network.module import Network
 from plastic_search.network.pytree import flatten
 from plastic_search.network.spec import AlphaShape
 from plastic_search.precisions import Role, Rounding
-from plastic_search.topology.probing import (
-    cell_is_local,
-    modulation_is_local,
-    modulator_inputs,
-    reads_recall,
-    rule_is_local,
-)
+from plastic_search.structures import Shape
+from plastic_search.topology import probing
 
-__all__ = ["Facts", "Plan", "facts", "plan"]
-
-_WHOLE = " stays whole"
+__all__ = ["Connectivity", "Plan", "connectivity", "gather", "plan"]
 
 
-class Facts(NamedTuple):
-    """What is known of one layer before anything is taken away."""
+class Connectivity(NamedTuple):
+    """The synapses of one layer and the outputs of its units, before anything is removed."""
 
+    shape: Shape
     exists: Tensor  # [post, pre], bool
-    plastic: Tensor  # [post, width], bool
-    start: int  # the first plastic column
-    source: Tensor  # [pre], the layer that a column comes from; -1 is the input
-    unit: Tensor  # [pre], of the unit there
-    says: Tensor  # [post], the one number that a unit ever says; nan where it says more than one
-    listened: Tensor  # [post], bool: the modulator hears it
-    recalls: bool  # the rule asks what the trace recalls, so every plastic column matters
+    plastic: Tensor  # [post, pre], bool
+    constant: Tensor  # [post], the output of a unit whose output never changes; nan for all others
+    modulating: Tensor  # [post], bool: the modulator reads this unit
+    reads_recall: bool  # the rule reads `H @ pre`, to which every plastic column contributes
 
-    def heard(self, rows: Tensor) -> Tensor:
-        """Which columns [pre] the units `rows` hear."""
-        made = self.exists[rows].any(0)
-        if self.recalls and self.plastic[rows].any():
-            made[self.start : self.start + self.plastic.shape[1]] = True
-        return made
+    def columns(self, which: slice) -> Tensor:
+        """A mask [pre] that is true at the columns `which`."""
+        mask = torch.zeros(self.shape.pre, dtype=torch.bool)
+        mask[which] = True
+        return mask
+
+    @property
+    def recurrent(self) -> Tensor:
+        """The columns [pre] of the layer's own previous output."""
+        return self.columns(slice(self.shape.pre - self.shape.recurrent, None))
+
+    def received(self, rows: Tensor) -> Tensor:
+        """The columns [pre] that the units `rows` [post] receive."""
+        received = self.exists[rows].any(0)
+        if self.reads_recall and self.plastic[rows].any():
+            received[self.shape.plastic] = True
+        return received
 
 
 class Plan(NamedTuple):
-    """What remains of a network."""
+    """The units of a network that are kept, and why more than the live ones."""
 
     kept: tuple[Tensor, ...]  # per layer [post], bool
-    facts: tuple[Facts, ...]
-    whole: tuple[str, ...]  # why a layer, or what nobody hears, is kept all the same
-    listening: tuple[bool, ...]  # per layer, whether it keeps what it hears of others though it needs it not
+    layers: tuple[Connectivity, ...]
+    reasons: tuple[str, ...]  # why a layer, or a source that it does not need, is kept
+    keeps_inputs: tuple[bool, ...]  # per layer, whether it keeps plastic columns that none of its units receives
 
-    def spoken(self, layer: int) -> Tensor:
-        """By which columns [pre] of a layer someone who is kept speaks."""
-        known = self.facts[layer]
-        made = torch.ones(len(known.source), dtype=torch.bool)
-        for at in set(known.source.tolist()) - {-1}:
-            mine = known.source == at
-            made[mine] = self.kept[at][known.unit[mine]]
-        return made
+    def available(self, i: int) -> Tensor:
+        """The columns [pre] of layer `i` whose presynaptic unit is kept."""
+        return gather(self.layers[i].shape, self.kept, True)
 
-    def columns(self, layer: int) -> Tensor:
-        """Which columns [pre] of a layer remain: those of units that are kept, and if it hears them.
+    def constants(self, i: int) -> Tensor:
+        """The constant output [pre] of the presynaptic unit of each column of layer `i`; nan where it varies."""
+        return gather(self.layers[i].shape, [layer.constant for layer in self.layers], torch.nan)
 
-        What it hears by synapses that are not plastic it hears whole: zeros in a product cost less than to select.
+    def columns(self, i: int) -> Tensor:
+        """The columns [pre] of layer `i` that remain: those of kept units, and if plastic, only those received.
+
+        Columns that are not plastic remain also where no unit receives them: a product with zeros costs less than a
+        selection.
         """
-        known, left = self.facts[layer], self.spoken(layer)
-        if not self.listening[layer]:
-            traced = torch.zeros_like(left)
-            traced[known.start : known.start + known.plastic.shape[1]] = True
-            left &= known.heard(self.kept[layer]) | (known.source == layer) | ~traced
-        return left
+        layer, remaining = self.layers[i], self.available(i)
+        if not self.keeps_inputs[i]:
+            remaining &= layer.received(self.kept[i]) | layer.recurrent | ~layer.columns(layer.shape.plastic)
+        return remaining
+
+
+class _Obstacle(NamedTuple):
+    """A computation that would change if units were removed, and the units that must stay to prevent that."""
+
+    layer: int
+    effect: str  # on the layer, if the units stay
+    reason: str
+    units: list[tuple[int, Any]]  # layer, and index of its units
+
+
+def gather(shape: Shape, values: Sequence[Tensor], of_input: float) -> Tensor:
+    """For each column of `pre` the value of its presynaptic unit: `values[layer][unit]`, or `of_input` for inputs."""
+    return torch.cat(
+        [
+            torch.full((len(source.units),), of_input)
+            if source.layer < 0
+            else values[source.layer][torch.from_numpy(source.index)]
+            for source in shape.sources
+        ]
+    )
 
 
 @torch.no_grad()
 def plan(net: Network) -> Plan:
-    """The units that are kept: those that can influence the output, and what must stay for these to say the same."""
-    known = facts(net)
-    pins = [torch.zeros(shape.post, dtype=torch.bool) for shape in net.shapes]
-    listening, reasons = [False] * len(pins), dict[tuple[int, str], str]()
-    for layer, each in enumerate(net.spec.layers):
-        if not cell_is_local(net, layer):
-            pins[layer][:] = True
-            reasons[layer, ""] = f"layer {layer} stays whole: {type(each.cell).__name__} mixes its units"
+    """The units that can influence the output, and those that must stay so that the output is unchanged."""
+    layers = connectivity(net)
+    pinned = [torch.zeros(shape.post, dtype=torch.bool) for shape in net.shapes]
+    keeps_inputs, reasons = [False] * len(pinned), dict[tuple[int, str], str]()
+    for i, layer in enumerate(net.spec.layers):
+        if not probing.cell_is_local(net, i):
+            pinned[i][:] = True
+            reasons[i, ""] = f"layer {i} stays whole: {type(layer.cell).__name__} mixes its units"
     while True:
-        made = Plan(_alive(known, pins), known, tuple(reasons.values()), tuple(listening))
-        found = next(_misfits(net, made), None)
-        if found is None:
-            _some(made)
-            return made
-        if not listening[found.layer]:
-            listening[found.layer] = True
-            reasons[found.layer, found.why] = f"layer {found.layer} keeps what it hears in vain: {found.why}"
+        result = Plan(_live(layers, pinned), layers, tuple(reasons.values()), tuple(keeps_inputs))
+        obstacle = next(_obstacles(net, result), None)
+        if obstacle is None:
+            _keep_some(result)
+            return result
+        i, reason = obstacle.layer, obstacle.reason
+        if not keeps_inputs[i]:
+            keeps_inputs[i] = True
+            reasons[i, reason] = f"layer {i} keeps inputs that it does not need: {reason}"
             continue
-        reasons[found.layer, found.why] = f"layer {found.layer}{found.what}: {found.why}"
-        for at, units in found.units:
-            pins[at][units] = True
+        reasons[i, reason] = f"layer {i} {obstacle.effect}: {reason}"
+        for source, units in obstacle.units:
+            pinned[source][units] = True
 
 
-def _some(made: Plan) -> None:
-    """Keep at least one unit of each layer, one that a layer could hear which hears nobody, be it in vain."""
-    for i, known in enumerate(made.facts):
-        others = known.source != i
-        if others.any() and not made.spoken(i)[others].any():
-            made.kept[int(known.source[0])][known.unit[0]] = True  # columns begin with those of others
-    for kept in made.kept:
+def _keep_some(result: Plan) -> None:
+    """Keep at least one unit of each layer, and one source unit of a layer that would be left without any."""
+    for i, layer in enumerate(result.layers):
+        if not (result.available(i) & ~layer.recurrent).any():
+            source, unit = layer.shape.presynaptic[0]
+            result.kept[source][unit] = True
+    for kept in result.kept:
         kept[0] |= not bool(kept.any())
 
 
-class _Misfit(NamedTuple):
-    layer: int
-    what: str  # happens to it, if its units must stay
-    why: str
-    units: list[tuple[int, Any]]  # layer, and which of its units must stay
-
-
-def facts(net: Network) -> tuple[Facts, ...]:
-    """What is known of every layer."""
-    made: list[Facts] = []
-    living: list[Tensor] = []  # which units exist
+def connectivity(net: Network) -> tuple[Connectivity, ...]:
+    """The connectivity of every layer."""
+    result: list[Connectivity] = []
+    active: list[Tensor] = []  # [post], units that exist or whose output is not 0
     for i, (layer, shape, params) in enumerate(zip(net.spec.layers, net.shapes, net.parts(), strict=True)):
         gates = layer.structure.gates(params.structure, shape, params.weight)
-        width = shape.width
-        full = torch.ones(shape.post, shape.pre, dtype=torch.bool)
-        exists = full if gates.exists is None else (gates.exists != 0).cpu()
-        plastic = full[:, :width] if gates.plastic is None else (gates.plastic != 0).cpu()
-        exists = exists.clone()
-        exists[:, shape.plastic] |= plastic
-        source, index = torch.tensor(shape.presynaptic).unbind(1)
-        exact = net.spec.precision.format(Role.WEIGHT) is None  # or weights of who does not exist may set the scale
-        for at in set(source.tolist()) - {-1, i} if exact else ():  # what does not exist is not heard
-            heard_of = source == at
-            exists[:, heard_of] &= living[at][index[heard_of]] | (made[at].says != 0)[index[heard_of]]
-        plastic = plastic & exists[:, shape.plastic]
-        living.append(torch.ones(shape.post, dtype=torch.bool) if gates.units is None else (gates.units != 0).cpu())
-        says = _constants(net, i, exists, source, index, made)
-        asks = bool(width) and reads_recall(net, i)
-        heard = modulator_inputs(net, i, plastic.any(1))
-        made.append(Facts(exists, plastic, shape.plastic.start, source, index, says, heard, asks))
-    return tuple(made)
+        exists = torch.ones(shape.post, shape.pre, dtype=torch.bool)
+        plastic = torch.zeros_like(exists)
+        plastic[:, shape.plastic] = True if gates.plastic is None else (gates.plastic != 0).cpu()
+        if gates.exists is not None:
+            exists = (gates.exists != 0).cpu() | plastic
+        every = torch.ones(shape.post, dtype=torch.bool)
+        if net.spec.precision.format(Role.WEIGHT) is None:  # else weights of absent units may set the scale
+            exists &= gather(shape, [*active, every], True)
+        plastic &= exists
+        constant = _constants(net, i, exists, [earlier.constant for earlier in result])
+        active.append((every if gates.units is None else (gates.units != 0).cpu()) | (constant != 0))
+        modulating = probing.modulator_inputs(net, i, plastic.any(1))
+        recall = shape.width > 0 and probing.reads_recall(net, i)
+        result.append(Connectivity(shape, exists, plastic, constant, modulating, recall))
+    return tuple(result)
 
 
-def _constants(net: Network, i: int, exists: Tensor, source: Tensor, index: Tensor, made: list[Facts]) -> Tensor:
-    """What each unit says at every step, from its bias alone, where it hears nothing but silence; else nan."""
+def _constants(net: Network, i: int, exists: Tensor, earlier: list[Tensor]) -> Tensor:
+    """Output [post] of units of layer `i` that receive only zeros and rest at a fixed point of their bias; else nan."""
     cell, bias = net.spec.layers[i].cell, net.resolve()[i].bias.detach().cpu()
     state, outputs, states = cell.state(1, bias.shape[1], bias), [], []
     for _ in range(3):
@@ -158,118 +170,109 @@ def _constants(net: Network, i: int, exists: Tensor, source: Tensor, index: Tens
         outputs.append(response.output[0])
         states.append(flatten({"cell": state}))
     rests = (outputs[0] == outputs[1]) & (outputs[1] == outputs[2])
-    for name, first in states[0].items():  # a fixed point: it will never say anything else
+    for name, first in states[0].items():
         same = first == states[1][name]
         rests &= same[0] if same.shape == (1, len(rests)) else False
-    says = torch.where(rests, outputs[0], torch.nan)
-    if not cell_is_local(net, i):
-        says[:] = torch.nan
+    constant = torch.where(rests, outputs[0], torch.nan)
+    if not probing.cell_is_local(net, i):
+        constant[:] = torch.nan
     while True:
-        loud = torch.ones(len(source), dtype=torch.bool)
-        for at in set(source.tolist()) - {-1}:
-            mine = source == at
-            loud[mine] = (says if at == i else made[at].says)[index[mine]] != 0
-        selection = (exists & loud).any(1) & says.isfinite()
-        if not selection.any():
-            return says
-        says[selection] = torch.nan
+        nonzero = gather(net.shapes[i], [*earlier, constant], torch.nan) != 0
+        varies = (exists & nonzero).any(1) & constant.isfinite()
+        if not varies.any():
+            return constant
+        constant[varies] = torch.nan
 
 
-def _alive(known: tuple[Facts, ...], pins: list[Tensor]) -> tuple[Tensor, ...]:
-    """Who can influence the last layer, or is pinned. A constant that only fixed synapses hear can go into biases."""
-    alive = [pin.clone() for pin in pins]
-    alive[-1][:] = True
+def _live(layers: tuple[Connectivity, ...], pinned: list[Tensor]) -> tuple[Tensor, ...]:
+    """Units [post] of each layer that can influence the last one, or are pinned."""
+    live = [units.clone() for units in pinned]
+    live[-1][:] = True
     while True:
-        before = [each.clone() for each in alive]
-        for i in reversed(range(len(known))):
-            _hear(known, alive, i)
-        if all(torch.equal(a, b) for a, b in zip(alive, before, strict=True)):
-            return tuple(alive)
+        before = [units.clone() for units in live]
+        for i in reversed(range(len(layers))):
+            _mark_sources(layers, live, i)
+        if all(torch.equal(a, b) for a, b in zip(live, before, strict=True)):
+            return tuple(live)
 
 
-def _hear(known: tuple[Facts, ...], alive: list[Tensor], i: int) -> None:
-    """Whoever the living units of a layer hear lives."""
-    each, rows = known[i], alive[i]
-    heard = each.heard(rows)
-    firmly = each.source == i  # a constant cannot stand in a bias where it is heard a step late, or by a trace
-    width, written = each.plastic.shape[1], bool(each.plastic[rows].any())
-    if width:
-        columns = slice(each.start, each.start + width)
-        firmly[columns] |= each.plastic[rows].any(0) | (written and each.recalls)
-    if written:
-        alive[i] |= each.listened & (each.says != 0)
-    for at in set(each.source.tolist()) - {-1}:
-        mine = each.source == at
-        says = known[at].says[each.unit[mine]]
-        lives = heard[mine] & (says != 0) & (says.isnan() | firmly[mine])
-        alive[at][each.unit[mine][lives]] = True
+def _mark_sources(layers: tuple[Connectivity, ...], live: list[Tensor], i: int) -> None:
+    """Mark the units that live units of layer `i` receive, except constants that can be folded into biases."""
+    layer, rows = layers[i], live[i]
+    received = layer.received(rows)
+    plastic = layer.plastic[rows]
+    writes = bool(plastic.any())
+    unfoldable = layer.recurrent | plastic.any(0)  # a bias acts without delay, and on no trace
+    if writes and layer.reads_recall:
+        unfoldable |= layer.columns(layer.shape.plastic)
+    if writes:
+        live[i] |= layer.modulating & (layer.constant != 0)
+    constant = gather(layer.shape, [each.constant for each in layers], torch.nan)
+    needed = received & (constant != 0) & (constant.isnan() | unfoldable)
+    for source in layer.shape.sources:
+        if source.layer >= 0:
+            live[source.layer][torch.from_numpy(source.index)[needed[source.columns]]] = True
 
 
-def _misfits(net: Network, made: Plan) -> Iterator[_Misfit]:
-    """Whatever would not be the same in what remains, and the units that must stay lest it be."""
+def _obstacles(net: Network, draft: Plan) -> Iterator[_Obstacle]:
+    """Whatever would compute something else in the network that the draft leaves."""
     for i in range(len(net.shapes)):
-        yield from _mixed(net, made, i)
-        yield from _moved(net, made, i)
-        yield from _rescaled(net, made, i)
+        yield from _nonlocal_parts(net, draft, i)
+        yield from _displaced_noise(net, draft, i)
+        yield from _lost_scale(net, draft, i)
 
 
-def _mixed(net: Network, made: Plan, i: int) -> Iterator[_Misfit]:
-    """A rule or a modulation that makes something else of fewer units."""
-    layer, known, kept = net.spec.layers[i], made.facts[i], made.kept[i]
-    columns = made.columns(i)[net.shapes[i].plastic]
+def _nonlocal_parts(net: Network, draft: Plan, i: int) -> Iterator[_Obstacle]:
+    """A rule or a modulation whose result for the remaining units depends on removed ones."""
+    layer, known, kept, plastic = net.spec.layers[i], draft.layers[i], draft.kept[i], net.shapes[i].plastic
+    columns = draft.columns(i)[plastic]
     if not known.plastic[kept].any() or (kept.all() and columns.all()):
         return
-    silent = torch.zeros(len(known.source), dtype=torch.bool)
-    for at in set(known.source.tolist()) - {-1}:
-        mine = known.source == at
-        silent[mine] = made.facts[at].says[known.unit[mine]] == 0
+    silent = (draft.constants(i) == 0)[plastic]
     rows, some = kept.nonzero()[:, 0], columns.nonzero()[:, 0]
-    everyone = [(i, slice(None)), *_sources(net, made, i)]
+    units = [(i, slice(None)), *_plastic_sources(net, i)]
     try:
-        if not rule_is_local(net, i, rows, some, silent[net.shapes[i].plastic]):
-            yield _Misfit(i, _WHOLE, f"{type(layer.rule).__name__} mixes its synapses", everyone)
-        if not modulation_is_local(net, i, rows, known.says == 0):
-            name = type(layer.modulation).__name__
-            yield _Misfit(i, _WHOLE, f"{name} makes other rates of fewer units", everyone)
-    except PlasticSearchError as error:  # its parameters cannot be cut
-        yield _Misfit(i, _WHOLE, str(error), everyone)
+        if not probing.rule_is_local(net, i, rows, some, silent):
+            yield _Obstacle(i, "stays whole", f"{type(layer.rule).__name__} mixes its synapses", units)
+        if not probing.modulation_is_local(net, i, rows, known.constant == 0):
+            reason = f"{type(layer.modulation).__name__} returns other rates for fewer units"
+            yield _Obstacle(i, "stays whole", reason, units)
+    except PlasticSearchError as error:  # its parameters cannot be sliced
+        yield _Obstacle(i, "stays whole", str(error), units)
 
 
-def _sources(net: Network, made: Plan, i: int) -> list[tuple[int, Any]]:
-    """Every unit that speaks to a plastic column."""
-    known, columns = made.facts[i], net.shapes[i].plastic
-    return [(at, unit) for at, unit in _pairs(known.source[columns], known.unit[columns]) if at >= 0]
+def _plastic_sources(net: Network, i: int) -> list[tuple[int, int]]:
+    """Layer and index of every unit that is presynaptic to a plastic column."""
+    shape = net.shapes[i]
+    return [(layer, unit) for layer, unit in shape.presynaptic[shape.plastic] if layer >= 0]
 
 
-def _pairs(source: Tensor, index: Tensor) -> list[tuple[int, int]]:
-    return list(zip(source.tolist(), index.tolist(), strict=True))
-
-
-def _moved(net: Network, made: Plan, i: int) -> Iterator[_Misfit]:
-    """Traces that are rounded stochastically: the noise belongs to a place, and would be another at another."""
-    form, kept, columns = net.spec.precision.format(Role.TRACE), made.kept[i], made.columns(i)[net.shapes[i].plastic]
-    if form is None or form.rounding is not Rounding.STOCHASTIC or not made.facts[i].plastic[kept].any():
+def _displaced_noise(net: Network, draft: Plan, i: int) -> Iterator[_Obstacle]:
+    """Traces that are rounded stochastically: a synapse that moved would be rounded with other noise."""
+    form, kept, columns = net.spec.precision.format(Role.TRACE), draft.kept[i], draft.columns(i)[net.shapes[i].plastic]
+    if form is None or form.rounding is not Rounding.STOCHASTIC or not draft.layers[i].plastic[kept].any():
         return
-    if _holes(kept) or _holes(columns):
-        why = "its trace is rounded with a noise that depends on the place of each synapse"
-        yield _Misfit(i, _WHOLE, why, [(i, slice(None)), *_sources(net, made, i)])
+    if _moves(kept) or _moves(columns):
+        reason = "its trace is rounded with noise that depends on the position of each synapse"
+        yield _Obstacle(i, "stays whole", reason, [(i, slice(None)), *_plastic_sources(net, i)])
 
 
-def _holes(kept: Tensor) -> bool:
-    """Whether anyone moves up, since one before is gone."""
+def _moves(kept: Tensor) -> bool:
+    """Whether an index changes because an earlier one is removed."""
     return bool((kept[1:] & ~kept[:-1]).any()) or not bool(kept[:1].all())
 
 
-def _rescaled(net: Network, made: Plan, i: int) -> Iterator[_Misfit]:
+def _lost_scale(net: Network, draft: Plan, i: int) -> Iterator[_Obstacle]:
     """The largest weight or alpha, which sets the step to which all are rounded."""
     layer, shape, params = net.spec.layers[i], net.shapes[i], net.parts()[i]
-    known, kept, columns = made.facts[i], made.kept[i], made.columns(i)
-    wide = {AlphaShape.SYNAPSE: columns[shape.plastic], AlphaShape.NEURON: torch.ones(1, dtype=torch.bool)}
-    gated = (params.weight.detach().cpu() * known.exists).abs().amax(0)
-    found = [(Role.WEIGHT, gated, columns, 0)]
-    if layer.alpha in wide and params.alpha.numel():
-        found.append((Role.ALPHA, params.alpha.detach().cpu().abs(), wide[layer.alpha], shape.plastic.start))
-    for role, size, across, start in found:
+    known, kept, columns = draft.layers[i], draft.kept[i], draft.columns(i)
+    alpha_columns = {AlphaShape.SYNAPSE: columns[shape.plastic], AlphaShape.NEURON: torch.ones(1, dtype=torch.bool)}
+    weight = (params.weight.detach().cpu() * known.exists).abs().amax(0)
+    tensors = [(Role.WEIGHT, weight, columns, 0)]
+    if layer.alpha in alpha_columns and params.alpha.numel():
+        alpha = params.alpha.detach().cpu().abs()
+        tensors.append((Role.ALPHA, alpha, alpha_columns[layer.alpha], shape.plastic.start))
+    for role, size, across, start in tensors:
         if net.spec.precision.format(role) is None or not size.any():
             continue
         largest = size == size.max()
@@ -277,7 +280,7 @@ def _rescaled(net: Network, made: Plan, i: int) -> Iterator[_Misfit]:
             continue
         row, column = (largest & kept[:, None] if largest[kept].any() else largest).nonzero()[0].tolist()
         units: list[tuple[int, Any]] = [(i, row)]
-        at = int(known.source[start + column])
-        if at >= 0 and (role is Role.WEIGHT or layer.alpha is AlphaShape.SYNAPSE):
-            units.append((at, int(known.unit[start + column])))
-        yield _Misfit(i, " keeps an idle unit", f"the largest {role.value} sets the scale of all others", units)
+        source, unit = shape.presynaptic[start + column]
+        if source >= 0 and (role is Role.WEIGHT or layer.alpha is AlphaShape.SYNAPSE):
+            units.append((source, unit))
+        yield _Obstacle(i, "keeps an idle unit", f"the largest {role.value} sets the scale of all others", units)

@@ -135,7 +135,7 @@ def refuse_duplicates(edges: Iterable[tuple[Any, Any]], where: str) -> None:
 def _refuse_unknown(attributes: Iterable[Any], known: Iterable[str], what: str, where: str) -> None:
     for name in attributes:
         if name not in known:
-            raise unknown(what, str(name), known, f"It stands in {where}.")
+            raise unknown(what, str(name), known, f"It is in {where}.")
 
 
 def _nodes(graph: nx.Graph, where: str) -> dict[Any, Node]:

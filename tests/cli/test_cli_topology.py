@@ -49,11 +49,11 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
 
 
 def test_show_measures_a_run_folders_graph(ran: Path) -> None:
-    told = json.loads(call("topology", "show", str(ran), "--json").stdout)
-    assert told["name"] == "winner-0"
+    result = json.loads(call("topology", "show", str(ran), "--json").stdout)
+    assert result["name"] == "winner-0"
     graph = read(ran / "topologies" / "winner-1.json")
-    told = json.loads(call("topology", "show", str(ran), "--name", "winner-1", "--json").stdout)
-    assert (told["name"], told["edges"]) == ("winner-1", graph.number_of_edges())
+    result = json.loads(call("topology", "show", str(ran), "--name", "winner-1", "--json").stdout)
+    assert (result["name"], result["edges"]) == ("winner-1", graph.number_of_edges())
     shown = call("topology", "show", str(ran)).stdout
     for word in ("modularity", "021C", "layers.1", "longest path", "random graphs of equal degrees"):
         assert word in shown
@@ -61,9 +61,9 @@ def test_show_measures_a_run_folders_graph(ran: Path) -> None:
 
 def test_diff_compares_two_winners(ran: Path) -> None:
     words = ("topology", "diff", str(ran), str(ran), "--name-b", "winner-1")
-    told = json.loads(call(*words, "--json").stdout)
-    assert (told["a"], told["b"]) == ("winner-0", "winner-1")
-    assert told["shared"] + told["only_a"] > 0
+    result = json.loads(call(*words, "--json").stdout)
+    assert (result["a"], result["b"]) == ("winner-0", "winner-1")
+    assert result["shared"] + result["only_a"] > 0
     assert "shared by chance" in call(*words).stdout
 
 
@@ -88,30 +88,30 @@ def test_export_writes_what_read_reads(ran: Path, tmp_path: Path) -> None:
     assert shown[0] == shown[1]
 
 
-def test_shrink_tells_what_is_gained_and_writes_a_bundle(ran: Path, tmp_path: Path) -> None:
+def test_shrink_reports_savings_and_writes_a_bundle(ran: Path, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     shown = call("topology", "shrink", str(ran), "--out", str(out))
     assert shown.returncode == 0, shown.stderr
     assert "times as fast" in shown.stdout
     assert (out / "step.onnx").is_file()
-    told = json.loads(call("topology", "shrink", str(ran), "--json").stdout)
-    assert told["after"]["parameters"] < told["before"]["parameters"]
-    assert told["after"]["units"][-1] == told["before"]["units"][-1]
+    result = json.loads(call("topology", "shrink", str(ran), "--json").stdout)
+    assert result["after"]["parameters"] < result["before"]["parameters"]
+    assert result["after"]["units"][-1] == result["before"]["units"][-1]
 
 
 def test_gains_of_a_sparse_network_are_large() -> None:
     hidden = Layer(units=64, structure=Gated(density=0.05, support=FeedForward()))
     net = Network(NetworkSpec((hidden, hidden, Layer(units=5, structure=FeedForward()))), 20)
-    told = gains(net, shrink(net))
-    assert told["after"]["parameters"] < 0.5 * told["before"]["parameters"]
-    assert told["after"]["bytes"] == 4 * told["after"]["parameters"]
-    assert list(told["faster"]) == list(told["seconds"]) == ["rollout", "call"]
-    for each in told["faster"].values():
+    result = gains(net, shrink(net))
+    assert result["after"]["parameters"] < 0.5 * result["before"]["parameters"]
+    assert result["after"]["bytes"] == 4 * result["after"]["parameters"]
+    assert list(result["faster"]) == list(result["seconds"]) == ["rollout", "call"]
+    for each in result["faster"].values():
         assert list(each) == ["1 episode", "32 episodes", "256 episodes"]
         assert torch.tensor(list(each.values())).isfinite().all()
 
 
-def test_mistakes_are_told_in_a_line(ran: Path, tmp_path: Path) -> None:
+def test_mistakes_are_reported_in_a_line(ran: Path, tmp_path: Path) -> None:
     assert "there is no folder nowhere" in refused("topology", "show", "nowhere")
     assert "no graph is called 'winer-0'; known: winner-0, winner-1. Did you mean" in refused(
         "topology", "show", str(ran), "--name", "winer-0"

@@ -1,4 +1,4 @@
-"""What a person is shown while a study goes on, and after it."""
+"""Progress and summaries in the terminal."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from plastic_search.report.study_page import contents
 
 def test_means_are_over_complete_runs_as_on_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = run.load(synthetic.full(tmp_path))
-    told = summary(record)["stages"]["search"]["tpe"]
+    means = summary(record)["stages"]["search"]["tpe"]
     ended = [r for r in record.stage("search", "tpe") if r.outcome == "complete"]
-    assert (told["runs"], told["complete"]) == (24, len(ended))
+    assert (means["runs"], means["complete"]) == (24, len(ended))
     assert len(ended) < 24
-    assert told["score"] == pytest.approx(sum(r.metrics["score"] for r in ended) / len(ended))
+    assert means["score"] == pytest.approx(sum(r.metrics["score"] for r in ended) / len(ended))
     page = contents(record, "", "", {})["search"]
-    assert next(arm for arm in page if arm["label"] == "TPE")["outcomes"]["complete"] == told["complete"]
+    assert next(arm for arm in page if arm["label"] == "TPE")["outcomes"]["complete"] == means["complete"]
     summary_table(record)
     assert "means over complete runs" in " ".join(capsys.readouterr().out.split())
 
@@ -29,11 +29,11 @@ def test_means_are_over_complete_runs_as_on_the_page(tmp_path: Path, capsys: pyt
 def test_a_stage_without_a_complete_run_has_no_mean(tmp_path: Path) -> None:
     synthetic.study(tmp_path)
     run.append(tmp_path, [run.Run("s", "search", "tpe", 0, 0, "pruned", {}, metrics={"score": 0.5})])
-    told = summary(run.load(tmp_path))["stages"]["search"]["tpe"]
-    assert (told["runs"], told["complete"], told["score"]) == (1, 0, None)
+    means = summary(run.load(tmp_path))["stages"]["search"]["tpe"]
+    assert (means["runs"], means["complete"], means["score"]) == (1, 0, None)
 
 
-def test_the_best_says_what_it_is_of(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_best_score_is_labelled(capsys: pytest.CaptureFixture[str]) -> None:
     stages = ("search", "final", "quantized")
     follow(Event(stage, 1, 1, None if stage == "quantized" else 0.5, "done") for stage in stages)
     assert capsys.readouterr().err.splitlines() == [

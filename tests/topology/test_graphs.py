@@ -1,4 +1,4 @@
-"""Graphs as files: what comes back is what was written, and what cannot be is refused with the node or edge named."""
+"""Graphs in files: what is read equals what was written; invalid graphs are refused with the node or edge named."""
 
 from __future__ import annotations
 
@@ -93,17 +93,17 @@ MISTAKES: dict[str, Callable[[dict[str, Any]], Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("told", MISTAKES)
-def test_a_graph_that_cannot_be_is_refused_by_name(told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("message", MISTAKES)
+def test_an_invalid_graph_is_refused_with_its_node_or_edge(message: str, tmp_path: Path) -> None:
     raw = data()
-    MISTAKES[told](raw)
+    MISTAKES[message](raw)
     (tmp_path / "g.json").write_text(json.dumps(raw))
-    with pytest.raises(PlasticSearchError, match=told) as caught:
+    with pytest.raises(PlasticSearchError, match=message) as caught:
         files.read(tmp_path / "g.json")
     assert "g.json" in str(caught.value)
 
 
-def test_nodes_may_be_called_anything_that_their_attributes_explain_and_what_does_not_exist_is_left_out() -> None:
+def test_nodes_may_have_any_name_if_they_have_attributes_and_absent_edges_are_left_out() -> None:
     raw = data()
     raw["nodes"][3] = {"id": "deep", "layer": 0, "index": 1}
     for each in raw["edges"]:
@@ -116,7 +116,7 @@ def test_nodes_may_be_called_anything_that_their_attributes_explain_and_what_doe
 
 def test_damaged_large_and_strange_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = conversion.to_graph(Network(SPEC, 3))
-    for name, text, told in (
+    for name, text, message in (
         ("a.json", "{", "is damaged, it is not JSON"),
         ("a.graphml", "<graphml", "is damaged, it is not GraphML"),
         ("b.graphml", "<a/>", "is damaged, it is not GraphML"),
@@ -124,7 +124,7 @@ def test_damaged_large_and_strange_files_are_refused(tmp_path: Path, monkeypatch
         ("a.gexf", "", r"called \*.graphml or \*.json"),
     ):
         (tmp_path / name).write_text(text)
-        with pytest.raises(PlasticSearchError, match=told):
+        with pytest.raises(PlasticSearchError, match=message):
             files.read(tmp_path / name)
     for path in (tmp_path / "none.json", tmp_path / "none.graphml"):
         with pytest.raises(PlasticSearchError, match="there is no file"):
@@ -138,7 +138,7 @@ def test_damaged_large_and_strange_files_are_refused(tmp_path: Path, monkeypatch
 
 
 @SUFFIXES
-def test_whatever_is_damaged_is_told_in_our_own_words(suffix: str, tmp_path: Path) -> None:
+def test_damaged_files_raise_our_own_error(suffix: str, tmp_path: Path) -> None:
     path, draw = tmp_path / f"g{suffix}", random.Random(0)
     raw = files.write(conversion.to_graph(Network(SPEC, 3)), path).read_bytes()
     refused = 0
@@ -220,7 +220,7 @@ def test_parallel_and_undirected_edges_in_graphml_are_refused(tmp_path: Path) ->
         files.read(tmp_path / "plain.graphml")
 
 
-def test_a_graph_mended_by_hand_is_looked_at_before_it_is_a_structure() -> None:
+def test_a_graph_edited_by_hand_is_validated_before_it_is_a_structure() -> None:
     net = Network(SPEC, 3)
     whole = conversion.to_graph(net)
     empty, cut, odd = whole.copy(), whole.copy(), whole.copy()
@@ -234,8 +234,8 @@ def test_a_graph_mended_by_hand_is_looked_at_before_it_is_a_structure() -> None:
         (odd, f"no attribute of an edge is called 'colour'.*edge {pre} -> {post}"),
         (nx.Graph(whole), "is undirected"),
     )
-    for graph, told in cases:
-        with pytest.raises(PlasticSearchError, match=told):
+    for graph, message in cases:
+        with pytest.raises(PlasticSearchError, match=message):
             conversion.structure(graph, net, 1)
 
 
@@ -287,15 +287,15 @@ def test_a_structure_refuses_a_graph_of_another_network() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fixed", "plastic", "told"),
+    ("fixed", "plastic", "message"),
     [
         (((0, 1), (0, 1)), (), r"edge \(0, 1\) of a Graph is named twice"),
         (((0, 1),), ((0, 1),), r"edge \(0, 1\) of a Graph is named in both"),
         (((0, -1),), (), r"edge \(0, -1\) of a Graph must be \(post, pre\), both from 0"),
     ],
 )
-def test_a_graph_that_contradicts_itself_is_refused(fixed: Any, plastic: Any, told: str) -> None:
-    with pytest.raises(PlasticSearchError, match=told):
+def test_a_graph_that_contradicts_itself_is_refused(fixed: Any, plastic: Any, message: str) -> None:
+    with pytest.raises(PlasticSearchError, match=message):
         Graph(fixed, plastic)
     with pytest.raises(PlasticSearchError, match="learns nothing"):
         Graph(support=Gated())
@@ -309,7 +309,7 @@ def test_gates_are_made_without_a_loop_and_the_structure_stays_a_value() -> None
     assert gates.plastic is not None
     assert gates.exists.dtype == torch.float64
     assert (int(gates.exists.sum()), int(gates.plastic.sum())) == (2300, 1300)
-    gates.exists.zero_()  # the caller's own
+    gates.exists.zero_()  # a copy, which the caller may change
     again = graph.gates((), shape, torch.zeros(1)).exists
     assert again is not None
     assert int(again.sum()) == 2300
@@ -321,19 +321,19 @@ def test_gates_are_made_without_a_loop_and_the_structure_stays_a_value() -> None
 def test_any_graph_is_a_recurrent_block(directed: bool) -> None:
     ring = nx.watts_strogatz_graph(12, 4, 0.2, seed=0)
     graph = nx.DiGraph([("b", "a"), ("a", "c")]) if directed else ring
-    structure = conversion.recurrent(graph, heard=3)
+    structure = conversion.recurrent(graph, inputs=3)
     n, edges = len(graph), 2 if directed else 2 * ring.number_of_edges()
     net = Network(NetworkSpec((Layer(units=n, structure=structure, plastic=Pathway.RECURRENT),)), 3)
     assert net.connections() == 3 * n + edges
-    told = conversion.to_graph(net)
-    assert sum(told.edges[e]["plastic"] for e in told.edges) == edges
+    result = conversion.to_graph(net)
+    assert sum(result.edges[e]["plastic"] for e in result.edges) == edges
     if directed:  # b, a, c in the order in which they came
-        assert {e for e in told.edges if told.edges[e]["plastic"]} == {
+        assert {e for e in result.edges if result.edges[e]["plastic"]} == {
             ("layers.0.0", "layers.0.1"), ("layers.0.1", "layers.0.2"),
         }  # fmt: skip
 
 
-def test_a_connectome_keeps_its_names_and_says_what_is_plastic(tmp_path: Path) -> None:
+def test_a_connectome_keeps_its_names_and_its_plastic_edges(tmp_path: Path) -> None:
     worm = nx.MultiDiGraph()
     worm.add_edge("AVAL", "AVBR", plastic=True, synapses=3)
     worm.add_edge("AVAL", "AVBR", plastic=False, synapses=1)
@@ -341,20 +341,20 @@ def test_a_connectome_keeps_its_names_and_says_what_is_plastic(tmp_path: Path) -
     nx.write_graphml(worm, tmp_path / "worm.graphml")
     graph = files.connectome(tmp_path / "worm.graphml")
     assert list(graph) == ["AVAL", "AVBR", "RIML"]
-    structure = conversion.recurrent(graph, heard=2)
+    structure = conversion.recurrent(graph, inputs=2)
     assert structure.plastic == ((1, 2),)
     assert (2, 3) in structure.fixed
     nx.write_graphml(nx.path_graph(3), tmp_path / "path.graphml")
     assert files.connectome(tmp_path / "path.graphml").number_of_edges() == 4
-    for wrong, told in (
+    for wrong, message in (
         (nx.DiGraph([("a", "b", {"plastic": "yes"})]), "edge a -> b has plastic='yes'"),
         (nx.DiGraph(), "no nodes"),
         (worm, "parallel edges"),
     ):
-        with pytest.raises(PlasticSearchError, match=told):
-            conversion.recurrent(wrong, heard=2)
-    with pytest.raises(PlasticSearchError, match="heard must be"):
-        conversion.recurrent(graph, heard=-1)
+        with pytest.raises(PlasticSearchError, match=message):
+            conversion.recurrent(wrong, inputs=2)
+    with pytest.raises(PlasticSearchError, match="inputs must be"):
+        conversion.recurrent(graph, inputs=-1)
     nx.write_graphml(nx.empty_graph(3), tmp_path / "none.graphml")
     with pytest.raises(PlasticSearchError, match="has no edges"):
         files.connectome(tmp_path / "none.graphml")

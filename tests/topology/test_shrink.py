@@ -1,4 +1,4 @@
-"""A network without its dead units says what it said."""
+"""A network without its dead units has the same outputs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def units(net: Network) -> list[int]:
 
 
 def equal(net: Network, steps: int = 7) -> Network:
-    """The network shrunk, once it is known to say the same."""
+    """The network shrunk, with its outputs checked."""
     small = shrink(net)
     x = torch.randn(steps, 3, net.inputs, generator=RANDOM)
     torch.testing.assert_close(small(x)[0], net(x)[0], rtol=1e-6, atol=1e-6)
@@ -90,7 +90,7 @@ EVERY = [
 
 
 @pytest.mark.parametrize(("structure", "cell", "modulation", "rule"), EVERY, ids=str)
-def test_stacks_with_skips_say_the_same(structure: Any, cell: Any, modulation: Any, rule: Any) -> None:
+def test_stacks_with_skips_have_equal_outputs(structure: Any, cell: Any, modulation: Any, rule: Any) -> None:
     pathway = Pathway.BOTH if structure.recurrent else Pathway.INPUT
     spec = NetworkSpec(
         (
@@ -131,29 +131,29 @@ def test_integers_keep_their_scale_and_their_noise(rounding: Rounding, bits: int
         Integer(bits, bits, bits, rounding),
     )
     net = biased(Network(spec, 6, seed=1))
-    with torch.no_grad():  # the largest weight belongs to someone whom nobody hears
+    with torch.no_grad():  # the largest weight belongs to a unit that no unit receives
         for bag in net.bags():
             bag.tensors()["weight"][0, ::2] *= 3
     small = equal(net)
     assert units(small)[0] < 19
     if rounding is Rounding.STOCHASTIC:
-        assert any("noise" in reason for reason in plan(net).whole)
+        assert any("noise" in reason for reason in plan(net).reasons)
 
 
-def test_only_who_is_heard_is_kept() -> None:
-    first = Graph(fixed=((0, 0), (1, 1), (2, 0), (3, 1)), support=FeedForward())  # 4 hears nobody
-    second = Graph(fixed=((0, 1), (1, 4)), support=FeedForward())  # hears 1 and 4; nobody hears 0, 2, 3
+def test_only_live_units_are_kept() -> None:
+    first = Graph(fixed=((0, 0), (1, 1), (2, 0), (3, 1)), support=FeedForward())  # 4 receives nothing
+    second = Graph(fixed=((0, 1), (1, 4)), support=FeedForward())  # receives 1 and 4; 0, 2 and 3 are dead
     net = Network(NetworkSpec((Layer(units=5, structure=first), Layer(units=2, structure=second))), 2)
     assert units(equal(net)) == [1, 2]
     with torch.no_grad():
-        net.bags()[0].tensors()["bias"][0, 4] = 0.7  # 4 always says tanh(0.7), which is a bias to its hearer
+        net.bags()[0].tensors()["bias"][0, 4] = 0.7  # 4 always emits tanh(0.7), a bias of the unit that receives it
     small = equal(net)
     assert units(small) == [1, 2]
-    told = small.bags()[1].tensors()["bias"][0, 1]
-    torch.testing.assert_close(told, net.bags()[1].tensors()["weight"][0, 1, 4] * torch.tensor(0.7).tanh())
+    bias = small.bags()[1].tensors()["bias"][0, 1]
+    torch.testing.assert_close(bias, net.bags()[1].tensors()["weight"][0, 1, 4] * torch.tensor(0.7).tanh())
 
 
-def test_it_hears_only_what_is_heard_by_a_trace() -> None:
+def test_a_layer_receives_only_columns_with_plastic_synapses() -> None:
     first = Layer(units=6, structure=FeedForward())
     last = Layer(units=2, skip=(1,), plastic=Pathway.INPUT, modulation=Constant(),
                  structure=Graph(fixed=((0, 1), (0, 7)), plastic=((1, 4), (1, 9)), support=FeedForward()))  # fmt: skip
@@ -168,7 +168,7 @@ def test_it_hears_only_what_is_heard_by_a_trace() -> None:
     assert to_graph(small).number_of_edges() == to_graph(net).number_of_edges() - 20
 
 
-def test_a_layer_whose_trace_is_recalled_hears_all() -> None:
+def test_a_layer_whose_trace_is_recalled_receives_all() -> None:
     graph = Graph(plastic=((0, 0), (1, 2)), support=FeedForward())
     layer = Layer(units=2, structure=graph, plastic=Pathway.INPUT, modulation=Constant())
     small = equal(Network(NetworkSpec((layer,)), 4))
@@ -177,12 +177,12 @@ def test_a_layer_whose_trace_is_recalled_hears_all() -> None:
     assert small.shapes[0].pre == 4
     net = Network(NetworkSpec((layer,), Integer(4, 4, 4, Rounding.STOCHASTIC)), 4)
     assert equal(net).shapes[0].pre == 4
-    why = "its trace is rounded with a noise that depends on the place of each synapse"
-    assert plan(net).whole == (f"layer 0 keeps what it hears in vain: {why}",)
+    why = "its trace is rounded with noise that depends on the position of each synapse"
+    assert plan(net).reasons == (f"layer 0 keeps inputs that it does not need: {why}",)
 
 
-def test_the_modulator_keeps_whom_it_hears() -> None:
-    structure = Graph(fixed=tuple((post, 0) for post in range(6)), plastic=((5, 8),))  # unit 5 hears itself
+def test_the_modulator_keeps_the_units_that_it_reads() -> None:
+    structure = Graph(fixed=tuple((post, 0) for post in range(6)), plastic=((5, 8),))  # unit 5 receives itself
     layers = (
         Layer(units=6, structure=structure, plastic=Pathway.RECURRENT, modulation=Simple()),
         Layer(units=1, structure=Graph(fixed=((0, 5),))),
@@ -205,7 +205,7 @@ def test_full_layers_become_plain_ones_and_recurrence_that_is_not_used_goes() ->
     assert not small.spec.layers[1].structure.recurrent
 
 
-def test_nobody_is_left_but_the_outputs_and_one() -> None:
+def test_of_a_dead_layer_one_unit_is_left() -> None:
     small = equal(Network(NetworkSpec((Layer(units=9), Layer(units=3, structure=Graph()))), 4))
     assert units(small) == [1, 3]
 
@@ -253,21 +253,21 @@ def test_parts_that_mix_their_units_stay_whole() -> None:
         ({"cell": Crowd()}, "Crowd mixes its units"),
     ):
         net = sparse(**parts)
-        assert any(reason in told for told in plan(net).whole), plan(net).whole
+        assert any(reason in each for each in plan(net).reasons), plan(net).reasons
         assert units(equal(net)) == [12, 2]
     assert units(equal(sparse())) == [2, 2]
 
 
-def test_a_network_that_would_say_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_of_other_outputs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     real: Callable[..., Any] = shrink_module.plan
 
     def wrong(net: Network) -> Any:
-        made = real(net)
-        made.kept[0][:3], made.kept[0][-1] = False, True
-        return made
+        result = real(net)
+        result.kept[0][:3], result.kept[0][-1] = False, True
+        return result
 
     monkeypatch.setattr(shrink_module, "plan", wrong)
-    with pytest.raises(PlasticSearchError, match="says something else"):
+    with pytest.raises(PlasticSearchError, match="has other outputs"):
         shrink(Network(NetworkSpec((Layer(units=6), Layer(units=2))), 3))
 
 
@@ -287,16 +287,16 @@ def test_units_that_were_deleted_go_whatever_their_biases(cell: Cell, pathway: P
     torch.testing.assert_close(small(x)[0], net(x)[0], rtol=1e-6, atol=1e-9)
 
 
-def test_a_modulator_that_saturates_hears_all_the_same() -> None:
+def test_a_modulator_that_saturates_still_reads_its_units() -> None:
     graph = Graph(((0, 0), (1, 1), (4, 1)), ((4, 6),))
     first = Layer(5, structure=graph, plastic=Pathway.RECURRENT, modulation=Simple())
     net = Network(NetworkSpec((first, Layer(1, structure=Graph(((0, 4),))))), 2).double()
     with torch.no_grad():
-        own = net.bags()[0].tensors()
-        own["weight"][0, :, :2] *= 10
-        own["alpha"].fill_(3.0)
-        own["modulation.weight"].zero_()
-        own["modulation.weight"][:2] = torch.tensor([30.0, 1.0])
+        params = net.bags()[0].tensors()
+        params["weight"][0, :, :2] *= 10
+        params["alpha"].fill_(3.0)
+        params["modulation.weight"].zero_()
+        params["modulation.weight"][:2] = torch.tensor([30.0, 1.0])
     small = shrink(net)
     x = torch.randn(20, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x[..., 0] = 0.0
@@ -307,7 +307,7 @@ def test_a_modulator_that_saturates_hears_all_the_same() -> None:
 def test_a_rate_that_only_loud_units_move_keeps_them_all() -> None:
     @dataclass(frozen=True)
     class Alarm(Modulation):
-        """M = 1 where anyone is loud"""
+        """M = 1 where any output exceeds 0.9"""
 
         def step(self, params: Any, output: Tensor) -> Rate:
             return Rate((output > 0.9).to(output).amax(-1, keepdim=True))
@@ -316,7 +316,7 @@ def test_a_rate_that_only_loud_units_move_keeps_them_all() -> None:
     assert units(small) == [12, 2]
 
 
-def test_what_hears_only_the_dead_still_hears_someone() -> None:
+def test_a_layer_that_receives_only_dead_units_keeps_one() -> None:
     for structure in (Graph(support=Selected((3, 4))), Graph(((0, 2),), support=Selected((3, 4)))):
         small = equal(Network(NetworkSpec((Layer(5), Layer(2, structure=structure))), 3))
         assert units(small) == [1, 2]
@@ -333,7 +333,7 @@ def test_many_constants_are_folded_exactly() -> None:
         assert next(small.parameters()).dtype == torch.float32
 
 
-def test_what_cannot_be_shrunk_is_told_why() -> None:
+def test_networks_that_cannot_be_shrunk_are_refused() -> None:
     task = PatternCompletion(bits=4)
     net = Network(NetworkSpec((Layer(task.outputs, structure=HardConcrete(0.5)),)), task.inputs)
     next(iter(Gradient(steps=20, batch=2).train(net, task, 0)))
