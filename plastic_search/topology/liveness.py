@@ -150,7 +150,7 @@ def _constants(net: Network, i: int, exists: Tensor, source: Tensor, index: Tens
     for _ in range(3):
         state, response = cell.step(state, bias.unsqueeze(0))
         outputs.append(response.output[0])
-        states.append(flatten({"cell": state}))
+        states.append(flatten(state))
     rests = (outputs[0] == outputs[1]) & (outputs[1] == outputs[2])
     for name, first in states[0].items():  # a fixed point: it will never say anything else
         same = first == states[1][name]
