@@ -22,10 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.export.parameters import Codes, filled, parameters, prepared, tensors
+from plastic_search.export.parameters import Codes, parameters, prepared
 from plastic_search.export.parity import Parity, check
 from plastic_search.network import step as law
 from plastic_search.network.module import Network
+from plastic_search.network.pytree import unflatten
 from plastic_search.network.state import State, named
 
 __all__ = ["OPSET", "export_step"]
@@ -61,7 +62,7 @@ class _Step(nn.Module):
         self.spec, self.shapes, self.ready, self.state = net.spec, net.shapes, ready, state
 
     def forward(self, x: Tensor, state: tuple[Tensor, ...], params: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        ready, before = filled(self.ready, iter(params)), filled(self.state, iter(state))
+        ready, before = unflatten(self.ready, params), unflatten(self.state, state)
         y, after = law.step(self.spec, self.shapes, ready, before, x)
         return (y, *named(after).values())
 
@@ -72,7 +73,7 @@ def _traced(net: Network) -> Any:
     batch = 2  # any but 0 and 1, which torch.export takes for constants
     like = torch.zeros(())
     state: State = law.start(net.spec, net.shapes, batch, like, ready)
-    before, params = named(state), tensors(ready)
+    before, params = named(state), named(ready)
     free = {0: torch.export.Dim("batch")}
     # clones, since torch.export would take one tensor in two places for one input
     args = (like.new_zeros(batch, net.inputs), _clones(before), _clones(params))

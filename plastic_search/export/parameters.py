@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
+from plastic_search.network.pytree import unflatten
 from plastic_search.network.quantization import codes, parameter_rounder
-from plastic_search.network.state import State, named
+from plastic_search.network.state import named
 from plastic_search.network.step import Ready
 from plastic_search.precisions import Role
 
-__all__ = ["Codes", "filled", "parameters", "prepared", "tensors"]
-
-Like = TypeVar("Like")
+__all__ = ["Codes", "parameters", "prepared"]
 
 
 class Codes(NamedTuple):
@@ -40,11 +38,11 @@ def prepared(net: Network) -> tuple[Ready, ...]:
         PlasticSearchError: the network is not in float32.
     """
     ready = net.resolve()
-    wrong = [f"{name} is {t.dtype}" for name, t in tensors(ready).items() if t.dtype is not torch.float32]
+    wrong = [f"{name} is {t.dtype}" for name, t in named(ready).items() if t.dtype is not torch.float32]
     if wrong:
         raise PlasticSearchError(f"only float32 networks can be exported, but {wrong[0]}; call net.float() first")
-    own = (t.detach().cpu().clone(memory_format=torch.contiguous_format) for t in tensors(ready).values())
-    return filled(ready, own)
+    own = (t.detach().cpu().clone(memory_format=torch.contiguous_format) for t in named(ready).values())
+    return unflatten(ready, own)
 
 
 def parameters(net: Network) -> dict[str, Tensor | Codes]:
@@ -53,7 +51,7 @@ def parameters(net: Network) -> dict[str, Tensor | Codes]:
     Raises:
         PlasticSearchError: a weight or an alpha does not lie on the levels of its format.
     """
-    made: dict[str, Tensor | Codes] = dict(tensors(prepared(net)))
+    made: dict[str, Tensor | Codes] = dict(named(prepared(net)))
     for i, params in enumerate(net.parts()):
         for role, scale_of in ((Role.WEIGHT, None), (Role.ALPHA, params.alpha)):
             form, name = net.spec.precision.format(role), f"layers.{i}.{role.value}"
@@ -66,16 +64,6 @@ def parameters(net: Network) -> dict[str, Tensor | Codes]:
     return made
 
 
-def filled(like: Like, values: Iterator[Tensor]) -> Like:
-    """A copy of nested NamedTuples whose tensors are `values`, in the order of `network.named`."""
-    if isinstance(like, Tensor):
-        return cast(Like, next(values))
-    if isinstance(like, tuple):
-        inner = [filled(each, values) for each in like]
-        return cast(Like, type(like)(*inner) if hasattr(like, "_fields") else tuple(inner))
-    return like
-
-
 def _coded(name: str, value: Tensor, step: float, bits: int) -> Codes:
     whole = torch.round(value / step).to(torch.int8 if bits <= 8 else torch.int16)
     made = Codes(whole, torch.tensor(step, dtype=torch.float32), bits)
@@ -85,8 +73,3 @@ def _coded(name: str, value: Tensor, step: float, bits: int) -> Codes:
             "the structure's gates must be exactly 0 or 1"
         )
     return made
-
-
-def tensors(ready: tuple[Ready, ...]) -> dict[str, Tensor]:
-    """Every tensor under its address, in the order that `filled` takes."""
-    return named(cast(State, ready))  # which goes by field names, of any nested NamedTuples

@@ -15,9 +15,10 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.export.parameters import filled, prepared, tensors
+from plastic_search.export.parameters import prepared
 from plastic_search.network import step as law
 from plastic_search.network.module import Network
+from plastic_search.network.pytree import unflatten
 from plastic_search.network.quantization import step_size
 from plastic_search.network.state import State, load_named, named
 from plastic_search.precisions import Role
@@ -137,7 +138,7 @@ class _Comparison:
         if nudge is not None:
             x = _nudged(x, nudge)
             state = load_named({name: _nudged(value, nudge) for name, value in named(state).items()}, state)
-            ready = filled(ready, (_nudged(value, nudge) for value in tensors(ready).values()))
+            ready = unflatten(ready, (_nudged(value, nudge) for value in named(ready).values()))
         y, after = law.step(self.net.spec, self.net.shapes, ready, state, x)
         return {"y": y} | {f"{name}.next": value for name, value in named(after).items()}, after
 

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network import step as law
 from plastic_search.network.kernels.dispatch import known, sequences
-from plastic_search.network.pytree import Bag, flatten, formed
+from plastic_search.network.pytree import Bag
 from plastic_search.network.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
 from plastic_search.network.state import State, _told, same_shapes
 from plastic_search.network.step import LayerParams
@@ -45,10 +45,9 @@ class Network(nn.Module):
         self.spec, self.inputs, self.shapes = spec, inputs, shapes(spec, inputs)
         rng = torch.Generator().manual_seed(seed)
         drawn = [_start_params(layer, shape, rng) for layer, shape in zip(spec.layers, self.shapes, strict=True)]
-        self.like = tuple(drawn)  # the nesting of the parameters; the values live in `layers`
         self.layers = nn.ModuleList(
-            Bag(flatten(p._asdict()), {f"structure.{name}" for name in layer.structure.buffers})
-            for layer, p in zip(spec.layers, drawn, strict=True)
+            Bag(params, {f"structure.{name}" for name in layer.structure.buffers})
+            for layer, params in zip(spec.layers, drawn, strict=True)
         )
         self.resolve()
 
@@ -58,9 +57,8 @@ class Network(nn.Module):
         return self.shapes[-1].post
 
     def parts(self) -> tuple[LayerParams, ...]:
-        """The parameters, nested as the parts made them."""
-        each = zip(self.like, self.bags(), strict=True)
-        return tuple(formed(like, iter(bag.tensors().values())) for like, bag in each)
+        """The parameters of each layer, nested as its parts draw them."""
+        return tuple(bag.tree() for bag in self.bags())
 
     def resolve(self) -> tuple[law.Ready, ...]:
         """The parameters as one episode uses them: gated and rounded."""

@@ -11,14 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network import step as law
 from plastic_search.network.kernels import reference
 from plastic_search.network.kernels.dispatch import sequences
 from plastic_search.network.module import Network
-from plastic_search.network.pytree import Bag, nest
+from plastic_search.network.pytree import Bag, leaves, unflatten
 from plastic_search.network.state import State, same_shapes
 from plastic_search.network.step import LayerParams, Ready
 
@@ -53,14 +52,10 @@ class Population(nn.Module):
                         f"{getattr(other, what)}, of member 0 {getattr(first, what)}"
                     )
         self.spec, self.inputs, self.shapes, self.kernel = first.spec, first.inputs, first.shapes, first.kernel
-        self.like = first.like
         self._at_once: bool | None = None  # whether members are resolved at once; not known yet
         bags = zip(*(member.bags() for member in members), strict=True)
         self.layers = nn.ModuleList(
-            Bag(
-                {name: torch.stack([bag.tensors()[name].detach() for bag in same]) for name in same[0].tensors()},
-                {f"structure.{name}" for name in layer.structure.buffers},
-            )
+            Bag(_stacked([bag.tree() for bag in same]), {f"structure.{name}" for name in layer.structure.buffers})
             for layer, same in zip(first.spec.layers, bags, strict=True)
         )
 
@@ -122,25 +117,19 @@ class Population(nn.Module):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
-                made = pytree.tree_leaves(self._resolved())
+                together = leaves(self._resolved())
             except Exception:
                 return False
-        alone = pytree.tree_leaves(self._resolved_singly())
-        return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in zip(made, alone, strict=True))
+        singly = leaves(self._resolved_singly())
+        return len(together) == len(singly) and all(map(torch.equal, together, singly))
 
     def _resolved(self) -> tuple[Ready, ...]:
-        of = [bag.tensors() for bag in self.bags()]
-        params = tuple(LayerParams(**nest(like._asdict(), own)) for like, own in zip(self.like, of, strict=True))
+        params = tuple(bag.tree() for bag in self.bags())
         return reference.of_members(lambda own: law.resolve(self.spec, self.shapes, own), (params,))
 
     def _resolved_singly(self) -> tuple[Ready, ...]:
-        split = [{name: tensor.unbind() for name, tensor in bag.tensors().items()} for bag in self.bags()]
-        made = []
-        for k in range(len(self)):
-            own = [{name: tensors[k] for name, tensors in layer.items()} for layer in split]
-            parts = [LayerParams(**nest(like._asdict(), flat)) for like, flat in zip(self.like, own, strict=True)]
-            made.append(law.resolve(self.spec, self.shapes, tuple(parts)))
-        return pytree.tree_map(lambda *each: None if each[0] is None else torch.stack(each), *made)
+        members = zip(*(_unstacked(bag.tree()) for bag in self.bags()), strict=True)
+        return _stacked([law.resolve(self.spec, self.shapes, params) for params in members])
 
     def _heard(self, x: Tensor) -> Tensor:
         """`x` with an axis over members."""
@@ -158,6 +147,16 @@ class Population(nn.Module):
         if x.device != like.device:
             raise PlasticSearchError(f"x must be on {like.device}, as the population is, but is on {x.device}")
         return many
+
+
+def _stacked(trees: Sequence[Any]) -> Any:
+    """One tree whose tensors have an axis over members before all others."""
+    return unflatten(trees[0], (torch.stack(same) for same in zip(*map(leaves, trees), strict=True)))
+
+
+def _unstacked(tree: LayerParams) -> list[LayerParams]:
+    """The tree of each member: the inverse of `_stacked`."""
+    return [unflatten(tree, own) for own in zip(*(tensor.unbind() for tensor in leaves(tree)), strict=True)]
 
 
 def _networks(members: Any) -> Sequence[Network]:

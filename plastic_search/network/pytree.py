@@ -1,8 +1,13 @@
-"""Nests of tensors, as parts make them, and the flat names under which they are kept."""
+"""Trees of tensors: nested NamedTuples, as parts use them for parameters and states. The only use of torch's pytree.
+
+    leaves(tree)  <->  unflatten(like, leaves)        flatten(tree) -> {path: tensor}        map_tensors(function, tree)
+
+Tuples, which are nearly all there is, are walked by hand: each forward pass does so, and torch is five times slower.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,83 +15,94 @@ from torch.utils import _pytree as pytree
 
 from plastic_search.core.errors import PlasticSearchError
 
-__all__ = ["Bag", "flatten", "formed", "leaves", "nest"]
+__all__ = ["Bag", "flatten", "leaves", "map_tensors", "unflatten"]
 
 
 class Bag(nn.Module):
-    """One layer's parameters under dotted names (`rule.both`), which nn.ParameterDict does not take.
+    """The parameters of one layer, by their paths in its tree (`rule.both`); nn.ParameterDict allows no dots.
 
     Args:
-        held: the names of those that no gradient tunes.
+        tree: nested NamedTuples of tensors, which are copied.
+        buffers: paths of the tensors that no gradient trains.
     """
 
-    def __init__(self, tensors: dict[str, Tensor], held: Collection[str] = ()) -> None:
+    def __init__(self, tree: Any, buffers: Collection[str] = ()) -> None:
         super().__init__()
-        self._names = {name: name.replace(".", "__") for name in tensors}
-        for name, tensor in tensors.items():
-            if name in held:
-                self.register_buffer(self._names[name], tensor.clone())
+        tensors = flatten(tree)
+        self._like = map_tensors(lambda tensor: tensor.new_empty(0), tree)  # how they are nested, without their values
+        self._names = {path: path.replace(".", "__") for path in tensors}
+        for path, tensor in tensors.items():
+            if path in buffers:
+                self.register_buffer(self._names[path], tensor.clone())
             else:
-                self.register_parameter(self._names[name], nn.Parameter(tensor.clone()))
+                self.register_parameter(self._names[path], nn.Parameter(tensor.clone()))
 
-    def tensor(self, name: str) -> Tensor:
-        return getattr(self, self._names[name])
+    def tensor(self, path: str) -> Tensor:
+        return getattr(self, self._names[path])
 
     def tensors(self) -> dict[str, Tensor]:
-        return {name: getattr(self, own) for name, own in self._names.items()}
+        """Every tensor by its path."""
+        return {path: getattr(self, name) for path, name in self._names.items()}
+
+    def tree(self) -> Any:
+        """The tensors, nested as they were given."""
+        return unflatten(self._like, self.tensors().values())
 
 
-def flatten(values: dict[str, Any], at: str = "") -> dict[str, Tensor]:
-    """Every tensor of a nest of named tuples under its address: `rule.both`.
+def flatten(tree: Any, path: str = "") -> dict[str, Tensor]:
+    """Every tensor of a tree by its path, in the order of `leaves`: `rule.both`.
+
+    Args:
+        tree: nested NamedTuples.
+        path: where the tree itself lies in a larger one.
 
     Raises:
-        PlasticSearchError: something else is in it.
+        PlasticSearchError: something in it is neither a NamedTuple nor a tensor, and so has no name.
     """
+    if isinstance(tree, Tensor):
+        return {path: tree}
+    if tree is None or tree == ():
+        return {}
+    if not hasattr(tree, "_asdict"):
+        raise PlasticSearchError(
+            f"{path} is a {type(tree).__name__}; parameters and state of a part must be a NamedTuple of tensors, "
+            "so that every one of them has a name"
+        )
     flat: dict[str, Tensor] = {}
-    for name, value in values.items():
-        if isinstance(value, Tensor):
-            flat[at + name] = value
-        elif hasattr(value, "_asdict"):
-            flat |= flatten(value._asdict(), f"{at}{name}.")
-        elif value not in (None, ()):
-            raise PlasticSearchError(
-                f"{at}{name} is a {type(value).__name__}; what a part learns or remembers must be a NamedTuple of "
-                "tensors, so that every one of them has a name"
-            )
+    for name, child in tree._asdict().items():
+        flat |= flatten(child, f"{path}.{name}" if path else name)
     return flat
 
 
-def nest(like: dict[str, Any], flat: dict[str, Tensor], at: str = "") -> dict[str, Any]:
-    """The nest whose tensors are `flat`, formed as `like` is: the inverse of `flatten`."""
-    made: dict[str, Any] = {}
-    for name, value in like.items():
-        if isinstance(value, Tensor):
-            made[name] = flat[at + name]
-        elif hasattr(value, "_asdict"):
-            made[name] = type(value)(**nest(value._asdict(), flat, f"{at}{name}."))
-        else:
-            made[name] = value
-    return made
-
-
-def leaves(nest: Any) -> list[Any]:
-    """The tensors of a nest, in the order of `flatten`."""
-    if isinstance(nest, Tensor):
-        return [nest]
-    if nest is None:
+def leaves(tree: Any) -> list[Any]:
+    """The tensors of a tree, and anything else in it but None, in order."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    if tree is None:
         return []
-    if isinstance(nest, tuple):
-        return [leaf for each in nest for leaf in leaves(each)]
-    return pytree.tree_leaves(nest)
+    if isinstance(tree, tuple):
+        return [leaf for child in tree for leaf in leaves(child)]
+    return pytree.tree_leaves(tree)
 
 
-def formed(like: Any, given: Iterator[Any]) -> Any:
-    """The next of what is `given`, nested as `like` is: the inverse of `leaves`."""
+def unflatten(like: Any, values: Iterable[Any]) -> Any:
+    """A tree nested as `like` is, whose leaves are the next of `values`: the inverse of `leaves`."""
+    rest = iter(values)
     if isinstance(like, Tensor):
-        return next(given)
+        return next(rest)
     if like is None:
         return None
     if isinstance(like, tuple):
-        made = [formed(each, given) for each in like]
-        return type(like)(*made) if hasattr(like, "_fields") else tuple(made)
-    return pytree.tree_map(lambda _: next(given), like)
+        return _tuple(like, [unflatten(child, rest) for child in like])
+    return pytree.tree_map(lambda _: next(rest), like)
+
+
+def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
+    """A tree with `function` applied to each tensor, and all else as it is."""
+    if isinstance(tree, Tensor):
+        return function(tree)
+    return _tuple(tree, [map_tensors(function, child) for child in tree]) if isinstance(tree, tuple) else tree
+
+
+def _tuple(like: Any, children: list[Any]) -> Any:
+    return type(like)(*children) if hasattr(like, "_fields") else tuple(children)

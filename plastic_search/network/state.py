@@ -7,31 +7,27 @@ from typing import Any
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network.pytree import flatten, nest
-from plastic_search.network.step import LayerState
+from plastic_search.network.pytree import flatten, unflatten
+from plastic_search.network.step import LayerState, Ready
 
 State = tuple[LayerState, ...]
 
 
-def named(state: State) -> dict[str, Tensor]:
-    """Every tensor of a state under its address: `layers.1.trace`, `layers.0.cell.memory`."""
-    return {f"layers.{i}.{n}": t for i, s in enumerate(state) for n, t in flatten(s._asdict()).items()}
+def named(state: State | tuple[Ready, ...]) -> dict[str, Tensor]:
+    """Every tensor of a state, or of prepared parameters, by its path: `layers.1.trace`, `layers.0.cell.memory`."""
+    return {name: t for i, layer in enumerate(state) for name, t in flatten(layer, f"layers.{i}").items()}
 
 
 def load_named(tensors: dict[str, Tensor], like: State) -> State:
     """The state whose tensors are `tensors`, nested as `like` is: the inverse of `named`.
 
     Raises:
-        PlasticSearchError: an address is missing, or one too many.
+        PlasticSearchError: a path is missing, or one too many.
     """
-    for name in sorted(tensors.keys() ^ named(like).keys()):
-        raise PlasticSearchError(f"the state {'lacks' if name not in tensors else 'has no place for'} {name}")
-    made = []
-    for i, layer in enumerate(like):
-        at = f"layers.{i}."
-        own = {n[len(at) :]: t for n, t in tensors.items() if n.startswith(at)}
-        made.append(LayerState(**nest(layer._asdict(), own)))
-    return tuple(made)
+    paths = named(like).keys()
+    for path in sorted(tensors.keys() ^ paths):
+        raise PlasticSearchError(f"the state {'lacks' if path not in tensors else 'has no place for'} {path}")
+    return unflatten(like, (tensors[path] for path in paths))
 
 
 def _told(value: Any) -> str:

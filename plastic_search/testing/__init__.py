@@ -20,7 +20,7 @@ from plastic_search.cells import Cell
 from plastic_search.core.part import equation
 from plastic_search.modulations import Modulation
 from plastic_search.network.module import Network
-from plastic_search.network.pytree import flatten
+from plastic_search.network.pytree import flatten, map_tensors
 from plastic_search.network.quantization import parameter_rounder, step_size
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway, shapes
 from plastic_search.network.state import named
@@ -36,7 +36,6 @@ from plastic_search.testing.checks import (
     dynamics,
     in_a_network,
     keep,
-    mapped,
     noise,
     promise,
     seeded,
@@ -159,12 +158,11 @@ def _gates(structure: Structure, shape: Shape) -> None:
     _hard(structure, shape, params)
     between_updates(structure, shape, params, step=0)
     with promise(structure, "in training, gradients reach every tuned parameter"):
-        tuned = mapped(params, lambda t: t.clone().requires_grad_())
+        tuned = map_tensors(lambda t: t.clone().requires_grad_(), params)
         for gate in structure.gates(tuned, shape, noise(1)):
             if gate is not None and gate.requires_grad:
                 (noise(*gate.shape) * gate).sum().backward(retain_graph=True)
-        for name, t in flatten({"own": tuned}).items():
-            own = name.removeprefix("own.")
+        for own, t in flatten(tuned).items():
             untouched = own in structure.buffers or t.numel() == 0
             keep(untouched or (t.grad is not None and bool(t.grad.any())), f"{own} gets no gradient")
     between_updates(structure, shape, params, step=1)

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 from torch.testing import assert_close
-from torch.utils import _pytree as pytree
 
 from plastic_search.core.part import Part
 from plastic_search.network.module import Network
+from plastic_search.network.pytree import leaves, map_tensors
 from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.network.state import State, load_named, named
 from plastic_search.precisions import Precision
@@ -22,7 +22,7 @@ from plastic_search.precisions.floating import Floating
 from plastic_search.structures import Shape, Structure, TrainingContext
 from plastic_search.tasks._archives import DataMissing
 
-__all__ = ["BATCH", "POST", "PRE", "STEPS", "between_updates", "dynamics", "in_a_network", "keep", "mapped", "noise"]
+__all__ = ["BATCH", "POST", "PRE", "STEPS", "between_updates", "dynamics", "in_a_network", "keep", "noise"]
 __all__ += ["promise", "rng_of", "seeded", "tensors", "variants"]
 
 BATCH, POST, PRE, STEPS = 3, 5, 4, 4
@@ -53,7 +53,7 @@ def dynamics(part: Part, run: Run, params: Any, seen: tuple[Tensor, ...], shape:
             alone, its = run(params, tuple(t[:, b : b + 1] for t in seen))
             assert_close([alone, *tensors(its)], [t[b : b + 1] for t in [result, *tensors(state)]])
     with promise(part, "it stays on the device of what it is given, and never branches on a tensor's values"):
-        far, its = run(mapped(params, lambda t: t.to("meta")), tuple(t.to("meta") for t in seen))
+        far, its = run(map_tensors(lambda t: t.to("meta"), params), tuple(t.to("meta") for t in seen))
         keep({t.device.type for t in [far, *tensors(its)]} == {"meta"}, "something is elsewhere")
     _gradients(part, run, params, seen)
 
@@ -61,7 +61,7 @@ def dynamics(part: Part, run: Run, params: Any, seen: tuple[Tensor, ...], shape:
 def _gradients(part: Part, run: Run, params: Any, seen: tuple[Tensor, ...]) -> None:
     with promise(part, "gradients reach activity through time, and every tuned parameter"):
         free = tuple(t.clone().requires_grad_() for t in seen)
-        tuned = mapped(params, lambda t: t.clone().requires_grad_())
+        tuned = map_tensors(lambda t: t.clone().requires_grad_(), params)
         result, _ = run(tuned, free)
         reached = [t for t in tensors(tuned) if t.numel()]
         if not torch.equal(result, run(params, tuple(t + 1.0 for t in seen))[0]):
@@ -115,21 +115,12 @@ def seeded(part: Part, make: Callable[[Generator], Any]) -> Any:
     with promise(part, "its parameters are drawn from the generator it is given, and from nothing else"):
         made = make(rng_of(0))
         assert_close(tensors(make(rng_of(0))), tensors(made), rtol=0, atol=0)
-    return mapped(made, Tensor.double)
-
-
-def mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A nest of NamedTuples with every tensor changed."""
-    if isinstance(tree, Tensor):
-        return change(tree)
-    return type(tree)(*(mapped(t, change) for t in tree)) if hasattr(tree, "_fields") else tree
+    return map_tensors(Tensor.double, made)
 
 
 def tensors(tree: Any) -> list[Tensor]:
-    """Every tensor in a nest of tuples."""
-    if isinstance(tree, Tensor):
-        return [tree]
-    return [t for branch in tree for t in tensors(branch)] if isinstance(tree, tuple) else []
+    """Every tensor in nested tuples."""
+    return [leaf for leaf in leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def noise(*shape: int) -> Tensor:
@@ -166,12 +157,12 @@ def between_updates(structure: Structure, shape: Shape, params: Any, step: int) 
     """Let a structure change what it wants to, as after `step` of two updates."""
     width = shape.width
     weight, alpha, bias = noise(1, shape.post, shape.pre), noise(shape.post, width), noise(1, shape.post)
-    grads = mapped(params, lambda t: noise(*t.shape).to(t))
+    grads = map_tensors(lambda t: noise(*t.shape).to(t), params)
     with promise(structure, "it changes itself between updates"), torch.no_grad():
         rng = torch.Generator().manual_seed(step)
         own = (weight[..., shape.pre - shape.recurrent :],) if shape.recurrent else ()
         context = TrainingContext(shape, params, grads, weight, bias, alpha, (*own, noise(1, 3, shape.post)), step, 2)
-        many = pytree.tree_map(lambda t: t.unsqueeze(0) if isinstance(t, Tensor) else t, context)
+        many = map_tensors(lambda t: t.unsqueeze(0), context)
         structure.adapt_all(many, [rng])
         if structure.pool is not None:
             structure.adapt_pool([(structure, context)])

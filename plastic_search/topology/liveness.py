@@ -168,7 +168,7 @@ def _constants(net: Network, i: int, exists: Tensor, earlier: list[Tensor]) -> T
     for _ in range(3):
         state, response = cell.step(state, bias.unsqueeze(0))
         outputs.append(response.output[0])
-        states.append(flatten({"cell": state}))
+        states.append(flatten(state))
     rests = (outputs[0] == outputs[1]) & (outputs[1] == outputs[2])
     for name, first in states[0].items():
         same = first == states[1][name]

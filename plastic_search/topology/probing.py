@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
-from plastic_search.network.pytree import flatten, nest
+from plastic_search.network.pytree import flatten, map_tensors, unflatten
 from plastic_search.rules import Activity
 
 __all__ = ["cell_is_local", "modulation_is_local", "modulator_inputs", "reads_recall", "rule_is_local", "sliced"]
@@ -35,9 +35,9 @@ def sliced(params: Any, part: Any, sizes: tuple[int, ...], keep: tuple[Tensor, .
         PlasticSearchError: a dimension varies with the sizes but equals none of them.
     """
     rng = torch.Generator().manual_seed(0)
-    flat, base = flatten({"it": params}), flatten({"it": part.params(*sizes, rng)})
+    flat, base = flatten(params), flatten(part.params(*sizes, rng))
     for axis, indices in enumerate(keep):
-        larger = flatten({"it": part.params(*(n + (a == axis) for a, n in enumerate(sizes)), rng)})
+        larger = flatten(part.params(*(n + (a == axis) for a, n in enumerate(sizes)), rng))
         for name, tensor in base.items():
             other = larger[name].shape if name in larger else torch.Size()
             grown = [d for d, (a, b) in enumerate(zip(tensor.shape, other, strict=False)) if a != b]
@@ -45,12 +45,12 @@ def sliced(params: Any, part: Any, sizes: tuple[int, ...], keep: tuple[Tensor, .
                 (tensor.shape[d], other[d]) != (sizes[axis], sizes[axis] + 1) for d in grown
             ):
                 raise PlasticSearchError(
-                    f"{type(part).__name__}'s parameter {name.removeprefix('it.')} is {list(tensor.shape)} at sizes "
+                    f"{type(part).__name__}'s parameter {name} is {list(tensor.shape)} at sizes "
                     f"{list(sizes)}; only dimensions that are one of the sizes can be sliced"
                 )
             for d in grown:
                 flat[name] = flat[name].index_select(d, indices.to(flat[name].device))
-    return nest({"it": params}, flat)["it"]
+    return unflatten(params, flat.values())
 
 
 def cell_is_local(net: Network, i: int) -> bool:
@@ -163,5 +163,4 @@ def _changes(rule: Any, params: Any, seen: Activity, trace: Tensor | None = None
 
 def _double(params: Any) -> Any:
     """Parameters as float64 on the CPU, so that comparisons are free of rounding."""
-    flat = {name: tensor.detach().cpu().double() for name, tensor in flatten({"it": params}).items()}
-    return nest({"it": params}, flat)["it"]
+    return map_tensors(lambda tensor: tensor.detach().cpu().double(), params)

@@ -82,7 +82,7 @@ def _cut(net: Network, chosen: Plan) -> Network:
         structure = _structure(net, chosen, i, columns)
         layers.append(replace(layer, units=int(chosen.kept[i].sum()), structure=structure, skip=skip))
         cut = _params(net, chosen, i, columns, params, ready)
-        flat |= {f"layers.{i}.{n.replace('.', '__')}": t for n, t in flatten(cut._asdict()).items()}
+        flat |= {f"layers.{i}.{n.replace('.', '__')}": t for n, t in flatten(cut).items()}
     like = next(net.parameters())
     smaller = Network(replace(net.spec, layers=tuple(layers)), net.inputs, kernel=net.kernel).to(
         like.device, like.dtype

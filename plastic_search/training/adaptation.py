@@ -11,7 +11,7 @@ from torch import Tensor
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
-from plastic_search.network.pytree import Bag, formed
+from plastic_search.network.pytree import map_tensors
 from plastic_search.structures import Structure, TrainingContext, Weights
 
 __all__ = ["Adaptation"]
@@ -29,14 +29,13 @@ class Adaptation:
     """
 
     def __init__(self, net: Network | Population, seeds: Sequence[int], steps: int) -> None:
-        self._spec, self._shapes, self._like, self._steps = net.spec, net.shapes, net.like, steps
+        self._spec, self._shapes, self._steps = net.spec, net.shapes, steps
         self._bags, self._many = net.bags(), isinstance(net, Population)
         self.rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         own = [layer.structure for layer in net.spec.layers]
         self._constrained = [i for i, each in enumerate(own) if type(each).constraint is not Structure.constraint]
         with torch.no_grad():
             self._contexts = {i: self._context(i) for i, each in enumerate(own) if each.learns}
-        self._tuned = [_of_structure(bag) for bag in self._bags]
 
     def constraint(self) -> Tensor | float:
         """What is added to the loss, summed over layers: one number, or one a member."""
@@ -47,8 +46,9 @@ class Adaptation:
         return made
 
     def _constraint(self, i: int, member: int) -> Tensor:
-        own = [p[member] for p in self._tuned[i]] if self._many else self._tuned[i]
-        params = formed(self._like[i].structure, iter(own))
+        params = self._bags[i].tree().structure
+        if self._many:
+            params = map_tensors(lambda p: p[member], params)
         term = self._spec.layers[i].structure.constraint(params, self._shapes[i])
         return self._bags[i].tensor("weight").new_zeros(()) if term is None else term
 
@@ -77,8 +77,7 @@ class Adaptation:
     def _now(self, i: int, step: int, means: Memory | None, squares: Memory | None) -> TrainingContext:
         """Layer `i` after `step` updates."""
         context = self._contexts[i]
-        found = [tensor.grad for tensor in self._tuned[i]]
-        grads = formed(self._like[i].structure, iter([None if g is None else self._all(i, g) for g in found]))
+        grads = map_tensors(lambda p: None if p.grad is None else self._all(i, p.grad), self._bags[i].tree().structure)
         if context.means is None and means is not None:
             context = context._replace(means=_whole(self._weights(i, means)))
         if context.squares is None and squares is not None:
@@ -88,7 +87,7 @@ class Adaptation:
 
     def _context(self, i: int) -> TrainingContext:
         """Layer `i` with all that stays the same tensors while training goes on."""
-        own = formed(self._like[i], iter([self._all(i, p) for p in self._bags[i].tensors().values()]))
+        own = map_tensors(lambda p: self._all(i, p), self._bags[i].tree())
         weight, bias, outgoing = self._weights(i, lambda p: p)
         return TrainingContext(self._shapes[i], own.structure, None, weight, bias, own.alpha, outgoing, 0, self._steps)
 
@@ -119,10 +118,6 @@ class Adaptation:
                         f"{type(structure).__name__} needs the weights of all of them; let it receive all"
                     )
         return Weights(tensor(i, "weight"), tensor(i, "bias"), tuple(outgoing))
-
-
-def _of_structure(bag: Bag) -> list[Tensor]:
-    return [tensor for name, tensor in bag.tensors().items() if name.startswith("structure.")]
 
 
 def _whole(weights: Weights) -> Weights | None:

@@ -20,7 +20,7 @@ from plastic_search.network.kernels.layout import Kind
 from plastic_search.network.kernels.passes import Backend, backward, forward
 from plastic_search.network.kernels.tracing.trace import trace
 from plastic_search.network.kernels.tracing.verify import agrees
-from plastic_search.network.pytree import formed, leaves
+from plastic_search.network.pytree import leaves, unflatten
 from plastic_search.network.quantization import next_dither, start_dither
 from plastic_search.network.spec import Bound, Layer
 from plastic_search.network.step import LayerState, Ready
@@ -139,7 +139,7 @@ def nested(
     call: Call, states: Sequence[Tensor], trace_: Tensor | None, eligibility: Tensor | None
 ) -> tuple[Any, Tensor | None, Any, Tensor | None]:
     """A state's cell, trace, rule and eligibility trace, formed as the parts form them."""
-    cell, rule = formed(call.kind.traced.carried, iter(states))
+    cell, rule = unflatten(call.kind.traced.carried, iter(states))
     return cell, trace_, rule, eligibility
 
 

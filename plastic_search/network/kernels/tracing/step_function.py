@@ -9,7 +9,7 @@ from torch import Tensor
 
 from plastic_search.cells import Cell
 from plastic_search.modulations import Modulation
-from plastic_search.network.pytree import formed, leaves
+from plastic_search.network.pytree import leaves, unflatten
 from plastic_search.rules import Activity, Rule
 
 __all__ = ["Step"]
@@ -45,8 +45,8 @@ class Step:
 
     def all(self, *given: Tensor) -> list[tuple[str, Tensor]]:
         """Every result of a step, by the name of its buffer; `C` and `M` are coefficients that are matrices."""
-        states = formed(self.carried, iter(given[3 : self.first_param]))
-        params = formed(self.tuned, iter(given[self.first_param :]))
+        states = unflatten(self.carried, iter(given[3 : self.first_param]))
+        params = unflatten(self.tuned, iter(given[self.first_param :]))
         drive, pre, recall = given[:3]
         cell, response = self.cell.step(states[0], drive)
         made = [("y", response.output)]
