@@ -40,7 +40,7 @@ from plastic_search.tasks.repeated_pairs import RepeatedPairs
 from plastic_search.tasks.reversed_groups import ReversedGroups
 from plastic_search.tasks.switched import Switched
 from plastic_search.trainers.windowed import Windowed
-from plastic_search.training.streaming import Course
+from plastic_search.training.streaming import StreamingTraining
 
 __all__ = ["CONDITIONS", "Condition", "grow"]
 
@@ -171,11 +171,11 @@ def _train(out: Path, condition: Condition, cycles: int, seeds: int) -> Iterator
     path.unlink(missing_ok=True)
 
 
-def _begun(out: Path, condition: Condition, cycles: int, seeds: int) -> tuple[Course, dict[str, Any]]:
+def _begun(out: Path, condition: Condition, cycles: int, seeds: int) -> tuple[StreamingTraining, dict[str, Any]]:
     """A course, and its record, at the beginning or at the last checkpoint."""
     task = condition.task
     population = Population([Network(condition.spec, task.inputs, k, kernel="cpu") for k in range(seeds)])
-    course = Windowed(steps=cycles).course(population, task, range(seeds))
+    course = Windowed(steps=cycles).begin(population, task, range(seeds))
     path = _checkpoint(out, condition)
     if not path.is_file():
         return course, {"curves": [[] for _ in range(seeds)], "seconds": 0.0}
@@ -188,7 +188,7 @@ def _checkpoint(out: Path, condition: Condition) -> Path:
     return out / "checkpoints" / f"{condition.name}.safetensors"
 
 
-def _save(path: Path, course: Course, record: dict[str, Any]) -> None:
+def _save(path: Path, course: StreamingTraining, record: dict[str, Any]) -> None:
     """Keep a course, whole or not at all."""
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_suffix(".part")

@@ -19,6 +19,7 @@ from plastic_search.network.spec import NetworkSpec, Pathway
 from plastic_search.records.files import write_text
 from plastic_search.records.provenance import versions
 from plastic_search.records.run import Run
+from plastic_search.structures import LearnedStructure
 from plastic_search.tasks import Split, Task
 from plastic_search.topology.conversion import to_graph
 from plastic_search.topology.files import to_json
@@ -208,7 +209,7 @@ def graph_file(job: Job, seed: int) -> Path:
 
 def learns(spec: NetworkSpec) -> bool:
     """Whether training changes the connections of a network."""
-    return any(layer.structure.learns for layer in spec.layers)
+    return any(isinstance(layer.structure, LearnedStructure) for layer in spec.layers)
 
 
 def fit(spec: NetworkSpec, task: Task) -> None:

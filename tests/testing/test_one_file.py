@@ -20,7 +20,7 @@ from plastic_search.core.loading import value
 from plastic_search.core.part import discover
 from plastic_search.core.space import override, search_parameters
 from plastic_search.experiments.search import run
-from plastic_search.records import run as runs
+from plastic_search.records.run import load
 from plastic_search.rules import Rule
 from plastic_search.testing import rule_promises
 from small import study
@@ -31,7 +31,7 @@ rule_promises(rule)
 assert "Covariance" in dict(search_parameters(value("studies", "digit_recall").space))["layers.1.rule"].labels
 small = override(study(trials=1), "space.layers.1.rule", "Covariance")
 assert list(run(small, "small", Path("runs/small"), 1))
-record = runs.load(Path("runs/small"))
+record = load(Path("runs/small"))
 assert record.study["parts"]["Covariance"]["equation"] == "dH = (post - mean(post)) (x) (pre - mean(pre))"
 assert record.stage("final", "winner")[0].spec["layers"][1]["rule"]["kind"] == "Covariance"
 """
