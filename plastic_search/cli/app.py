@@ -216,23 +216,15 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Where the page goes. Default: FOLDER.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write one self-contained page about a run folder, and its JSON twin."""
+    """Write one self-contained page about a run folder, and its JSON companion."""
     from plastic_search.core import loading
     from plastic_search.records import run as runs
     from plastic_search.report import report as page
-    from plastic_search.report import sweep_page
 
     record = runs.load(folder)
-    if record.study.get("schema") == runs.SWEEP:
-        path = sweep_page.write(record, out or folder)
-        print((path.parent / "report.json").read_text() if as_json else path)
-        return
     value = loading.value("reports", record.name) if record.name in loading.names("reports") else None
     path = page.write(record, out or folder, value)
-    if as_json:
-        print((path.parent / "report.json").read_text())
-    else:
-        print(path)
+    print((path.parent / "report.json").read_text() if as_json else path)
 
 
 @app.command()

@@ -17,7 +17,7 @@ def grow(
     workers: Annotated[int, typer.Option("--workers", min=1, help="How many conditions are trained at a time.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Let networks grow and shrink on easy and hard texts, beside networks of fixed size, and write a page.
+    """Let networks grow and shrink on easy and hard texts, beside networks of fixed size.
 
     Stopped, the same command goes on; what is finished is not run again.
     """
@@ -25,7 +25,4 @@ def grow(
     from plastic_search.experiments import growth
 
     follow(growth.grow(out, cycles, seeds, workers))
-    from plastic_search.report import growth_page
-
-    page = growth_page.write(out)
-    print((page.parent / "report.json").read_text() if as_json else page)
+    print((out / "growth.json").read_text() if as_json else out)

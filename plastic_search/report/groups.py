@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from plastic_search.records.run import Record, Run, identity
@@ -213,12 +213,18 @@ def ended(run: Run) -> str:
     return "tie" if last else "magnified"
 
 
-def compared(ours: dict[int, float], theirs: dict[int, float]) -> Estimate | None:
-    """How much more: by seed where both have the same two or more seeds, else of two independent groups."""
+def compared(
+    ours: dict[int, float], theirs: dict[int, float], average: Callable[[list[float]], Estimate] = statistics.mean
+) -> Estimate | None:
+    """The difference: paired by seed where both have the same two or more seeds, else of two independent groups.
+
+    Args:
+        average: of the differences; statistics.mean or statistics.median.
+    """
     shared = sorted(set(ours) & set(theirs))
     if not ours or not theirs:
         return None
     if len(shared) >= 2 or (len(shared) == len(ours) == len(theirs)):
-        made = statistics.mean([ours[s] - theirs[s] for s in shared])
-        return made._replace(method=f"paired by seed, {made.method}" if made.known else made.method)
+        result = average([ours[s] - theirs[s] for s in shared])
+        return result._replace(method=f"paired by seed, {result.method}" if result.known else result.method)
     return statistics.difference(list(ours.values()), list(theirs.values()))

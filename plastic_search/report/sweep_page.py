@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plastic_search.records.files import write_text
 from plastic_search.records.run import Record, Run
 from plastic_search.report import statistics
 from plastic_search.report.figures import _canvas as canvas
 from plastic_search.report.figures import topology
+from plastic_search.report.html import write_page
 from plastic_search.report.stability import stability
 from plastic_search.report.statistics import Estimate
 
@@ -35,9 +33,7 @@ def write(record: Record, out: Path) -> Path:
         "graph": topology.draw(graph) if graph else "",
         "graph_caption": topology.caption(graph) if graph else "",
     }
-    write_text(out / "report.json", json.dumps(page, indent=1, allow_nan=False) + "\n")
-    write_text(out / "report.html", _render(page, drawings))
-    return out / "report.html"
+    return write_page(out, "sweep.html.j2", page, drawings=drawings)
 
 
 def contents(record: Record) -> dict[str, Any]:
@@ -224,13 +220,3 @@ def _gates(page: dict[str, Any]) -> str:
         canvas.legend(figure.axes[0])
 
     return canvas.render("gates", "connections and score over training", 280, paint)
-
-
-def _render(page: dict[str, Any], drawings: dict[str, str]) -> str:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FunctionLoader(lambda name: (files("plastic_search.report") / "templates" / name).read_text("utf-8")),
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("sweep.html.j2").render(page=page, drawings=drawings)
