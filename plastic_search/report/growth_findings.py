@@ -47,7 +47,7 @@ def findings(out: Path) -> dict[str, Any]:
     if not path.is_file():
         raise PlasticSearchError(f"{out} holds no growth.json; `plastic-search grow --out {out}` makes one")
     asked = read_json(path, "choose another folder with --out")
-    read = {name: read_lines(out / "conditions" / f"{name}.jsonl") for name in _LABELS}
+    read = {name: list(read_lines(out / "conditions" / f"{name}.jsonl")) for name in _LABELS}
     runs = {name: lines for name, lines in read.items() if lines}
     if not runs:
         raise PlasticSearchError(f"no condition in {out} is finished; the command that began it goes on")
