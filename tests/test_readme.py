@@ -53,7 +53,7 @@ def test_the_rule_is_one_file_of_ones_own(tmp_path: Path) -> None:
 
 def test_light_commands_run_as_they_are_printed(tmp_path: Path) -> None:
     lines = re.findall(r"^    plastic-search (.*?)(?:  +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    told = {"list", "show", "copy", "run", "quantize", "export", "report", "topology", "doctor", "bench", "grow"}
+    told = {"list", "show", "copy", "run", "quantize", "export", "report", "topology", "doctor", "bench"}
     assert {line.split()[0] for line in lines} == told
     for line in lines:
         if line.split()[0] in ("list", "show", "copy", "doctor"):

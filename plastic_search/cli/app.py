@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from plastic_search import __version__
-from plastic_search.cli import bench, growth, table, topology
+from plastic_search.cli import bench, table, topology
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.loading import VARIABLES
 from plastic_search.core.part import OPEN_SETS
@@ -127,29 +127,27 @@ def run(
 ) -> None:
     """Search a space (TPE, and random search of equal budget), then train the winners and their controls.
 
-    A study may also be a sweep: networks that differ in one thing, each trained alike.
+    A study may also be a comparison of named networks, or a sweep: networks that differ in one thing.
 
     A run that was stopped, even by kill -9, goes on when the same command is given again.
     """
     from plastic_search.cli.console import follow, say, summary, summary_table
     from plastic_search.core import loading
-    from plastic_search.experiments import search, sweep
-    from plastic_search.experiments.sweep import Sweep
+    from plastic_search.experiments import runner
+    from plastic_search.experiments.study import Study
     from plastic_search.records import run as runs
 
     loading.load_parts(parts)
     path = loading.find("studies", study)
     value = _with_sets(loading.value("studies", study), sets, path)
     folder = out or Path("runs") / path.stem
-    asked = {"study": study, "sets": sets, "parts": [str(p) for p in parts], "out": str(out or "")}
-    files = (*parts, *_own(path))
-    if isinstance(value, Sweep):
-        follow(sweep.run(value, path.stem, folder, workers, files, asked))
-        _print_json(summary(runs.load(folder))) if as_json else summary_table(runs.load(folder))
+    command = {"study": study, "sets": sets, "parts": [str(p) for p in parts], "out": str(out or "")}
+    follow(runner.run(value, path.stem, folder, workers, (*parts, *_own(path)), command))
+    record = runs.load(folder)
+    if not isinstance(value, Study):
+        _print_json(summary(record)) if as_json else summary_table(record)
         say(f"next: plastic-search report {shlex.quote(str(folder))}")
         return
-    follow(search.run(value, path.stem, folder, workers, files, asked))
-    record = runs.load(folder)
     held = len({r.trial for r in record.stage("search", "tpe")})
     if held > value.trials:
         say(
@@ -282,7 +280,7 @@ def repair(folder: Folder) -> None:
         print(told)
 
 
-for command in (table.table, bench.bench, bench.doctor, growth.grow):
+for command in (table.table, bench.bench, bench.doctor):
     app.command()(command)
 app.add_typer(topology.app, name="topology")
 
@@ -291,10 +289,11 @@ def _with_sets(study: Any, sets: list[str], path: Path) -> Any:
     """The study with each ADDRESS=VALUE put in; addresses of the space may leave out `space.`."""
     from plastic_search.core.part import field_types
     from plastic_search.core.space import override
+    from plastic_search.experiments.comparison import Comparison
     from plastic_search.experiments.study import Study
     from plastic_search.experiments.sweep import Sweep
 
-    if not isinstance(study, Study | Sweep):
+    if not isinstance(study, Study | Sweep | Comparison):
         name = type(study).__name__
         article = "an" if name[0].lower() in "aeiou" else "a"
         raise PlasticSearchError(f"{path}: STUDY must be a Study, but is {article} {name}")

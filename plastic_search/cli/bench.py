@@ -50,13 +50,13 @@ def bench(
     from plastic_search.core import loading
     from plastic_search.core.errors import PlasticSearchError
     from plastic_search.experiments.bench.benchmark import Benchmark, measure
-    from plastic_search.records.files import made
+    from plastic_search.records.files import make_folder
     from plastic_search.report import bench_page
 
     path, value = loading.find("benchmarks", benchmark), loading.value("benchmarks", benchmark)
     if not isinstance(value, Benchmark):
         raise PlasticSearchError(f"BENCHMARK must be a Benchmark, but is a {type(value).__name__}")
-    made(out)
+    make_folder(out)
     found = {}
     for text, so_far in measure(value, (path,)):
         print(text, file=sys.stderr, flush=True)

@@ -17,7 +17,11 @@ from plastic_search.records.run import Record, Run
 __all__ = ["follow", "print_table", "say", "summary", "summary_table"]
 
 _BEST = {"final": "winner's best"}  # what the best of a stage is of, where it is not of all
-_STAGES = {"search": "searching", "final": "training finalists", "quantized": "quantizing", "sweep": "sweeping"}
+_STAGES = {
+    "search": "searching", "final": "training finalists", "quantized": "quantizing", "sweep": "sweeping",
+    "comparison": "comparing",
+}  # fmt: skip
+_QUIET = 30.0  # seconds between two lines about the same piece of work
 
 
 class Event(Protocol):
@@ -72,17 +76,20 @@ def _live(events: Iterable[Event], console: Console) -> None:
 
 
 def _lines(events: Iterable[Event]) -> None:
-    """About twenty lines a stage, each with the time that is left."""
-    stage, began, first = "", 0.0, 0
+    """About twenty lines a stage, each with the time that is left; one in half a minute where a piece of work is long."""
+    stage, began, first, printed, last = "", 0.0, 0, 0.0, -1
     for event in events:
         if event.stage != stage:
-            stage, began, first = event.stage, time.monotonic(), event.done
+            stage, began, first, last = event.stage, time.monotonic(), event.done, -1
+        if event.done == last and time.monotonic() - printed < _QUIET:
+            continue
         if event.done % max(1, event.total // 20) and event.done != event.total:
             continue
         spent, made = time.monotonic() - began, event.done - first
         left = f", about {spent / made * (event.total - event.done):.0f} s left" if made else ""
         best = f", {told}" if (told := _best(event)) else ""
         name = _STAGES.get(event.stage, event.stage)
+        printed, last = time.monotonic(), event.done
         print(f"{name} {event.done}/{event.total}{best}{left} ({event.text})", file=sys.stderr, flush=True)
 
 

@@ -69,7 +69,7 @@ def again(mine: Path, *words: str) -> str:
 
 
 def test_it_says_how_it_was_asked(home: Path) -> None:
-    asked = run.load(home / "runs" / "mine").study["asked"]
+    asked = run.load(home / "runs" / "mine").study["command"]
     assert asked == {"study": "mine.py", "sets": ["seeds=[0]"], "parts": ["more parts.py"], "out": ""}
 
 

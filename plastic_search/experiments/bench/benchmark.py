@@ -16,7 +16,7 @@ from plastic_search.cells.lstm import LSTM
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part, equation
 from plastic_search.experiments.bench.contenders import compiled_step
-from plastic_search.experiments.bench.processes import _INPUTS, Case, _compile, _memory, _network, _pass, _timed
+from plastic_search.experiments.bench.processes import _INPUTS, Workload, _compile, _memory, _network, _pass, _timed
 from plastic_search.experiments.bench.timing import contest, middle, ratios
 from plastic_search.experiments.bench.updates import Learned, updating
 from plastic_search.records import provenance
@@ -41,12 +41,12 @@ class Benchmark(Part):
     """
 
     question: str
-    cases: tuple[Case, ...]
+    cases: tuple[Workload, ...]
     rounds: int = 5
-    stepped: tuple[Case, ...] = ()
-    lasting: tuple[Case, ...] = ()
-    learned: tuple[Case, ...] = ()
-    on_gpu: tuple[Case, ...] = ()
+    stepped: tuple[Workload, ...] = ()
+    lasting: tuple[Workload, ...] = ()
+    learned: tuple[Workload, ...] = ()
+    on_gpu: tuple[Workload, ...] = ()
 
     def check(self) -> None:
         if not self.cases or self.rounds < 1:
@@ -137,7 +137,7 @@ def measure(benchmark: Benchmark, files: tuple[Path, ...] = ()) -> Iterator[tupl
         torch.set_num_threads(before)
 
 
-def _told(case: Case) -> str:
+def _told(case: Workload) -> str:
     return f"{case.name}, batch {case.batch}, {case.time} steps, {case.layer.units} units"
 
 
@@ -148,7 +148,7 @@ def _own_rules(benchmark: Benchmark) -> dict[str, str]:
     return {kind.__name__: equation(kind) for kind in sorted(own, key=lambda kind: kind.__name__)}
 
 
-def _row(case: Case, rounds: int, device: str = "cpu") -> Row:
+def _row(case: Workload, rounds: int, device: str = "cpu") -> Row:
     x, units = _heard(case).to(device), case.layer.units
     plain = (nn.LSTM(_INPUTS, units) if isinstance(case.layer.cell, LSTM) else nn.RNN(_INPUTS, units)).to(device)
     law, fast = (_network(case, kernel).to(device) for kernel in ("reference", "cpu" if device == "cpu" else "gpu"))
@@ -161,7 +161,7 @@ def _row(case: Case, rounds: int, device: str = "cpu") -> Row:
     )  # fmt: skip
 
 
-def _stepped(case: Case, rounds: int) -> Stepped:
+def _stepped(case: Workload, rounds: int) -> Stepped:
     x, size = _heard(case), (case.name, case.batch, case.time, case.layer.units)
     law, fast = (_network(case, kernel) for kernel in ("reference", "cpu"))
     made = compiled_step(law, x)
@@ -176,7 +176,7 @@ def _stepped(case: Case, rounds: int) -> Stepped:
     )  # fmt: skip
 
 
-def _learned(case: Case, rounds: int) -> Learned:
+def _learned(case: Workload, rounds: int) -> Learned:
     structure, x = case.layer.structure, _heard(case)
     support = replace(case, layer=replace(case.layer, structure=getattr(structure, "within", Dense())))
     runs = {name: updating(_network(each, "cpu"), x) for name, each in (("dense", support), ("learned", case))}
@@ -187,12 +187,12 @@ def _learned(case: Case, rounds: int) -> Learned:
     return Learned(type(structure).__name__, *size, took["dense"], took["learned"], statistics.median(found), spread)
 
 
-def _work(case: Case) -> float:
+def _work(case: Workload) -> float:
     """Multiplications and additions on numbers of the trace: forward 8 a synapse and step, backward 20."""
     return 28.0 * case.time * case.batch * case.layer.units * case.layer.units
 
 
-def _heard(case: Case) -> Tensor:
+def _heard(case: Workload) -> Tensor:
     return torch.randn(case.time, case.batch, _INPUTS, generator=torch.Generator().manual_seed(0))
 
 
@@ -208,7 +208,7 @@ def _floor() -> dict[str, float]:
 # -- in a process of their own
 
 
-def _threads(case: Case, rounds: int) -> list[float]:
+def _threads(case: Workload, rounds: int) -> list[float]:
     """How many times faster two threads are than one, round by round."""
     net = _network(case, "cpu")
     run, ratios = _pass(net, net, _heard(case)), []

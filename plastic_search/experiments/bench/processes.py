@@ -23,7 +23,7 @@ _INPUTS = 17  # numbers heard per step
 
 
 @dataclass(frozen=True)
-class Case(Part):
+class Workload(Part):
     """One layer, and the size of its work."""
 
     layer: Layer
@@ -48,7 +48,7 @@ class Memory(NamedTuple):
     reference: int | None  # None where it was not run
 
 
-def _network(case: Case, kernel: str) -> Network:
+def _network(case: Workload, kernel: str) -> Network:
     return Network(NetworkSpec((case.layer,)), _INPUTS, kernel=kernel)
 
 
@@ -72,7 +72,7 @@ def _timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def _elsewhere(function: Callable[..., Any], files: tuple[Path, ...], case: Case, *args: Any) -> Any:
+def _elsewhere(function: Callable[..., Any], files: tuple[Path, ...], case: Workload, *args: Any) -> Any:
     """What `function` answers about a case in a new process, which reads the user's parts from their files."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_answer, (function, files, case.to_json(), *args))
@@ -81,10 +81,10 @@ def _elsewhere(function: Callable[..., Any], files: tuple[Path, ...], case: Case
 def _answer(function: Callable[..., Any], files: tuple[Path, ...], case: dict[str, Any], *args: Any) -> Any:
     torch.set_num_threads(1)
     load_parts(list(files))
-    return function(Case.from_json(case), *args)
+    return function(Workload.from_json(case), *args)
 
 
-def _memory(case: Case, kernels: tuple[str, ...], files: tuple[Path, ...]) -> Memory:
+def _memory(case: Workload, kernels: tuple[str, ...], files: tuple[Path, ...]) -> Memory:
     plastic = _network(case, "cpu").shapes[0].plastic
     traces = 4 * case.time * case.batch * case.layer.units * (plastic.stop - plastic.start)
     grown = {kernel: _elsewhere(_growth, files, case, kernel) for kernel in kernels}
@@ -93,7 +93,7 @@ def _memory(case: Case, kernels: tuple[str, ...], files: tuple[Path, ...]) -> Me
     )  # fmt: skip
 
 
-def _growth(case: Case, kernel: str) -> int:
+def _growth(case: Workload, kernel: str) -> int:
     """Bytes by which the process grew at most while it ran once; 0 where the system does not tell."""
     net = _network(case, kernel)
     _pass(net, net, torch.randn(2, case.batch, _INPUTS))()
@@ -116,14 +116,14 @@ def _resident(what: str) -> int:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{what}:")), 0)
 
 
-def _compile(case: Case, files: tuple[Path, ...]) -> dict[str, float]:
+def _compile(case: Workload, files: tuple[Path, ...]) -> dict[str, float]:
     """Seconds to the first output of a new layer, and in a later process, which finds it compiled."""
     with tempfile.TemporaryDirectory() as folder:
         first, later = (_elsewhere(_first_call, files, case, folder) for _ in range(2))
     return {"first": first, "later": later}
 
 
-def _first_call(case: Case, folder: str) -> float:
+def _first_call(case: Workload, folder: str) -> float:
     os.environ["PLASTIC_SEARCH_CACHE"] = folder
     net = _network(case, "cpu")
     return _timed(lambda: net(torch.randn(2, 1, _INPUTS)))

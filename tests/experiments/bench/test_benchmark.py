@@ -20,7 +20,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.experiments.bench.benchmark import Benchmark, measure
 from plastic_search.experiments.bench.contenders import compiled_step
 from plastic_search.experiments.bench.doctor import examine
-from plastic_search.experiments.bench.processes import Case
+from plastic_search.experiments.bench.processes import Workload
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.report import bench_page
@@ -31,10 +31,13 @@ PLASTIC = Pathway.RECURRENT
 
 
 def small() -> Benchmark:
-    first = Case(Layer(5, plastic=PLASTIC), batch=2, time=4)
-    lstm = Case(Layer(3, LSTM(), plastic=Pathway.BOTH), batch=2, time=4)
-    gated = Case(Layer(5, structure=Gated(0.5), plastic=PLASTIC), batch=2, time=4)
-    others = (Case(Layer(9, plastic=PLASTIC), batch=2, time=4), Case(Layer(5, plastic=PLASTIC), batch=2, time=7))
+    first = Workload(Layer(5, plastic=PLASTIC), batch=2, time=4)
+    lstm = Workload(Layer(3, LSTM(), plastic=Pathway.BOTH), batch=2, time=4)
+    gated = Workload(Layer(5, structure=Gated(0.5), plastic=PLASTIC), batch=2, time=4)
+    others = (
+        Workload(Layer(9, plastic=PLASTIC), batch=2, time=4),
+        Workload(Layer(5, plastic=PLASTIC), batch=2, time=7),
+    )
     return Benchmark(
         "How long?", (first, lstm, *others), 1, stepped=(first,), lasting=(replace(lstm, time=50),), learned=(gated,)
     )
@@ -164,7 +167,7 @@ def test_the_doctor_finds_a_fast_kernel_for_every_combination_of_ours() -> None:
 
 MINE = '''
 from dataclasses import dataclass
-from plastic_search.benchmark import Benchmark, Case
+from plastic_search.benchmark import Benchmark, Workload
 from plastic_search.rules import Change, Outer, Rule
 from plastic_search.spec import Layer, Pathway
 
@@ -175,7 +178,7 @@ class Quiet(Rule):
     def step(self, params, state, seen):
         return Change((Outer(seen.post, seen.pre, 0.5),)), state
 
-CASES = (Case(Layer(4, rule=Quiet(), plastic=Pathway.INPUT), 2, 3),)
+CASES = (Workload(Layer(4, rule=Quiet(), plastic=Pathway.INPUT), 2, 3),)
 BENCHMARK = Benchmark("?", CASES, 1, stepped=CASES)
 '''
 
