@@ -68,20 +68,18 @@ def mean(values: Sequence[float], confidence: float = 0.95) -> Estimate:
 
 def difference(ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.95) -> Estimate:
     """mean(ours) - mean(theirs) of two independent groups, with Welch's interval (Welch 1947)."""
-    from scipy.special import stdtrit
+    from scipy.stats import ttest_ind
 
     x, y = _checked(ours, 1), _checked(theirs, 1)
     n = min(len(x), len(y))
     value = float(x.mean() - y.mean())
     if n == 1:
         return Estimate(value, None, None, 1, "difference of means", "one seed on a side: no interval")
-    a, b = float(x.var(ddof=1)) / len(x), float(y.var(ddof=1)) / len(y)
     method = f"difference of means, {_percent(confidence)} Welch t"
-    if a + b == 0:
+    if not x.var() + y.var():
         return Estimate(value, value, value, n, method, "no spread within either group")
-    freedom = (a + b) ** 2 / (a**2 / (len(x) - 1) + b**2 / (len(y) - 1))
-    reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * (a + b) ** 0.5
-    return Estimate(value, value - reach, value + reach, n, method)
+    low, high = ttest_ind(x, y, equal_var=False).confidence_interval(confidence)
+    return Estimate(value, float(low), float(high), n, method)
 
 
 def iqm(values: Sequence[float], confidence: float = 0.95, draws: int = 5000, seed: int = 0) -> Estimate:
@@ -181,15 +179,12 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 def share(count: int, n: int, confidence: float = 0.95) -> Estimate:
     """count of n, with a score interval that stays inside 0 to 1 (Wilson 1927)."""
-    from scipy.special import ndtri
+    from scipy.stats import binomtest
 
     if not 0 <= count <= n or n < 1:
-        raise PlasticSearchError(f"a share wants a count from 0 to n of at least 1, but got {count} of {n}")
-    z, p = float(ndtri(0.5 + confidence / 2)), count / n
-    middle, scale = (p + z * z / (2 * n)) / (1 + z * z / n), z / (1 + z * z / n)
-    reach = scale * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    low, high = max(middle - reach, 0.0), min(middle + reach, 1.0)
-    return Estimate(p, low, high, n, f"share, {_percent(confidence)} Wilson")
+        raise PlasticSearchError(f"a share needs a count from 0 to n of at least 1, but got {count} of {n}")
+    low, high = binomtest(count, n).proportion_ci(confidence, method="wilson")
+    return Estimate(count / n, float(low), float(high), n, f"share, {_percent(confidence)} Wilson")
 
 
 def best_of(scores: Sequence[float | None], band: float = 0.9) -> BestOf:
