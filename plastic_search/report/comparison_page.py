@@ -177,7 +177,7 @@ def _measured(metric: Metric, values: dict[int, float], case: str) -> Measured |
 
 
 def _difference(metric: Metric, wide: DataFrame, case: str, reference: str) -> Difference | None:
-    average = statistics.median if metric.average == "median" else statistics.mean
+    average = "median" if metric.average == "median" else "mean"
     found = compared(_values(wide, case), _values(wide, reference), average)
     if found is None:
         return None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
 
 from plastic_search.records import table
 from plastic_search.records.run import Finalist, Record, Run, Stage, identity
@@ -205,20 +205,20 @@ def ended(run: Run) -> str:
 
 
 def compared(
-    ours: dict[int, float], theirs: dict[int, float], average: Callable[[list[float]], Estimate] = statistics.mean
+    ours: dict[int, float], theirs: dict[int, float], average: Literal["mean", "median"] = "mean"
 ) -> Estimate | None:
-    """The difference: paired by seed where both have the same two or more seeds, else of two independent groups.
-
-    Args:
-        average: of the differences; statistics.mean or statistics.median.
-    """
+    """The difference: paired by seed where both have the same two or more seeds, else of two independent groups."""
+    paired, apart = {
+        "mean": (statistics.mean, statistics.difference),
+        "median": (statistics.median, statistics.median_difference),
+    }[average]
     shared = sorted(set(ours) & set(theirs))
     if not ours or not theirs:
         return None
     if len(shared) >= 2 or (len(shared) == len(ours) == len(theirs)):
-        result = average([ours[s] - theirs[s] for s in shared])
+        result = paired([ours[s] - theirs[s] for s in shared])
         return result._replace(method=f"paired by seed, {result.method}" if result.known else result.method)
-    return statistics.difference(list(ours.values()), list(theirs.values()))
+    return apart(list(ours.values()), list(theirs.values()))
 
 
 class Contrast(NamedTuple):
