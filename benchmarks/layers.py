@@ -1,4 +1,4 @@
-"""How long do a plastic layer's episodes take, forward and backward, beside the law and a layer that is not plastic?"""
+"""How long do a plastic layer's episodes take, beside the reference step and a layer that is not plastic?"""
 
 from dataclasses import dataclass
 from typing import NamedTuple

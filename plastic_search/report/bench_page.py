@@ -42,7 +42,7 @@ def _curves(cases: list[dict[str, Any]]) -> str:
     drawn = lines(cases)
     titles = {"units": "units", "batch": "episodes in a batch", "time": "steps"}
     contenders = {
-        "law": ("step by step, autograd", canvas.ORANGE),
+        "reference": ("step by step, autograd", canvas.ORANGE),
         "fast": ("compiled", canvas.BLUE),
         "plain": (f"torch's {cases[0]['plain_name']}, not plastic", canvas.GREEN),
     }
@@ -64,12 +64,12 @@ def _curves(cases: list[dict[str, Any]]) -> str:
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=len(contenders), frameon=False)
 
-    told = "time against " + ", against ".join(titles[key] for key in drawn)
-    return canvas.render("curves", f"{told}, on logarithmic axes", 300, paint) if drawn else ""
+    title = "time against " + ", against ".join(titles[key] for key in drawn)
+    return canvas.render("curves", f"{title}, on logarithmic axes", 300, paint) if drawn else ""
 
 
 def _ratios(cases: list[dict[str, Any]]) -> str:
-    """How many times faster than the law, in each case."""
+    """How many times faster than the reference step, in each case."""
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -87,4 +87,6 @@ def _ratios(cases: list[dict[str, Any]]) -> str:
         axes.set_xlabel("times faster")
         canvas.bare(axes, "x")
 
-    return canvas.render("ratios", "how many times faster than the law, in each case", 40 + 28 * len(cases), paint)
+    return canvas.render(
+        "ratios", "how many times faster than the reference step, in each case", 40 + 28 * len(cases), paint
+    )
