@@ -1,4 +1,4 @@
-"""How long do a plastic layer's episodes take, forward and backward, beside the law and a layer that is not plastic?"""
+"""How long do a plastic layer's episodes take, beside the reference step and a layer that is not plastic?"""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from plastic_search.cells.lstm import LSTM
 from plastic_search.experiments.bench.benchmark import Benchmark
-from plastic_search.experiments.bench.processes import Case
+from plastic_search.experiments.bench.processes import Workload
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.network.spec import Layer, Pathway
 from plastic_search.rules import Activity, Change, Outer, Rule
@@ -42,54 +42,56 @@ class Timing(Rule):
 BENCHMARK = Benchmark(
     question="How long do a plastic layer's episodes take, forward and backward?",
     cases=(
-        Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=200),
         # other layers
-        Case(Layer(100, LSTM(), plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(100, modulation=Retroactive(), plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(100, rule=Timing(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, LSTM(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, modulation=Retroactive(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, rule=Timing(), plastic=Pathway.RECURRENT), batch=30, time=200),
         # other sizes of all three
-        Case(Layer(512, plastic=Pathway.RECURRENT), batch=8, time=100),
-        Case(Layer(100, plastic=Pathway.RECURRENT), batch=128, time=50),
+        Workload(Layer(512, plastic=Pathway.RECURRENT), batch=8, time=100),
+        Workload(Layer(100, plastic=Pathway.RECURRENT), batch=128, time=50),
         # the first with other units, episodes or steps: a line in a plot each
-        Case(Layer(16, plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(32, plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(64, plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(200, plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(100, plastic=Pathway.RECURRENT), batch=1, time=200),
-        Case(Layer(100, plastic=Pathway.RECURRENT), batch=4, time=200),
-        Case(Layer(100, plastic=Pathway.RECURRENT), batch=10, time=200),
-        Case(Layer(100, plastic=Pathway.RECURRENT), batch=60, time=200),
-        Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=25),
-        Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=50),
-        Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=100),
-        Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=400),
+        Workload(Layer(16, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(32, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(64, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(200, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, plastic=Pathway.RECURRENT), batch=1, time=200),
+        Workload(Layer(100, plastic=Pathway.RECURRENT), batch=4, time=200),
+        Workload(Layer(100, plastic=Pathway.RECURRENT), batch=10, time=200),
+        Workload(Layer(100, plastic=Pathway.RECURRENT), batch=60, time=200),
+        Workload(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=25),
+        Workload(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=50),
+        Workload(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=100),
+        Workload(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=400),
     ),
     stepped=(
-        Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(32, plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(100, LSTM(), plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(100, rule=Timing(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(32, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, LSTM(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, rule=Timing(), plastic=Pathway.RECURRENT), batch=30, time=200),
     ),
-    lasting=(Case(Layer(100, plastic=Pathway.RECURRENT), batch=8, time=5000),),
+    lasting=(Workload(Layer(100, plastic=Pathway.RECURRENT), batch=8, time=5000),),
     learned=(
-        Case(Layer(100, structure=Gated(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(100, structure=Gated(0.2, 0.5), plastic=Pathway.RECURRENT), batch=64, time=20),
-        Case(Layer(64, structure=Gated(0.2, 0.5), plastic=Pathway.RECURRENT), batch=16, time=11),  # the least to share
-        Case(Layer(64, structure=Pooled(0.2, 0.5), plastic=Pathway.RECURRENT), batch=16, time=11),
-        Case(Layer(64, structure=HardConcrete(0.2, 0.5), plastic=Pathway.RECURRENT), batch=16, time=11),
-        Case(Layer(100, structure=HardConcrete(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(100, structure=Rewired(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(100, structure=Pruned(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(100, structure=Blocks(2), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, structure=Gated(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, structure=Gated(0.2, 0.5), plastic=Pathway.RECURRENT), batch=64, time=20),
+        Workload(
+            Layer(64, structure=Gated(0.2, 0.5), plastic=Pathway.RECURRENT), batch=16, time=11
+        ),  # the least to share
+        Workload(Layer(64, structure=Pooled(0.2, 0.5), plastic=Pathway.RECURRENT), batch=16, time=11),
+        Workload(Layer(64, structure=HardConcrete(0.2, 0.5), plastic=Pathway.RECURRENT), batch=16, time=11),
+        Workload(Layer(100, structure=HardConcrete(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, structure=Rewired(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, structure=Pruned(0.2, 0.5), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, structure=Blocks(2), plastic=Pathway.RECURRENT), batch=30, time=200),
     ),
     on_gpu=(
-        Case(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(100, LSTM(), plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(100, modulation=Retroactive(), plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(100, plastic=Pathway.RECURRENT), batch=1, time=200),
-        Case(Layer(200, plastic=Pathway.RECURRENT), batch=30, time=200),
-        Case(Layer(256, plastic=Pathway.RECURRENT), batch=256, time=200),
-        Case(Layer(512, plastic=Pathway.RECURRENT), batch=8, time=100),
-        Case(Layer(1024, plastic=Pathway.RECURRENT), batch=8, time=50),
+        Workload(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, LSTM(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, modulation=Retroactive(), plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(100, plastic=Pathway.RECURRENT), batch=1, time=200),
+        Workload(Layer(200, plastic=Pathway.RECURRENT), batch=30, time=200),
+        Workload(Layer(256, plastic=Pathway.RECURRENT), batch=256, time=200),
+        Workload(Layer(512, plastic=Pathway.RECURRENT), batch=8, time=100),
+        Workload(Layer(1024, plastic=Pathway.RECURRENT), batch=8, time=50),
     ),
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from plastic_search.records import run as runs
 from plastic_search.records.files import write_text
-from plastic_search.records.run import Record, Run
+from plastic_search.records.run import CurvePoint, Outcome, Record, Run, Stage
 
 STUDY = "digit_recall"
 HOSTILE = "<script>alert(1)</script>"
@@ -98,7 +98,7 @@ def study(
         "seeds": list(seeds),
         "objectives": ["score", "connections"],
         "parts": {n: {"axis": a, "equation": e, "source": s} for n, (a, e, s) in _PARTS.items()},
-        "holes": {
+        "search_parameters": {
             "layers.0.units": {"kind": "IntegerRange", "low": 32, "high": 96, "log": True},
             "layers.1.rule": {"kind": "Choice", "options": list(_RULES)},
             "layers.1.rule.Hebb.decay": {"kind": "RealRange", "low": 0.0, "high": 1.0, "log": False},
@@ -122,14 +122,15 @@ def search(rng: np.random.Generator, trials: int) -> list[Run]:
                 choices["layers.1.rule.Hebb.decay"] = round(float(rng.random()), 4)
             choices["layers.1.structure.density"] = round(float(rng.uniform(0.15, 0.5)), 4)
             if arm == "random" and trial == 3:
-                made.append(Run(STUDY, "search", arm, trial, -1, "infeasible", {}, choices, note="cannot be built"))
+                made.append(_infeasible(arm, trial, choices))
                 continue
             score = min(0.93, 0.55 + 0.3 * float(rng.beta(2, 2)) + gain * min(1.0, trial / 12))
-            outcome = "pruned" if rng.random() < 0.25 and trial > 4 else "complete"
-            curve = _curve(rng, score, 600 if outcome == "complete" else 180)
+            outcome = Outcome.PRUNED if rng.random() < 0.25 and trial > 4 else Outcome.COMPLETE
+            curve = _curve(rng, score, 600 if outcome is Outcome.COMPLETE else 180)
             connections = float(rng.integers(600, 2600))
-            metrics = {"score": curve[-1][2], "validation": curve[-1][2], "connections": connections}
-            made.append(_run("search", arm, trial, 0, choices, metrics, curve, 7268, outcome, arm))
+            score = curve[-1].score or 0.0
+            metrics = {"score": score, "validation": score, "connections": connections}
+            made.append(_run(Stage.SEARCH, arm, trial, 0, choices, metrics, curve, 7268, outcome, arm))
     return made
 
 
@@ -145,7 +146,18 @@ def finals(rng: np.random.Generator, searched: list[Run], seeds: tuple[int, ...]
             if plastic:
                 metrics |= {"frozen": round(0.2 + 0.004 * seed, 6), "shuffled": round(0.21 + 0.003 * seed, 6)}
             curve = _curve(rng, score, 2000)
-            run = _run("final", name, source.trial, seed, source.choices, metrics, curve, parameters, "complete", name)
+            run = _run(
+                Stage.FINAL,
+                name,
+                source.trial,
+                seed,
+                source.choices,
+                metrics,
+                curve,
+                parameters,
+                Outcome.COMPLETE,
+                name,
+            )
             keeps = name in ("winner", "best_random")
             made.append(Run(**{**vars(run), "spec": source.spec if keeps else run.spec}))
     return made
@@ -153,7 +165,7 @@ def finals(rng: np.random.Generator, searched: list[Run], seeds: tuple[int, ...]
 
 def quantized(rng: np.random.Generator, before: list[Run], seeds: tuple[int, ...]) -> list[Run]:
     """The winner in few bits, as `plastic-search quantize` makes it."""
-    winners = {r.seed: r for r in before if r.name == "winner" and r.stage == "final"}
+    winners = {r.seed: r for r in before if r.name == "winner" and r.stage is Stage.FINAL}
     made = [_longer(r) for r in winners.values()]
     for tuned in (False, True):
         for rounding in ("nearest", "stochastic"):
@@ -169,7 +181,7 @@ def quantized(rng: np.random.Generator, before: list[Run], seeds: tuple[int, ...
                     choices = {"weight": weight, "alpha": alpha, "trace": trace, "rounding": rounding, "tuned": tuned}
                     metrics = {"score": round(score, 6), "connections": 1300.0}
                     spec = winners[seed].spec | {"precision": {"kind": "Integer", "weight": weight}}
-                    run = _run("quantized", name, winners[seed].trial, seed, choices, metrics, [], 4210, "complete", "")
+                    run = _rounded(name, winners[seed], choices, metrics)
                     made.append(Run(**{**vars(run), "spec": spec}))
     return made
 
@@ -178,8 +190,20 @@ def _longer(winner: Run) -> Run:
     """The float winner, trained on as long as the rounded ones."""
     choices = {"weight": None, "alpha": None, "trace": None, "rounding": "nearest", "tuned": True}
     metrics = {"score": round(winner.metrics["score"] + 0.002, 6), "connections": 1300.0}
-    run = _run("quantized", "w32a32t32-tuned", winner.trial, winner.seed, choices, metrics, [], 4210, "complete", "")
+    run = _rounded("w32a32t32-tuned", winner, choices, metrics)
     return Run(**{**vars(run), "spec": winner.spec})
+
+
+def _rounded(name: str, winner: Run, choices: dict[str, Any], metrics: dict[str, float]) -> Run:
+    trial, seed = winner.trial, winner.seed
+    return _run(Stage.QUANTIZED, name, trial, seed, choices, metrics, [], 4210, Outcome.COMPLETE, "")
+
+
+def _infeasible(arm: str, trial: int, choices: dict[str, Any]) -> Run:
+    return Run(
+        study=STUDY, stage=Stage.SEARCH, name=arm, trial=trial, seed=-1, outcome=Outcome.INFEASIBLE, spec={},
+        choices=choices, note="cannot be built",
+    )  # fmt: skip
 
 
 def exported(before: list[Run]) -> list[Run]:
@@ -187,7 +211,7 @@ def exported(before: list[Run]) -> list[Run]:
     source = next(r for r in before if r.name == "w4a4t8-stochastic-tuned")
     metrics = {"stepwise": 2.4e-7, "parity": 1.19e-7, "compared": 160.0, "steps": 200.0, "ties": 3.0, "free_ties": 1.0}
     metrics |= {"score": 0.93, "bytes": 48211.0}
-    extra = {"stage": "exported", "metrics": metrics, "choices": source.choices | {"bundle": "bundle"}}
+    extra = {"stage": Stage.EXPORTED, "metrics": metrics, "choices": source.choices | {"bundle": "bundle"}}
     return [Run(**{**vars(source), **extra})]
 
 
@@ -213,37 +237,40 @@ def graph(seed: int, sizes: tuple[int, ...] = SIZES, edges: int = 1300) -> dict[
 
 
 def _run(
-    stage: str, name: str, trial: int, seed: int, choices: dict[str, Any], metrics: dict[str, float],
-    curve: list[list[float]], parameters: int, outcome: str, salt: str,
+    stage: Stage, name: str, trial: int, seed: int, choices: dict[str, Any], metrics: dict[str, float],
+    curve: list[CurvePoint], parameters: int, outcome: Outcome, salt: str,
 ) -> Run:  # fmt: skip
-    steps = curve[-1][0] if curve else 0.0
+    steps = curve[-1].step if curve else 0.0
     costs = {"seconds": round(2.0 + 0.01 * steps, 3), "steps": steps, "parameters": float(parameters)}
     costs["connections"] = float(metrics["connections"])
     rule = {"kind": choices.get("layers.1.rule", "Hebb"), "decay": choices.get("layers.1.rule.Hebb.decay", 0.0)}
     layer = {"kind": "Layer", "units": 5, "cell": {"kind": "Linear"}, "rule": rule, "structure": {"kind": "Gated"}}
     first = {"kind": "Layer", "units": choices.get("layers.0.units", 37), "cell": {"kind": "RNN"}}
     spec = {"kind": "NetworkSpec", "layers": [first, layer | {"salt": f"{salt} {trial}"}]}
-    return Run(STUDY, stage, name, trial, seed, outcome, spec, choices, metrics, curve, costs, _VERSIONS)
+    return Run(
+        study=STUDY, stage=stage, name=name, trial=trial, seed=seed, outcome=outcome, spec=spec, choices=choices,
+        metrics=metrics, curve=curve, costs=costs, versions=_VERSIONS,
+    )  # fmt: skip
 
 
-def _curve(rng: np.random.Generator, score: float, steps: int) -> list[list[float]]:
-    """Ten looks at a network that learns from chance to `score`."""
+def _curve(rng: np.random.Generator, score: float, steps: int) -> list[CurvePoint]:
+    """Ten points of a network that learns from chance to `score`."""
     rows = []
     for step in range(steps // 10, steps + 1, steps // 10):
         now = score - (score - 0.2) * np.exp(-4 * step / 600) + 0.004 * rng.standard_normal()
-        rows.append([float(step), round(1.6 * float(np.exp(-step / 400)) + 0.05, 6), round(float(now), 6)])
+        rows.append(CurvePoint(float(step), round(1.6 * float(np.exp(-step / 400)) + 0.05, 6), round(float(now), 6)))
     return rows
 
 
 def _best(searched: list[Run], arm: str) -> Run:
-    complete = [r for r in searched if r.name == arm and r.outcome == "complete"]
+    complete = [r for r in searched if r.name == arm and r.outcome is Outcome.COMPLETE]
     return max(complete, key=lambda r: r.metrics["score"])
 
 
 def _nasty(run: Run) -> Run:
     text = json.dumps(vars(run)).replace("layers.1.rule", f'{HOSTILE}\\" onload=\\"x').replace("Hebb", "$<b>H_{e$")
     name = run.name if run.name in ("tpe", "random", "winner") else f"{HOSTILE}{run.name}"
-    return Run(**{**json.loads(text), "name": name, "note": HOSTILE, "study": HOSTILE})
+    return Run.from_json({**json.loads(text), "name": name, "note": HOSTILE, "study": HOSTILE})
 
 
 def _nasty_graph(graph: dict[str, Any]) -> dict[str, Any]:

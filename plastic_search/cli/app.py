@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from plastic_search import __version__
-from plastic_search.cli import bench, catalog, growth, studies, table, topology
+from plastic_search.cli import bench, catalog, studies, table, topology
 from plastic_search.core.errors import PlasticSearchError
 
 __all__ = ["app", "main"]
@@ -31,7 +31,6 @@ _GROUPS = {  # heading in --help -> commands
         studies.report,
         table.table,
         studies.repair,
-        growth.grow,
     ),
     "What is available": (catalog.list_, catalog.show, catalog.copy),
     "This machine": (bench.doctor, bench.bench),

@@ -43,23 +43,23 @@ def bench(
     out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("runs/speed"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Time plastic layers on this machine, side by side with the law and with torch's own layers, and write a page.
+    """Time plastic layers on this machine, beside the reference step and torch's own layers, and write a page.
 
-    Where a C++ compiler is found, the law also competes with its step compiled by torch.
+    Where a C++ compiler is found, the reference step compiled by torch is timed too.
     """
     from plastic_search.core import loading
     from plastic_search.core.errors import PlasticSearchError
     from plastic_search.experiments.bench.benchmark import Benchmark, measure
-    from plastic_search.records.files import made
+    from plastic_search.records.files import make_folder
     from plastic_search.report import bench_page
 
     path, value = loading.find("benchmarks", benchmark), loading.value("benchmarks", benchmark)
     if not isinstance(value, Benchmark):
         raise PlasticSearchError(f"BENCHMARK must be a Benchmark, but is a {type(value).__name__}")
-    made(out)
+    make_folder(out)
     found = {}
     for text, so_far in measure(value, (path,)):
         print(text, file=sys.stderr, flush=True)
-        found = so_far
+        found = so_far.to_json()
     page = bench_page.write(found, out)
     print(json.dumps(found, indent=1) if as_json else page)

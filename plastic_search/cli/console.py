@@ -18,7 +18,11 @@ from plastic_search.records.run import Record, Run
 __all__ = ["follow", "print_table", "say", "summary", "summary_table"]
 
 _BEST = {"final": "winner's best"}  # stages whose best score is of one network, not of all
-_STAGES = {"search": "searching", "final": "training finalists", "quantized": "quantizing", "sweep": "sweeping"}
+_STAGES = {
+    "search": "searching", "final": "training finalists", "quantized": "quantizing", "sweep": "sweeping",
+    "comparison": "comparing",
+}  # fmt: skip
+_QUIET = 30.0  # seconds between two lines about the same piece of work
 
 
 def say(text: str) -> None:
@@ -58,17 +62,20 @@ def _live(events: Iterable[Event], console: Console) -> None:
 
 
 def _lines(events: Iterable[Event]) -> None:
-    """About twenty lines a stage, each with an estimate of the remaining time."""
-    stage, began, first = "", 0.0, 0
+    """About twenty lines a stage, each with an estimate of the remaining time; one in half a minute for long items."""
+    stage, began, first, printed, last = "", 0.0, 0, 0.0, -1
     for event in events:
         if event.stage != stage:
-            stage, began, first = event.stage, time.monotonic(), event.done
+            stage, began, first, last = event.stage, time.monotonic(), event.done, -1
+        if event.done == last and time.monotonic() - printed < _QUIET:
+            continue
         if event.done % max(1, event.total // 20) and event.done != event.total:
             continue
         spent, completed = time.monotonic() - began, event.done - first
         left = f", about {spent / completed * (event.total - event.done):.0f} s left" if completed else ""
         best = f", {_best(event)}" if event.best is not None else ""
         name = _STAGES.get(event.stage, event.stage)
+        printed, last = time.monotonic(), event.done
         print(f"{name} {event.done}/{event.total}{best}{left} ({event.text})", file=sys.stderr, flush=True)
 
 

@@ -30,33 +30,25 @@ def run(
     """
     from plastic_search.cli.console import follow, say, summary, summary_table
     from plastic_search.core import loading
-    from plastic_search.experiments import search, sweep
-    from plastic_search.experiments.sweep import Sweep
-    from plastic_search.records import run as runs
+    from plastic_search.experiments import runner
+    from plastic_search.experiments.study import Study
+    from plastic_search.records.run import Stage, load
 
     loading.load_parts(parts)
     path = loading.find("studies", study)
     value = _with_sets(loading.value("studies", study), sets, path)
     folder = out or Path("runs") / path.stem
-    asked = {"study": study, "sets": sets, "parts": [str(p) for p in parts], "out": str(out or "")}
-    files = (*parts, *_own(path))
-    if isinstance(value, Sweep):
-        follow(sweep.run(value, path.stem, folder, workers, files, asked))
-        print_json(summary(runs.load(folder))) if as_json else summary_table(runs.load(folder))
+    command = {"study": study, "sets": sets, "parts": [str(p) for p in parts], "out": str(out or "")}
+    follow(runner.run(value, path.stem, folder, workers, (*parts, *_own(path)), command))
+    record = load(folder)
+    recorded = len({r.trial for r in record.stage(Stage.SEARCH, "tpe")})
+    if isinstance(value, Study) and recorded > value.trials:
+        say(f"{folder} has {recorded} trials of each search already, more than the {value.trials} requested; all stay")
+    print_json(summary(record)) if as_json else summary_table(record)
+    if isinstance(value, Study) and not as_json:
+        say(f"next: {_next(folder, parts, _own(path))}")
+    elif not as_json:
         say(f"next: plastic-search report {shlex.quote(str(folder))}")
-        return
-    follow(search.run(value, path.stem, folder, workers, files, asked))
-    record = runs.load(folder)
-    held = len({r.trial for r in record.stage("search", "tpe")})
-    if held > value.trials:
-        say(
-            f"{folder} holds {held} trials of each search already, more than the {value.trials} asked for; all are kept"
-        )
-    if as_json:
-        print_json(summary(record))
-        return
-    summary_table(record)
-    say(f"next: {_next(folder, parts, _own(path))}")
 
 
 def quantize(
@@ -115,19 +107,11 @@ def report(
     from plastic_search.core import loading
     from plastic_search.records import run as runs
     from plastic_search.report import report as page
-    from plastic_search.report import sweep_page
 
     record = runs.load(folder)
-    if record.study.get("schema") == runs.SWEEP:
-        path = sweep_page.write(record, out or folder)
-        print((path.parent / "report.json").read_text() if as_json else path)
-        return
     value = loading.value("reports", record.name) if record.name in loading.names("reports") else None
     path = page.write(record, out or folder, value)
-    if as_json:
-        print((path.parent / "report.json").read_text())
-    else:
-        print(path)
+    print((path.parent / "report.json").read_text() if as_json else path)
 
 
 def repair(folder: Folder) -> None:
@@ -142,10 +126,11 @@ def _with_sets(study: Any, sets: list[str], path: Path) -> Any:
     """The study with each PATH=VALUE applied; paths within its space may leave out `space.`."""
     from plastic_search.core.part import field_types
     from plastic_search.core.space import override
+    from plastic_search.experiments.comparison import Comparison
     from plastic_search.experiments.study import Study
     from plastic_search.experiments.sweep import Sweep
 
-    if not isinstance(study, Study | Sweep):
+    if not isinstance(study, Study | Sweep | Comparison):
         name = type(study).__name__
         article = "an" if name[0].lower() in "aeiou" else "a"
         raise PlasticSearchError(f"{path}: STUDY must be a Study, but is {article} {name}")

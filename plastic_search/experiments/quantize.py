@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.experiments.events import Event
 from plastic_search.experiments.folder import open_study
-from plastic_search.experiments.jobs import Job
+from plastic_search.experiments.jobs import Job, Measure
 from plastic_search.experiments.study import Study
-from plastic_search.experiments.workers import Pool
+from plastic_search.experiments.workers import Ended, Pool
 from plastic_search.network.spec import NetworkSpec
 from plastic_search.precisions import Role, Rounding
 from plastic_search.precisions.floating import Floating
 from plastic_search.precisions.integer import Integer
-from plastic_search.records import run
-from plastic_search.records.run import locked
+from plastic_search.records.folder import RunFolder
+from plastic_search.records.run import Finalist, Run, Stage
 
 __all__ = ["BITS", "Variant", "quantize", "variants"]
 
@@ -47,14 +47,14 @@ class Variant(NamedTuple):
 
 def variants(bits: tuple[int, ...] = BITS) -> list[Variant]:
     """All roles at each width, each role alone, and 4-bit weight and alpha with an 8-bit trace; float, trained on."""
-    made = [Variant(Floating(), tuned=True)]
+    found = [Variant(Floating(), tuned=True)]
     for tuned in (False, True):
         for rounding in Rounding:
             widths = [(b, b, b) for b in bits] + [(4, 4, 8)] + [(None, None, b) for b in bits]
-            made += [Variant(Integer(*each, rounding), tuned) for each in widths]
+            found += [Variant(Integer(*each, rounding), tuned) for each in widths]
         alone = [(b, None, None) for b in bits] + [(None, b, None) for b in bits]
-        made += [Variant(Integer(*each, Rounding.NEAREST), tuned) for each in alone]
-    return list({v.name: v for v in made}.values())
+        found += [Variant(Integer(*each, Rounding.NEAREST), tuned) for each in alone]
+    return list({v.name: v for v in found}.values())
 
 
 def quantize(
@@ -65,34 +65,36 @@ def quantize(
     Raises:
         PlasticSearchError: the study has no winner yet.
     """
-    with locked(out):
-        study, record = open_study(out)
-        winners = record.stage("final", "winner")
+    with RunFolder.open(out) as folder, Pool(workers, list(files)) as pool:
+        study = open_study(folder)
+        winners = folder.stage(Stage.FINAL, Finalist.WINNER)
         if not winners:
             raise PlasticSearchError(f"{out} has no winner yet; `plastic-search run` finds one")
-        done = {(r.name, r.seed): r.outcome for r in record.stage("quantized")}
-        jobs = [_job(study, record.name, out, winners[-1], v, seed) for v in variants(bits) for seed in study.seeds]
-        left = [job for job in jobs if not _kept(job, done.get((job.name, job.seeds[0])))]
-        with Pool(workers, list(files)) as pool:
-            for count, (job, made) in enumerate(pool.each(left), start=len(jobs) - len(left) + 1):
-                run.append(out, made)
-                score = made[-1].metrics.get("score", 0.0)
-                yield Event("quantized", count, len(jobs), None, f"{job.name}, seed {job.seeds[0]}: {score:.3f}")
+        outcomes = {(r.name, r.seed): r.outcome for r in folder.stage(Stage.QUANTIZED)}
+        jobs = [_job(study, folder, winners[-1], v, seed) for v in variants(bits) for seed in study.seeds]
+        left = [job for job in jobs if not job.is_done(outcomes)]
+        ended = (result for result in pool.each(left) if isinstance(result, Ended))
+        for count, (job, runs) in enumerate(ended, start=len(jobs) - len(left) + 1):
+            folder.append(*runs)
+            score = runs[-1].metrics.get("score", 0.0)
+            yield Event(Stage.QUANTIZED, count, len(jobs), None, f"{job.title}: {score:.3f}")
 
 
-def _kept(job: Job, outcome: str | None) -> bool:
-    """Whether a job needs no doing: its run is recorded, and what it leaves behind is there."""
-    return outcome is not None and (outcome != "complete" or all(f.is_file() for f in job.files))
-
-
-def _job(study: Study, name: str, out: Path, winner: run.Run, variant: Variant, seed: int) -> Job:
-    p, models, identity = variant.precision, out / run.MODELS, run.identity(winner.spec)
-    spec = replace(NetworkSpec.from_json(winner.spec), precision=p)
-    choices: dict[str, Any] = {role.value: form.bits if (form := p.format(role)) else None for role in Role}
-    choices["rounding"] = (p.rounding if isinstance(p, Integer) else Rounding.NEAREST).value
+def _job(study: Study, folder: RunFolder, winner: Run, variant: Variant, seed: int) -> Job:
+    precision = variant.precision
+    choices: dict[str, Any] = {role.value: form.bits if (form := precision.format(role)) else None for role in Role}
+    choices["rounding"] = (precision.rounding if isinstance(precision, Integer) else Rounding.NEAREST).value
     return Job(
-        name, "quantized", variant.name, winner.trial, (seed,), spec.to_json(), study.task.to_json(),
-        study.fine_tuning.to_json() if variant.tuned else None, choices | {"tuned": variant.tuned}, ("test",),
-        begin=str(models / f"winner-{identity}"),
-        save=str(models / f"{variant.name}-{identity}") if variant.tuned else "",
-    )  # fmt: skip
+        study=folder.name,
+        stage=Stage.QUANTIZED,
+        name=variant.name,
+        trial=winner.trial,
+        seeds=(seed,),
+        spec=replace(NetworkSpec.from_json(winner.spec), precision=precision),
+        task=study.task,
+        trainer=study.fine_tuning if variant.tuned else None,
+        choices=choices | {"tuned": variant.tuned},
+        measures=(Measure.TEST,),
+        begin=folder.models(Finalist.WINNER, winner.spec),
+        save=folder.models(variant.name, winner.spec) if variant.tuned else None,
+    )

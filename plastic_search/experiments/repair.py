@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from plastic_search.experiments.folder import open_study
+from plastic_search.experiments.folder import open_question
 from plastic_search.experiments.optuna_search import ARMS, Arm, Direction, open_journal
 from plastic_search.experiments.study import Study
 from plastic_search.records import run
 from plastic_search.records.files import is_whole, read_lines, write_text
-from plastic_search.records.run import locked
+from plastic_search.records.folder import RunFolder
+from plastic_search.records.run import Stage
 
 __all__ = ["repair"]
 
@@ -23,16 +24,15 @@ def repair(out: Path) -> list[str]:
     Returns:
         A sentence for each thing done; empty where nothing was broken.
     """
-    with locked(out):
-        done = [told for told in (_begun(out / run.JOURNAL), _sifted(out / run.RUNS)) if told]
-        if run.load(out).study["study"].get("kind") != Study.__name__:  # a sweep has no journal
+    with RunFolder.open(out) as folder:
+        done = [text for text in (_begun(out / run.JOURNAL), _sifted(out / run.RUNS)) if text]
+        if not isinstance(study := open_question(folder), Study):  # it has no journal
             return done
-        study, _ = open_study(out)
         storage = open_journal(out / run.JOURNAL)
         directions: list[Direction] = [o.direction for o in study.objectives]
         known = {name: len(Arm(name, storage, study.space, directions).trials()) for name in ARMS}
-        lines = read_lines(out / run.RUNS)
-        kept = [x for x in lines if x["stage"] != "search" or x["trial"] < known.get(x["name"], 0)]
+        lines = list(read_lines(out / run.RUNS))
+        kept = [x for x in lines if x["stage"] != Stage.SEARCH or x["trial"] < known.get(x["name"], 0)]
         if len(kept) < len(lines):
             aside = _aside(out / run.RUNS)
             write_text(out / run.RUNS, "".join(json.dumps(x) + "\n" for x in kept))

@@ -1,251 +1,273 @@
-"""Carrying out a study: search, then train the winners and their controls. It can be stopped at any time."""
+"""Carrying out a study: search, then train the winners and their controls."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Generator
-from pathlib import Path
-from typing import Any
+from collections.abc import Generator, Iterable
+from dataclasses import replace
+from typing import Protocol
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.core.space import possible
 from plastic_search.experiments import controls
 from plastic_search.experiments.events import Event
-from plastic_search.experiments.folder import begin
-from plastic_search.experiments.jobs import Job, Rival, fit
-from plastic_search.experiments.optuna_search import ARMS, Arm, Direction, Proposal, importances, open_journal
+from plastic_search.experiments.jobs import Job, Measure, Rival, fit
+from plastic_search.experiments.optuna_search import (
+    ARMS,
+    RANDOM,
+    Arm,
+    Direction,
+    Proposal,
+    importances,
+    open_journal,
+)  # fmt: skip
 from plastic_search.experiments.study import Study
-from plastic_search.experiments.workers import Pool
+from plastic_search.experiments.workers import Ended, Pool
 from plastic_search.network.module import Network
 from plastic_search.network.spec import NetworkSpec
-from plastic_search.records import run as runs
-from plastic_search.records.files import made, write_text
-from plastic_search.records.run import Record, Run, locked
+from plastic_search.records import run as files
+from plastic_search.records.folder import RunFolder
+from plastic_search.records.run import Finalist, Outcome, Run, Stage
 
-__all__ = ["best", "run"]
+__all__ = ["best", "carry_out"]
 
 _ROUND = 4  # trials that each search asks for at a time
-_FULL = 2000  # episodes behind a validation score
+_EPISODES = 2000  # behind a validation score
 
 
-def run(
-    study: Study,
-    name: str,
-    out: Path,
-    workers: int = 2,
-    files: tuple[Path, ...] = (),
-    asked: dict[str, Any] | None = None,
-) -> Generator[Event]:
+class _Runs(Protocol):
+    """A run folder that is open, or a record of one."""
+
+    def stage(self, stage: Stage, name: str | None = None) -> list[Run]: ...
+
+
+def carry_out(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
     """Search, then train the winners and their controls; an event after each piece of work.
 
-    Whatever is finished is on disk before its event is told. A study that was stopped goes on where it was.
-
-    Args:
-        name: what the study is called in its runs.
-        out: the run folder.
-        workers: processes.
-        files: Python files with the user's own parts.
-        asked: the words in which the study was asked, which study.json keeps.
+    Whatever is finished is on disk before its event. A study that was stopped goes on where it was.
 
     Raises:
-        PlasticSearchError: nothing of the space can be built, or has the outputs that the task wants; a part of the
-            user's own fails; or `out` cannot be written, is in use, is torn, or holds another question.
+        PlasticSearchError: the journal is torn or lost its end, or no trial came to its end.
     """
-    possible(study.space, lambda spec: fit(spec, study.task), "space")
-    with locked(made(out)):
-        begin(study, name, out, asked)
-        with Pool(workers, list(files)) as pool:
-            yield from _search(study, name, out, pool)
-            yield from _finals(study, name, out, pool)
+    yield from _Search(study, folder).rounds(pool)
+    yield from _finals(study, folder, pool)
 
 
-def best(record: Record, *arms: str) -> Run | None:
+def best(runs: _Runs, *arms: str) -> Run | None:
     """The trial that searches are judged by: the fewest connections within one standard error of the best score.
 
     The one-standard-error rule (Breiman et al. 1984): a smaller network that cannot be told from the best is better.
     """
-    scored = [r for arm in arms for r in _trials(record, arm) if r.outcome == "complete"]
+    trials = (trial for arm in arms for trial in _Trials(runs.stage(Stage.SEARCH, arm)).means())
+    scored = [trial for trial in trials if trial.outcome is Outcome.COMPLETE]
     if not scored:
         return None
     top = max(r.metrics["score"] for r in scored)
-    error = math.sqrt(max(top * (1.0 - top), 0.0) / _FULL)
+    error = math.sqrt(max(top * (1.0 - top), 0.0) / _EPISODES)
     near = [r for r in scored if r.metrics["score"] >= top - error]
     return min(near, key=lambda r: (r.metrics["connections"], -r.metrics["score"], r.trial))
 
 
-def _trials(record: Record, arm: str) -> list[Run]:
-    """One run a trial, its score the mean over the trial's seeds."""
-    grouped: dict[int, list[Run]] = {}
-    for each in record.stage("search", arm):
-        grouped.setdefault(each.trial, []).append(each)
-    made = []
-    for group in grouped.values():
-        last = group[-1]
+class _Trials:
+    """The recorded trials of one search, each of which may have several seeds."""
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self._runs: dict[int, list[Run]] = {}
+        self.rivals: list[Rival] = []
+        by_trial: dict[int, list[Run]] = {}
+        for run in runs:
+            by_trial.setdefault(run.trial, []).append(run)
+        for group in by_trial.values():
+            self.add(group)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._runs
+
+    @property
+    def numbers(self) -> list[int]:
+        return list(self._runs)
+
+    def add(self, runs: list[Run]) -> None:
+        """Add all runs of a trial."""
+        self._runs[runs[0].trial] = runs
+        mean = self.mean(runs[0].trial)
+        if mean.outcome is Outcome.COMPLETE:
+            self.rivals.append(Rival(int(mean.metrics["connections"]), mean.curve))
+
+    def mean(self, number: int) -> Run:
+        """The last run of a trial, its score the mean over the trial's seeds."""
+        group = self._runs[number]
         scores = [r.metrics["score"] for r in group if "score" in r.metrics]
         mean = {"score": sum(scores) / len(scores)} if scores else {}
-        made.append(Run(**{**vars(last), "metrics": last.metrics | mean, "curve": group[0].curve}))
-    return made
+        return replace(group[-1], metrics=group[-1].metrics | mean, curve=group[0].curve)
+
+    def means(self) -> list[Run]:
+        return [self.mean(number) for number in self._runs]
 
 
-def _search(study: Study, name: str, out: Path, pool: Pool) -> Generator[Event]:
-    storage = open_journal(out / runs.JOURNAL)
-    directions: list[Direction] = [o.direction for o in study.objectives]
-    arms = [Arm(arm, storage, study.space, directions) for arm in ARMS]
-    record = runs.load(out)
-    _agree(record, arms)
-    while any(arm.done < study.trials for arm in arms):
-        asked = {
-            arm.name: [_fitting(study, p) for p in arm.propose(min(_ROUND, study.trials - arm.done))]
-            for arm in arms
-            if arm.done < study.trials
-        }
-        for arm, proposal in ((arm, p) for arm, proposals in asked.items() for p in proposals if p.spec is None):
-            if not _ran(runs.load(out), arm, proposal.number):
-                runs.append(out, [_infeasible(name, arm, proposal)])
-                yield _search_event(study, runs.load(out), arms)
-        record = runs.load(out)
-        jobs = [
-            _trial_job(study, name, record, arm, proposal)
-            for arm, proposals in asked.items()
-            for proposal in proposals
-            if proposal.spec is not None and not _ran(record, arm, proposal.number)
-        ]
-        for _, ended in pool.each(jobs):
-            runs.append(out, ended)
-            yield _search_event(study, runs.load(out), arms)
-        for arm in arms:
-            _tell(study, out, arm, asked.get(arm.name, []))
-    write_text(out / runs.IMPORTANCES, json.dumps(importances(arms)))
+class _Search:
+    """Both searches of a study, with all that is recorded of them."""
 
+    def __init__(self, study: Study, folder: RunFolder) -> None:
+        storage = open_journal(folder.path / files.JOURNAL)
+        directions: list[Direction] = [o.direction for o in study.objectives]
+        self.study, self.folder = study, folder
+        self.arms = [Arm(arm, storage, study.space, directions) for arm in ARMS]
+        self.trials = {arm.name: _Trials(folder.stage(Stage.SEARCH, arm.name)) for arm in self.arms}
+        self._check()
+        # Trials that ended but are not recorded: their lines were lost, and set aside by `repair`.
+        lost = sum(number not in self.trials[arm.name] for arm in self.arms for number in arm.ended)
+        self._done = sum(len(each.numbers) for each in self.trials.values()) + lost
+        complete = (r for r in folder.stage(Stage.SEARCH) if r.outcome is Outcome.COMPLETE)
+        self._best = max((r.metrics["score"] for r in complete), default=None)
 
-def _agree(record: Record, arms: list[Arm]) -> None:
-    """Refuse a journal that knows less than the runs do."""
-    for arm in arms:
-        known = len(arm.trials())
-        lost = [r.trial for r in record.stage("search", arm.name) if r.trial >= known]
-        if lost:
-            raise PlasticSearchError(
-                f"{record.folder / runs.JOURNAL} knows {known} {arm.name} trials, but {runs.RUNS} tells of trial "
-                f"{max(lost)}: the journal lost its end. Nothing was changed; put the whole journal back, or "
-                f"`plastic-search repair {record.folder}` sets the runs that it no longer knows aside"
-            )
+    def _check(self) -> None:
+        """Refuse a journal of another space, or one that knows less than the runs do."""
+        for arm in self.arms:
+            arm.check()
+            known = len(arm.trials())
+            lost = [number for number in self.trials[arm.name].numbers if number >= known]
+            if lost:
+                path = self.folder.path
+                raise PlasticSearchError(
+                    f"{path / files.JOURNAL} knows {known} {arm.name} trials, but {files.RUNS} records trial "
+                    f"{max(lost)}: the journal lost its end. Nothing was changed; put the whole journal back, or "
+                    f"`plastic-search repair {path}` sets the runs that it no longer knows aside"
+                )
 
+    def record(self, runs: list[Run]) -> Event:
+        """Record all runs of a trial."""
+        self.folder.append(*runs)
+        last = runs[-1]
+        self.trials[last.name].add(runs)
+        self._done += 1
+        scores = [r.metrics["score"] for r in runs if r.outcome is Outcome.COMPLETE]
+        self._best = max((s for s in (self._best, *scores) if s is not None), default=None)
+        score = f", score {last.metrics['score']:.3f}" if "score" in last.metrics else ""
+        text = f"{last.name} {last.trial}: {last.outcome}{score}"
+        return Event(Stage.SEARCH, self._done, 2 * self.study.trials, self._best, text)
 
-def _ran(record: Record, arm: str, trial: int) -> bool:
-    return any(r.trial == trial for r in record.stage("search", arm))
+    def rounds(self, pool: Pool) -> Generator[Event]:
+        """Propose, train and report in rounds until both searches have all their trials."""
+        while open_arms := [arm for arm in self.arms if len(arm.ended) < self.study.trials]:
+            wanted = {arm: min(_ROUND, self.study.trials - len(arm.ended)) for arm in open_arms}
+            proposals = [(arm, self._fitting(p)) for arm in open_arms for p in arm.propose(wanted[arm])]
+            left = [(arm, p) for arm, p in proposals if p.number not in self.trials[arm.name]]
+            for arm, proposal in left:
+                if proposal.spec is None:
+                    yield self.record([self._infeasible(arm, proposal)])
+            jobs = [self._job(arm, p, p.spec) for arm, p in left if p.spec is not None]
+            for result in pool.each(jobs):
+                if isinstance(result, Ended):
+                    yield self.record(result.runs)
+            for arm, proposal in proposals:
+                self._tell(arm, proposal)
+        trials = [trial for arm in self.arms for trial in arm.trials()]
+        self.folder.write(files.IMPORTANCES, importances(trials))
 
+    def _fitting(self, proposal: Proposal) -> Proposal:
+        """The proposal, without its network where that has another number of outputs than the task."""
+        try:
+            if proposal.spec is not None:
+                fit(proposal.spec, self.study.task)
+        except PlasticSearchError as error:
+            return proposal._replace(spec=None, note=str(error))
+        return proposal
 
-def _fitting(study: Study, proposal: Proposal) -> Proposal:
-    """The proposal, without its network where that has not as many outputs as the task wants."""
-    try:
-        if proposal.spec is not None:
-            fit(proposal.spec, study.task)
-    except PlasticSearchError as error:
-        return proposal._replace(spec=None, note=str(error))
-    return proposal
+    def _infeasible(self, arm: Arm, proposal: Proposal) -> Run:
+        return Run(
+            study=self.folder.name,
+            stage=Stage.SEARCH,
+            name=arm.name,
+            trial=proposal.number,
+            seed=-1,
+            outcome=Outcome.INFEASIBLE,
+            spec={},
+            choices=proposal.choices,
+            note=proposal.note,
+        )
 
+    def _job(self, arm: Arm, proposal: Proposal, spec: NetworkSpec) -> Job:
+        return Job(
+            study=self.folder.name,
+            stage=Stage.SEARCH,
+            name=arm.name,
+            trial=proposal.number,
+            seeds=self.study.trial_seeds,
+            spec=spec,
+            task=self.study.task,
+            trainer=self.study.trainer,
+            choices=proposal.choices,
+            measures=(Measure.VALIDATION,),
+            rivals=tuple(self.trials[arm.name].rivals),
+        )
 
-def _infeasible(name: str, arm: str, proposal: Proposal) -> Run:
-    choices, note = proposal.choices, proposal.note
-    return Run(name, "search", arm, proposal.number, -1, "infeasible", {}, choices, note=note)
-
-
-def _trial_job(study: Study, name: str, record: Record, arm: str, proposal: Proposal) -> Job:
-    if proposal.spec is None:
-        raise PlasticSearchError(f"{arm} trial {proposal.number} cannot be built: {proposal.note}")
-    rivals = tuple(
-        Rival(int(r.metrics["connections"]), r.curve) for r in _trials(record, arm) if r.outcome == "complete"
-    )
-    return Job(
-        name, "search", arm, proposal.number, study.trial_seeds, proposal.spec.to_json(), study.task.to_json(),
-        study.trainer.to_json(), proposal.choices, ("validation",), rivals,
-    )  # fmt: skip
-
-
-def _search_event(study: Study, record: Record, arms: list[Arm]) -> Event:
-    """The last run of the record, and how many trials have ended: those with a run, be they told to Optuna or not."""
-    recorded = {(r.name, r.trial) for r in record.stage("search")}
-    done = len(recorded.union(*(((arm.name, number) for number in arm.ended) for arm in arms)))
-    scores = [r.metrics["score"] for r in record.stage("search") if r.outcome == "complete"]
-    last = record.runs[-1]
-    score = f", score {last.metrics['score']:.3f}" if "score" in last.metrics else ""
-    return Event(
-        "search", done, 2 * study.trials, max(scores, default=None), f"{last.name} {last.trial}: {last.outcome}{score}"
-    )
-
-
-def _tell(study: Study, out: Path, arm: Arm, proposals: list[Proposal]) -> None:
-    ended = {r.trial: r for r in _trials(runs.load(out), arm.name)}
-    for proposal in proposals:
+    def _tell(self, arm: Arm, proposal: Proposal) -> None:
         if proposal.spec is None:
             arm.tell(proposal.number, None, None)
+            return
+        run, task = self.trials[arm.name].mean(proposal.number), self.study.task
+        threshold = task.chance + self.study.feasibility_threshold * (1.0 - task.chance)
+        values = [run.metrics.get(o.value, 0.0) for o in self.study.objectives]
+        violation = threshold - run.metrics.get("score", 0.0)
+        arm.tell(proposal.number, None if run.outcome is Outcome.PRUNED else values, violation)
+
+
+def _finals(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
+    jobs = _final_jobs(study, folder)
+    specs = {job.name: job.spec for job in jobs}
+    same = [r for r in folder.stage(Stage.FINAL) if NetworkSpec.from_json(r.spec) == specs.get(r.name)]
+    outcomes = {(r.name, r.seed): r.outcome for r in same}
+    left = [job for job in jobs if not job.is_done(outcomes)]
+    done = len(jobs) - len(left)
+    for result in pool.each(left):
+        if not isinstance(result, Ended):
             continue
-        run = ended[proposal.number]
-        values = [run.metrics.get(o.value, 0.0) for o in study.objectives]
-        feasibility_threshold = study.task.chance + study.feasibility_threshold * (1.0 - study.task.chance)
-        constraint_violation = feasibility_threshold - run.metrics.get("score", 0.0)
-        arm.tell(proposal.number, None if run.outcome == "pruned" else values, constraint_violation)
+        done += 1
+        folder.append(*result.runs)
+        winners = folder.stage(Stage.FINAL, Finalist.WINNER)
+        best_score = max((r.metrics["score"] for r in winners if "score" in r.metrics), default=None)
+        text = f"{result.job.title}: test score {result.runs[-1].metrics.get('score', 0.0):.3f}"
+        yield Event(Stage.FINAL, done, len(jobs), best_score, text)
 
 
-def _finals(study: Study, name: str, out: Path, pool: Pool) -> Generator[Event]:
-    record = runs.load(out)
-    done = [(r.name, r.seed, r.spec) for r in record.stage("final")]
-    kept = [(r.name, r.seed) for r in record.stage("final") if r.outcome == "complete"]
-    wanted = _final_jobs(study, name, record, out)
-    jobs = [
-        job
-        for job in wanted
-        if (job.name, job.seeds[0], job.spec) not in done
-        or ((job.name, job.seeds[0]) in kept and not all(f.is_file() for f in job.files))
-    ]
-    for count, (job, ended) in enumerate(pool.each(jobs), start=len(wanted) - len(jobs) + 1):
-        runs.append(out, ended)
-        scores = [r.metrics["score"] for r in runs.load(out).stage("final", "winner") if "score" in r.metrics]
-        told = f"{job.name}, seed {job.seeds[0]}: test score {ended[-1].metrics.get('score', 0.0):.3f}"
-        yield Event("final", count, len(wanted), max(scores, default=None), told)
-
-
-def _masked(spec: NetworkSpec) -> dict[str, NetworkSpec]:
-    """The winner with as many connections, not chosen by its gates."""
-    return {"random_mask": controls.random_mask(spec), "pruned": controls.pruned(spec)}
-
-
-def _final_jobs(study: Study, name: str, record: Record, out: Path) -> list[Job]:
+def _final_jobs(study: Study, folder: RunFolder) -> list[Job]:
     """The winner of both searches, the best of the search that lost, and what the winner must be compared with."""
-    winner = best(record, *ARMS)
+    winner = best(folder, *ARMS)
     if winner is None:
         raise PlasticSearchError(
-            f"no trial of {out} came to its end, so there is no winner; see the notes in {runs.RUNS}"
+            f"no trial of {folder.path} came to its end, so there is no winner; see the notes in {files.RUNS}"
         )
-    loser = best(record, *(arm for arm in ARMS if arm != winner.name))
+    other = best(folder, *(arm for arm in ARMS if arm != winner.name))
     spec, inputs = NetworkSpec.from_json(winner.spec), study.task.inputs
     count = Network(spec, inputs).count()
-    variants = {"winner": (winner, spec)}
-    if loser is not None:
-        variants[f"best_{loser.name}"] = (loser, NetworkSpec.from_json(loser.spec))
+    # The same network with as many connections, not chosen by its gates, where it has gates.
+    masked = {Finalist.RANDOM_MASK: controls.random_mask(spec), Finalist.PRUNED: controls.pruned(spec)}
+    variants = {Finalist.WINNER: (winner, spec)}
+    if other is not None:
+        name = Finalist.BEST_RANDOM if other.name == RANDOM else Finalist.BEST_TPE
+        variants[name] = (other, NetworkSpec.from_json(other.spec))
     variants |= {
-        "dense": (winner, controls.dense(spec)),
-        **{name: (winner, made) for name, made in _masked(spec).items() if made != spec},
-        "fixed": (winner, controls.fixed(spec, inputs, count)),
-        "fixed_lstm": (winner, controls.fixed_lstm(spec, inputs, count)),
+        Finalist.DENSE: (winner, controls.dense(spec)),
+        **{name: (winner, control) for name, control in masked.items() if control != spec},
+        Finalist.FIXED: (winner, controls.fixed(spec, inputs, count)),
+        Finalist.FIXED_LSTM: (winner, controls.fixed_lstm(spec, inputs, count)),
     }
     return [
         Job(
-            name,
-            "final",
-            variant,
-            source.trial,
-            (seed,),
-            network.to_json(),
-            study.task.to_json(),
-            study.finalist.to_json(),
-            source.choices,
-            ("validation", "test", "frozen", "shuffled"),
-            save=str(runs.models(out, variant, network.to_json())),
-            graph=str(out / runs.TOPOLOGIES) if variant == "winner" else "",
+            study=folder.name,
+            stage=Stage.FINAL,
+            name=name.value,
+            trial=source.trial,
+            seeds=(seed,),
+            spec=network,
+            task=study.task,
+            trainer=study.finalist,
+            choices=source.choices,
+            measures=(Measure.VALIDATION, Measure.TEST, Measure.FROZEN, Measure.SHUFFLED),
+            save=folder.models(name, network.to_json()),
+            graph=folder.path / files.TOPOLOGIES if name is Finalist.WINNER else None,
             note=f"{source.name} trial {source.trial}",
         )
         for seed in study.seeds
-        for variant, (source, network) in variants.items()
+        for name, (source, network) in variants.items()
     ]

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from plastic_search.experiments.export import parameter_file, saved_run
-from plastic_search.experiments.jobs import load_parameters
-from plastic_search.experiments.sweep import open_run
+from plastic_search.experiments.export import parameter_file, saved_run, task_of
+from plastic_search.experiments.folder import open_question
+from plastic_search.experiments.parameters import load_parameters
 from plastic_search.network.module import Network
 from plastic_search.network.rollout import Rollout
 from plastic_search.network.spec import NetworkSpec
-from plastic_search.records.run import locked
+from plastic_search.records.folder import RunFolder
 from plastic_search.topology.liveness import plan
 from plastic_search.topology.shrink import shrink
 
@@ -35,20 +35,22 @@ def shrunk(folder: Path, name: str = "winner", seed: int | None = None, out: Pat
     Raises:
         PlasticSearchError: there is no such network, or it cannot be shrunk.
     """
-    with locked(folder):
-        study, record = open_run(folder)
-        run = saved_run(record, name, study.seeds[0] if seed is None else seed)
-        net = Network(NetworkSpec.from_json(run.spec), study.task.inputs, run.seed)
-        load_parameters(net, parameter_file(folder, run))
+    with RunFolder.open(folder) as opened:
+        question = open_question(opened)
+        run = saved_run(opened, name, question.seeds[0] if seed is None else seed)
+        task = task_of(question, run)
+        net = Network(NetworkSpec.from_json(run.spec), task.inputs, run.seed)
+        load_parameters(net, parameter_file(opened, run))
+        study = opened.name
     small = shrink(net)
-    told = {"name": run.name, "seed": run.seed} | gains(net, small)
+    found = {"name": run.name, "seed": run.seed} | gains(net, small)
     if out is not None:
         from plastic_search.export import bundle
 
-        about = {"study": record.name, "network": f"{run.name}, shrunk", "trial": run.trial, "seed": run.seed}
-        bundle.write(small, out, task=study.task, about=about)
-        told["bundle"] = str(out)
-    return told
+        about = {"study": study, "network": f"{run.name}, shrunk", "trial": run.trial, "seed": run.seed}
+        bundle.write(small, out, task=task, about=about)
+        found["bundle"] = str(out)
+    return found
 
 
 def gains(net: Network, small: Network) -> dict[str, Any]:
@@ -58,13 +60,13 @@ def gains(net: Network, small: Network) -> dict[str, Any]:
     laid out already, and of `call`s of the network, which lay them out each time, 0.15 ms a layer whatever its size.
     """
     times = {(how, batch): _times(how, batch, net, small) for how in _HOW for batch in _BATCHES}
-    told: dict[str, Any] = {"before": size(net), "after": size(small), "seconds": {}, "faster": {}}
+    found: dict[str, Any] = {"before": size(net), "after": size(small), "seconds": {}, "faster": {}}
     for (how, batch), both in times.items():
-        told["seconds"].setdefault(how, {})[_episodes(batch)] = [statistics.median(each) for each in both]
+        found["seconds"].setdefault(how, {})[_episodes(batch)] = [statistics.median(each) for each in both]
         ratios = [a / b for a, b in zip(*both, strict=True)]
-        told["faster"].setdefault(how, {})[_episodes(batch)] = statistics.median(ratios)
+        found["faster"].setdefault(how, {})[_episodes(batch)] = statistics.median(ratios)
     timed = f"forward, {_STEPS} steps, one thread, median of {_ROUNDS} rounds in turn"
-    return told | {"timed": timed, "kept": list(plan(net).reasons)}
+    return found | {"timed": timed, "kept": list(plan(net).reasons)}
 
 
 def size(net: Network) -> dict[str, Any]:

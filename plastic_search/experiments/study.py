@@ -1,4 +1,4 @@
-"""A study: one question, asked of a space, on a task, with a budget; and the file in which it is written down."""
+"""A study: which network of a search space does a task best, within a budget?"""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from plastic_search.tasks import Task
 from plastic_search.trainers import Trainer
 from plastic_search.trainers.gradient import Gradient
 
-__all__ = [
-    "Objective",
-    "Study",
-]
+__all__ = ["Objective", "Study"]
 
 
 class Objective(Enum):
@@ -38,14 +35,14 @@ class Study(Part):
 
     Args:
         question: what the study asks, in one sentence.
-        space: a spec with holes.
-        task: what the networks are asked to do.
+        space: a spec with search parameters.
+        task: what the networks are trained for.
         trainer: how each trial is trained.
         finalist: how the winners and their controls are trained, anew and for longer.
         fine_tuning: how a network is trained on after its numbers have been rounded.
         objectives: what the search looks for; the first one chooses the winner.
-        worth: how far on the way from a guess (0) to perfection (1) a network must come before its size counts:
-            first good, then small.
+        feasibility_threshold: the share of the way from chance (0) to a perfect score (1) that a network must reach
+            before its size counts.
         trials: of each search, the learning one and the random one, over all restarts.
         trial_seeds: of each trial.
         seeds: of each finalist.
@@ -74,36 +71,42 @@ class Study(Part):
                     f"{name} must all differ, but are {list(seeds)}: a seed that is run twice is no evidence"
                 )
         if not 0.0 <= self.feasibility_threshold <= 1.0:
-            raise PlasticSearchError(f"a study's worth is a share, 0 to 1, but is {self.feasibility_threshold}")
+            raise PlasticSearchError(
+                f"Study.feasibility_threshold is a share, 0 to 1, but is {self.feasibility_threshold}"
+            )
         if self.objectives[:1] != (Objective.SCORE,):
             raise PlasticSearchError("the first objective of a study must be 'score', which chooses the winner")
         open_elsewhere = [
             a for f in ("task", "trainer", "finalist", "fine_tuning") for a, _ in search_parameters(getattr(self, f), f)
         ]
         if open_elsewhere:
-            raise PlasticSearchError(f"a study has holes in its space alone, but {open_elsewhere[0]} is open too")
+            raise PlasticSearchError(
+                f"a study has search parameters in its space alone, but {open_elsewhere[0]} is one too"
+            )
 
     def about(self) -> dict[str, Any]:
-        """What study.json tells of a study alone."""
+        """What study.json holds for a study alone."""
         return {
             "schema": "plastic_search/study/1",
             "trainer": self.finalist.to_json(),
             "trial_seeds": list(self.trial_seeds),
             "objectives": [o.value for o in self.objectives],
             "parts": _parts(),
-            "holes": {address: _hole(hole) for address, hole in search_parameters(self.space)},
+            "search_parameters": {path: _parameter(parameter) for path, parameter in search_parameters(self.space)},
         }
 
 
 def _parts() -> dict[str, dict[str, str]]:
-    """Every part that a network can be made of, with its equation and where it comes from."""
-    made = {}
+    """Every part of which a network can consist, with its equation and its source."""
+    parts = {}
     for axis in ("cells", "rules", "modulations", "structures", "precisions"):
         for name, kind in discover(open_set(axis)).items():
             source = (sys.modules[kind.__module__].__doc__ or "").strip().split("\n")[0]
-            made[name] = {"axis": axis.removesuffix("s"), "equation": equation(kind), "source": source}
-    return made
+            parts[name] = {"axis": axis.removesuffix("s"), "equation": equation(kind), "source": source}
+    return parts
 
 
-def _hole(hole: Part) -> dict[str, Any]:
-    return {"kind": "Choice", "options": list(hole.labels)} if isinstance(hole, Choice) else hole.to_json()
+def _parameter(parameter: Part) -> dict[str, Any]:
+    if isinstance(parameter, Choice):
+        return {"kind": "Choice", "options": list(parameter.labels)}
+    return parameter.to_json()

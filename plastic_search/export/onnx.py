@@ -9,8 +9,6 @@ INT8 up to 8, INT16 up to 16. onnxruntime must be told not to fuse these, since 
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from plastic_search.network import step as law
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import unflatten
 from plastic_search.network.state import State, named
+from plastic_search.records.files import replacing
 
 __all__ = ["OPSET", "export_step"]
 
@@ -49,9 +48,12 @@ def export_step(net: Network, path: Path, steps: int = 200, seed: int = 0) -> Pa
     model = _bound(_traced(net), parameters(net))
     _strip(model)
     onnx.checker.check_model(model, full_check=True)
-    with _replacing(path) as temporary:
-        onnx.save_model(model, str(temporary))
-        return check(net, temporary, steps, seed)
+    try:
+        with replacing(path) as temporary:
+            onnx.save_model(model, str(temporary))
+            return check(net, temporary, steps, seed)
+    except OSError as error:
+        raise PlasticSearchError(f"cannot write {path}: {error.strerror}; choose another folder") from None
 
 
 class _Step(nn.Module):
@@ -164,21 +166,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, which takes its place if the block ends well."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise PlasticSearchError(f"cannot write {path}: {error.strerror}; choose another folder") from None
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -5,49 +5,122 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from plastic_search.core.errors import PlasticSearchError
 
+__all__ = [
+    "append_lines", "is_whole", "make_folder", "read_json", "read_lines", "replacing", "torn",
+    "unwritable", "write_text",
+]  # fmt: skip
 
-def made(out: Path) -> Path:
-    """The folder `out`, made where it was not there."""
+_LARGEST = 64 * 2**20  # bytes of a JSON file
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`, which takes its place once the block ends without an exception.
+
+    What the block wrote has reached the disk before it is renamed, so a reader sees the old file or the new one.
+
+    Example:
+        >>> with replacing(folder / "0.safetensors") as temporary:
+        ...     save_file(tensors, temporary)
+
+    Raises:
+        OSError: the folder cannot be made, or the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.chmod(0o644)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        PlasticSearchError: it cannot be written.
+    """
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(text)
     except OSError as error:
-        raise unwritable(out, error) from None
-    return out
+        raise unwritable(path.parent, error) from None
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def append_lines(path: Path, objects: Iterable[dict[str, Any]]) -> None:
+    """Add JSON objects to a file, a line each, in one write that reaches the disk before this returns.
+
+    Raises:
+        PlasticSearchError: the file cannot be written.
+    """
+    text = "".join(json.dumps(each, allow_nan=False) + "\n" for each in objects)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as file:
+            file.write(text.encode())
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise unwritable(path.parent, error) from None
+
+
+def make_folder(path: Path) -> Path:
+    """`path`, created with its parents where it does not exist.
+
+    Raises:
+        PlasticSearchError: it cannot be created.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from None
+    return path
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The JSON objects of a file that grows by whole lines; none where the file does not exist.
 
     Raises:
         PlasticSearchError: a line is broken, or the last one is not ended.
     """
     if not path.is_file():
-        return []
-    text = path.read_text(errors="replace")
-    made = []
-    for number, line in enumerate(text.splitlines(keepends=True), start=1):
-        if not is_whole(line):
-            raise _torn(path, number)
-        made.append(json.loads(line))
-    return made
+        return
+    with path.open(errors="replace", newline="\n") as file:
+        for number, line in enumerate(file, start=1):
+            data = _object(line)
+            if data is None:
+                raise torn(path, number)
+            yield data
 
 
-def is_whole(line: str, holds: Callable[[dict[str, Any]], bool] = lambda data: True) -> bool:
-    """Whether a line is ended, and is a JSON object for which `holds` holds."""
+def is_whole(line: str, check: Callable[[dict[str, Any]], bool] = lambda data: True) -> bool:
+    """Whether a line is ended, and is a JSON object that passes `check`."""
+    data = _object(line)
+    return data is not None and check(data)
+
+
+def _object(line: str) -> dict[str, Any] | None:
     try:
         data = json.loads(line) if line.endswith("\n") else None
     except ValueError:
-        return False
-    return isinstance(data, dict) and holds(data)
+        return None
+    return data if isinstance(data, dict) else None
 
 
-def _torn(path: Path, number: int) -> PlasticSearchError:
+def torn(path: Path, number: int) -> PlasticSearchError:
+    """The error for a file of which line `number` is broken."""
     return PlasticSearchError(
         f"{path} is torn at line {number}; nothing was changed. "
         f"`plastic-search repair {path.parent}` keeps what is whole and sets the old file aside"
@@ -59,8 +132,11 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 
     Args:
         remedy: what to do where it is damaged.
+
+    Raises:
+        PlasticSearchError: it is larger, or no JSON object.
     """
-    if path.stat().st_size > 64 * 2**20:
+    if path.stat().st_size > _LARGEST:
         raise PlasticSearchError(f"{path} is larger than any file of ours: {path.stat().st_size} bytes; {remedy}")
     try:
         data = json.loads(path.read_text())
@@ -72,35 +148,8 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def unwritable(folder: Path, error: OSError) -> PlasticSearchError:
-    """What a user is told where nothing can be written in a folder."""
+    """The error for a folder in which nothing can be written."""
     blocked = isinstance(error, FileExistsError | NotADirectoryError)
     file = next((p for p in (folder, *folder.parents) if p.is_file()), None) if blocked else None
     reason = f"{file} is a file, not a folder" if file else f"cannot write in {folder}: {error.strerror}"
     return PlasticSearchError(f"{reason}; choose another folder with --out")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: to a temporary file beside it, then renamed."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise unwritable(path.parent, error) from None
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _opened(path: Path) -> Any:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("ab", buffering=0)
-    except OSError as error:
-        raise unwritable(path.parent, error) from None

@@ -11,7 +11,7 @@ from typing import Any
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part, source
-from plastic_search.records.run import Record, Run
+from plastic_search.records.run import Run
 
 __all__ = ["digests", "kept"]
 
@@ -24,17 +24,17 @@ def digests(study: dict[str, Any]) -> dict[str, str]:
     return {name: made for name, kind in named.items() if not _ours(kind) and (made := _digest(kind))}
 
 
-def kept(record: Record) -> dict[str, str]:
-    """The digests for a record to keep: its own, and today's of the parts that no run has used yet.
+def kept(about: dict[str, Any], runs: list[Run]) -> dict[str, str]:
+    """The digests for a study.json to keep: its own, and today's of the parts that no run has used yet.
 
     A part that was used before digests were kept gets none, and is not compared.
 
     Raises:
         PlasticSearchError: a part has changed since runs were made with it.
     """
-    made = dict(record.study.get("own") or {})
-    for name, now in digests(record.study["study"]).items():
-        count = sum(_uses(record.study["study"], run, name) for run in record.runs)
+    made = dict(about.get("own") or {})
+    for name, now in digests(about["study"]).items():
+        count = sum(_uses(about["study"], run, name) for run in runs)
         if not count:
             made[name] = now
         elif made.get(name, now) != now:

@@ -7,36 +7,84 @@ runs/NAME/
   importances.json  what sets the best tenth of the trials apart, once a search has ended
   models/           parameters, as safetensors
   topologies/       learned graphs, as node-link JSON
+  checkpoints/      trainings that are under way, as safetensors
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from plastic_search.core.errors import PlasticSearchError, unknown
-from plastic_search.records.files import _opened, _torn, read_json, read_lines, unwritable
+from plastic_search.records.files import append_lines, read_json, read_lines, torn
 
 __all__ = [
-    "Record", "Run", "append", "identity", "is_run", "load", "locked",
+    "CurrentRuns", "CurvePoint", "Finalist", "Outcome", "Record", "Run", "Stage",
+    "append", "identity", "is_run", "load", "models",
 ]  # fmt: skip
 
-SWEEP = "plastic_search/sweep/1"  # the schema of a sweep's study.json
-RUNS, STUDY, JOURNAL, IMPORTANCES, TOPOLOGIES, MODELS = (
-    "runs.jsonl",
-    "study.json",
-    "journal.log",
-    "importances.json",
-    "topologies",
-    "models",
-)
+COMPARISON, SWEEP = "plastic_search/comparison/1", "plastic_search/sweep/2"  # schemas of study.json
+RUNS, STUDY, JOURNAL, IMPORTANCES = "runs.jsonl", "study.json", "journal.log", "importances.json"
+TOPOLOGIES, MODELS, CHECKPOINTS = "topologies", "models", "checkpoints"
+
+_FORMER = {"support": "within", "annealing_fraction": "narrowing"}
+_ELSEWHERE = "put a copy of it back, or ask the study in another folder with --out FOLDER"
+
+
+class Stage(StrEnum):
+    """What a network was trained or measured for."""
+
+    SEARCH = "search"
+    FINAL = "final"
+    QUANTIZED = "quantized"
+    EXPORTED = "exported"
+    SWEEP = "sweep"
+    COMPARISON = "comparison"
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"  # stopped early, dominated by finished trials
+    DIVERGED = "diverged"  # its loss is no longer finite
+    INFEASIBLE = "infeasible"  # its network cannot be built
+
+
+class Finalist(StrEnum):
+    """The networks that a study trains anew after its search: the winner, and what it is compared with."""
+
+    WINNER = "winner"
+    BEST_TPE = "best_tpe"
+    BEST_RANDOM = "best_random"
+    DENSE = "dense"
+    RANDOM_MASK = "random_mask"
+    PRUNED = "pruned"
+    FIXED = "fixed"
+    FIXED_LSTM = "fixed_lstm"
+
+
+class CurvePoint(NamedTuple):
+    """A network in training, measured after `step` updates; None where something was not measured."""
+
+    step: float
+    loss: float
+    score: float | None = None  # on the validation split
+    connections: float | None = None
+    plastic_connections: float | None = None
+    units: float | None = None  # of all hidden layers, where structures change it
+
+    def to_json(self) -> list[float | None]:
+        """A list without the Nones at its end."""
+        row: list[float | None] = list(self)
+        while row[-1] is None:
+            row.pop()
+        return row
 
 
 @dataclass(frozen=True)
@@ -44,27 +92,53 @@ class Run:
     """One network, trained (or rounded, or exported) once with one seed."""
 
     study: str  # the study's name
-    stage: str  # search, final, quantized, exported
-    name: str  # which of the stage's networks: tpe and random in a search; winner, best_tpe, dense, ... in the final
+    stage: Stage
+    name: str  # the network: tpe or random in a search, a `Finalist` in the final, else a variant or a case
     trial: int  # the search's trial, or -1
     seed: int
-    outcome: str  # complete, pruned, diverged, infeasible
+    outcome: Outcome
     spec: dict[str, Any]  # NetworkSpec.to_json()
-    choices: dict[str, Any] = field(default_factory=dict)  # address -> the value that stood there
+    choices: dict[str, Any] = field(default_factory=dict)  # path -> value
     metrics: dict[str, float] = field(default_factory=dict)  # score, and whatever else was measured
-    curve: list[list[float]] = field(default_factory=list)  # [step, loss, validation score, connections, plastic ones]
+    curve: list[CurvePoint] = field(default_factory=list)
     costs: dict[str, float] = field(default_factory=dict)  # seconds, steps, parameters, connections
     versions: dict[str, str] = field(default_factory=dict)
     note: str = ""
 
     @property
     def key(self) -> tuple[str, str, int, int]:
-        """What no two runs of a study share."""
-        return self.stage, self.name, self.trial, self.seed
+        """Unique in a record: a later run of the same key replaces the earlier one."""
+        return self.stage, self.name, self.trial if self.stage == Stage.SEARCH else -1, self.seed
+
+    def to_json(self) -> dict[str, Any]:
+        """A line of runs.jsonl."""
+        return vars(self) | {"curve": [CurvePoint(*point).to_json() for point in self.curve]}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Run:
+        """The run that `to_json` wrote, in this version or an earlier one."""
+        stage, name = _member(Stage, data["stage"]), data["name"]
+        if stage == Stage.FINAL and name == "random":  # of earlier versions
+            name = Finalist.BEST_RANDOM.value
+        curve = [CurvePoint(*row) for row in data.get("curve", ())]
+        outcome = _member(Outcome, data["outcome"])
+        return cls(**data | {"stage": stage, "name": name, "outcome": outcome, "curve": curve})
+
+
+_FIELDS = {f.name for f in fields(Run)}
+_NEEDED = {f.name for f in fields(Run) if f.default is MISSING and f.default_factory is MISSING}
+
+
+def _member(kind: type[StrEnum], text: str) -> Any:
+    """The member of an enum; a text of a later version stays as it is."""
+    try:
+        return kind(text)
+    except ValueError:
+        return text
 
 
 class Record(NamedTuple):
-    """All that a run folder says."""
+    """The content of a run folder."""
 
     name: str
     folder: Path
@@ -78,12 +152,56 @@ class Record(NamedTuple):
         return [r for r in self.runs if r.stage == stage and name in (None, r.name)]
 
 
+class _Entry(NamedTuple):
+    number: int  # in the order of the file
+    run: Run
+    identity: str  # of its network, where a later winner may replace it
+
+
+class CurrentRuns:
+    """The runs that count, kept up to date as runs are added: the last of each key, for today's finalists.
+
+    A search that goes on may choose another winner. The finals and quantized networks of the previous one then no
+    longer count.
+    """
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        self._stages: dict[str, dict[tuple[str, str, int, int], _Entry]] = {}
+        self._finalists: dict[str, str] = {}  # name -> identity of its last network
+        self._count = 0
+        for run in runs:
+            self.add(run)
+
+    def add(self, run: Run) -> None:
+        """Add a run; the time does not depend on how many there are."""
+        replaceable = run.stage in (Stage.FINAL, Stage.QUANTIZED)
+        entry = _Entry(self._count, run, identity(run.spec) if replaceable else "")
+        if run.stage == Stage.FINAL:
+            self._finalists[run.name] = entry.identity
+        entries = self._stages.setdefault(run.stage, {})
+        entries.pop(run.key, None)
+        entries[run.key] = entry
+        self._count += 1
+
+    def stage(self, stage: Stage, name: str | None = None) -> list[Run]:
+        """The runs of a stage, or of one of its networks."""
+        return [e.run for e in self._entries(stage) if name in (None, e.run.name)]
+
+    def all(self) -> list[Run]:
+        """All runs that count, in the order in which they were recorded."""
+        entries = (entry for stage in self._stages for entry in self._entries(stage))
+        return [entry.run for entry in sorted(entries, key=lambda e: e.number)]
+
+    def _entries(self, stage: str) -> Iterator[_Entry]:
+        for entry in self._stages.get(stage, {}).values():
+            finalist = Finalist.WINNER if stage == Stage.QUANTIZED else entry.run.name
+            if not entry.identity or entry.identity == self._finalists.get(finalist):
+                yield entry
+
+
 def append(folder: Path, runs: list[Run]) -> None:
     """Add runs to the folder's record, in one write that reaches the disk before this returns."""
-    lines = "".join(json.dumps(asdict(run), allow_nan=False) + "\n" for run in runs)
-    with _opened(folder / RUNS) as file:
-        os.write(file.fileno(), lines.encode())
-        os.fsync(file.fileno())
+    append_lines(folder / RUNS, (run.to_json() for run in runs))
 
 
 def load(folder: Path) -> Record:
@@ -92,72 +210,61 @@ def load(folder: Path) -> Record:
     Raises:
         PlasticSearchError: there is none, or a file of it is torn or not ours; the message says which line.
     """
+    study, runs = read_study(folder), CurrentRuns(read_runs(folder))
+    again = "remove it, and `plastic-search run` writes it again"
+    importances = read_json(folder / IMPORTANCES, again) if (folder / IMPORTANCES).is_file() else {}
+    topologies = {p.stem: read_json(p, again) for p in sorted((folder / TOPOLOGIES).glob("*.json"))}
+    return Record(str(study["name"]), folder, study, runs.all(), importances, topologies)
+
+
+def read_study(folder: Path) -> dict[str, Any]:
+    """The content of study.json.
+
+    Raises:
+        PlasticSearchError: there is none, or it is damaged.
+    """
     if folder.is_file():
         raise PlasticSearchError(f"{folder} is a file, not a run folder")
     if not (folder / STUDY).is_file():
         raise PlasticSearchError(f"{folder} holds no study: it has no {STUDY}. `plastic-search run STUDY` makes one")
-    study = read_json(folder / STUDY, "put a copy of it back, or ask the study in another folder with --out FOLDER")
+    study = read_json(folder / STUDY, _ELSEWHERE)
     for name in ("name", "question", "study", "trials"):
         if name not in study:
-            raise PlasticSearchError(
-                f"{folder / STUDY} is not a study of ours: it lacks {name!r}; put a copy of it back, or ask the study "
-                "in another folder with --out FOLDER"
-            )
-    known = {f.name for f in fields(Run)}
-    runs = []
+            raise PlasticSearchError(f"{folder / STUDY} is not a study of ours: it lacks {name!r}; {_ELSEWHERE}")
+    return study
+
+
+def read_runs(folder: Path) -> Iterator[Run]:
+    """Every run that was recorded, replaced ones too.
+
+    Raises:
+        PlasticSearchError: a line is torn, or is no run.
+    """
     for number, data in enumerate(read_lines(folder / RUNS), start=1):
-        for name in data:
-            if name not in known:
-                raise unknown("field of a run", name, known, f"It stands in {folder / RUNS}, line {number}.")
+        for name in data.keys() - _FIELDS:
+            raise unknown("field of a run", name, _FIELDS, f"It stands in {folder / RUNS}, line {number}.")
         if not is_run(data):
-            raise _torn(folder / RUNS, number)
-        runs.append(Run(**data))
-    runs = _current(runs)
-    again = "remove it, and `plastic-search run` writes it again"
-    importances = read_json(folder / IMPORTANCES, again) if (folder / IMPORTANCES).is_file() else {}
-    topologies = {p.stem: read_json(p, again) for p in sorted((folder / TOPOLOGIES).glob("*.json"))}
-    return Record(str(study["name"]), folder, study, runs, importances, topologies)
-
-
-def identity(spec: dict[str, Any]) -> str:
-    """Eight characters that tell one network spec from another, whatever its precision."""
-    text = json.dumps(spec.get("layers"), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def models(folder: Path, name: str, spec: dict[str, Any]) -> Path:
-    """Where the parameters of a network lie, a file a seed."""
-    return folder / MODELS / f"{name.replace(' ', '-')}-{identity(spec)}"
-
-
-def _current(runs: list[Run]) -> list[Run]:
-    """The runs that still count: a search that goes on may find another winner, whose followers replace the old."""
-    latest = {(r.stage, r.name, r.trial if r.stage == "search" else -1, r.seed): r for r in runs}
-    now = {r.name: identity(r.spec) for r in runs if r.stage == "final"}
-    kept = set(map(id, latest.values()))
-    stale = {id(r) for r in runs if r.stage == "final" and identity(r.spec) != now[r.name]}
-    stale |= {id(r) for r in runs if r.stage == "quantized" and identity(r.spec) != now.get("winner", "")}
-    return [r for r in runs if id(r) in kept - stale]
+            raise torn(folder / RUNS, number)
+        yield Run.from_json(data)
 
 
 def is_run(data: dict[str, Any]) -> bool:
     """Whether a JSON object has the fields of a run, and none besides."""
-    needed = {f.name for f in fields(Run) if f.default is MISSING and f.default_factory is MISSING}
-    return needed <= data.keys() <= {f.name for f in fields(Run)}
+    return _NEEDED <= data.keys() <= _FIELDS
 
 
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Only one process works in a run folder at a time; the folder must be there."""
-    if not out.is_dir():
-        load(out)  # tells that there is no study
-    try:
-        file = (out / ".lock").open("a")
-    except OSError as error:
-        raise unwritable(out, error) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise PlasticSearchError(f"another process is at work in {out}; wait for it, or choose --out") from None
-        yield
+def identity(spec: dict[str, Any]) -> str:
+    """Eight characters that distinguish network specs, whatever their precision and the version that wrote them."""
+    layers = json.loads(json.dumps(spec.get("layers")), object_hook=_former_names)
+    text = json.dumps(layers, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _former_names(data: dict[str, Any]) -> dict[str, Any]:
+    """Fields under the names that they had in version 0.1, by which the folders of models are called."""
+    return {_FORMER.get(name, name): value for name, value in data.items()}
+
+
+def models(folder: Path, name: str, spec: dict[str, Any]) -> Path:
+    """The folder of a network's parameters, a file a seed."""
+    return folder / MODELS / f"{name.replace(' ', '-')}-{identity(spec)}"

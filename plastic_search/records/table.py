@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.records.run import Record, Run, load
+from plastic_search.records.run import CurvePoint, Outcome, Record, Run, Stage, load
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -30,9 +30,8 @@ __all__ = ["curves", "folders", "runs", "trials", "write"]
 
 Source = Path | str | Record
 _KEYS = ("study", "stage", "name", "trial", "seed", "outcome", "note")
-_POINT = ("step", "loss", "score", "connections", "plastic_connections", "units")
 _MEASURED = ("metrics.", "costs.")
-_WORST = ("infeasible", "diverged", "pruned", "complete")  # outcomes, the worst first
+_WORST = [str(o) for o in (Outcome.INFEASIBLE, Outcome.DIVERGED, Outcome.PRUNED, Outcome.COMPLETE)]
 _CONTAINERS = ("NetworkSpec", "Layer")  # in a path, their fields follow directly; those of a part follow its name
 
 
@@ -63,20 +62,24 @@ def trials(source: Source) -> DataFrame:
     Columns: arm, number, outcome (the worst over seeds), score (mean; of a pruned trial the last one recorded),
     connections (mean), seconds (sum), seeds (how many), note, `choices.*`.
     """
-    searched = _record(source).stage("search")
+    searched = _record(source).stage(Stage.SEARCH)
     table = _frame([_trial_row(run) for run in searched], ("arm", "number", "outcome", "note"))
     if table.empty:
         return table
+    table["rank"] = table["outcome"].map({outcome: i for i, outcome in enumerate(_WORST)})
+    table["note"] = table["note"].mask(table["note"] == "")
     by_trial = table.groupby(["arm", "number"], sort=False)
     choices = by_trial[[str(name) for name in table if str(name).startswith("choices.")]].last()
     result = by_trial.agg(
-        outcome=("outcome", _worst),
+        outcome=("outcome", "last"),
         score=("score", "mean"),
         connections=("connections", "mean"),
         seconds=("seconds", "sum"),
         seeds=("outcome", "size"),
-        note=("note", lambda notes: next(filter(None, notes), "")),
+        note=("note", "first"),
     )
+    result["outcome"] = by_trial["rank"].min().map(dict(enumerate(_WORST))).fillna(result["outcome"])
+    result["note"] = result["note"].fillna("")
     return result.join(choices).reset_index().sort_values("number", kind="stable", ignore_index=True)
 
 
@@ -89,12 +92,12 @@ def curves(source: Source) -> DataFrame:
     import pandas as pd
 
     rows = [
-        (str(run.stage), run.name, run.trial, run.seed, *point, *[None] * (len(_POINT) - len(point)))
+        (str(run.stage), run.name, run.trial, run.seed, *CurvePoint(*point))
         for run in _record(source).runs
         for point in run.curve
     ]
-    table = pd.DataFrame(rows, columns=["stage", "name", "trial", "seed", *_POINT])
-    return table.astype(dict.fromkeys(_POINT, float))
+    table = pd.DataFrame(rows, columns=["stage", "name", "trial", "seed", *CurvePoint._fields])
+    return table.astype(dict.fromkeys(CurvePoint._fields, float))
 
 
 def write(table: DataFrame, path: Path, kind: Literal["csv", "parquet"]) -> None:
@@ -145,8 +148,8 @@ def _row(run: Run) -> dict[str, Any]:
 
 def _trial_row(run: Run) -> dict[str, Any]:
     score = _finite(run.metrics.get("score"))
-    if math.isnan(score) and run.curve and len(run.curve[-1]) > 2:
-        score = _finite(run.curve[-1][2])
+    if math.isnan(score) and run.curve:
+        score = _finite(CurvePoint(*run.curve[-1]).score)
     return {
         "arm": run.name,
         "number": run.trial,
@@ -157,11 +160,6 @@ def _trial_row(run: Run) -> dict[str, Any]:
         "seconds": _finite(run.costs.get("seconds")),
         **{f"choices.{path}": value for path, value in run.choices.items()},
     }
-
-
-def _worst(outcomes: Any) -> str:
-    known = [outcome for outcome in outcomes if outcome in _WORST]
-    return min(known, key=_WORST.index) if known else outcomes.iloc[-1]
 
 
 def _finite(value: Any) -> float:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plastic_search.records.files import write_text
 from plastic_search.report.figures import _canvas as canvas
+from plastic_search.report.html import write_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,21 +18,8 @@ _TIMES = " \N{MULTIPLICATION SIGN} "
 
 def write(found: dict[str, Any], out: Path) -> Path:
     """Write `out`/report.html and the results themselves as `out`/report.json."""
-    write_text(out / "report.json", json.dumps(found, indent=1, allow_nan=False) + "\n")
-    write_text(out / "report.html", _page(found))
-    return out / "report.html"
-
-
-def _page(found: dict[str, Any]) -> str:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FunctionLoader(lambda name: (files("plastic_search.report") / "templates" / name).read_text("utf-8")),
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("speed.html.j2").render(
-        found=found, ratios=_ratios(found["cases"]), curves=_curves(found["cases"])
-    )
+    drawings = {"ratios": _ratios(found["cases"]), "curves": _curves(found["cases"])}
+    return write_page(out, "speed.html.j2", found, drawings=drawings)
 
 
 def _label(case: dict[str, Any]) -> str:
@@ -57,7 +42,7 @@ def _curves(cases: list[dict[str, Any]]) -> str:
     drawn = lines(cases)
     titles = {"units": "units", "batch": "episodes in a batch", "time": "steps"}
     contenders = {
-        "law": ("step by step, autograd", canvas.ORANGE),
+        "reference": ("step by step, autograd", canvas.ORANGE),
         "fast": ("compiled", canvas.BLUE),
         "plain": (f"torch's {cases[0]['plain_name']}, not plastic", canvas.GREEN),
     }
@@ -79,12 +64,12 @@ def _curves(cases: list[dict[str, Any]]) -> str:
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=len(contenders), frameon=False)
 
-    told = "time against " + ", against ".join(titles[key] for key in drawn)
-    return canvas.render("curves", f"{told}, on logarithmic axes", 300, paint) if drawn else ""
+    title = "time against " + ", against ".join(titles[key] for key in drawn)
+    return canvas.render("curves", f"{title}, on logarithmic axes", 300, paint) if drawn else ""
 
 
 def _ratios(cases: list[dict[str, Any]]) -> str:
-    """How many times faster than the law, in each case."""
+    """How many times faster than the reference step, in each case."""
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -102,4 +87,6 @@ def _ratios(cases: list[dict[str, Any]]) -> str:
         axes.set_xlabel("times faster")
         canvas.bare(axes, "x")
 
-    return canvas.render("ratios", "how many times faster than the law, in each case", 40 + 28 * len(cases), paint)
+    return canvas.render(
+        "ratios", "how many times faster than the reference step, in each case", 40 + 28 * len(cases), paint
+    )

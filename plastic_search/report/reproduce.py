@@ -66,7 +66,7 @@ def _line(record: Record, verb: str, where: str, options: list[str] | None = Non
 
 def _asked(record: Record) -> dict[str, Any]:
     """What was typed, where the record knows."""
-    asked = record.study.get("asked")
+    asked = record.study.get("command", record.study.get("asked"))
     return asked if isinstance(asked, dict) else {}
 
 

@@ -33,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     ended = call("--help")
     assert ended.returncode == 0
-    for command in ("list", "run", "quantize", "export", "report", "copy", "show", "repair", "grow"):
+    for command in ("list", "run", "quantize", "export", "report", "copy", "show", "repair"):
         assert command in ended.stdout
     heavy = (
         "import sys; sys.argv = ['plastic-search', '--help']\n"

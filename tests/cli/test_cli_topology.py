@@ -13,7 +13,7 @@ import torch
 from command_line import call, refused
 from small import study
 
-from plastic_search.experiments import search
+from plastic_search.experiments import runner
 from plastic_search.experiments.shrink import gains
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec
@@ -27,7 +27,7 @@ from plastic_search.topology.shrink import shrink
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with the graphs of two winners."""
     folder = tmp_path_factory.mktemp("ran") / "small"
-    for _ in search.run(study(trials=1), "small", folder, 1):
+    for _ in runner.run(study(trials=1), "small", folder, 1):
         pass
     return folder
 

@@ -28,14 +28,14 @@ def test_means_are_over_complete_runs_as_on_the_page(tmp_path: Path, capsys: pyt
 
 def test_a_stage_without_a_complete_run_has_no_mean(tmp_path: Path) -> None:
     synthetic.study(tmp_path)
-    run.append(tmp_path, [run.Run("s", "search", "tpe", 0, 0, "pruned", {}, metrics={"score": 0.5})])
+    run.append(tmp_path, [run.Run("s", run.Stage.SEARCH, "tpe", 0, 0, run.Outcome.PRUNED, {}, metrics={"score": 0.5})])
     means = summary(run.load(tmp_path))["stages"]["search"]["tpe"]
     assert (means["runs"], means["complete"], means["score"]) == (1, 0, None)
 
 
 def test_the_best_score_is_labelled(capsys: pytest.CaptureFixture[str]) -> None:
-    stages = ("search", "final", "quantized")
-    follow(Event(stage, 1, 1, None if stage == "quantized" else 0.5, "done") for stage in stages)
+    stages = (run.Stage.SEARCH, run.Stage.FINAL, run.Stage.QUANTIZED)
+    follow(Event(stage, 1, 1, None if stage is run.Stage.QUANTIZED else 0.5, "done") for stage in stages)
     assert capsys.readouterr().err.splitlines() == [
         "searching 1/1, best 0.500 (done)",
         "training finalists 1/1, winner's best 0.500 (done)",

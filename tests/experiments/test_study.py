@@ -18,11 +18,11 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.experiments.folder import open_study
 from plastic_search.experiments.quantize import quantize, variants
 from plastic_search.experiments.repair import repair
-from plastic_search.experiments.search import best, run
+from plastic_search.experiments.runner import run
+from plastic_search.experiments.search import best
 from plastic_search.experiments.study import Study
 from plastic_search.records import run as runs
-from plastic_search.records.files import made
-from plastic_search.records.run import locked
+from plastic_search.records.folder import RunFolder
 from plastic_search.trainers.gradient import Gradient
 
 
@@ -85,7 +85,7 @@ def test_kill_9_leaves_a_study_that_the_same_command_resumes(tmp_path: Path) -> 
     whole = done(tmp_path / "whole", trials=4)
     script = (
         "from dataclasses import replace; from pathlib import Path; from small import study\n"
-        "from plastic_search.experiments.search import run\n"
+        "from plastic_search.experiments.runner import run\n"
         "if __name__ == '__main__':\n"
         f"    for e in run(replace(study(), trials=4), 'small', Path({str(tmp_path / 'killed')!r}), 2):\n"
         "        print(e, flush=True)\n"
@@ -110,7 +110,7 @@ def test_another_question_in_the_same_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
-    with locked(made(tmp_path / "a")), pytest.raises(PlasticSearchError, match="another process"):
+    with RunFolder.open(tmp_path / "a", create=True), pytest.raises(PlasticSearchError, match="another process"):
         done(tmp_path / "a")
 
 
@@ -162,7 +162,7 @@ def test_a_combination_that_cannot_be_built_is_counted_not_fatal(tmp_path: Path)
 def test_the_smallest_within_one_standard_error_wins(tmp_path: Path) -> None:
     def trial(number: int, score: float, connections: int) -> runs.Run:
         metrics = {"score": score, "connections": float(connections)}
-        return runs.Run("s", "search", "tpe", number, 0, "complete", {}, {}, metrics)
+        return runs.Run("s", runs.Stage.SEARCH, "tpe", number, 0, runs.Outcome.COMPLETE, {}, {}, metrics)
 
     made = [trial(0, 0.950, 900), trial(1, 0.947, 300), trial(2, 0.900, 100)]
     record = runs.Record("s", tmp_path, {}, made, {}, {})
@@ -184,7 +184,8 @@ def test_quantized_variants_resume_and_need_a_winner(tmp_path: Path) -> None:
 
 def test_the_folder_holds_the_whole_question(tmp_path: Path) -> None:
     done(tmp_path / "a")
-    again, _ = open_study(tmp_path / "a")
+    with RunFolder.open(tmp_path / "a") as folder:
+        again = open_study(folder)
     assert again == study()
     assert isinstance(again, Study)
 

@@ -11,7 +11,7 @@ import torch
 
 from plastic_search.cells.linear import Linear
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.experiments import quantize, repair, sweep
+from plastic_search.experiments import quantize, repair, runner
 from plastic_search.experiments.export import export
 from plastic_search.experiments.shrink import shrunk
 from plastic_search.experiments.sweep import Group, Sweep
@@ -55,7 +55,7 @@ SWEEP = Sweep(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("sweep")
-    list(sweep.run(SWEEP, "few", out, workers=1))
+    list(runner.run(SWEEP, "few", out, workers=1))
     return out
 
 
@@ -73,7 +73,7 @@ def test_every_case_is_trained_with_every_seed_within_its_budget(folder: Path) -
 
 def test_the_same_seed_gives_the_same_graph(folder: Path, tmp_path: Path) -> None:
     once = replace(SWEEP, groups=SWEEP.groups[:1], places=(0.1,), seeds=(1,))
-    list(sweep.run(once, "few", tmp_path, workers=1))
+    list(runner.run(once, "few", tmp_path, workers=1))
     again, first = runs.load(tmp_path).topologies, runs.load(folder).topologies
     assert again["learned-0.1-1"] == first["learned-0.1-1"]
     assert first["learned-0.1-1"] != first["learned-0.1-0"]
@@ -81,23 +81,23 @@ def test_the_same_seed_gives_the_same_graph(folder: Path, tmp_path: Path) -> Non
 
 def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
     short = replace(SWEEP, groups=SWEEP.groups[:1], places=(0.5,))
-    events = sweep.run(short, "few", tmp_path, workers=1)
+    events = runner.run(short, "few", tmp_path, workers=1)
     next(events)
     events.close()
-    assert [e.done for e in sweep.run(short, "few", tmp_path, workers=1)] == [2, 3, 4]
-    assert not list(sweep.run(short, "few", tmp_path, workers=1))
+    assert [e.done for e in runner.run(short, "few", tmp_path, workers=1)] == [2, 3, 4]
+    assert not list(runner.run(short, "few", tmp_path, workers=1))
     with pytest.raises(PlasticSearchError, match=r"holds another question: trainer\.steps was 12, is 13"):
-        list(sweep.run(replace(short, trainer=Gradient(steps=13, batch=4, reports=3)), "few", tmp_path, workers=1))
+        list(runner.run(replace(short, trainer=Gradient(steps=13, batch=4, reports=3)), "few", tmp_path, workers=1))
 
 
 def test_a_torn_sweep_is_mended(tmp_path: Path) -> None:
     short = replace(SWEEP, groups=SWEEP.groups[:1], places=(0.5,), seeds=(0,))
-    list(sweep.run(short, "few", tmp_path, workers=1))
+    list(runner.run(short, "few", tmp_path, workers=1))
     with (tmp_path / runs.RUNS).open("a") as file:
         file.write('{"broken": ')
     assert repair.repair(tmp_path) == ["runs.jsonl: kept 2 of 3 lines, all that are whole; the old file is runs.torn-1"]
     assert repair.repair(tmp_path) == []
-    assert not list(sweep.run(short, "few", tmp_path, workers=1))
+    assert not list(runner.run(short, "few", tmp_path, workers=1))
 
 
 def test_its_page_says_what_holds(folder: Path) -> None:
@@ -157,7 +157,7 @@ def test_what_a_sweep_cannot_be_is_refused(tmp_path: Path, folder: Path) -> None
     with pytest.raises(PlasticSearchError, match=r"layers are 0 to 1, but got \[2\]"):
         replace(SWEEP, layers=(2,))
     with pytest.raises(PlasticSearchError, match="the last layer has units="):
-        list(sweep.run(replace(SWEEP, base=NetworkSpec((Layer(2),))), "few", tmp_path))
+        list(runner.run(replace(SWEEP, base=NetworkSpec((Layer(2),))), "few", tmp_path))
     with pytest.raises(PlasticSearchError, match="holds a Sweep, which has no winner"):
         list(quantize.quantize(folder))
     assert Sweep.from_json(json.loads(json.dumps(SWEEP.to_json()))) == SWEEP
@@ -193,7 +193,7 @@ def test_it_goes_along_whole_numbers_too(tmp_path: Path) -> None:
         seeds=(0,),
     )
     few = replace(few, trainer=Gradient(steps=4, batch=2, reports=1), tuning=None, layers=(1,))
-    list(sweep.run(few, "blocks", tmp_path, workers=1))
+    list(runner.run(few, "blocks", tmp_path, workers=1))
     found = {r.name: r.metrics["connections"] for r in runs.load(tmp_path).stage("sweep")}
     assert found["dense 1"] == found["learned 2"] > found["learned 1"]
     assert sweep_page.write(runs.load(tmp_path), tmp_path).is_file()

@@ -16,7 +16,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part
 from plastic_search.core.space import choice, integer, override, possible, real
 from plastic_search.experiments.folder import change
-from plastic_search.experiments.search import run
+from plastic_search.experiments.runner import run
 from plastic_search.experiments.study import Study
 from plastic_search.modulations import Modulation
 from plastic_search.network.diagnostics import blamed
@@ -213,11 +213,11 @@ def test_after_a_kill_trials_are_counted_from_where_they_were(tmp_path: Path) ->
 def test_a_folder_remembers_how_it_was_asked_and_an_older_one_learns_it(tmp_path: Path) -> None:
     asked = {"study": "small", "sets": ["trials=1"], "parts": [], "out": ""}
     list(run(study(trials=1), "small", tmp_path, 1))
-    assert "asked" not in runs.load(tmp_path).study
-    list(run(study(trials=1), "small", tmp_path, asked=asked))
-    assert runs.load(tmp_path).study["asked"] == asked
-    list(run(study(trials=1), "small", tmp_path, asked=asked | {"study": "otherwise"}))
-    assert runs.load(tmp_path).study["asked"] == asked
+    assert "command" not in runs.load(tmp_path).study
+    list(run(study(trials=1), "small", tmp_path, command=asked))
+    assert runs.load(tmp_path).study["command"] == asked
+    list(run(study(trials=1), "small", tmp_path, command=asked | {"study": "otherwise"}))
+    assert runs.load(tmp_path).study["command"] == asked
 
 
 def test_another_question_says_what_is_new_or_gone_and_where_long_values_part() -> None:

@@ -17,7 +17,7 @@ from plastic_search.core import loading
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import equation
 from plastic_search.core.space import override
-from plastic_search.experiments import search
+from plastic_search.experiments import runner
 from plastic_search.experiments.export import export
 from plastic_search.experiments.folder import open_study
 from plastic_search.experiments.quantize import quantize
@@ -25,6 +25,7 @@ from plastic_search.experiments.study import Study
 from plastic_search.records import fingerprints
 from plastic_search.records import run as runs
 from plastic_search.records.files import write_text
+from plastic_search.records.folder import RunFolder
 from plastic_search.rules import Rule
 from plastic_search.rules.hebb import Hebb
 from plastic_search.rules.oja import Oja
@@ -60,8 +61,13 @@ def loaded(file: Path, text: str = LOUD) -> Study:
     return override(study(trials=1), "space.layers.1.rule", "Loud")
 
 
+def opened(out: Path) -> Study:
+    with RunFolder.open(out) as folder:
+        return open_study(folder)
+
+
 def done(asked: Study, out: Path) -> dict[str, Any]:
-    list(search.run(asked, "s", out, 1))
+    list(runner.run(asked, "s", out, 1))
     return runs.load(out).study
 
 
@@ -73,7 +79,7 @@ def test_a_part_that_was_changed_after_runs_were_made_is_refused_everywhere(tmp_
     count = sum("Loud" in str(run.spec) for run in made)
     louder = replace(loaded(file, LOUD.replace("POWER = 3", "POWER = 2")), trials=2)
     for work in (
-        lambda: list(search.run(louder, "s", out, 1)),
+        lambda: list(runner.run(louder, "s", out, 1)),
         lambda: list(quantize(out, (8,), 1)),
         lambda: export(out),
     ):
@@ -162,15 +168,15 @@ def test_a_task_or_a_trainer_is_used_by_the_runs_that_it_made(tmp_path: Path) ->
     module = loading.load_module(file)
     done(replace(study(trials=1), fine_tuning=module.Mine()), out)
     file.write_text(TRAINER.replace("batch=4", "batch=8"))
-    open_study(out)  # nothing was fine-tuned yet
+    opened(out)  # nothing was fine-tuned yet
     list(quantize(out, (8,), 1))
     file.write_text(TRAINER)
     with pytest.raises(PlasticSearchError, match=r"^Mine has changed since \d+ runs were made with it"):
-        open_study(out)
+        opened(out)
     other = done(replace(study(trials=1), trainer=module.Mine()), tmp_path / "b")
     file.write_text(TRAINER.replace("batch=4", "batch=8"))
     with pytest.raises(PlasticSearchError, match=r"^Mine has changed since 2 runs were made with it"):
-        open_study(tmp_path / "b")
+        opened(tmp_path / "b")
     assert re.fullmatch("[0-9a-f]{64}", other["own"]["Mine"])
 
 

@@ -69,13 +69,13 @@ def again(mine: Path, *words: str) -> str:
 
 
 def test_it_says_how_it_was_asked(home: Path) -> None:
-    asked = run.load(home / "runs" / "mine").study["asked"]
+    asked = run.load(home / "runs" / "mine").study["command"]
     assert asked == {"study": "mine.py", "sets": ["seeds=[0]"], "parts": ["more parts.py"], "out": ""}
 
 
 def test_fewer_trials_than_it_holds_are_told(mine: Path) -> None:
     told = again(mine, "--set", "trials=1")
-    assert "runs/mine holds 2 trials of each search already, more than the 1 asked for; all are kept" in told
+    assert "runs/mine has 2 trials of each search already, more than the 1 requested; all stay" in told
 
 
 def test_names_are_whole_on_a_narrow_terminal(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from plastic_search.report.figures._graph import _places as places
 from plastic_search.report.figures._graph import _titles as titles
 from plastic_search.report.figures._graph import grid
 from plastic_search.report.groups import Group
-from plastic_search.report.study_page import plain
+from plastic_search.report.html import plain
 
 _SVG = "{http://www.w3.org/2000/svg}"
 
@@ -87,10 +87,13 @@ def test_each_escapes_hostile_names(tmp_path: Path, name: str) -> None:
     assert not [a for e in root.iter() for a in e.attrib if a.lower().startswith("on")]
 
 
+FIVE = {"connections": 5.0}
+
+
 def test_progress_follows_the_best_complete_trial(tmp_path: Path) -> None:
     synthetic.study(tmp_path)
     made = [
-        run.Run("s", "search", "tpe", n, seed, outcome, {}, {}, {"score": score, "connections": 5.0})
+        run.Run("s", run.Stage.SEARCH, "tpe", n, seed, run.Outcome(outcome), {}, metrics={"score": score} | FIVE)
         for n, seed, outcome, score in [
             (0, 0, "complete", 0.4), (0, 1, "complete", 0.6), (1, 0, "pruned", 0.9), (2, 0, "complete", 0.7),
             (3, 0, "complete", 0.6),
@@ -221,8 +224,13 @@ def test_a_choice_that_is_there_only_below_another_says_in_how_many_trials(full:
 
 
 def _learned(values: list[list[float]], loss: list[float] | None = None) -> learning_curves.Curve:
-    rows = [[[100.0 * (i + 1), loss[i] if loss else 0.0, y] for i, y in enumerate(seed)] for seed in values]
-    made = [run.Run("s", "final", "fixed", 0, n, "complete", {}, curve=curve) for n, curve in enumerate(rows)]
+    rows = [
+        [run.CurvePoint(100.0 * (i + 1), loss[i] if loss else 0.0, y) for i, y in enumerate(seed)] for seed in values
+    ]
+    made = [
+        run.Run("s", run.Stage.FINAL, "fixed", 0, n, run.Outcome.COMPLETE, {}, curve=curve)
+        for n, curve in enumerate(rows)
+    ]
     return learning_curves.curve(Group("fixed", "fixed", "", made))
 
 

@@ -150,7 +150,17 @@ def test_a_winner_without_a_trace_is_an_answer(tmp_path: Path) -> None:
 def test_a_search_that_lost_is_told_plainly(tmp_path: Path) -> None:
     synthetic.study(tmp_path)
     tried = [
-        run.Run("s", "search", arm, 0, 0, "complete", {"arm": arm}, {}, {"score": score, "connections": 9.0})
+        run.Run(
+            "s",
+            run.Stage.SEARCH,
+            arm,
+            0,
+            0,
+            run.Outcome.COMPLETE,
+            {"arm": arm},
+            {},
+            {"score": score, "connections": 9.0},
+        )
         for arm, score in (("tpe", 0.8), ("random", 0.9))
     ]
     ended = [_final("winner", s, 0.9 + s / 1000, 0.2, {"arm": "random"}) for s in range(3)]
@@ -165,7 +175,7 @@ def _final(
     name: str, seed: int, score: float, frozen: float | None = None, spec: dict[str, Any] | None = None
 ) -> run.Run:
     metrics = {"score": score} | ({"frozen": frozen} if frozen is not None else {})
-    return run.Run("s", "final", name, 0, seed, "complete", spec or {"name": name}, {}, metrics)
+    return run.Run("s", run.Stage.FINAL, name, 0, seed, run.Outcome.COMPLETE, spec or {"name": name}, {}, metrics)
 
 
 def test_a_study_run_in_part_says_what_would_fill_it(tmp_path: Path) -> None:
@@ -191,7 +201,10 @@ def test_an_empty_study(tmp_path: Path) -> None:
 
 def test_trials_that_all_failed(tmp_path: Path) -> None:
     synthetic.study(tmp_path, chance=None)
-    made = [run.Run("s", "search", "tpe", n, -1, o, {}, {}) for n, o in enumerate(("infeasible", "diverged", "odd"))]
+    made = [
+        run.Run("s", run.Stage.SEARCH, "tpe", n, -1, outcome, {}, {})  # type: ignore[arg-type]
+        for n, outcome in enumerate(("infeasible", "diverged", "odd"))
+    ]
     run.append(tmp_path, made)
     _, twin = _written(run.load(tmp_path), tmp_path)
     assert twin["search"][0]["outcomes"] == {"complete": 0, "pruned": 0, "infeasible": 1, "diverged": 1, "odd": 1}

@@ -173,7 +173,10 @@ def test_seeds_of_two_winners_are_never_one_group(tmp_path: Path) -> None:
     """A study that went on and was stopped while its new winner was being trained."""
     synthetic.study(tmp_path)
     one, two = ({"kind": "NetworkSpec", "layers": [{"units": n}]} for n in (1, 2))
-    made = [Run("s", "final", "winner", 0, seed, "complete", one, {}, {"score": 0.5}) for seed in range(3)]
-    made.append(Run("s", "final", "winner", 7, 0, "complete", two, {}, {"score": 0.9}))
+    made = [
+        Run("s", runs.Stage.FINAL, "winner", 0, seed, runs.Outcome.COMPLETE, one, {}, {"score": 0.5})
+        for seed in range(3)
+    ]
+    made.append(Run("s", runs.Stage.FINAL, "winner", 7, 0, runs.Outcome.COMPLETE, two, {}, {"score": 0.9}))
     runs.append(tmp_path, made)
     assert [r.metrics["score"] for r in runs.load(tmp_path).stage("final", "winner")] == [0.9]

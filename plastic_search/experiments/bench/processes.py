@@ -9,21 +9,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from plastic_search.core.loading import load_parts
 from plastic_search.core.part import Part
+from plastic_search.experiments.bench.results import Compiling, Memory
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec
 
-_INPUTS = 17  # numbers heard per step
+_INPUTS = 17  # input features
 
 
 @dataclass(frozen=True)
-class Case(Part):
+class Workload(Part):
     """One layer, and the size of its work."""
 
     layer: Layer
@@ -36,24 +37,12 @@ class Case(Part):
         return " ".join(type(part).__name__ for part in parts)
 
 
-class Memory(NamedTuple):
-    """Bytes by which a process grows at most, forward and backward, beside parameters and inputs."""
-
-    name: str
-    batch: int
-    time: int
-    units: int
-    traces: int  # what the trace alone would take, were it kept at every step
-    cpu: int  # 0 where the system does not tell
-    reference: int | None  # None where it was not run
-
-
-def _network(case: Case, kernel: str) -> Network:
+def _network(case: Workload, kernel: str) -> Network:
     return Network(NetworkSpec((case.layer,)), _INPUTS, kernel=kernel)
 
 
 def _pass(forward: Callable[[Tensor], tuple[Tensor, Any]], net: nn.Module, x: Tensor) -> Callable[[], float]:
-    """A function that runs `net` forward and backward once, and says how long it took."""
+    """A function that runs `net` forward and backward once, and returns the seconds."""
 
     def run() -> float:
         net.zero_grad()
@@ -72,8 +61,8 @@ def _timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def _elsewhere(function: Callable[..., Any], files: tuple[Path, ...], case: Case, *args: Any) -> Any:
-    """What `function` answers about a case in a new process, which reads the user's parts from their files."""
+def _elsewhere(function: Callable[..., Any], files: tuple[Path, ...], case: Workload, *args: Any) -> Any:
+    """The result of `function` for a case in a new process, which loads the user's parts from their files."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_answer, (function, files, case.to_json(), *args))
 
@@ -81,20 +70,26 @@ def _elsewhere(function: Callable[..., Any], files: tuple[Path, ...], case: Case
 def _answer(function: Callable[..., Any], files: tuple[Path, ...], case: dict[str, Any], *args: Any) -> Any:
     torch.set_num_threads(1)
     load_parts(list(files))
-    return function(Case.from_json(case), *args)
+    return function(Workload.from_json(case), *args)
 
 
-def _memory(case: Case, kernels: tuple[str, ...], files: tuple[Path, ...]) -> Memory:
+def _memory(case: Workload, kernels: tuple[str, ...], files: tuple[Path, ...]) -> Memory:
     width = _network(case, "cpu").shapes[0].width
     traces = 4 * case.time * case.batch * case.layer.units * width
     grown = {kernel: _elsewhere(_growth, files, case, kernel) for kernel in kernels}
     return Memory(
-        case.name, case.batch, case.time, case.layer.units, traces, grown["cpu"], grown.get("reference")
-    )  # fmt: skip
+        name=case.name,
+        batch=case.batch,
+        time=case.time,
+        units=case.layer.units,
+        traces=traces,
+        cpu=grown["cpu"],
+        reference=grown.get("reference"),
+    )
 
 
-def _growth(case: Case, kernel: str) -> int:
-    """Bytes by which the process grew at most while it ran once; 0 where the system does not tell."""
+def _growth(case: Workload, kernel: str) -> int:
+    """Bytes by which the process grew at most while it ran once; 0 where the system does not report it."""
     net = _network(case, kernel)
     _pass(net, net, torch.randn(2, case.batch, _INPUTS))()
     x = torch.randn(case.time, case.batch, _INPUTS)
@@ -116,14 +111,13 @@ def _resident(what: str) -> int:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{what}:")), 0)
 
 
-def _compile(case: Case, files: tuple[Path, ...]) -> dict[str, float]:
-    """Seconds to the first output of a new layer, and in a later process, which finds it compiled."""
+def _compile(case: Workload, files: tuple[Path, ...]) -> Compiling:
     with tempfile.TemporaryDirectory() as folder:
         first, later = (_elsewhere(_first_call, files, case, folder) for _ in range(2))
-    return {"first": first, "later": later}
+    return Compiling(first=first, later=later)
 
 
-def _first_call(case: Case, folder: str) -> float:
+def _first_call(case: Workload, folder: str) -> float:
     os.environ["PLASTIC_SEARCH_CACHE"] = folder
     net = _network(case, "cpu")
     return _timed(lambda: net(torch.randn(2, 1, _INPUTS)))

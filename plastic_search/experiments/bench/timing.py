@@ -1,4 +1,4 @@
-"""Contenders that take turns, so that what else the machine does falls on all of them alike."""
+"""Interleaved timing: contenders run round-robin, so that background load biases none."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ __all__ = ["contest", "middle", "ratios"]
 def contest(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """The seconds of each contender in each round; within a round, one follows the other."""
     for run in runs.values():
-        run()  # compiled, and its memory met
+        run()  # compiles it and allocates its memory
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            best = min(run() for _ in range(1 if name == "law" else 3))  # the law is slow, and steady for it
+            best = min(
+                run() for _ in range(1 if name == "reference" else 3)
+            )  # the reference step is slow, so its times vary little
             times[name].append(best)
     return times
 

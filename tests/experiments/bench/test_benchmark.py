@@ -24,7 +24,7 @@ from plastic_search.experiments.bench import processes as bench_processes
 from plastic_search.experiments.bench.benchmark import Benchmark, measure
 from plastic_search.experiments.bench.contenders import compiled_step
 from plastic_search.experiments.bench.doctor import examine
-from plastic_search.experiments.bench.processes import Case
+from plastic_search.experiments.bench.processes import Workload
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.report import bench_page
@@ -35,10 +35,13 @@ PLASTIC = Pathway.RECURRENT
 
 
 def small() -> Benchmark:
-    first = Case(Layer(5, plastic=PLASTIC), batch=2, time=4)
-    lstm = Case(Layer(3, LSTM(), plastic=Pathway.BOTH), batch=2, time=4)
-    gated = Case(Layer(5, structure=Gated(0.5), plastic=PLASTIC), batch=2, time=4)
-    others = (Case(Layer(9, plastic=PLASTIC), batch=2, time=4), Case(Layer(5, plastic=PLASTIC), batch=2, time=7))
+    first = Workload(Layer(5, plastic=PLASTIC), batch=2, time=4)
+    lstm = Workload(Layer(3, LSTM(), plastic=Pathway.BOTH), batch=2, time=4)
+    gated = Workload(Layer(5, structure=Gated(0.5), plastic=PLASTIC), batch=2, time=4)
+    others = (
+        Workload(Layer(9, plastic=PLASTIC), batch=2, time=4),
+        Workload(Layer(5, plastic=PLASTIC), batch=2, time=7),
+    )
     return Benchmark(
         "How long?", (first, lstm, *others), 1, stepped=(first,), lasting=(replace(lstm, time=50),), learned=(gated,)
     )
@@ -50,7 +53,7 @@ def found() -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench_processes, "multiprocessing", SimpleNamespace(get_context=lambda _: forked.processes()))
         *_, (_, last) = measure(small())
-    return last
+    return last.to_json()
 
 
 def test_a_benchmark_tells_every_ratio_and_on_what_it_was_taken(found: dict[str, Any]) -> None:
@@ -62,7 +65,7 @@ def test_a_benchmark_tells_every_ratio_and_on_what_it_was_taken(found: dict[str,
     assert [case["plain_name"] for case in found["cases"]] == ["RNN", "LSTM", "RNN", "RNN"]
     for case in found["cases"]:
         assert case["spread"][0] <= case["speedup"] <= case["spread"][1]
-        assert min(case[key] for key in ("law", "fast", "plain", "over_plain", "rate")) > 0
+        assert min(case[key] for key in ("reference", "fast", "plain", "over_plain", "rate")) > 0
     assert min(found["compile"].values()) > 0
     assert min(found["floor"].values()) > 0
     assert {"processor", "cores"} <= set(found["machine"])
@@ -86,7 +89,7 @@ def test_what_it_costs_to_learn_a_structure_is_told(found: dict[str, Any]) -> No
 
 def test_a_step_compiled_by_torch_competes_or_tells_why_not(found: dict[str, Any]) -> None:
     (row,) = found["stepped"]
-    figures = [row[key] for key in ("compiling", "law", "stepped", "fast", "over_law", "speedup")]
+    figures = [row[key] for key in ("compiling", "reference", "stepped", "fast", "over_reference", "speedup")]
     if row["reason"]:  # no C++ compiler, for one
         assert figures == [None] * 6
     else:
@@ -94,7 +97,7 @@ def test_a_step_compiled_by_torch_competes_or_tells_why_not(found: dict[str, Any
         assert row["spread"][0] <= row["speedup"] <= row["spread"][1]
 
 
-def test_a_step_compiled_by_torch_is_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_compiled_by_torch_is_the_reference_step(monkeypatch: pytest.MonkeyPatch) -> None:
     compile = partial(torch.compile, backend="eager")  # which needs no C++ compiler
     monkeypatch.setattr(torch, "compile", compile)
     for layer in (Layer(5, plastic=PLASTIC), Layer(3, LSTM(), plastic=Pathway.BOTH)):
@@ -112,7 +115,7 @@ def test_a_compiler_that_fails_is_a_reason_on_the_page(
 
     monkeypatch.setattr(torch, "compile", refuse)
     only = replace(small(), cases=small().cases[:1], lasting=())
-    row = next(so_far["stepped"][0] for text, so_far in measure(only) if "torch.compile" in text)
+    row = next(so_far.to_json()["stepped"][0] for text, so_far in measure(only) if "torch.compile" in text)
     assert row["reason"] == "no C++ compiler <here>"
     assert row["stepped"] is None
     page = bench_page.write(found | {"stepped": [row]}, tmp_path).read_text()
@@ -153,8 +156,8 @@ def test_our_benchmark_has_lines_to_draw_and_a_rule_of_its_own_that_is_compiled(
     }
     rule_promises(rule)
     x, spec = torch.randn(5, 2, 3), NetworkSpec((Layer(7, rule=rule(), plastic=PLASTIC),))
-    by_law, fast = (Network(spec, 3, kernel=kernel)(x)[0] for kernel in ("reference", "cpu"))
-    torch.testing.assert_close(fast, by_law)
+    reference, fast = (Network(spec, 3, kernel=kernel)(x)[0] for kernel in ("reference", "cpu"))
+    torch.testing.assert_close(fast, reference)
 
 
 def test_a_benchmark_of_nothing_is_refused() -> None:
@@ -172,7 +175,7 @@ def test_the_doctor_finds_a_fast_kernel_for_every_combination_of_ours() -> None:
 MINE = '''
 from dataclasses import dataclass
 from plastic_search.experiments.bench.benchmark import Benchmark
-from plastic_search.experiments.bench.processes import Case
+from plastic_search.experiments.bench.processes import Workload
 from plastic_search.rules import Change, Outer, Rule
 from plastic_search.network.spec import Layer, Pathway
 
@@ -183,7 +186,7 @@ class Quiet(Rule):
     def step(self, params, state, seen):
         return Change((Outer(seen.post, seen.pre, 0.5),)), state
 
-CASES = (Case(Layer(4, rule=Quiet(), plastic=Pathway.INPUT), 2, 3),)
+CASES = (Workload(Layer(4, rule=Quiet(), plastic=Pathway.INPUT), 2, 3),)
 BENCHMARK = Benchmark("?", CASES, 1, stepped=CASES)
 '''
 
@@ -212,5 +215,5 @@ def test_a_page_has_a_table_for_a_gpu_where_there_is_one(found: dict[str, Any], 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_cases_are_run_on_a_gpu() -> None:
     *_, (_, last) = measure(replace(small(), on_gpu=(small().cases[0],)))
-    assert last["gpu"]
-    assert last["on_gpu"][0]["speedup"] > 0
+    assert last.gpu
+    assert last.on_gpu[0].speedup > 0

@@ -12,12 +12,13 @@ import ctypes
 import hashlib
 import os
 import sys
-import tempfile
 import threading
 import time
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from plastic_search.records.files import replacing
 
 __all__ = ["Code", "Compiled", "cache_folder", "compiled", "flushes", "wide"]
 
@@ -145,8 +146,7 @@ def _keep(path: Path, data: bytes) -> None:
     """Write a file whole or not at all; a folder that cannot be written is no reason to fail."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(data).digest() + data)
-        Path(file.name).replace(path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(hashlib.sha256(data).digest() + data)
     except OSError as error:
         print(f"compiled code cannot be kept in {path.parent}: {error.strerror}", file=sys.stderr)

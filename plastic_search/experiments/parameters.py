@@ -1,0 +1,51 @@
+"""The parameters of a trained network as a safetensors file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.network.module import Network
+from plastic_search.records.files import replacing
+
+__all__ = ["load_parameters", "save_parameters"]
+
+_RENAMED = {"structure__opened": "structure__annealing_factor", "structure__settled": "structure__frozen"}  # since 0.1
+_AGAIN = "remove it, and the command that trained it (`plastic-search run`, or `quantize`) trains it again"
+
+
+def save_parameters(net: Network, path: Path) -> None:
+    """Write the parameters and buffers of `net`, whole or not at all."""
+    with replacing(path) as temporary:
+        save_file({name: p.detach().contiguous() for name, p in net.state_dict().items()}, temporary)
+
+
+def load_parameters(net: Network, path: Path) -> None:
+    """Fill `net` with the parameters in a safetensors file; names of earlier versions are read.
+
+    Raises:
+        PlasticSearchError: the file is missing or damaged, or is of another network.
+    """
+    if not path.is_file():
+        raise PlasticSearchError(f"there are no parameters at {path}; the command that trained them makes them again")
+    try:
+        tensors = {_renamed(name): tensor for name, tensor in load_file(path).items()}
+    except SafetensorError as error:
+        raise PlasticSearchError(f"{path} is damaged ({error}); {_AGAIN}") from None
+    wanted = {n: list(p.shape) for n, p in net.state_dict().items()}
+    found = {n: list(t.shape) for n, t in tensors.items()}
+    if wanted != found:
+        odd = next(n for n in wanted | found if wanted.get(n) != found.get(n))
+        raise PlasticSearchError(
+            f"{path} is of another network: {odd} should be {wanted.get(odd)}, is {found.get(odd)}; {_AGAIN}"
+        )
+    net.load_state_dict(tensors)
+
+
+def _renamed(name: str) -> str:
+    """`layers.0.structure__frozen` for `layers.0.structure__settled`."""
+    head, dot, last = name.rpartition(".")
+    return f"{head}{dot}{_RENAMED.get(last, last)}"
