@@ -76,20 +76,20 @@ def _live(events: Iterable[Event], console: Console) -> None:
 
 
 def _lines(events: Iterable[Event]) -> None:
-    """About twenty lines a stage, each with the time that is left; one in half a minute where a piece of work is long."""
+    """About twenty lines a stage, each with the time that is left; of a long piece of work one in half a minute."""
     stage, began, first, printed, last = "", 0.0, 0, 0.0, -1
     for event in events:
+        now = time.monotonic()
         if event.stage != stage:
-            stage, began, first, last = event.stage, time.monotonic(), event.done, -1
-        if event.done == last and time.monotonic() - printed < _QUIET:
+            stage, began, first, last = event.stage, now, event.done, -1
+        same, last = event.done == last, event.done
+        if now - printed < _QUIET if same else event.done % max(1, event.total // 20) and event.done != event.total:
             continue
-        if event.done % max(1, event.total // 20) and event.done != event.total:
-            continue
-        spent, made = time.monotonic() - began, event.done - first
+        printed = now
+        spent, made = now - began, event.done - first
         left = f", about {spent / made * (event.total - event.done):.0f} s left" if made else ""
         best = f", {told}" if (told := _best(event)) else ""
         name = _STAGES.get(event.stage, event.stage)
-        printed, last = time.monotonic(), event.done
         print(f"{name} {event.done}/{event.total}{best}{left} ({event.text})", file=sys.stderr, flush=True)
 
 

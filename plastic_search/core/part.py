@@ -245,7 +245,7 @@ def _kind(name: Any, wanted: Any, where: str) -> type[Part]:
         raise PlasticSearchError(f'{where}: a part in JSON needs a "kind", and its value must be a name')
     base = next((a for a in (get_args(wanted) or (wanted,)) if inspect.isclass(a) and issubclass(a, Part)), Part)
     if hasattr(importlib.import_module(base.__module__), "__path__"):
-        discover(base)
+        discover(_base(base))
     made = {n: k for n, k in Part.kinds.items() if k is not SearchParameter and not inspect.isabstract(k)}
     known = {n: k for n, k in made.items() if issubclass(k, base | SearchParameter)}
     if name not in known and not inspect.isabstract(base) and base is not Part:
