@@ -10,7 +10,7 @@ from plastic_search.cells.lstm import LSTM
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.structures import Structure
-from plastic_search.structures._adaptive import Adaptive, Budgeted
+from plastic_search.structures._budget import Budget, LearnedSubset
 from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.graph import Graph
@@ -27,25 +27,26 @@ def dense(spec: NetworkSpec) -> NetworkSpec:
 
 def random_mask(spec: NetworkSpec) -> NetworkSpec:
     """The same network with as many connections as its gates chose, but chosen by chance."""
-    return _instead(spec, lambda own: Rewired(own.density, own.plastic, exchanged=0.0, support=own.support))
+    return _instead(spec, lambda budget: Rewired(budget.density, budget.plastic, exchanged=0.0, support=budget.support))
 
 
 def pruned(spec: NetworkSpec) -> NetworkSpec:
     """The same network with as many connections as its gates chose, but those of largest magnitude."""
-    return _instead(spec, lambda own: Pruned(own.density, own.plastic, support=own.support))
+    return _instead(spec, lambda budget: Pruned(budget.density, budget.plastic, support=budget.support))
 
 
-def _instead(spec: NetworkSpec, made: Callable[[Budgeted], Structure]) -> NetworkSpec:
+def _instead(spec: NetworkSpec, control: Callable[[Budget], Structure]) -> NetworkSpec:
     """Another structure for every one with a budget; layers in a pool get equal parts of a number of connections."""
-    pools = [each.structure.pool for each in spec.layers]
+    own = [each.structure for each in spec.layers]
+    pools = [each.pool if isinstance(each, LearnedSubset) else None for each in own]
     layers = []
-    for i, each in enumerate(spec.layers):
-        own = each.structure
-        if isinstance(own, Budgeted):
-            size, place = (pools.count(own.pool), pools[:i].count(own.pool)) if own.pool is not None else (1, 0)
-            parts = {name: _part(getattr(own, name), size, place) for name in ("density", "plastic")}
-            own = made(replace(own, **parts))
-        layers.append(replace(each, structure=own))
+    for i, (layer, structure) in enumerate(zip(spec.layers, own, strict=True)):
+        if isinstance(structure, LearnedSubset) and structure.budget is not None:
+            pool, budget = structure.pool, structure.budget
+            size, place = (pools.count(pool), pools[:i].count(pool)) if pool is not None else (1, 0)
+            parts = {name: _part(getattr(budget, name), size, place) for name in ("density", "plastic")}
+            structure = control(budget._replace(**parts))
+        layers.append(replace(layer, structure=structure))
     return replace(spec, layers=tuple(layers))
 
 
@@ -80,12 +81,12 @@ def fixed_lstm(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
 
 
 def _ungated(structure: Structure) -> Structure:
-    return structure.support if isinstance(structure, Adaptive) else structure
+    return structure.support if isinstance(structure, LearnedSubset) else structure
 
 
 def _open(structure: Structure) -> Structure:
     """What gates or a graph chose within."""
-    return _open(structure.support) if isinstance(structure, Adaptive | Graph) else structure
+    return _open(structure.support) if isinstance(structure, LearnedSubset | Graph) else structure
 
 
 def _widened(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:

@@ -17,6 +17,7 @@ from plastic_search.network.spec import NetworkSpec, Pathway
 from plastic_search.records.files import write_text
 from plastic_search.records.provenance import versions
 from plastic_search.records.run import CurvePoint, Outcome, Run, Stage
+from plastic_search.structures import LearnedStructure
 from plastic_search.tasks import Split, Task
 from plastic_search.topology import conversion
 from plastic_search.trainers import Trainer
@@ -160,7 +161,7 @@ def _graph_file(folder: Path, name: str, seed: int) -> Path:
 
 def learns(spec: NetworkSpec) -> bool:
     """Whether training changes the connections of a network."""
-    return any(layer.structure.learns for layer in spec.layers)
+    return any(isinstance(layer.structure, LearnedStructure) for layer in spec.layers)
 
 
 def fit(spec: NetworkSpec, task: Task) -> None:

@@ -8,17 +8,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Generator, Tensor
-from torch.utils import _pytree as pytree
 
+from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part
 
-__all__ = [
-    "Gates",
-    "Shape",
-    "Structure",
-    "TrainingContext",
-    "Weights",
-]
+__all__ = ["Gates", "LearnedStructure", "Shape", "Structure", "TrainingContext", "Weights"]
 
 
 class Shape(NamedTuple):
@@ -32,99 +26,127 @@ class Shape(NamedTuple):
 
 
 class Gates(NamedTuple):
-    """Which synapses exist, and which carry a trace: 0 or 1 each; None where all do."""
+    """Which synapses exist, and which carry a trace: each 0 or 1; None where all do."""
 
     exists: Tensor | None  # [post, pre]
     plastic: Tensor | None  # [post, width of shape.plastic], never 1 where `exists` is 0
-    units: Tensor | None = None  # [post]; the bias of a unit that is 0 here counts as 0, as should its synapses
+    units: Tensor | None = None  # [post]; 0 marks an absent unit: its bias is multiplied by 0; its synapses must be 0
 
 
 class Weights(NamedTuple):
-    """A number for each weight from and to a layer: the weights themselves, or what an optimiser remembers of them."""
+    """One value for each weight into and out of a layer: the weights themselves, or the optimiser's state of them."""
 
     weight: Tensor  # [drives, post, pre], before the gates
     bias: Tensor  # [drives, post]
-    outgoing: tuple[Tensor, ...]  # each [drives, units of a layer that hears this one, post]: that layer's weights
+    outgoing: tuple[Tensor, ...]  # each [drives, units of a layer that receives this one, post]: that layer's weights
 
 
 class TrainingContext(NamedTuple):
-    """A layer between two updates, as its structure sees it. All of its tensors may be changed in place."""
+    """What a structure may read, and change in place, of its layer between two updates.
+
+    As `adapt` receives it; in `adapt_all` every tensor has a leading axis over the members of a population.
+    """
 
     shape: Shape
     params: Any  # the structure's own
-    grads: Any  # of those, formed as they are; None before the first update, and where there is none
+    grads: Any  # of `params`, nested alike; None before the first update, and where there is no gradient
     weight: Tensor  # [drives, post, pre], before the gates
     bias: Tensor  # [drives, post]
-    alpha: Tensor  # [post, width of shape.plastic], or what spreads to it
-    outgoing: tuple[Tensor, ...]  # each [drives, units of a layer that hears this one, post]: that layer's weights
+    alpha: Tensor  # [post, width of shape.plastic], or what broadcasts to it
+    outgoing: tuple[Tensor, ...]  # as in `Weights`; a recurrent layer's own recurrent block comes first
     step: int  # updates made; 0 before the first
     steps: int  # updates in all
     means: Weights | None = None  # the optimiser's running means of gradients; None where it keeps none yet
     squares: Weights | None = None  # its running means of their squares
 
     def member(self, k: int) -> TrainingContext:
-        """Of a site whose tensors begin with an axis over members, that of one of them."""
-        return pytree.tree_map(lambda t: t[k] if isinstance(t, Tensor) else t, self)
+        """The context of member `k`, whose tensors are views of this one's."""
+        return TrainingContext(*(_member(value, k) for value in self))
+
+
+def _member(value: Any, k: int) -> Any:
+    if isinstance(value, Tensor):
+        return value[k]
+    if not isinstance(value, tuple) or isinstance(value, Shape):
+        return value
+    each = [_member(part, k) for part in value]
+    return type(value)(*each) if hasattr(value, "_fields") else tuple(each)
 
 
 @dataclass(frozen=True)
 class Structure(Part):
-    """Where synapses may be, and which of them are plastic."""
+    """Where synapses may be, and which of them are plastic; the same throughout training.
+
+    A structure that has parameters, or that changes between updates, is a `LearnedStructure`.
+    """
 
     renamed: ClassVar[dict[str, str]] = {"within": "support", "narrowing": "annealing_fraction"}
-    buffers: ClassVar[tuple[str, ...]] = ()  # names of params that no gradient tunes; `adapt` sets them
-    outward: ClassVar[bool] = True  # whether it looks at `TrainingContext.outgoing`, as one that learns may
+    buffers: ClassVar[tuple[str, ...]] = ()  # names of `params` that the optimiser leaves alone
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__ == __name__ or issubclass(cls, LearnedStructure):
+            return
+        learned = sorted({"params", "buffers", "constraint", "adapt", "adapt_all", "adapt_pool"} & vars(cls).keys())
+        if learned:
+            raise PlasticSearchError(
+                f"{cls.__name__} defines `{learned[0]}`, which only a structure that learns has; "
+                "derive it from plastic_search.structures.LearnedStructure"
+            )
 
     @property
     def recurrent(self) -> bool:
-        """Whether the layer hears its own previous output."""
+        """Whether the layer receives its own previous output."""
         return True
 
     @property
     def selection(self) -> tuple[int, ...] | None:
-        """Which of the numbers that its sources say a layer hears, by place, ascending; None for all."""
-        support = getattr(self, "support", None)
-        return support.selection if isinstance(support, Structure) else None
-
-    @property
-    def learns(self) -> bool:
-        """Whether it changes itself while a network is trained."""
-        kind = type(self)
-        return any(getattr(kind, each) is not getattr(Structure, each) for each in ("adapt", "adapt_all", "adapt_pool"))
-
-    @property
-    def pool(self) -> Any:
-        """Layers whose structures name the same pool are adapted together too; None for none."""
+        """Which outputs of its sources, concatenated, the layer receives: ascending indices; None for all."""
         return None
 
     def params(self, shape: Shape, rng: Generator) -> Any:
-        """What training may tune: a NamedTuple of tensors, drawn from `rng`. Nothing, by default."""
+        """The structure's parameters, drawn from `rng`: a NamedTuple of tensors, or ()."""
         return ()
 
+    @abstractmethod
+    def gates(self, params: Any, shape: Shape, like: Tensor) -> Gates:
+        """The gates of one episode, of `like`'s type and device; differentiable in `params`."""
+
+
+@dataclass(frozen=True)
+class LearnedStructure(Structure):
+    """A structure with parameters of its own, tuned by the optimiser, by `adapt`, or by both."""
+
+    uses_outgoing: ClassVar[bool] = True  # whether it reads `TrainingContext.outgoing`
+
+    @property
+    def pool(self) -> Any:
+        """Layers whose structures return the same value, other than None, are also adapted together."""
+        return None
+
+    @abstractmethod
+    def params(self, shape: Shape, rng: Generator) -> Any:
+        """The structure's parameters, drawn from `rng`: a NamedTuple of tensors."""
+
     def constraint(self, params: Any, shape: Shape) -> Tensor | None:
-        """What training adds to the loss, one number; None for nothing."""
+        """A penalty, one number, that is added to the loss; None for none."""
         return None
 
     def adapt(self, context: TrainingContext, rng: Generator) -> None:
-        """Change the structure between two updates; called before the first one too. Nothing, by default."""
-        return
+        """Change the structure between two updates, in place; also called before the first update."""
 
     def adapt_all(self, context: TrainingContext, rngs: Sequence[Generator]) -> None:
-        """`adapt` each member of a population; every tensor of the site begins with an axis over members.
+        """`adapt` every member of a population; every tensor of `context` has a leading axis over members.
 
-        What is called between updates is this. A structure may do it for all members at once, each as it would alone.
+        The trainer calls this one. A structure may override it to change all members at once, with each member's
+        result the same as if it were alone.
         """
         for k, rng in enumerate(rngs):
             self.adapt(context.member(k), rng)
 
     def adapt_pool(self, layers: Sequence[tuple[Any, TrainingContext]]) -> None:
-        """Change all layers of a pool between two updates; called after each one's `adapt`. Nothing, by default.
+        """Change all layers of one network's pool between two updates, in place; called after each one's `adapt`.
 
         Args:
-            layers: structure and site of each layer of a network that is in this structure's pool, its own among them.
+            layers: structure and context of each layer in this structure's pool, its own included.
         """
-        return
-
-    @abstractmethod
-    def gates(self, params: Any, shape: Shape, like: Tensor) -> Gates:
-        """The gates of one episode, of `like`'s type and device; differentiable in `params`."""

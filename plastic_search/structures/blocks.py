@@ -14,8 +14,8 @@ from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.structures import Gates, Shape, TrainingContext
-from plastic_search.structures._adaptive import Adaptive
-from plastic_search.structures._top import best
+from plastic_search.structures._budget import LearnedSubset
+from plastic_search.structures._top import highest
 
 
 class BlocksParams(NamedTuple):
@@ -25,17 +25,17 @@ class BlocksParams(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Blocks(Adaptive):
+class Blocks(LearnedSubset):
     """exists = 1 on the best `keep` of: each source (skips too), the layer's other units, a unit itself"""
 
     buffers: ClassVar[tuple[str, ...]] = ("annealing_factor", "frozen")
-    outward: ClassVar[bool] = False
+    uses_outgoing: ClassVar[bool] = False
 
     keep: int = 2  # projections
     annealing_fraction: float = 0.5  # first share of training, over which all but these go
 
     def check(self) -> None:
-        Adaptive.check(self)
+        LearnedSubset.check(self)
         if self.keep < 1 or not 0.0 <= self.annealing_fraction <= 1.0:
             raise PlasticSearchError(
                 f"Blocks wants keep from 1 and an annealing_fraction from 0 to 1, but got {self.keep} and "
@@ -54,7 +54,7 @@ class Blocks(Adaptive):
             if count > self.keep
             else count
         )
-        hard, soft = best(scores, None, kept / count), torch.sigmoid(scores - scores.detach().mean())
+        hard, soft = highest(scores, None, kept), torch.sigmoid(scores - scores.detach().mean())
         gates = hard + (soft - soft.detach())
         exists = (gates.view(-1, 1, 1) * _projections(shape, like)).sum(0)
         allowed = self.support.gates((), shape, like).exists

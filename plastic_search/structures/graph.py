@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Structure
+from plastic_search.structures import Gates, LearnedStructure, Shape, Structure
 from plastic_search.structures.dense import Dense
 
 
@@ -28,8 +28,12 @@ class Graph(Structure):
     def recurrent(self) -> bool:
         return self.support.recurrent
 
+    @property
+    def selection(self) -> tuple[int, ...] | None:
+        return self.support.selection
+
     def check(self) -> None:
-        if type(self.support).params is not Structure.params:
+        if isinstance(self.support, LearnedStructure):
             raise PlasticSearchError(f"Graph.support wants a structure that learns nothing, but got {self.support}")
         fixed, plastic = Counter(self.fixed), Counter(self.plastic)
         for edge, times in (fixed + plastic).items():

@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import positive
 from plastic_search.structures import Gates, Shape, TrainingContext, Weights
-from plastic_search.structures._adaptive import Adaptive
+from plastic_search.structures._budget import LearnedSubset
 
 _REACH = 0.01  # the spread of a new unit's weights
 _ALPHA = 0.01  # ... and of its alphas, as a network begins
@@ -30,7 +30,7 @@ class GrownParams(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Grown(Adaptive):
+class Grown(LearnedSubset):
     """n_j = (sum_k |V_kj| + (K / N) sum_i |W_ij|) / 2; a unit with n_j > least is safe, of the others few are kept
 
     After each update the weights that leave the layer's units shrink, W' = W - shrink sign(W): V, to the K units that
@@ -60,7 +60,7 @@ class Grown(Adaptive):
     birth: float = 0.5
 
     def check(self) -> None:
-        Adaptive.check(self)
+        LearnedSubset.check(self)
         positive(self, "start", "least", "birth")
         if not all(0.0 <= p <= 1.0 for p in (self.adds, self.deletes, self.unasked)) or self.shrink < 0:
             raise PlasticSearchError(

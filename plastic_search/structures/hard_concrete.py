@@ -16,9 +16,9 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.part import positive
 from plastic_search.structures import Gates, Shape, TrainingContext
-from plastic_search.structures._adaptive import Budgeted, annealing_factor
+from plastic_search.structures._budget import Budget, LearnedSubset
 from plastic_search.structures._top import best, share, transformed
 
 _TEMPERATURE, _LOW, _HIGH = 2.0 / 3.0, -0.1, 1.1  # as in the paper
@@ -38,7 +38,7 @@ class HardConcreteParams(NamedTuple):
 
 
 @dataclass(frozen=True)
-class HardConcrete(Budgeted):
+class HardConcrete(LearnedSubset):
     """exists = clip(1.2 sigmoid((noise + s) / (2/3)) - 0.1, 0, 1), loss' = loss + lambda (E[open] - density)"""
 
     buffers: ClassVar[tuple[str, ...]] = (
@@ -49,17 +49,20 @@ class HardConcrete(Budgeted):
         "soft",
         "frozen",
     )
+    uses_outgoing: ClassVar[bool] = False
 
+    density: float = 0.5  # share of the connections of `support` that exist; above 1, how many
+    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
     annealing_fraction: float = 0.7  # first share of training, over which what is allowed falls from 1 to the budget
     rise: float = 0.1  # of a multiplier with each update, by the share that is too much
 
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.density, self.plastic, self.support, self.annealing_fraction)
+
     def check(self) -> None:
-        Budgeted.check(self)
-        if self.plastic == 0.0 or self.rise <= 0.0 or not 0.0 <= self.annealing_fraction <= 1.0:
-            raise PlasticSearchError(
-                "HardConcrete wants a plastic share and a rise above 0, and an annealing_fraction from 0 to 1, but got "
-                f"{self.plastic}, {self.rise} and {self.annealing_fraction}"
-            )
+        LearnedSubset.check(self)
+        positive(self, "plastic", "rise")
 
     def params(self, shape: Shape, rng: Generator) -> HardConcreteParams:
         sizes = (shape.post, shape.pre), (shape.post, shape.plastic.stop - shape.plastic.start)
@@ -117,7 +120,7 @@ class HardConcrete(Budgeted):
         params: HardConcreteParams = context.params
         if params.frozen:
             return
-        params.annealing_factor.fill_(annealing_factor(context, self.annealing_fraction))
+        params.annealing_factor.fill_(self.budget.annealing_factor(context))
         params.soft.fill_(float(context.step < context.steps))
         if context.step >= context.steps:
             params.frozen.fill_(1.0)

@@ -12,10 +12,10 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.part import positive
 from plastic_search.structures import Gates, Shape, TrainingContext
-from plastic_search.structures._adaptive import Budgeted, annealed, annealing_factor
-from plastic_search.structures._top import best, share, strength
+from plastic_search.structures._budget import Budget, LearnedSubset
+from plastic_search.structures._top import best, highest, strength
 
 
 class PrunedParams(NamedTuple):
@@ -25,21 +25,24 @@ class PrunedParams(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pruned(Budgeted):
+class Pruned(LearnedSubset):
     """exists = top(|w| + |alpha|, share), share = density + (1 - density) (1 - t / annealing_fraction)^3"""
 
     buffers: ClassVar[tuple[str, ...]] = ("exists", "plastic", "frozen")
+    uses_outgoing: ClassVar[bool] = False
 
+    density: float = 0.5  # share of the connections of `support` that exist; above 1, how many
+    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
     annealing_fraction: float = 0.7  # first share of training, over which connections go
     times: int = 40  # how often, were it to go on to the end of training
 
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.density, self.plastic, self.support, self.annealing_fraction)
+
     def check(self) -> None:
-        Budgeted.check(self)
-        if not 0.0 <= self.annealing_fraction <= 1.0 or self.times < 1:
-            raise PlasticSearchError(
-                f"Pruned wants an annealing_fraction from 0 to 1 and times from 1, but got {self.annealing_fraction} "
-                f"and {self.times}"
-            )
+        LearnedSubset.check(self)
+        positive(self, "times")
 
     def params(self, shape: Shape, rng: Generator) -> PrunedParams:
         like = torch.zeros(shape.post, shape.pre)
@@ -62,18 +65,17 @@ class Pruned(Budgeted):
             params.exists.copy_(torch.ones_like(params.exists) if allowed is None else allowed)
             params.plastic.fill_(1.0).mul_(params.exists[:, context.shape.plastic])
         elif context.step % max(context.steps // self.times, 1) == 0 or done >= 1.0:
-            self._prune(context, annealing_factor(context, self.annealing_fraction))
+            self._prune(context, self.budget.annealing_factor(context))
 
-    def _prune(self, context: TrainingContext, beyond: float) -> None:
+    def _prune(self, context: TrainingContext, annealing_factor: float) -> None:
         params, allowed = context.params, self.support.gates((), context.shape, context.weight).exists
-        room = params.exists.numel() if allowed is None else int(allowed.sum())
-        keep = max(round(annealed(share(self.density, room), beyond) * room), 1)
-        params.exists.copy_(best(strength(context), params.exists, 0.0, keep))
+        capacity = params.exists.numel() if allowed is None else int(allowed.sum())
+        count = self.budget.existing(annealing_factor)(capacity)
+        params.exists.copy_(highest(strength(context), params.exists, count))
         if params.plastic.numel():
-            heard = params.exists[:, context.shape.plastic]
-            room = int(heard.sum())
-            keep = round(annealed(share(self.plastic, room), beyond) * room)
-            size = context.alpha.abs().expand_as(heard)
-            old = params.plastic * heard
-            # what was plastic may have gone since: where too little is left, others that exist become plastic again
-            params.plastic.copy_(best(size + old * (1.0 + size.max()), heard, 0.0, keep))
+            there = params.exists[:, context.shape.plastic]
+            count = self.budget.carrying(annealing_factor)(int(there.sum()))
+            size = context.alpha.abs().expand_as(there)
+            before = params.plastic * there
+            # a plastic connection may be gone: where fewer than `count` are left, fixed ones become plastic again
+            params.plastic.copy_(highest(size + before * (1.0 + size.max()), there, count))

@@ -15,9 +15,10 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.part import positive
 from plastic_search.structures import Gates, Shape, TrainingContext
-from plastic_search.structures._adaptive import Budgeted
-from plastic_search.structures._top import best, share, strength
+from plastic_search.structures._budget import Budget, LearnedSubset
+from plastic_search.structures._top import best, highest, strength
 
 
 class RewiredParams(NamedTuple):
@@ -29,20 +30,26 @@ class RewiredParams(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rewired(Budgeted):
+class Rewired(LearnedSubset):
     """drop the exchanged share of least |w| + |alpha|, grow where |dL/dw| is largest"""
 
     buffers: ClassVar[tuple[str, ...]] = ("exists", "plastic", "frozen")
+    uses_outgoing: ClassVar[bool] = False
 
+    density: float = 0.5  # share of the connections of `support` that exist; above 1, how many
+    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
     exchanged: float = 0.3  # share of the existing connections, at first
     times: int = 40  # how often, were it to go on to the end of training
 
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.density, self.plastic, self.support)
+
     def check(self) -> None:
-        Budgeted.check(self)
+        LearnedSubset.check(self)
         if not 0.0 <= self.exchanged <= 1.0:
             raise PlasticSearchError(f"Rewired.exchanged is a share, 0 to 1, but is {self.exchanged}")
-        if self.times < 1:
-            raise PlasticSearchError(f"Rewired.times must be at least 1, but is {self.times}")
+        positive(self, "times")
 
     def params(self, shape: Shape, rng: Generator) -> RewiredParams:
         width = shape.plastic.stop - shape.plastic.start
@@ -90,10 +97,10 @@ class Rewired(Budgeted):
         heard, worth = params.exists[:, context.shape.plastic], context.grads.asked_plastic.abs()
         kept = params.plastic * heard
         room = int(heard.sum())
-        wanted = round(share(self.plastic, room) * room)
+        wanted = self.budget.carrying()(room)
         gone, _ = _exchange(kept, worth, worth, heard, round(part * int(kept.sum())))
         kept[gone] = 0.0
-        params.plastic.copy_(best(worth + kept * (1.0 + worth.max()), heard, 0.0, least=wanted))
+        params.plastic.copy_(highest(worth + kept * (1.0 + worth.max()), heard, wanted))
 
 
 def _exchange(
@@ -103,6 +110,6 @@ def _exchange(
     there = exists > 0.5
     free = ~there if allowed is None else ~there & (allowed > 0.5)
     count = min(count, int(free.sum()), int(there.sum()))
-    gone = best(-strength, there.to(strength.dtype), 0.0, least=count) > 0.5
-    come = best(worth, free.to(worth.dtype), 0.0, least=count) > 0.5
+    gone = highest(-strength, there.to(strength.dtype), count) > 0.5
+    come = highest(worth, free.to(worth.dtype), count) > 0.5
     return gone, come

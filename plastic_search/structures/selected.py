@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.structures import Gates, Shape, Structure
+from plastic_search.structures import Gates, LearnedStructure, Shape, Structure
 from plastic_search.structures.dense import Dense
 
 
@@ -32,7 +32,7 @@ class Selected(Structure):
         return self.columns or None
 
     def check(self) -> None:
-        if type(self.support).params is not Structure.params:
+        if isinstance(self.support, LearnedStructure):
             raise PlasticSearchError(f"Selected.support wants a structure that learns nothing, but got {self.support}")
         if self.support.selection is not None:
             raise PlasticSearchError(f"Selected.support selects already: {self.support}; name the columns once")

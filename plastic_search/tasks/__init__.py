@@ -72,7 +72,10 @@ class Task(Part):
 
 @dataclass(frozen=True)
 class Stream(Task):
-    """A text without end, of which the next symbol is to be told; a network hears it window after window."""
+    """A text without end, whose next symbol is to be predicted; a network receives it window after window.
+
+    `loss` and `scores` are of single windows, each from the beginning of a text; `Windowed` trains on whole texts.
+    """
 
     score_name: ClassVar[str] = "symbols right"
     symbols: ClassVar[str] = "ab()"
@@ -84,16 +87,16 @@ class Stream(Task):
 
     @abstractmethod
     def text(self, length: int, rng: Generator) -> Tensor:
-        """The numbers of `length` symbols, from a text's beginning."""
+        """The first `length` symbols of a random text, as indices into `symbols` [length]."""
 
     @property
     @abstractmethod
     def entropy(self) -> float:
-        """Nats in a symbol of the text, beyond those before it: nothing that predicts it does better."""
+        """The entropy rate, nats a symbol: a lower bound on the loss of any predictor."""
 
     @property
     def floor(self) -> float:
-        """Nats in a window."""
+        """The lower bound on the loss of a window, in nats."""
         return self.entropy * self.window
 
     @property
@@ -108,23 +111,23 @@ class Stream(Task):
     def chance(self) -> float:
         return 1.0 / len(self.symbols)
 
-    def stage(self, share: float) -> Stream:
-        """The text that is heard once a share of training, from 0 to below 1, is over."""
+    def phase(self, progress: float) -> Stream:
+        """The task to train on at this share of training, from 0 to below 1."""
         return self
 
-    def heard(self, text: Tensor) -> Tensor:
-        """Symbols as a network hears them [..., inputs]."""
+    def encode(self, text: Tensor) -> Tensor:
+        """Symbols [...] as one-hot inputs [..., inputs]."""
         return functional.one_hot(text, self.inputs).to(torch.get_default_dtype())
 
     def nats(self, outputs: Tensor, following: Tensor) -> Tensor:
-        """How surprising the symbols [...] are that follow, by the outputs [..., outputs]."""
+        """The cross-entropy of the `following` symbols [...] under the outputs [..., outputs], which are logits."""
         flat = functional.cross_entropy(outputs.flatten(0, -2), following.flatten(), reduction="none")
         return flat.view(following.shape)
 
     def episodes(self, size: int, split: Split, rng: Generator) -> Episodes:
-        """Windows from the beginnings of fresh texts. Splits differ by their generators alone: all is made up."""
+        """Windows from the beginnings of random texts. Splits differ in nothing but the generator that is passed."""
         texts = torch.stack([self.text(self.window + 1, rng) for _ in range(size)])
-        return Episodes(self.heard(texts[:, :-1].T), texts[:, 1:], 0)
+        return Episodes(self.encode(texts[:, :-1].T), texts[:, 1:], 0)
 
     def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
         return self.nats(outputs, episodes.targets.T).sum(0).mean()

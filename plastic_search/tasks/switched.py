@@ -14,9 +14,9 @@ from plastic_search.tasks.reversed_groups import ReversedGroups
 
 @dataclass(frozen=True)
 class Switched(Stream):
-    """the text is stages[i] from i / n to (i + 1) / n of training; each begins anew
+    """the text is that of stages[i] from i / n to (i + 1) / n of training, with a new text at each change
 
-    What is not a share of training, such as `episodes`, is of the last.
+    `episodes`, `entropy` and `text`, which do not depend on the progress of training, are those of the last stage.
     """
 
     stages: tuple[Stream, ...] = (RepeatedPairs(), ReversedGroups(), RepeatedPairs())
@@ -35,5 +35,5 @@ class Switched(Stream):
     def text(self, length: int, rng: Generator) -> Tensor:
         return self.stages[-1].text(length, rng)
 
-    def stage(self, share: float) -> Stream:
-        return self.stages[min(int(share * len(self.stages)), len(self.stages) - 1)]
+    def phase(self, progress: float) -> Stream:
+        return self.stages[min(int(progress * len(self.stages)), len(self.stages) - 1)]

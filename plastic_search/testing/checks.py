@@ -19,7 +19,7 @@ from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.network.state import State, load_named, named
 from plastic_search.precisions import Precision
 from plastic_search.precisions.floating import Floating
-from plastic_search.structures import Shape, Structure, TrainingContext
+from plastic_search.structures import LearnedStructure, Shape, Structure, TrainingContext
 from plastic_search.tasks._archives import DataMissing
 
 __all__ = ["BATCH", "POST", "PRE", "STEPS", "between_updates", "dynamics", "in_a_network", "keep", "mapped", "noise"]
@@ -163,7 +163,9 @@ def _row(state: State, b: int) -> State:
 
 
 def between_updates(structure: Structure, shape: Shape, params: Any, step: int) -> None:
-    """Let a structure change what it wants to, as after `step` of two updates."""
+    """Let a structure that learns change what it wants to, as after `step` of two updates."""
+    if not isinstance(structure, LearnedStructure):
+        return
     width = shape.plastic.stop - shape.plastic.start
     weight, alpha, bias = noise(1, shape.post, shape.pre), noise(shape.post, width), noise(1, shape.post)
     grads = mapped(params, lambda t: noise(*t.shape).to(t))

@@ -1,25 +1,34 @@
-"""Trainers: how a network's parameters are found."""
+"""Trainers: how a network's parameters are found.
+
+A `Trainer` has `train`, for one network, and `train_together`, for all members of a population at once; both yield
+progress. A `ResumableTrainer` can also be interrupted: `begin` returns a `Training`, which is advanced by hand, saved
+and restored.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from torch import Tensor
+
+from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part
 from plastic_search.network.module import Network
+from plastic_search.network.population import Population
 from plastic_search.tasks import Task
 
-__all__ = ["Progress", "Trainer"]
+__all__ = ["Progress", "ResumableTrainer", "Trainer", "Training", "one_seed_each"]
 
 
 class Progress(NamedTuple):
-    """Where a training stands."""
+    """How far a training has come."""
 
     step: int  # updates made
     steps: int  # updates in all
-    loss: float  # mean over the updates since the last progress
+    loss: float  # mean over the updates since the last progress, or a running mean
 
 
 @dataclass(frozen=True)
@@ -28,4 +37,84 @@ class Trainer(Part):
 
     @abstractmethod
     def train(self, net: Network, task: Task, seed: int) -> Iterator[Progress]:
-        """Train `net` in place; the caller looks at each progress, and stops by not asking for the next."""
+        """Train `net` in place, and yield progress now and then; a caller that stops iterating stops the training."""
+
+    def train_together(
+        self, population: Population, task: Task, seeds: Sequence[int]
+    ) -> Iterator[tuple[Progress, ...]]:
+        """Train every member in place, each as `train` would alone, and yield the progress of all.
+
+        By default members are trained one beside the other; a trainer may do better.
+
+        Args:
+            seeds: one a member.
+
+        Raises:
+            PlasticSearchError: there is not one seed for each member.
+        """
+        one_seed_each(population, seeds)
+        nets = [population.member(k) for k in range(len(population))]
+        trainings = [self.train(net, task, seed) for net, seed in zip(nets, seeds, strict=True)]
+        for progress in zip(*trainings, strict=True):
+            population.load_state_dict(Population(nets).state_dict())
+            yield progress
+
+
+class Training(Protocol):
+    """The training of a population in progress, which can be interrupted between two updates.
+
+    Example:
+        >>> training = Windowed(steps=1000).begin(population, task, seeds)
+        >>> training.advance(400)
+        >>> saved = training.saved()  # a flat dict of tensors, as safetensors stores it
+        >>> later = Windowed(steps=1000).begin(another, task, seeds)  # of the same spec; its parameters are overwritten
+        >>> later.restore(saved)
+        >>> later.advance(later.steps - later.step)  # bit for bit as without the interruption
+    """
+
+    @property
+    def step(self) -> int:
+        """Updates made."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Updates in all."""
+        ...
+
+    @property
+    def running(self) -> Tensor:
+        """A running mean of each member's loss [member]."""
+        ...
+
+    def advance(self, count: int) -> None:
+        """Make `count` more updates; the population is trained in place."""
+
+    def saved(self) -> dict[str, Tensor]:
+        """Copies of everything that is needed to go on: parameters, the optimiser's state, random generators, ..."""
+        ...
+
+    def restore(self, saved: dict[str, Tensor]) -> None:
+        """Go on from what `saved` returned, in a training that was begun with the same arguments."""
+
+
+@dataclass(frozen=True)
+class ResumableTrainer(Trainer):
+    """A trainer whose training can be interrupted between any two updates."""
+
+    @abstractmethod
+    def begin(self, population: Population, task: Task, seeds: Sequence[int]) -> Training:
+        """A training of `population` at step 0.
+
+        Args:
+            seeds: one a member.
+
+        Raises:
+            PlasticSearchError: there is not one seed for each member, or the task is not of the right kind.
+        """
+
+
+def one_seed_each(population: Population, seeds: Sequence[int]) -> None:
+    """Refuse a number of seeds other than that of the population's members."""
+    if len(seeds) != len(population):
+        raise PlasticSearchError(f"{len(population)} members want as many seeds, but there are {len(seeds)}")

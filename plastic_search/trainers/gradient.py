@@ -16,7 +16,7 @@ from plastic_search.core.part import positive
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.tasks import Split, Task
-from plastic_search.trainers import Progress, Trainer
+from plastic_search.trainers import Progress, Trainer, one_seed_each
 from plastic_search.training.adaptation import Adaptation
 
 
@@ -66,8 +66,7 @@ class Gradient(Trainer):
         Raises:
             PlasticSearchError: there is not one seed for each member.
         """
-        if len(seeds) != len(population):
-            raise PlasticSearchError(f"{len(population)} members want as many seeds, but there are {len(seeds)}")
+        one_seed_each(population, seeds)
         rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         params = list(population.parameters())
 

@@ -1,4 +1,7 @@
-"""Backpropagation within windows of a text, as in min-char-rnn (Karpathy 2015) and Miconi 2016 (arXiv 1606.06216)."""
+"""Truncated backpropagation through time over a long text, as in min-char-rnn (Karpathy 2015) and Miconi 2016.
+
+The paper is arXiv 1606.06216; the optimiser is RMSProp whose updates are clipped element by element.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,24 @@ from plastic_search.core.part import positive
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.tasks import Stream, Task
-from plastic_search.trainers import Progress, Trainer
-from plastic_search.training.streaming import Course, RMSProp
+from plastic_search.trainers import Progress, ResumableTrainer, one_seed_each
+from plastic_search.training.streaming import RMSProp, StreamingTraining
 
 
 @dataclass(frozen=True)
-class Windowed(Trainer):
+class Windowed(ResumableTrainer):
     """v' = memory v + (1 - memory) g^2; theta' = theta - clip(learning_rate g / sqrt(v' + 1e-8), most)
 
-    One text, one update a window; what the network remembers is carried over, gradients are not. The loss that is
-    told is a running average, 0.99 of what it was and 0.01 of the last window's nats, from what a guess costs.
+    One update for each window of the text; the network's state is carried from window to window, gradients are not.
+    The loss that is reported is a running mean in nats a window, with weight 0.01 on the last window; it starts at the
+    loss of a uniform guess.
     """
 
     steps: int = 100_000
     learning_rate: float = 0.01
     memory: float = 0.99
-    most: float = 0.01  # by which a number changes in an update
-    reports: int = 10  # how many times progress is told
+    most: float = 0.01  # the largest change of a parameter in one update
+    reports: int = 10  # how many times progress is yielded
 
     def check(self) -> None:
         positive(self, "steps", "learning_rate", "most", "reports")
@@ -42,28 +46,16 @@ class Windowed(Trainer):
     def train_together(
         self, population: Population, task: Task, seeds: Sequence[int]
     ) -> Iterator[tuple[Progress, ...]]:
-        """Train every member in place, each as `train` would alone; the caller is told of each one's progress.
+        training, every = self.begin(population, task, seeds), max(1, self.steps // self.reports)
+        while training.step < self.steps:
+            training.advance(min(every, self.steps - training.step))
+            yield tuple(Progress(training.step, self.steps, loss) for loss in training.running.tolist())
 
-        Args:
-            seeds: one a member, for the text that it hears.
-
-        Raises:
-            PlasticSearchError: there is not one seed for each member.
-        """
-        course = self.course(population, task, seeds)
-        every = max(1, self.steps // self.reports)
-        while course.step < self.steps:
-            course.advance(min(every, self.steps - course.step))
-            yield tuple(Progress(course.step, self.steps, loss) for loss in course.running.tolist())
-
-    def course(self, population: Population, task: Task, seeds: Sequence[int]) -> Course:
-        """The same, to be advanced by hand, put down and taken up again.
-
-        Raises:
-            PlasticSearchError: the task is no text.
-        """
+    def begin(self, population: Population, task: Task, seeds: Sequence[int]) -> StreamingTraining:
+        one_seed_each(population, seeds)
         if not isinstance(task, Stream):
             raise PlasticSearchError(
                 f"Windowed trains on a text without end, but {type(task).__name__} has episodes; use Gradient"
             )
-        return Course(population, task, seeds, self.steps, RMSProp(self.learning_rate, self.memory, self.most))
+        rmsprop = RMSProp(self.learning_rate, self.memory, self.most)
+        return StreamingTraining(population, task, seeds, self.steps, rmsprop)

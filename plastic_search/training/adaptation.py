@@ -13,7 +13,7 @@ from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.pytree import Bag, formed
 from plastic_search.network.spec import NetworkSpec
-from plastic_search.structures import Structure, TrainingContext, Weights
+from plastic_search.structures import LearnedStructure, TrainingContext, Weights
 
 __all__ = ["Adaptation"]
 
@@ -34,25 +34,25 @@ class Adaptation:
         self._inputs = net.inputs
         self._bags, self._many = net.bags(), isinstance(net, Population)
         self.rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
-        own = [layer.structure for layer in net.spec.layers]
-        self._constrained = [i for i, each in enumerate(own) if type(each).constraint is not Structure.constraint]
+        structures = enumerate(layer.structure for layer in net.spec.layers)
+        self._learned = {i: each for i, each in structures if isinstance(each, LearnedStructure)}
         with torch.no_grad():
-            self._contexts = {i: self._context(i) for i, each in enumerate(own) if each.learns}
+            self._contexts = {i: self._context(i) for i in self._learned}
         self._tuned = [_of_structure(bag) for bag in self._bags]
 
     def constraint(self) -> Tensor | float:
         """What is added to the loss, summed over layers: one number, or one a member."""
-        made: Tensor | float = 0.0
-        for i in self._constrained:
-            terms = [self._constraint(i, member) for member in range(len(self.rngs))]
-            made = made + (torch.stack(terms) if self._many else terms[0])
-        return made
-
-    def _constraint(self, i: int, member: int) -> Tensor:
-        own = [p[member] for p in self._tuned[i]] if self._many else self._tuned[i]
-        params = formed(self._like[i].structure, iter(own))
-        term = self._spec.layers[i].structure.constraint(params, self._shapes[i])
-        return self._bags[i].tensor("weight").new_zeros(()) if term is None else term
+        total: Tensor | float = 0.0
+        for i, structure in self._learned.items():
+            tuned = self._tuned[i]
+            members = zip(*(p.unbind() for p in tuned), strict=True) if self._many else [tuned]
+            params = (formed(self._like[i].structure, iter(own)) for own in members)
+            terms = [structure.constraint(own, self._shapes[i]) for own in params]
+            if any(term is not None for term in terms):
+                zero = self._bags[i].tensor("weight").new_zeros(())
+                stacked = torch.stack([zero if term is None else term for term in terms])
+                total = total + (stacked if self._many else stacked[0])
+        return total
 
     @torch.no_grad()
     def after(self, step: int, means: Memory | None = None, squares: Memory | None = None) -> None:
@@ -63,24 +63,21 @@ class Adaptation:
                 changed in place; a structure is told of it where it is there for every weight. It must be the same
                 tensors each time.
         """
-        pools: dict[Any, list[tuple[Structure, TrainingContext]]] = {}
-        for i in self._contexts:
-            now, structure = self._now(i, step, means, squares), self._spec.layers[i].structure
-            if self._lifted(i):
-                structure.adapt_all(now, self.rngs)
-            else:
-                structure.adapt(now, self.rngs[0])
+        pools: dict[Any, list[tuple[LearnedStructure, TrainingContext]]] = {}
+        for i, structure in self._learned.items():
+            now = self._now(i, step, means, squares)
+            structure.adapt_all(now, self.rngs)
             if structure.pool is not None:
                 pools.setdefault(structure.pool, []).append((structure, now))
         for pool in pools.values():
             for k in range(len(self.rngs)):
-                pool[0][0].adapt_pool([(own, context.member(k) if self._many else context) for own, context in pool])
+                pool[0][0].adapt_pool([(own, context.member(k)) for own, context in pool])
 
     def _now(self, i: int, step: int, means: Memory | None, squares: Memory | None) -> TrainingContext:
         """Layer `i` after `step` updates."""
         context = self._contexts[i]
         found = [tensor.grad for tensor in self._tuned[i]]
-        grads = formed(self._like[i].structure, iter([None if g is None else self._all(i, g) for g in found]))
+        grads = formed(self._like[i].structure, iter([None if g is None else self._all(g) for g in found]))
         if context.means is None and means is not None:
             context = context._replace(means=_whole(self._weights(i, means)))
         if context.squares is None and squares is not None:
@@ -90,16 +87,13 @@ class Adaptation:
 
     def _context(self, i: int) -> TrainingContext:
         """Layer `i` with all that stays the same tensors while training goes on."""
-        own = formed(self._like[i], iter([self._all(i, p) for p in self._bags[i].tensors().values()]))
+        own = formed(self._like[i], iter([self._all(p) for p in self._bags[i].tensors().values()]))
         weight, bias, outgoing = self._weights(i, lambda p: p)
         return TrainingContext(self._shapes[i], own.structure, None, weight, bias, own.alpha, outgoing, 0, self._steps)
 
-    def _lifted(self, i: int) -> bool:
-        """Whether a structure is shown all members at once; one that is alone is shown as it is, which is faster."""
-        return self._many or type(self._spec.layers[i].structure).adapt_all is not Structure.adapt_all
-
-    def _all(self, i: int, tensor: Tensor) -> Tensor:
-        return tensor.unsqueeze(0) if self._lifted(i) and not self._many else tensor
+    def _all(self, tensor: Tensor) -> Tensor:
+        """A parameter, or its gradient, with an axis over members, also where there is one network alone."""
+        return tensor if self._many else tensor.unsqueeze(0)
 
     def _weights(self, i: int, of: Memory) -> Weights:
         """What `of` gives for the weights of layer `i`, and for the columns of every weight that hears it."""
@@ -107,14 +101,14 @@ class Adaptation:
 
         def made(k: int, name: str, at: int = 0, width: int | None = None) -> Any:
             found = of(self._bags[k].get_parameter(name))
-            return None if found is None else self._all(i, found)[..., at : None if width is None else at + width]
+            return None if found is None else self._all(found)[..., at : None if width is None else at + width]
 
         out = [made(i, "weight", shape.pre - shape.recurrent, shape.recurrent)] if shape.recurrent else []
         for k in range(i + 1, len(self._shapes)):
             if self._spec.layers[k].structure.selection is not None and _hearing(self._spec, self._inputs, i, k):
-                if not self._spec.layers[i].structure.outward:
+                if not self._learned[i].uses_outgoing:
                     continue
-                name = type(self._spec.layers[i].structure).__name__
+                name = type(self._learned[i]).__name__
                 raise PlasticSearchError(
                     f"layers.{k} hears a selection of layers.{i}, whose {name} asks all that hear it; let it hear all"
                 )

@@ -86,9 +86,9 @@ def test_stopped_and_begun_again_it_finds_the_same(tmp_path: Path) -> None:
     for stop in (2, 3, 6):
         events = run(GROWING, "small", tmp_path / "stopped", 1)
         for _ in range(stop):
-            event = next(events)
+            next(events)
         events.close()
-        assert list((tmp_path / "stopped" / runs.CHECKPOINTS).iterdir()), event
+        assert list((tmp_path / "stopped" / runs.CHECKPOINTS).iterdir()), stop
     assert [e.done for e in done(GROWING, tmp_path / "stopped")][-1] == 6
     assert results(tmp_path / "stopped") == results(tmp_path / "straight")
     assert not list((tmp_path / "stopped" / runs.CHECKPOINTS).iterdir())
@@ -128,6 +128,15 @@ def test_curves_hold_step_loss_and_units(tmp_path: Path) -> None:
     assert units["fixed"] == {3.0}
     assert len(units["variable hard"]) > 1
     assert {r.spec["layers"][0]["units"] for r in record.stage(Stage.COMPARISON, "switched")} == {5}
+
+
+def test_a_run_that_diverges_is_recorded_as_such(tmp_path: Path) -> None:
+    wild = Windowed(steps=20, reports=5, learning_rate=1e38, most=1e38)
+    done(replace(GROWING, trainer=wild, cases=GROWING.cases[2:]), tmp_path)
+    for each in runs.load(tmp_path).runs:
+        assert each.outcome is runs.Outcome.DIVERGED
+        assert len(each.curve) < 5
+    assert done(replace(GROWING, trainer=wild, cases=GROWING.cases[2:]), tmp_path) == [], "it is not run again"
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:

@@ -267,7 +267,7 @@ class TestTexts:
 
     def test_they_are_switched_at_equal_shares(self) -> None:
         task = Switched()
-        kinds = [type(task.stage(share)).__name__ for share in (0.0, 0.33, 0.34, 0.66, 0.67, 0.999)]
+        kinds = [type(task.phase(share)).__name__ for share in (0.0, 0.33, 0.34, 0.66, 0.67, 0.999)]
         assert kinds == ["RepeatedPairs"] * 2 + ["ReversedGroups"] * 2 + ["RepeatedPairs"] * 2
         with pytest.raises(PlasticSearchError, match="windows of"):
             Switched(window=7)
@@ -318,7 +318,7 @@ def test_the_trainer_does_what_is_published() -> None:
     net = Network(spec(replace(STILL, start=5), 5), 4).double()
     task = ReversedGroups()
     trainer, population = Windowed(steps=60), Population([net])
-    course = trainer.course(population, task, (7,))
+    course = trainer.begin(population, task, (7,))
     course.advance(1)
     text = task.text(60 * 40 + 1, torch.Generator().manual_seed(100_003 + 7)).tolist()
     first = Network(net.spec, 4).double()
@@ -339,7 +339,7 @@ def test_the_trainer_does_what_is_published() -> None:
 
 def test_a_new_unit_begins_with_a_memory_of_its_own() -> None:
     net = Network(spec(Grown(adds=0.0, deletes=0.0, unasked=1.0)), 4)
-    course = Windowed(steps=9).course(Population([net]), ReversedGroups(), (0,))
+    course = Windowed(steps=9).begin(Population([net]), ReversedGroups(), (0,))
     for born in (1, 2, 3):
         course.advance(1)
         kept = {name: t[0, 0] for name, t in course.saved().items() if name.startswith("squares") and t.dim() == 4}
@@ -356,7 +356,7 @@ def test_a_course_that_is_put_down_and_taken_up_again_is_the_same() -> None:
 
     def begun() -> tuple[Population, Any]:
         population = Population([Network(spec(grown), 4, seed) for seed in range(2)])
-        return population, Windowed(steps=30).course(population, Switched(), (3, 4))
+        return population, Windowed(steps=30).begin(population, Switched(), (3, 4))
 
     (one, straight), (_, first), (other, second) = begun(), begun(), begun()
     straight.advance(30)

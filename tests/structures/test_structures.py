@@ -12,7 +12,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
-from plastic_search.structures import Shape, Structure, TrainingContext
+from plastic_search.structures import LearnedStructure, Shape, Structure, TrainingContext
 from plastic_search.structures._top import best, share
 from plastic_search.structures.blocks import Blocks
 from plastic_search.structures.dense import Dense
@@ -54,6 +54,17 @@ def test_a_budget_is_a_share_or_a_number() -> None:
     assert best(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([0.0, 1.0, 1.0]), 0.5).tolist() == [0, 0, 1]
     with pytest.raises(PlasticSearchError, match=r"Gated\.density is a share up to 1, or a whole number"):
         Gated(density=2.5)
+
+
+def test_what_learns_is_a_learned_structure() -> None:
+    for kind in (Dense, FeedForward, SelfRecurrent, Graph):
+        assert not isinstance(kind(), LearnedStructure)
+    for kind in (Blocks, Gated, HardConcrete, Pooled, Pruned, Rewired):
+        assert isinstance(kind(), LearnedStructure)
+    with pytest.raises(PlasticSearchError, match=r"Stray defines `adapt`.*derive it from .*LearnedStructure"):
+
+        class Stray(Structure):
+            def adapt(self, context: TrainingContext, rng: Generator) -> None: ...
 
 
 @pytest.mark.parametrize("masked", [False, True])

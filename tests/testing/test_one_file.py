@@ -16,22 +16,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import plastic_search
+from plastic_search.core.loading import value
+from plastic_search.core.part import discover
+from plastic_search.core.space import override, search_parameters
+from plastic_search.experiments.search import run
+from plastic_search.records.run import load
 from plastic_search.rules import Rule
-from plastic_search import runs
-from plastic_search.conduct import run
-from plastic_search.content import value
-from plastic_search.part import discover
-from plastic_search.space import holes, override
 from plastic_search.testing import rule_promises
 from small import study
 
 assert Path(plastic_search.__file__).parent.parent == Path.cwd()
 rule = discover(Rule)["Covariance"]
 rule_promises(rule)
-assert "Covariance" in dict(holes(value("studies", "digit_recall").space))["layers.1.rule"].labels
+assert "Covariance" in dict(search_parameters(value("studies", "digit_recall").space))["layers.1.rule"].labels
 small = override(study(trials=1), "space.layers.1.rule", "Covariance")
 assert list(run(small, "small", Path("runs/small"), 1))
-record = runs.load(Path("runs/small"))
+record = load(Path("runs/small"))
 assert record.study["parts"]["Covariance"]["equation"] == "dH = (post - mean(post)) (x) (pre - mean(pre))"
 assert record.stage("final", "winner")[0].spec["layers"][1]["rule"]["kind"] == "Covariance"
 """
