@@ -45,7 +45,7 @@ class Sweep(Part):
         field: of the structures; the base counts as 1.
         layers: which layers get the structure; () is all.
         budget: the metric that must come to a place times that of the base; "" for none.
-        task: what they are asked to do.
+        task: what they are trained for.
         trainer: how each is trained.
         tuning: how each is trained on after its gates have been made hard; None leaves that out.
         seeds: of each case.

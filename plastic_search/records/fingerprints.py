@@ -15,12 +15,18 @@ from typing import Any
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part, source
-from plastic_search.records.run import Run
+from plastic_search.records.run import Outcome, Run, Stage
 
 __all__ = ["digests", "kept"]
 
 _IMPORTS = (ast.Import, ast.ImportFrom)
-_STAGES = {"trainer": "search", "finalist": "final", "fine_tuning": "quantized"}  # where a field of a study is used
+_TRAINERS = {  # the fields of a question that hold what trains the runs of a stage
+    Stage.SEARCH: ("trainer",),
+    Stage.FINAL: ("finalist",),
+    Stage.QUANTIZED: ("fine_tuning",),
+    Stage.SWEEP: ("trainer", "tuning"),
+    Stage.COMPARISON: ("trainer", "tuning"),
+}
 
 
 def digests(study: dict[str, Any]) -> dict[str, str]:
@@ -36,7 +42,7 @@ def kept(about: dict[str, Any], runs: list[Run]) -> dict[str, str]:
     the modules of imports too, is accepted.
 
     Raises:
-        PlasticSearchError: a part has changed since runs were made with it.
+        PlasticSearchError: a part has changed since runs used it.
     """
     kept = dict(about.get("own") or {})
     for name, now in digests(about["study"]).items():
@@ -53,12 +59,13 @@ def kept(about: dict[str, Any], runs: list[Run]) -> dict[str, str]:
 
 
 def _uses(study: dict[str, Any], run: Run, name: str) -> bool:
-    """Whether a run was made with the part: it is in its network, or is the study's task or the run's trainer."""
-    if run.outcome == "infeasible":
+    """Whether a run used the part: it is in its network, or is the study's task or the run's trainer."""
+    if run.outcome == Outcome.INFEASIBLE:
         return False
-    trained = run.stage != "quantized" or run.choices.get("tuned")
-    fields = ["task", *(field for field, stage in _STAGES.items() if trained and run.stage == stage)]
-    return name in _kinds([run.spec, *(study.get(field) for field in fields)])
+    trained = run.stage != Stage.QUANTIZED or run.choices.get("tuned")
+    fields = ("task", *(_TRAINERS.get(run.stage, ()) if trained else ()))
+    cases = [case for case in study.get("cases", ()) if case["name"] == run.name]  # of a comparison
+    return name in _kinds([run.spec, *cases, *(study.get(field) for field in fields)])
 
 
 def _kinds(data: Any) -> set[str]:
