@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from plastic_search import __version__
-from plastic_search.cli import bench, topology
+from plastic_search.cli import bench, table, topology
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.loading import VARIABLES
 from plastic_search.core.part import OPEN_SETS
@@ -214,23 +214,15 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Where the page goes. Default: FOLDER.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write one self-contained page about a run folder, and its JSON twin."""
+    """Write one self-contained page about a run folder, and its JSON companion."""
     from plastic_search.core import loading
     from plastic_search.records import run as runs
     from plastic_search.report import report as page
-    from plastic_search.report import sweep_page
 
     record = runs.load(folder)
-    if str(record.study.get("schema")).startswith("plastic_search/sweep/"):
-        path = sweep_page.write(record, out or folder)
-        print((path.parent / "report.json").read_text() if as_json else path)
-        return
     value = loading.value("reports", record.name) if record.name in loading.names("reports") else None
     path = page.write(record, out or folder, value)
-    if as_json:
-        print((path.parent / "report.json").read_text())
-    else:
-        print(path)
+    print((path.parent / "report.json").read_text() if as_json else path)
 
 
 @app.command()
@@ -288,7 +280,7 @@ def repair(folder: Folder) -> None:
         print(told)
 
 
-for command in (bench.bench, bench.doctor):
+for command in (table.table, bench.bench, bench.doctor):
     app.command()(command)
 app.add_typer(topology.app, name="topology")
 

@@ -76,7 +76,7 @@ def _live(events: Iterable[Event], console: Console) -> None:
 
 
 def _lines(events: Iterable[Event]) -> None:
-    """About twenty lines a stage, each with the time that is left; of a long piece of work one in half a minute."""
+    """About twenty lines a stage, each with the time that is left; one in half a minute where an item takes long."""
     stage, began, first, printed, last = "", 0.0, 0, 0.0, -1
     for event in events:
         now = time.monotonic()

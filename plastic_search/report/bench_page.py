@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plastic_search.records.files import write_text
 from plastic_search.report.figures import _canvas as canvas
+from plastic_search.report.html import write_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,21 +18,8 @@ _TIMES = " \N{MULTIPLICATION SIGN} "
 
 def write(found: dict[str, Any], out: Path) -> Path:
     """Write `out`/report.html and the results themselves as `out`/report.json."""
-    write_text(out / "report.json", json.dumps(found, indent=1, allow_nan=False) + "\n")
-    write_text(out / "report.html", _page(found))
-    return out / "report.html"
-
-
-def _page(found: dict[str, Any]) -> str:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FunctionLoader(lambda name: (files("plastic_search.report") / "templates" / name).read_text("utf-8")),
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("speed.html.j2").render(
-        found=found, ratios=_ratios(found["cases"]), curves=_curves(found["cases"])
-    )
+    drawings = {"ratios": _ratios(found["cases"]), "curves": _curves(found["cases"])}
+    return write_page(out, "speed.html.j2", found, drawings=drawings)
 
 
 def _label(case: dict[str, Any]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 from plastic_search.report.statistics import Estimate
 
 __all__ = [
-    "MARGIN", "bits", "change", "count", "duration", "estimate", "interval", "listed", "percent", "score", "size",
+    "MARGIN", "bits", "change", "count", "digits", "duration", "estimate", "interval", "listed", "measure", "percent",
+    "score", "size",
 ]  # fmt: skip
 
 MARGIN = 0.02  # a loss of score up to this much is called small
@@ -39,6 +41,27 @@ def estimate(made: Estimate | None, signed: bool = False) -> str:
 def interval(made: Estimate, told: Callable[[float | None], str] = score) -> str:
     """[0.921, 0.947], or (one seed: no interval)"""
     return f"[{told(made.low)},{_TIED}{told(made.high)}]" if made.known else f"({made.note})"
+
+
+def measure(result: Estimate | None, digits: int, signed: bool = False) -> str:
+    """10.2 [9.8, 13.1] with as many decimals as the metric needs; without an interval, the reason"""
+    if result is None:
+        return _NONE
+    while result.sign and digits < 6 and 0.0 in (round(result.low or 0.0, digits), round(result.high or 0.0, digits)):
+        digits += 1  # an interval that excludes zero is not shown to reach it
+    form = f"{{:{'+' if signed else ''},.{digits}f}}"
+    value, low, high = (
+        "" if v is None else form.format(round(v, digits) + 0.0).replace("-", _MINUS)
+        for v in (result.value, result.low, result.high)
+    )
+    return f"{value} [{low},{_TIED}{high}]" if result.known else f"{value} ({result.note})"
+
+
+def digits(results: Sequence[Estimate]) -> int:
+    """Decimals that give the typical interval two significant digits."""
+    spans = [e.high - e.low for e in results if e.low is not None and e.high is not None and e.high > e.low]
+    scales = sorted(spans or [abs(e.value) / 10 for e in results if e.value])
+    return min(max(1 - math.floor(math.log10(scales[len(scales) // 2])), 0), 4) if scales else 0
 
 
 def percent(share: float | None) -> str:

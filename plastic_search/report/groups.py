@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from plastic_search.records.run import Record, Run, identity
+from plastic_search.records import table
+from plastic_search.records.run import Finalist, Record, Run, Stage, identity
 from plastic_search.report import statistics
+from plastic_search.report.formatting import MARGIN, interval, score
 from plastic_search.report.statistics import Estimate
 
 __all__ = [
-    "Group", "Trial", "arm_label", "arms", "baselines", "chance", "compared", "ended", "finals", "finite", "group",
-    "of_arm", "of_winner", "outdated", "score_name", "smaller", "trials", "winning_trial",
+    "Contrast", "Group", "Trial", "above", "arm_label", "arms", "baselines", "chance", "compare", "compared", "ended",
+    "finals", "finite", "group", "loss", "of_arm", "of_winner", "outdated", "reach", "score_name", "smaller", "trials",
+    "winning_trial",
 ]  # fmt: skip
 
 _ARMS = {"tpe": "TPE", "random": "random search"}
-_FINALS = {
-    "winner": ("winner", "the chosen network, trained anew and for longer"),
-    "best_tpe": ("best of TPE", "the best trial of TPE, trained as long"),
-    "best_random": ("best of random search", "the best trial of random search, trained as long"),
-    "random": ("best of random search", "the best trial of random search, trained as long"),
-    "dense": ("dense", "the winner with every connection allowed that its gates chose among"),
-    "random_mask": ("random mask", "the winner with as many connections, chosen by chance"),
-    "pruned": ("pruned by magnitude", "the winner with as many connections, those of largest magnitude"),
-    "fixed": ("fixed", "the winner without plasticity and without gates"),
-    "fixed_lstm": ("fixed LSTM", "an LSTM without plasticity"),
+_FINALS: dict[str, tuple[str, str]] = {  # finalist -> what a page calls it, and what it is
+    Finalist.WINNER: ("winner", "the chosen network, trained anew and for longer"),
+    Finalist.BEST_TPE: ("best of TPE", "the best trial of TPE, trained as long"),
+    Finalist.BEST_RANDOM: ("best of random search", "the best trial of random search, trained as long"),
+    Finalist.DENSE: ("dense", "the winner with every connection allowed that its gates chose among"),
+    Finalist.RANDOM_MASK: ("random mask", "the winner with as many connections, chosen by chance"),
+    Finalist.PRUNED: ("pruned by magnitude", "the winner with as many connections, those of largest magnitude"),
+    Finalist.FIXED: ("fixed", "the winner without plasticity and without gates"),
+    Finalist.FIXED_LSTM: ("fixed LSTM", "an LSTM without plasticity"),
 }
-_MATCHED = ("fixed", "fixed_lstm")  # meant to have at least as many parameters as the winner
-_WORST = ("infeasible", "diverged", "pruned", "complete")
+_MATCHED = (Finalist.FIXED, Finalist.FIXED_LSTM)  # meant to have at least as many parameters as the winner
 
 
 class Trial(NamedTuple):
@@ -97,33 +98,23 @@ def chance(record: Record) -> float | None:
 
 def trials(record: Record, arm: str | None = None) -> list[Trial]:
     """The trials of a search in the order of their numbers."""
-    grouped: dict[tuple[str, int], list[Run]] = {}
-    for run in record.stage("search", arm):
-        grouped.setdefault((run.name, run.trial), []).append(run)
-    return [_trial(runs) for _, runs in sorted(grouped.items(), key=lambda item: item[0][1])]
-
-
-def _trial(runs: list[Run]) -> Trial:
-    last = runs[-1]
-    known = [r.outcome for r in runs if r.outcome in _WORST]
-    seconds = sum(finite(r.costs.get("seconds")) or 0.0 for r in runs)
-    return Trial(
-        last.name,
-        last.trial,
-        min(known, key=_WORST.index) if known else last.outcome,
-        average(_score(r) for r in runs),
-        average(r.metrics.get("connections", r.costs.get("connections")) for r in runs),
-        seconds,
-        len(runs),
-        last.choices,
-        last.spec,
-        next((r.note for r in runs if r.note), ""),
-    )
-
-
-def _score(run: Run) -> float | None:
-    score = finite(run.metrics.get("score"))
-    return finite(run.curve[-1][2]) if score is None and run.curve and len(run.curve[-1]) > 2 else score
+    specs = {(run.name, run.trial): (run.choices, run.spec) for run in record.stage(Stage.SEARCH, arm)}
+    rows = table.trials(record._replace(runs=record.stage(Stage.SEARCH, arm)))
+    return [
+        Trial(
+            arm=row["arm"],
+            number=row["number"],
+            outcome=row["outcome"],
+            score=finite(row["score"]),
+            connections=finite(row["connections"]),
+            seconds=row["seconds"],
+            seeds=row["seeds"],
+            choices=specs[row["arm"], row["number"]][0],
+            spec=specs[row["arm"], row["number"]][1],
+            note=row["note"],
+        )
+        for row in rows.to_dict("records")
+    ]
 
 
 def arms(record: Record) -> list[str]:
@@ -213,12 +204,59 @@ def ended(run: Run) -> str:
     return "tie" if last else "magnified"
 
 
-def compared(ours: dict[int, float], theirs: dict[int, float]) -> Estimate | None:
-    """How much more: by seed where both have the same two or more seeds, else of two independent groups."""
+def compared(
+    ours: dict[int, float], theirs: dict[int, float], average: Literal["mean", "median"] = "mean"
+) -> Estimate | None:
+    """The difference: paired by seed where both have the same two or more seeds, else of two independent groups."""
+    paired, apart = {
+        "mean": (statistics.mean, statistics.difference),
+        "median": (statistics.median, statistics.median_difference),
+    }[average]
     shared = sorted(set(ours) & set(theirs))
     if not ours or not theirs:
         return None
     if len(shared) >= 2 or (len(shared) == len(ours) == len(theirs)):
-        made = statistics.mean([ours[s] - theirs[s] for s in shared])
-        return made._replace(method=f"paired by seed, {made.method}" if made.known else made.method)
-    return statistics.difference(list(ours.values()), list(theirs.values()))
+        result = paired([ours[s] - theirs[s] for s in shared])
+        return result._replace(method=f"paired by seed, {result.method}" if result.known else result.method)
+    return apart(list(ours.values()), list(theirs.values()))
+
+
+class Contrast(NamedTuple):
+    """Two networks, and how much more the first one scores."""
+
+    ours: str
+    theirs: str
+    difference: Estimate
+    probability: Estimate | None  # that a seed of ours scores more than one of theirs
+
+
+def compare(ours: Group, theirs: Group) -> Contrast | None:
+    """Two networks over their seeds, as independent groups: a seed means something else in another network."""
+    x, y = list(ours.values().values()), list(theirs.values().values())
+    if not x or not y:
+        return None
+    return Contrast(ours.label, theirs.label, statistics.difference(x, y), statistics.improvement(x, y))
+
+
+def loss(d: Estimate) -> tuple[str, str]:
+    """Whether no more than the margin is lost, and that in words."""
+    if d.low is None or d.high is None:
+        return "unclear", f"and without an interval it is not shown whether more than {MARGIN} is lost"
+    if d.low >= -MARGIN:
+        return "yes", "so nothing is lost" if d.low >= 0 else f"so surely no more than {MARGIN} is lost"
+    if d.high < -MARGIN:
+        return "no", f"so surely more than {MARGIN} is lost"
+    return "unclear", f"but the interval reaches to a loss of {'more' if d.value >= -MARGIN else 'less'} than {MARGIN}"
+
+
+def above(d: Estimate) -> str:
+    """0.012 [0.004, 0.020] above, or the same below"""
+    side = 1 if d.value >= 0 else -1
+    return f"{score(abs(d.value))} {reach(d, side)} {'above' if side > 0 else 'below'}"
+
+
+def reach(d: Estimate, side: int) -> str:
+    """The interval of a difference as a distance to one side."""
+    if side < 0 and d.low is not None and d.high is not None:
+        d = d._replace(low=-d.high, high=-d.low)
+    return interval(d)

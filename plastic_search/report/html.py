@@ -1,41 +1,77 @@
-"""How a page becomes HTML."""
+"""Pages: one jinja environment, and the two files of a page. It needs neither torch nor a network."""
 
 from __future__ import annotations
 
+import json
+import math
+from functools import cache
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from plastic_search.records.files import write_text
 from plastic_search.report import formatting
 from plastic_search.report.statistics import Estimate
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
-def _render(page: dict[str, Any], drawings: dict[str, str]) -> str:
+__all__ = ["plain", "render", "write_page"]
+
+
+def write_page(out: Path, template: str, page: dict[str, Any], **values: Any) -> Path:
+    """Write `out`/report.html from a template, and every number that it shows as `out`/report.json.
+
+    Args:
+        page: JSON data; the template's variable `page`.
+        values: further variables of the template, such as drawings, which are not in the JSON file.
+    """
+    write_text(out / "report.json", json.dumps(page, indent=1, allow_nan=False) + "\n")
+    write_text(out / "report.html", render(template, page=page, **values))
+    return out / "report.html"
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of this package, filled."""
+    return _environment().get_template(template).render(**values)
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON data: named tuples become objects, numbers that are not finite become null."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {k: plain(v) for k, v in value._asdict().items()}  # type: ignore[attr-defined]
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@cache
+def _environment() -> Environment:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
-        loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
+        loader=FunctionLoader(lambda name: (files("plastic_search.report") / "templates" / name).read_text("utf-8")),
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
-        "address": _address,
         "bits": formatting.bits,
         "change": formatting.change,
         "count": formatting.count,
         "duration": formatting.duration,
-        "estimate": lambda made, signed=False: formatting.estimate(Estimate(**made) if made else None, signed),
+        "estimate": lambda e, signed=False: formatting.estimate(Estimate(**e) if e else None, signed),
+        "measure": lambda e, digits, signed=False: formatting.measure(Estimate(**e) if e else None, digits, signed),
+        "path": _path,
         "percent": formatting.percent,
         "score": formatting.score,
         "size": formatting.size,
     }
-    return environment.get_template("report.html.j2").render(page=page, drawings=drawings)
+    return environment
 
 
-def _template(name: str) -> str:
-    return (files("plastic_search.report") / "templates" / name).read_text("utf-8")
-
-
-def _address(text: Any) -> Any:
-    """An address that a narrow column may break after each dot."""
+def _path(text: Any) -> Any:
+    """A path that a narrow column may break after each dot."""
     from markupsafe import Markup, escape
 
     return Markup(".<wbr>").join(escape(part) for part in str(text).split("."))

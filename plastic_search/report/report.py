@@ -1,18 +1,16 @@
-"""A report: one self-contained page about a study, and its twin for programs. It needs neither torch nor a network."""
+"""A report: one self-contained page about a run folder, and its JSON companion. It does not need torch."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.part import Part
-from plastic_search.records.files import write_text
 from plastic_search.records.run import Record
+from plastic_search.report import comparison_page, study_page, sweep_page
 from plastic_search.report.figures import Figure, figures
-from plastic_search.report.html import _render
-from plastic_search.report.study_page import contents
+from plastic_search.report.html import write_page
 
 __all__ = ["Report", "write"]
 
@@ -24,8 +22,8 @@ class Report(Part):
     Args:
         study: the name of the study that the page is about.
         title: of the page; "" names it after the study.
-        answer: prose in plain text; an empty line parts paragraphs.
-        figures: which to show, by name; () shows all.
+        answer: prose in plain text; an empty line separates paragraphs.
+        figures: which to show, by name; () shows all. Pages of comparisons and sweeps always show all of theirs.
     """
 
     study: str
@@ -37,7 +35,8 @@ class Report(Part):
 def write(record: Record, out: Path, report: Report | None = None) -> Path:
     """Write `out`/report.html and, with every number that the page shows, `out`/report.json.
 
-    The same record always makes the same two files, byte for byte.
+    The kind of page follows from the schema in study.json: a study, a comparison or a sweep. The same record always
+    gives the same two files, byte for byte.
 
     Raises:
         PlasticSearchError: the report is about another study or asks for a figure that there is not, or `out`
@@ -46,12 +45,15 @@ def write(record: Record, out: Path, report: Report | None = None) -> Path:
     report = report or Report(record.name)
     if report.study != record.name:
         raise PlasticSearchError(f"this report is about {report.study!r}, but the run folder holds {record.name!r}")
+    kind = str(record.study.get("schema", "")).rpartition("/")[0]
+    if kind == "plastic_search/sweep":
+        return sweep_page.write(record, out)
+    if kind == "plastic_search/comparison":
+        return comparison_page.write(record, out, report.title, report.answer)
     shown = {figure: figure.data(record) for figure in _chosen(report)}
-    page = contents(record, report.title, report.answer, shown)
+    page = study_page.contents(record, report.title, report.answer, shown)
     drawings = {figure.name: figure.draw(data) for figure, data in shown.items() if data is not None}
-    write_text(out / "report.json", json.dumps(page, indent=1, allow_nan=False) + "\n")
-    write_text(out / "report.html", _render(page, drawings))
-    return out / "report.html"
+    return write_page(out, "report.html.j2", page, drawings=drawings)
 
 
 def _chosen(report: Report) -> list[Figure]:

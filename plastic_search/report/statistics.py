@@ -1,13 +1,13 @@
-"""How sure we are: means, differences and bests, each with an interval.
+"""Means, medians, differences and maxima, each with an interval.
 
-Every function takes plain numbers and answers with numbers that a page can show. Where there is too little to
-say how sure, the interval is None and `note` says why; an interval is never made up.
+Every function takes plain numbers and returns plain numbers. Where there is too little data for an interval, the
+interval is None and `note` gives the reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plastic_search.core.errors import PlasticSearchError
 
@@ -19,14 +19,14 @@ __all__ += ["median_difference", "quartiles", "share"]
 
 
 class Estimate(NamedTuple):
-    """A number, how sure we are of it, and from how much."""
+    """A number with its confidence interval, and how many values it rests on."""
 
     value: float
-    low: float | None  # None where no interval can be had
+    low: float | None  # None where there is no interval
     high: float | None
     n: int  # how many values it rests on; the smaller of two groups
     method: str
-    note: str = ""  # what a reader must know before trusting the interval
+    note: str = ""  # a caveat of the interval, or why there is none
 
     @property
     def known(self) -> bool:
@@ -68,40 +68,30 @@ def mean(values: Sequence[float], confidence: float = 0.95) -> Estimate:
 
 def difference(ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.95) -> Estimate:
     """mean(ours) - mean(theirs) of two independent groups, with Welch's interval (Welch 1947)."""
-    from scipy.special import stdtrit
+    from scipy.stats import ttest_ind
 
     x, y = _checked(ours, 1), _checked(theirs, 1)
     n = min(len(x), len(y))
     value = float(x.mean() - y.mean())
     if n == 1:
         return Estimate(value, None, None, 1, "difference of means", "one seed on a side: no interval")
-    a, b = float(x.var(ddof=1)) / len(x), float(y.var(ddof=1)) / len(y)
     method = f"difference of means, {_percent(confidence)} Welch t"
-    if a + b == 0:
+    if not x.var() + y.var():
         return Estimate(value, value, value, n, method, "no spread within either group")
-    freedom = (a + b) ** 2 / (a**2 / (len(x) - 1) + b**2 / (len(y) - 1))
-    reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * (a + b) ** 0.5
-    return Estimate(value, value - reach, value + reach, n, method)
+    low, high = ttest_ind(x, y, equal_var=False).confidence_interval(confidence)
+    return Estimate(value, float(low), float(high), n, method)
 
 
 def iqm(values: Sequence[float], confidence: float = 0.95, draws: int = 5000, seed: int = 0) -> Estimate:
     """The interquartile mean: the mean of the middle half, with a percentile bootstrap (Agarwal et al. 2021).
 
-    It ignores the best and the worst quarter, so it says what is typical without hanging on one lucky value.
+    It ignores the best and the worst quarter, so that no single value decides what is typical.
     """
-    import numpy as np
     from scipy.stats import trim_mean
 
-    x = _checked(values, 1)
-    n = len(x)
-    value = float(trim_mean(x, 0.25))
-    if n == 1:
-        return Estimate(value, None, None, 1, "one value", "one value: no interval")
-    drawn = np.random.default_rng(seed).choice(x, (draws, n))
-    edges = (50 - 50 * confidence, 50 + 50 * confidence)
-    low, high = np.percentile(trim_mean(drawn, 0.25, axis=1), edges)
-    note = f"only {n} values: the bootstrap's interval is too narrow" if n < 8 else ""
-    return Estimate(value, float(low), float(high), n, f"interquartile mean, {_percent(confidence)} bootstrap", note)
+    return _bootstrapped(
+        "interquartile mean", [values], lambda x, axis: trim_mean(x, 0.25, axis=axis), confidence, draws, seed
+    )  # fmt: skip
 
 
 def improvement(ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.95) -> Estimate:
@@ -135,38 +125,37 @@ def median(values: Sequence[float], confidence: float = 0.95, draws: int = 5000,
     """The median, with a percentile bootstrap (Efron 1979)."""
     import numpy as np
 
-    x = _checked(values, 1)
-    return _bootstrapped(
-        "median", [x], lambda drawn: np.median(drawn[0], axis=-1), confidence, draws, seed
-    )  # fmt: skip
+    return _bootstrapped("median", [values], np.median, confidence, draws, seed)
 
 
 def median_difference(
     ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.95, draws: int = 5000, seed: int = 0
 ) -> Estimate:
-    """median(ours) - median(theirs) of two independent groups, each drawn anew in a percentile bootstrap."""
+    """median(ours) - median(theirs) of two independent groups, each resampled in a percentile bootstrap."""
     import numpy as np
 
-    x, y = _checked(ours, 1), _checked(theirs, 1)
+    def change(x: ndarray, y: ndarray, axis: int) -> ndarray:
+        return np.median(x, axis=axis) - np.median(y, axis=axis)
 
-    def change(drawn: list[ndarray]) -> ndarray:
-        return np.median(drawn[0], axis=-1) - np.median(drawn[1], axis=-1)
-
-    return _bootstrapped("difference of medians", [x, y], change, confidence, draws, seed)
+    return _bootstrapped("difference of medians", [ours, theirs], change, confidence, draws, seed)
 
 
 def _bootstrapped(
-    what: str, groups: list[ndarray], of: Callable[[list[ndarray]], ndarray], confidence: float, draws: int, seed: int
+    what: str, groups: list[Sequence[float]], of: Callable[..., Any], confidence: float, draws: int, seed: int
 ) -> Estimate:
-    """A figure of groups, each of which is drawn anew along its last axis."""
+    """A statistic of groups that are resampled independently, with a percentile bootstrap."""
     import numpy as np
+    from scipy.stats import bootstrap
 
-    n, value = min(map(len, groups)), float(of(groups))
+    samples = [_checked(values, 1) for values in groups]
+    n, value = min(map(len, samples)), float(of(*samples, axis=-1))
     if n == 1:
         return Estimate(value, None, None, 1, what, "one value: no interval")
-    rng = np.random.default_rng(seed)
-    drawn = of([rng.choice(x, (draws, len(x))) for x in groups])
-    low, high = np.percentile(drawn, (50 - 50 * confidence, 50 + 50 * confidence))
+    found = bootstrap(
+        samples, of, n_resamples=draws, confidence_level=confidence, method="percentile",
+        rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    low, high = found.confidence_interval
     note = f"only {n} values: the bootstrap's interval is too narrow" if n < 8 else ""
     return Estimate(value, float(low), float(high), n, f"{what}, {_percent(confidence)} bootstrap", note)
 
@@ -181,21 +170,18 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 def share(count: int, n: int, confidence: float = 0.95) -> Estimate:
     """count of n, with a score interval that stays inside 0 to 1 (Wilson 1927)."""
-    from scipy.special import ndtri
+    from scipy.stats import binomtest
 
     if not 0 <= count <= n or n < 1:
-        raise PlasticSearchError(f"a share wants a count from 0 to n of at least 1, but got {count} of {n}")
-    z, p = float(ndtri(0.5 + confidence / 2)), count / n
-    middle, scale = (p + z * z / (2 * n)) / (1 + z * z / n), z / (1 + z * z / n)
-    reach = scale * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    low, high = max(middle - reach, 0.0), min(middle + reach, 1.0)
-    return Estimate(p, low, high, n, f"share, {_percent(confidence)} Wilson")
+        raise PlasticSearchError(f"a share needs a count from 0 to n of at least 1, but got {count} of {n}")
+    low, high = binomtest(count, n).proportion_ci(confidence, method="wilson")
+    return Estimate(count / n, float(low), float(high), n, f"share, {_percent(confidence)} Wilson")
 
 
 def best_of(scores: Sequence[float | None], band: float = 0.9) -> BestOf:
     """What a search of k trials may expect as its best, for k = 1 .. n (Dodge et al. 2019, "Show your work").
 
-    Each of the k trials is drawn, with replacement, from those that were run. That bootstrap is worked out
+    Each of the k trials is drawn, with replacement, from those that were run. That bootstrap is computed
     exactly instead of by drawing: P(best <= x) = F(x)^k, with F the share of trials at or below x.
 
     Args:
@@ -210,16 +196,16 @@ def best_of(scores: Sequence[float | None], band: float = 0.9) -> BestOf:
     if not len(x):
         return BestOf(list(range(1, n + 1)), [None] * n, [None] * n, [None] * n)
     none = n - len(x)
-    made = BestOf([], [], [], [])
+    best = BestOf([], [], [], [])
     for k in range(1, n + 1):
         below = (none / n) ** k  # no trial of the k had a score
         upto = (np.arange(none + 1, n + 1) / n) ** k
         share = np.diff(upto, prepend=below)
-        made.trials.append(k)
-        made.mean.append(float(share @ x / share.sum()))
-        for column, q in ((made.low, 0.5 - band / 2), (made.high, 0.5 + band / 2)):
+        best.trials.append(k)
+        best.mean.append(float(share @ x / share.sum()))
+        for column, q in ((best.low, 0.5 - band / 2), (best.high, 0.5 + band / 2)):
             column.append(float(x[min(int(np.searchsorted(upto, q - 1e-12)), len(x) - 1)]) if q > below else None)
-    return made
+    return best
 
 
 def _checked(values: Sequence[float], least: int) -> ndarray:
@@ -227,7 +213,7 @@ def _checked(values: Sequence[float], least: int) -> ndarray:
 
     x = np.asarray(values, dtype=float)
     if len(x) < least or not np.isfinite(x).all():
-        raise PlasticSearchError(f"a statistic wants at least {least} finite numbers, but got {list(values)}")
+        raise PlasticSearchError(f"a statistic needs at least {least} finite numbers, but got {list(values)}")
     return x
 
 

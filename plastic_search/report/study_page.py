@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +12,9 @@ from plastic_search.report import groups, reproduce, statistics, verdicts
 from plastic_search.report.figures import Figure, ablation, bits, learning_curves, topology
 from plastic_search.report.formatting import MARGIN
 from plastic_search.report.groups import Group, Trial
+from plastic_search.report.html import plain
 
-__all__ = ["SCHEMA", "contents", "plain"]
+__all__ = ["SCHEMA", "contents"]
 
 SCHEMA = "plastic_search/report/1"
 _TOP = 15  # rows of the leaderboard
@@ -73,17 +73,6 @@ def contents(record: Record, title: str, prose: str, shown: dict[Figure, Any]) -
 def _titled(name: str) -> str:
     words = name.replace("_", " ")
     return words[:1].upper() + words[1:]
-
-
-def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: named tuples as objects, and no number that is not one."""
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {k: plain(v) for k, v in value._asdict().items()}  # type: ignore[attr-defined]
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _figure(figure: Figure, data: Any) -> dict[str, Any]:

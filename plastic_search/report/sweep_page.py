@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plastic_search.records.files import write_text
-from plastic_search.records.run import Record, Run
-from plastic_search.report import statistics
+from plastic_search.records import table
+from plastic_search.records.run import Record
+from plastic_search.report import reproduce, statistics
 from plastic_search.report.figures import _canvas as canvas
 from plastic_search.report.figures import topology
+from plastic_search.report.figures._cases import Line, along_axis
+from plastic_search.report.html import write_page
 from plastic_search.report.stability import stability
 from plastic_search.report.statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 __all__ = ["compared", "contents", "write"]
 
@@ -35,9 +35,7 @@ def write(record: Record, out: Path) -> Path:
         "graph": topology.draw(graph) if graph else "",
         "graph_caption": topology.caption(graph) if graph else "",
     }
-    write_text(out / "report.json", json.dumps(page, indent=1, allow_nan=False) + "\n")
-    write_text(out / "report.html", _render(page, drawings))
-    return out / "report.html"
+    return write_page(out, "sweep.html.j2", page, drawings=drawings)
 
 
 def contents(record: Record) -> dict[str, Any]:
@@ -60,67 +58,57 @@ def contents(record: Record) -> dict[str, Any]:
         "complete": sum(len(row["scores"]) for rows in groups.values() for row in rows),
         "wanted": study["trials"] * len(study["seeds"]),
         "stability": stability(record),
-        "again": _command(study),
+        "again": reproduce.again(record)[0],
         "provenance": {k: study.get(k) for k in ("machine", "versions", "code", "created")},
     }
     page["answers"] = _answers(page)
     return page
 
 
-def _command(study: dict[str, Any]) -> str:
-    """What was typed to run the sweep."""
-    asked = study.get("asked") or {}
-    words = ["plastic-search", "run", asked.get("study", study["name"])]
-    for option, key in (("--set", "sets"), ("--parts", "parts")):
-        words += [word for value in asked.get(key, []) for word in (option, value)]
-    return shlex.join(words)
-
-
 def _groups(record: Record) -> dict[str, list[dict[str, Any]]]:
     """Every group's rows, along the axis."""
-    found: dict[str, dict[float, list[Run]]] = {}
-    for run in record.stage("sweep"):
-        if run.outcome == "complete":
-            found.setdefault(run.choices["group"], {}).setdefault(run.choices["at"], []).append(run)
-    key, reference = record.study["budget"], record.study["reference"]
-    full = [run.metrics[key] for rows in found.get(reference, {}).values() for run in rows] if key else []
-    return {
-        group: [_row(at, sorted(rows[at], key=_seed), key, full[0] if full else None) for at in sorted(rows)]
-        for group, rows in found.items()
-    }
+    runs = table.runs(record)
+    runs = runs[(runs.stage == "sweep") & (runs.outcome == "complete")]
+    if runs.empty:
+        return {}
+    key, points = record.study["budget"], table.curves(record)
+    base = runs[runs["choices.group"] == record.study["reference"]]
+    full = float(base[f"metrics.{key}"].iloc[0]) if key and len(base) else None
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for _, case in runs.groupby(["choices.group", "choices.at"], sort=False):
+        group, at = str(case["choices.group"].iloc[0]), float(case["choices.at"].iloc[0])
+        curves = points[(points.stage == "sweep") & (points.name == case["name"].iloc[0])]
+        groups.setdefault(group, []).append(_row(at, case.sort_values("seed"), curves, key, full))
+    return {group: sorted(rows, key=lambda row: row["at"]) for group, rows in groups.items()}
 
 
-def _seed(run: Run) -> int:
-    """The order of scores, whoever was ready first."""
-    return run.seed
-
-
-def _row(at: float, runs: list[Run], key: str, full: float | None) -> dict[str, Any]:
-    made: dict[str, Any] = {
+def _row(at: float, runs: DataFrame, curves: DataFrame, key: str, full: float | None) -> dict[str, Any]:
+    scores = runs["metrics.score"].to_list()
+    row: dict[str, Any] = {
         "at": at,
-        "scores": [run.metrics["score"] for run in runs],
-        "score": statistics.mean([run.metrics["score"] for run in runs])._asdict(),
-        "connections": sum(run.metrics["connections"] for run in runs) / len(runs),
-        "plastic_connections": sum(run.metrics["plastic_connections"] for run in runs) / len(runs),
-        "seconds": sum(run.costs["seconds"] for run in runs) / len(runs),
-        "curve": _mean_curve(runs, key),
+        "scores": scores,
+        "score": statistics.mean(scores)._asdict(),
+        "connections": float(runs["metrics.connections"].mean()),
+        "plastic_connections": float(runs["metrics.plastic_connections"].mean()),
+        "seconds": float(runs["costs.seconds"].mean()),
+        "curve": _mean_curve(curves, "plastic_connections" if key == "plastic_connections" else "connections"),
     }
     for stage in ("soft", "hard", "tuned"):
-        values = [run.metrics[stage] for run in runs if stage in run.metrics]
-        made[stage] = sum(values) / len(values) if values else None
+        measured = runs.get(f"metrics.{stage}")
+        row[stage] = float(measured.mean()) if measured is not None and measured.count() else None
     if key and full and at <= 1.0:  # where it is a number, each layer has as many
-        made["asked"] = at * full
-        whole = 0.5 * len(runs[0].spec["layers"])  # in each layer a budget is rounded to whole connections
-        off = [max(abs(run.metrics[key] - made["asked"]) - whole, 0.0) for run in runs]
-        made["missed"] = max(off) / made["asked"]
-    return made
+        row["asked"] = at * full
+        whole = 0.5 * int(runs.filter(regex=r"^layers\.\d+\.units$").iloc[0].count())  # each layer's budget is rounded
+        row["missed"] = (
+            float(((runs[f"metrics.{key}"] - row["asked"]).abs() - whole).clip(lower=0.0).max()) / row["asked"]
+        )
+    return row
 
 
-def _mean_curve(runs: list[Run], key: str) -> list[list[float]]:
+def _mean_curve(points: DataFrame, counted: str) -> list[list[float]]:
     """[step, score on validation, what the budget counts], means over seeds."""
-    rows = zip(*(run.curve for run in runs), strict=False)
-    last = -1 if key == "plastic_connections" else 3
-    return [[each[0][0], *(sum(r[i] for r in each) / len(each) for i in (2, last))] for each in rows]
+    means = points.groupby("step")[["score", counted]].mean()
+    return [list(row) for row in means.itertuples(name=None)]
 
 
 def _answers(page: dict[str, Any]) -> list[dict[str, Any]]:
@@ -173,33 +161,16 @@ def _colour(page: dict[str, Any], group: str) -> str:
 
 def _scores(page: dict[str, Any]) -> str:
     """Score against the axis, a line a group."""
-
-    def paint(figure: Figure) -> None:
-        axes = figure.subplots()
-        for group, rows in page["groups"].items():
-            if group == page["reference"]:
-                each = rows[0]["score"]
-                if each["low"] is not None:
-                    axes.axhspan(each["low"], each["high"], color=canvas.MUTED, alpha=0.18, linewidth=0)
-                axes.axhline(each["value"], color=canvas.MUTED, linestyle="--", label=group)
-                continue
-            at, made, colour = [r["at"] for r in rows], [r["score"] for r in rows], _colour(page, group)
-            axes.plot(at, [m["value"] for m in made], "o-", color=colour, label=group, markersize=4)
-            if all(m["low"] is not None for m in made):
-                axes.fill_between(at, [m["low"] for m in made], [m["high"] for m in made], color=colour, alpha=0.15,
-                                  linewidth=0)  # fmt: skip
-        places = sorted({r["at"] for rows in page["groups"].values() for r in rows})
-        axes.set_xscale("log")
-        axes.set_xticks(places, [f"{p:g}" for p in places])
-        axes.minorticks_off()
-        canvas.chance_line(axes, page["chance"])
-        axes.set_xlabel(page["axis"])
-        axes.set_ylabel(f"test {page['score_name']}")
-        axes.set_ylim(max(axes.get_ylim()[0], -0.02), 1.02)  # a wide interval leaves what a score can be
-        canvas.bare(axes)
-        canvas.legend(axes)
-
-    return canvas.render("scores", page["question"], 380, paint)
+    results = {group: [Estimate(**row["score"]) for row in rows] for group, rows in page["groups"].items()}
+    lines = [
+        Line(group, _colour(page, group), [row["at"] for row in rows], results[group])
+        for group, rows in page["groups"].items()
+        if group != page["reference"]
+    ]
+    level = (page["reference"], results[page["reference"]][0]) if page["reference"] in results else None
+    return along_axis(
+        "scores", page["question"], lines, level, page["chance"], (page["axis"], f"test {page['score_name']}")
+    )  # fmt: skip
 
 
 def _gates(page: dict[str, Any]) -> str:
@@ -224,13 +195,3 @@ def _gates(page: dict[str, Any]) -> str:
         canvas.legend(figure.axes[0])
 
     return canvas.render("gates", "connections and score over training", 280, paint)
-
-
-def _render(page: dict[str, Any], drawings: dict[str, str]) -> str:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FunctionLoader(lambda name: (files("plastic_search.report") / "templates" / name).read_text("utf-8")),
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("sweep.html.j2").render(page=page, drawings=drawings)

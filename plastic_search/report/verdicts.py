@@ -6,14 +6,13 @@ from typing import NamedTuple
 
 from plastic_search.records.run import Record
 from plastic_search.report import groups, reproduce, statistics
-from plastic_search.report.comparisons import Comparison, above, compare, loss, reach
 from plastic_search.report.figures import bits as rounded
 from plastic_search.report.figures import learning_curves, topology
 from plastic_search.report.formatting import MARGIN, bits, change, count, estimate, listed, percent, score
-from plastic_search.report.groups import Group
+from plastic_search.report.groups import Contrast, Group, above, compare, loss, reach
 from plastic_search.report.statistics import Estimate
 
-__all__ = ["Comparison", "Verdict", "verdicts"]
+__all__ = ["Verdict", "verdicts"]
 
 
 class Verdict(NamedTuple):
@@ -24,7 +23,7 @@ class Verdict(NamedTuple):
     answer: str  # yes, no, unclear, unknown
     head: str  # the answer in one sentence
     says: str  # what it rests on
-    comparisons: list[Comparison]
+    comparisons: list[Contrast]
 
 
 def verdicts(record: Record) -> list[Verdict]:
@@ -45,7 +44,7 @@ def _plasticity(record: Record) -> Verdict:
     held = winner.mean("frozen")
     if frozen is None or held is None:
         return Verdict("plasticity", question, "unknown", "The winner was not tested without its trace.", "", [])
-    made = [Comparison("winner", "winner, trace frozen", frozen, None)]
+    made = [Contrast("winner", "winner, trace frozen", frozen, None)]
     without = [(g, c) for g in groups.baselines(record) if (c := compare(winner, g)) is not None]
     against = [c for _, c in without]
     says = (
@@ -206,7 +205,7 @@ def _precision(record: Record) -> Verdict:
     theirs = "float, trained on as long" if chosen.matched else "float"
     against = f"the winner in {theirs}" if chosen.fair else "the winner in float, which was not trained on as long"
     head = f"In {how} its score changes by {estimate(d, True)} against {against}, {lost}."
-    compared = [Comparison(f"{bits(chosen.bits)} bits", theirs, d, None)]
+    compared = [Contrast(f"{bits(chosen.bits)} bits", theirs, d, None)]
     says = _trained_on(record, chosen) + _fewest(together) + _by_chance(made)
     return Verdict("precision", question, answer, head, says, compared)
 
@@ -301,7 +300,7 @@ def _steps(number: float | None) -> str:
     return f"{count(number)} step{'s' if number != 1 else ''}"
 
 
-def _short_of(c: Comparison) -> str:
+def _short_of(c: Contrast) -> str:
     d = c.difference
     side = 1 if d.value >= 0 else -1
     return f"{score(abs(d.value))} {reach(d, side)} {'below' if side > 0 else 'above'} the winner"

@@ -19,7 +19,7 @@ from plastic_search.report.figures._graph import _places as places
 from plastic_search.report.figures._graph import _titles as titles
 from plastic_search.report.figures._graph import grid
 from plastic_search.report.groups import Group
-from plastic_search.report.study_page import plain
+from plastic_search.report.html import plain
 
 _SVG = "{http://www.w3.org/2000/svg}"
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,25 +110,43 @@ def render(name: str, label: str, height: float, paint: Callable[[Figure], None]
 
 
 def _inline(text: str, name: str, label: str, height: float) -> str:
-    """Matplotlib's file as an element of a page: no prologue, no page-wide style, no id that is not its own."""
-    body = text[text.index("<svg") :]
-    body = body[body.index(">") + 1 :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
-    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.S)
-    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', body))
-    body = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", body)
-    body = re.sub(r'(url\(#|href="#)([^")]+)', rf"\g<1>{name}-\g<2>", body)
-    body = re.sub(r"'DejaVu Sans'[^;\"]*", "inherit", body)
-    body = re.sub(r"<!--.*?-->\s*", "", body, flags=re.S)
-    body = re.sub(r'style="[^"]*"', lambda m: variable(m[0]), body)
-    body = re.sub(r' transform="rotate\(-?0 [^"]*\)"', "", body)
-    body = re.sub(r'(?<= )(d|x|y)="[^"]*"', lambda m: re.sub(r"-?\d+\.\d{3,}", _rounded, m[0]), body)
-    body = re.sub(r"\s*\n\s*", "\n", body)
-    return header(label, height) + body
+    """Matplotlib's file as an element of a page: no metadata, no page-wide style, no id that another drawing has."""
+    for prefix, uri in _NAMESPACES.items():
+        ElementTree.register_namespace(prefix, uri)
+    root = ElementTree.fromstring(text)
+    for child in [e for e in root if e.tag == f"{_SVG}metadata" or e.find(f"{_SVG}style") is not None]:
+        root.remove(child)
+    used = {found for e in root.iter() for value in e.attrib.values() for found in _REFERENCE.findall(value)}
+    for element in root.iter():
+        element.attrib = {
+            key: _attribute(key, value, name) for key, value in element.items() if _kept(key, value, used)
+        }
+        if element.tag != f"{_SVG}text":
+            element.text = "\n" if len(element) else None
+        element.tail = "\n"
+    body = ElementTree.tostring(root, "unicode")
+    return header(label, height) + body[body.index(">") + 1 :].rstrip()
 
 
-def _rounded(number: re.Match[str]) -> str:
-    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+_SVG = "{http://www.w3.org/2000/svg}"
+_NAMESPACES = {"": "http://www.w3.org/2000/svg", "xlink": "http://www.w3.org/1999/xlink"}
+_REFERENCE = re.compile(r"(?:^|url\()#([^)]+)")  # to an id of the same drawing
+
+
+def _kept(key: str, value: str, used: set[str]) -> bool:
+    """Ids that nothing refers to, and rotations by nothing, are left out."""
+    return value in used if key == "id" else not (key == "transform" and value.startswith(("rotate(0 ", "rotate(-0 ")))
+
+
+def _attribute(key: str, value: str, name: str) -> str:
+    """Ids with the figure's name before them, colours as variables, the page's font, and two decimals."""
+    if key == "id":
+        return f"{name}-{value}"
+    if key == "style":
+        return variable(re.sub(r"'DejaVu Sans'[^;]*", "inherit", value))
+    if key in ("d", "x", "y"):
+        return re.sub(r"-?\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), value)
+    return _REFERENCE.sub(lambda m: m[0].replace("#", f"#{name}-"), value)
 
 
 def header(label: str, height: float) -> str:

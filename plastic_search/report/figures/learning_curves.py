@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from plastic_search.records.run import Record
+from plastic_search.records.run import CurvePoint, Record
 from plastic_search.report import groups
 from plastic_search.report.figures import _canvas as canvas
 from plastic_search.report.groups import Group
@@ -61,7 +61,7 @@ def data(record: Record) -> Curves | None:
 
 def curve(group: Group) -> Curve:
     """How one network learned; of no steps where nothing tells."""
-    full, losses = _by_step(group, 2), _by_step(group, 1)
+    full, losses = _by_step(group, "score"), _by_step(group, "loss")
     steps = [step for step, _ in full]
     mean = [_mean(values) for _, values in full]
     return Curve(
@@ -77,15 +77,17 @@ def curve(group: Group) -> Curve:
     )
 
 
-def _by_step(group: Group, column: int) -> list[tuple[float, list[float]]]:
-    """One column of the seeds' curves; a step counts where as many seeds reached it as reached the first."""
-    seen: dict[float, list[float]] = {}
-    for row in (row for run in group.runs for row in run.curve if len(row) > 2):
-        step, value = groups.finite(row[0]), groups.finite(row[column])
-        if step is not None and value is not None:
-            seen.setdefault(step, []).append(value)
-    most = max(map(len, seen.values()), default=0)
-    return [(step, values) for step, values in sorted(seen.items()) if len(values) == most]
+def _by_step(group: Group, quantity: str) -> list[tuple[float, list[float]]]:
+    """The seeds' values at each step that as many seeds reached as any step."""
+    import numpy as np
+    import pandas as pd
+
+    rows = [CurvePoint(*point) for run in group.runs for point in run.curve]
+    points = pd.DataFrame(rows, columns=list(CurvePoint._fields), dtype=float)
+    finite = points[np.isfinite(points[["step", "score", quantity]]).all(axis=1)]
+    by_step = finite.groupby("step")[quantity].agg(list)
+    seeds = by_step.map(len)
+    return [(float(str(step)), values) for step, values in by_step[seeds == seeds.max()].items()]
 
 
 def _mean(values: list[float]) -> float:

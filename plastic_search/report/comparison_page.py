@@ -1,0 +1,325 @@
+"""The page about a comparison: named cases trained with the same seeds, and what surely differs between them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from plastic_search.records import table
+from plastic_search.records.run import Record
+from plastic_search.report import reproduce, statistics
+from plastic_search.report.figures import _cases
+from plastic_search.report.figures._cases import Curve, Final, Line
+from plastic_search.report.formatting import digits, listed, measure
+from plastic_search.report.groups import compared
+from plastic_search.report.html import plain, write_page
+from plastic_search.report.statistics import Estimate
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["SCHEMA", "contents", "write"]
+
+SCHEMA = "plastic_search/comparison_report/1"
+_ENOUGH = 8  # seeds from which on a bootstrap of the median is wide enough
+_STAGES = ("comparison", "sweep")
+_COSTS = ("seconds", "steps", "parameters", "connections")
+_QUANTITIES = {  # of a learning curve -> its label
+    "loss": "training loss", "score": "validation score", "units": "units", "connections": "connections",
+    "plastic_connections": "plastic connections",
+}  # fmt: skip
+
+
+class Metric(NamedTuple):
+    """What was measured of every case."""
+
+    name: str
+    label: str
+    better: str = "higher"  # or lower; "" where neither is better
+    unit: str = ""
+    limit: float | None = None  # reached at this value or beyond it
+    published: dict[str, str] = {}  # noqa: RUF012  case -> what a paper says
+    average: str = ""  # mean or median; "" chooses by the number of seeds
+
+    @property
+    def title(self) -> str:
+        """accuracy, or loss in nats"""
+        return f"{self.label}, {self.unit}" if self.unit else self.label
+
+
+class Measured(NamedTuple):
+    """One metric of one case, over its seeds."""
+
+    result: Estimate
+    quartiles: tuple[float, float, float]
+    values: dict[int, float]  # seed -> value
+    reached: Estimate | None  # the share of seeds that reached the metric's limit
+    published: str
+
+
+class Difference(NamedTuple):
+    """A case beside the reference."""
+
+    case: str
+    metric: str
+    difference: Estimate  # case minus reference
+    answer: str  # whether the case is better: yes, no, unclear; "" for a metric of which neither is better
+
+
+def write(record: Record, out: Path, title: str = "", prose: str = "") -> Path:
+    """Write `out`/report.html and, with every number that it shows, `out`/report.json."""
+    page = contents(record, title, prose)
+    return write_page(out, "comparison.html.j2", plain(page), drawings=_drawings(page))
+
+
+def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]:
+    """The page as plain data.
+
+    Args:
+        title: of the page; "" takes the question.
+        prose: what the author adds; an empty line separates paragraphs.
+    """
+    study = record.study
+    metrics = [Metric(**{k: v for k, v in each.items() if k in Metric._fields}) for each in study["metrics"]]
+    rows = table.runs(record)
+    rows = rows[rows.stage.isin(_STAGES)]
+    names = [case["name"] for case in study["cases"]]
+    complete = rows[rows.outcome == "complete"]
+    wide = {m.name: _wide(complete, f"metrics.{m.name}", names) for m in metrics}
+    metrics = [m._replace(average=m.average or _average(wide[m.name])) for m in metrics]
+    cases = [_case(case, metrics, wide, rows) for case in study["cases"]]
+    reference = study.get("reference") or names[0]
+    differences = [
+        found
+        for metric in metrics
+        for name in names
+        if name != reference and (found := _difference(metric, wide[metric.name], name, reference))
+    ]
+    page: dict[str, Any] = {
+        "schema": SCHEMA,
+        "name": record.name,
+        "title": title or study["question"],
+        "question": study["question"],
+        "prose": prose,
+        "task": {"kind": "", "about": "", "chance": None} | (study.get("task") or {}),
+        "axis": study.get("axis", ""),
+        "seeds": list(study["seeds"]),
+        "planned": len(names) * len(study["seeds"]),
+        "complete": len(complete),
+        "metrics": [m._asdict() | {"title": m.title, "digits": _digits(m, cases, differences)} for m in metrics],
+        "cases": cases,
+        "reference": reference,
+        "differences": differences,
+        "curves": _curves(record, study["cases"]),
+        "floor": study.get("floor") or {},
+        "notes": list(study.get("notes") or ()),
+        "seconds": float(rows["costs.seconds"].sum()) if "costs.seconds" in rows else 0.0,
+        "provenance": {key: study.get(key) or default for key, default in _PROVENANCE.items()},
+        "commands": reproduce.again(record),
+    }
+    page["summary"] = _summary(page, metrics[0], wide[metrics[0].name])
+    return page
+
+
+_PROVENANCE: dict[str, Any] = {"machine": {}, "versions": {}, "code": "", "created": ""}
+
+
+def _wide(rows: DataFrame, column: str, names: list[str]) -> DataFrame:
+    """A metric with a row for each seed and a column for each case."""
+    if column not in rows:
+        return rows.reindex(columns=names).iloc[:0]
+    return rows.pivot(index="seed", columns="name", values=column).reindex(columns=names).sort_index()
+
+
+def _values(wide: DataFrame, name: str) -> dict[int, float]:
+    """Seed -> value, of the seeds that have one."""
+    return {int(str(seed)): float(value) for seed, value in wide[name].dropna().items()}
+
+
+def _average(wide: DataFrame) -> str:
+    """The median from eight seeds on; of fewer its bootstrap would be too narrow, and the mean is taken."""
+    return "median" if len(wide.columns) and min(wide.count(), default=0) >= _ENOUGH else "mean"
+
+
+def _case(case: dict[str, Any], metrics: list[Metric], wide: dict[str, DataFrame], rows: DataFrame) -> dict[str, Any]:
+    mine = rows[rows.name == case["name"]]
+    costs = {cost: f"costs.{cost}" for cost in _COSTS if f"costs.{cost}" in mine}
+    means = {cost: float(mine[column].mean()) for cost, column in costs.items()}
+    return {
+        "name": case["name"],
+        "label": case.get("label") or case["name"],
+        "about": case.get("about", ""),
+        "group": case.get("group", ""),
+        "at": case.get("at"),
+        "seeds": int((mine.outcome == "complete").sum()),
+        "outcomes": {str(outcome): int(n) for outcome, n in mine.outcome.value_counts().items()},
+        "metrics": {m.name: _measured(m, _values(wide[m.name], case["name"]), case["name"]) for m in metrics},
+        "costs": {cost: means.get(cost) for cost in _COSTS},
+    }
+
+
+def _measured(metric: Metric, values: dict[int, float], case: str) -> Measured | None:
+    if not values:
+        return None
+    each = list(values.values())
+    reached = None
+    if metric.limit is not None:
+        higher = metric.better == "higher"
+        count = sum(v >= metric.limit if higher else v <= metric.limit for v in each)
+        reached = statistics.share(count, len(each))
+    return Measured(
+        result=statistics.median(each) if metric.average == "median" else statistics.mean(each),
+        quartiles=statistics.quartiles(each),
+        values=values,
+        reached=reached,
+        published=metric.published.get(case, ""),
+    )
+
+
+def _difference(metric: Metric, wide: DataFrame, case: str, reference: str) -> Difference | None:
+    average = "median" if metric.average == "median" else "mean"
+    found = compared(_values(wide, case), _values(wide, reference), average)
+    if found is None:
+        return None
+    better = {"higher": found.sign, "lower": -found.sign}.get(metric.better, 0)
+    return Difference(case, metric.name, found, {1: "yes", -1: "no"}.get(better, "unclear" if metric.better else ""))
+
+
+def _digits(metric: Metric, cases: list[dict[str, Any]], differences: list[Difference]) -> int:
+    results = [m.result for case in cases if (m := case["metrics"][metric.name])]
+    return digits(results + [d.difference for d in differences if d.metric == metric.name])
+
+
+def _curves(record: Record, cases: list[dict[str, Any]]) -> dict[str, list[Curve]]:
+    """Quartiles over seeds of each quantity that changes in training; a point counts where all seeds reached it."""
+    import numpy as np
+
+    points = table.curves(record)
+    points = points[points.stage.isin(_STAGES)]
+    found: dict[str, list[Curve]] = {}
+    for quantity in _QUANTITIES:
+        known = points.dropna(subset=[quantity])
+        if known.empty or (
+            quantity not in ("loss", "score") and known.groupby(["name", "seed"])[quantity].nunique().max() == 1
+        ):
+            continue
+        by_step = known.groupby(["name", "step"])[quantity]
+        seeds = by_step.count()
+        quartiles = by_step.quantile(np.array([0.25, 0.5, 0.75])).unstack()[
+            seeds == seeds.groupby("name").transform("max")
+        ]
+        found[quantity] = [
+            Curve(
+                case["name"],
+                case.get("label") or case["name"],
+                mine.index.to_list(),
+                *(mine[q].to_list() for q in mine),
+            )
+            for case in cases
+            if case["name"] in quartiles.index and len(mine := quartiles.loc[case["name"]])
+        ]
+    return found
+
+
+def _summary(page: dict[str, Any], metric: Metric, wide: DataFrame) -> dict[str, Any]:
+    """What was compared, what won, by how much and how sure that is, in plain words; no claim without an interval."""
+    labels = {case["name"]: case["label"] for case in page["cases"]}
+    seeds, task = len(page["seeds"]), page["task"]["kind"]
+    what = _series(list(labels.values())) if len(labels) <= 6 else f"{len(labels)} cases"
+    sentences = [f"Compared{f' on {task}' if task else ''}, with {seeds} seed{'s' * (seeds != 1)} each: {what}."]
+    ranked = [case for case in page["cases"] if case["metrics"][metric.name]]
+    if not ranked:
+        return {"answer": "unknown", "best": None, "sentences": [*sentences, "No run is complete yet."], "beside": []}
+    ranked.sort(key=lambda case: case["metrics"][metric.name].result.value, reverse=metric.better != "lower")
+    best, *others = ranked
+    rivals = [d for case in others if (d := _difference(metric, wide, best["name"], case["name"]))]
+    unsure = [d for d in rivals if d.answer != "yes"]
+    shown = next(m["digits"] for m in page["metrics"] if m["name"] == metric.name)
+    extreme = "lowest" if metric.better == "lower" else "highest"
+    result = measure(best["metrics"][metric.name].result, shown)
+    start = f"The {extreme} {metric.average} {metric.label} is that of {best['label']}: {result}"
+    if rivals and not unsure:
+        nearest = others[0]["label"]
+        gap = measure(rivals[0].difference, shown, signed=True)
+        sentences.append(
+            f"{start}, surely better than every other case; from the next best, {nearest}, it differs by {gap}."
+        )
+    elif unsure and all(d.difference.known for d in unsure):
+        names = [
+            c["label"] for c in others if (d := _difference(metric, wide, best["name"], c["name"])) and d in unsure
+        ]
+        sentences.append(f"{start}, but it is not shown to be better than {_series(names)}.")
+    else:
+        sentences.append(
+            f"{start}. Without intervals, no case is shown to be better than another." if rivals else f"{start}."
+        )
+    answer = "yes" if rivals and not unsure else "unclear"
+    beside = _beside(page, metric, labels, shown)
+    return {"answer": answer, "best": best["name"], "sentences": sentences, "beside": beside}
+
+
+def _beside(page: dict[str, Any], metric: Metric, labels: dict[str, str], shown: int) -> list[str]:
+    """The cases that are surely better, surely worse and neither, against the reference."""
+    known = [d for d in page["differences"] if d.metric == metric.name and d.difference.known]
+    sentences = []
+    for answer, words in (
+        ("yes", "Surely better than"),
+        ("no", "Surely worse than"),
+        ("unclear", "Not shown to differ from"),
+    ):
+        some = [
+            f"{labels[d.case]}, by {measure(d.difference, shown, signed=True)}" for d in known if d.answer == answer
+        ]
+        if some:
+            sentences.append(f"{words} {labels[page['reference']]}: {'; '.join(some)}.")
+    return sentences
+
+
+def _series(names: list[str]) -> str:
+    """a, b and c; where names hold commas themselves, a; b; c"""
+    return "; ".join(names) if any("," in name for name in names) else listed(names)
+
+
+def _drawings(page: dict[str, Any]) -> dict[str, Any]:
+    """The SVG of each figure."""
+    styles = {case["name"]: _cases.style(i) for i, case in enumerate(page["cases"])}
+    finals, axis = {}, {}
+    for metric in page["metrics"]:
+        known = [(case, m) for case in page["cases"] if (m := case["metrics"][metric["name"]])]
+        floors = page["floor"] if metric["name"] == "loss" else {}
+        if known:
+            rows = [Final(c["label"], styles[c["name"]][0], list(m.values.values()), m.result) for c, m in known]
+            name = f"final-{metric['name']}"
+            finals[metric["name"]] = _cases.every_seed(name, rows, metric["title"], metric["limit"], floors)
+        if page["axis"] and (lines := _lines(page, known)):
+            labels = (page["axis"], metric["title"])
+            level = next(((c["label"], m.result) for c, m in known if c["name"] == page["reference"]), None)
+            chance = page["task"]["chance"] if metric is page["metrics"][0] else None
+            axis[metric["name"]] = _cases.along_axis(
+                f"axis-{metric['name']}",
+                f"{metric['title']} against {page['axis']}",
+                lines,
+                level,
+                chance,
+                labels,
+                False,
+            )
+    curves = {
+        quantity: _cases.over_training(
+            f"curve-{quantity}", curves, styles, _QUANTITIES[quantity], page["floor"] if quantity == "loss" else {}
+        )
+        for quantity, curves in page["curves"].items()
+    }
+    return {"finals": finals, "axis": axis, "curves": curves}
+
+
+def _lines(page: dict[str, Any], known: list[tuple[dict[str, Any], Measured]]) -> list[Line]:
+    """The cases of each group along the axis."""
+    groups: dict[str, list[tuple[float, Estimate]]] = {}
+    for case, measured in known:
+        if case["at"] is not None and case["name"] != page["reference"]:
+            groups.setdefault(case["group"], []).append((case["at"], measured.result))
+    return [
+        Line(group, _cases.style(i)[0], *map(list, zip(*sorted(points, key=lambda p: p[0]), strict=True)))
+        for i, (group, points) in enumerate(groups.items())
+    ]
