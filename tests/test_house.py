@@ -236,7 +236,7 @@ def test_a_content_file_holds_one_value_and_no_logic(folder: str, file: Path) ->
     assert len(values) == 1, f"{name_of(file)}:{values[-1].lineno} does more than hold {variable}"
     logic = [node.lineno for node in ast.walk(values[0]) if isinstance(node, LOGIC)]
     assert not logic, f"{name_of(file)}:{logic[0]} computes; a content file only names values"
-    kinds = {"search_spaces": {"NetworkSpec"}, "studies": {"Study", "Sweep"}, "reports": {"Report"}}.get(
+    kinds = {"search_spaces": {"NetworkSpec"}, "studies": {"Study", "Sweep", "Comparison"}, "reports": {"Report"}}.get(
         folder, {"Benchmark"}
     )
     assert type(loading.value(folder, str(file))).__name__ in kinds

@@ -65,17 +65,17 @@ def _lines(events: Iterable[Event]) -> None:
     """About twenty lines a stage, each with an estimate of the remaining time; one in half a minute for long items."""
     stage, began, first, printed, last = "", 0.0, 0, 0.0, -1
     for event in events:
+        now = time.monotonic()
         if event.stage != stage:
-            stage, began, first, last = event.stage, time.monotonic(), event.done, -1
-        if event.done == last and time.monotonic() - printed < _QUIET:
+            stage, began, first, last = event.stage, now, event.done, -1
+        same, last = event.done == last, event.done
+        if now - printed < _QUIET if same else event.done % max(1, event.total // 20) and event.done != event.total:
             continue
-        if event.done % max(1, event.total // 20) and event.done != event.total:
-            continue
-        spent, completed = time.monotonic() - began, event.done - first
+        printed = now
+        spent, completed = now - began, event.done - first
         left = f", about {spent / completed * (event.total - event.done):.0f} s left" if completed else ""
         best = f", {_best(event)}" if event.best is not None else ""
         name = _STAGES.get(event.stage, event.stage)
-        printed, last = time.monotonic(), event.done
         print(f"{name} {event.done}/{event.total}{best}{left} ({event.text})", file=sys.stderr, flush=True)
 
 

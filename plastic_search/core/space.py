@@ -206,8 +206,8 @@ def children(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((str(i), v) for i, v in enumerate(value))
 
 
-def override(value: Any, path: str, text: str) -> Any:
-    """Return `value` with the value at `path` replaced by `text`, read as JSON or as a name.
+def override(value: Any, path: str, text: Any) -> Any:
+    """Return `value` with the value at `path` replaced by another one, or by `text`, read as JSON or as a name.
 
     A part is named by its class (`Oja`), or written as JSON; an option of a choice by its label.
 
@@ -217,9 +217,9 @@ def override(value: Any, path: str, text: str) -> Any:
     return _override(value, Any, path.split("."), text, path)
 
 
-def _override(value: Any, kind: Any, steps: list[str], text: str, path: str) -> Any:
+def _override(value: Any, kind: Any, steps: list[str], text: Any, path: str) -> Any:
     if not steps:
-        return _parse(value, kind, text, path)
+        return _parse(value, kind, text, path) if isinstance(text, str) else coerce(text, kind, path)
     head, *rest = steps
     if isinstance(value, Choice):
         at = next((n for n in range(len(steps), 0, -1) if ".".join(steps[:n]) in value.labels), 1)

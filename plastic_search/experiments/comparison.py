@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.part import Part
+from plastic_search.core.space import override
 from plastic_search.network.spec import NetworkSpec
 from plastic_search.records.run import COMPARISON, Stage
 from plastic_search.tasks import Task
 from plastic_search.trainers import Trainer
 
-__all__ = ["Better", "Case", "Comparison", "Floor", "Metric", "Published", "Training"]
+__all__ = ["Better", "Case", "Change", "Comparison", "Floor", "Metric", "Published", "Training"]
 
 
 class Better(Enum):
@@ -84,12 +85,26 @@ class Floor(Part):
 
 
 @dataclass(frozen=True)
+class Change(Part):
+    """another value at one path of a network
+
+    Args:
+        path: such as `layers.0.units`.
+        value: a number, a name, or a part.
+    """
+
+    path: str
+    value: Any
+
+
+@dataclass(frozen=True)
 class Case(Part):
     """one network of a comparison, spec x task x trainer
 
     Args:
         name: what its runs are called.
-        spec: the network.
+        spec: the network; None takes the comparison's.
+        changes: what differs from that network.
         task: what it is trained for; None takes the comparison's.
         trainer: how; None takes the comparison's.
         label: what a page calls it; "" takes the name.
@@ -99,7 +114,8 @@ class Case(Part):
     """
 
     name: str
-    spec: NetworkSpec
+    spec: NetworkSpec | None = None
+    changes: tuple[Change, ...] = ()
     task: Task | None = None
     trainer: Trainer | None = None
     label: str = ""
@@ -117,6 +133,7 @@ class Training(NamedTuple):
     """A case with all that it takes from its comparison."""
 
     case: Case
+    spec: NetworkSpec
     task: Task
     trainer: Trainer
     tuning: Trainer | None  # how it is trained on once its gates are hard
@@ -131,7 +148,8 @@ class Comparison(Part):
     Example:
         >>> STUDY = Comparison(
         ...     question="Does plasticity help recall?",
-        ...     cases=(Case("plastic", plastic), Case("fixed", fixed)),
+        ...     cases=(Case("plastic"), Case("fixed", changes=(Change("layers.0.plastic", Pathway.NONE),))),
+        ...     spec=NetworkSpec((Layer(32, plastic=Pathway.RECURRENT), Layer(5))),
         ...     task=DigitRecall(ways=5),
         ...     trainer=Gradient(steps=1000),
         ...     reference="fixed",
@@ -140,8 +158,9 @@ class Comparison(Part):
     Args:
         question: what it asks, in one sentence.
         cases: the networks, in the order in which a page shows them.
-        task: what they are trained for, where a case names no other.
-        trainer: how, where a case names no other.
+        spec: the network, where a case has no other.
+        task: what they are trained for, where a case has no other.
+        trainer: how, where a case has no other.
         tuning: how each is trained on after its gates have been made hard; None leaves that out.
         metrics: what they are compared by; the first is the main one.
         reference: the case that the others are compared with; "" is the first.
@@ -152,6 +171,7 @@ class Comparison(Part):
 
     question: str
     cases: tuple[Case, ...]
+    spec: NetworkSpec | None = None
     task: Task | None = None
     trainer: Trainer | None = None
     tuning: Trainer | None = None
@@ -170,10 +190,7 @@ class Comparison(Part):
             for each in metric.published:
                 if each.case not in names:
                     raise unknown("case", each.case, names, f"It has a published {metric.name}.")
-        for case in self.cases:
-            for what in ("task", "trainer"):
-                if getattr(case, what) is None and getattr(self, what) is None:
-                    raise PlasticSearchError(f"case {case.name} has no {what}; give it one, or give the comparison one")
+        self.trainings()
 
     @property
     def stage(self) -> Stage:
@@ -186,12 +203,20 @@ class Comparison(Part):
         return len(self.cases)
 
     def trainings(self) -> list[Training]:
-        """What is trained with each seed; parameters are kept."""
+        """What is trained with each seed; parameters are kept.
+
+        Raises:
+            PlasticSearchError: a case lacks its network, task or trainer, or a change of it is not possible.
+        """
         found = []
         for case in self.cases:
-            task, trainer = case.task or self.task, case.trainer or self.trainer
-            if task is not None and trainer is not None:  # as `check` has seen
-                found.append(Training(case, task, trainer, self.tuning, keep=True, graph=False))
+            spec, task, trainer = case.spec or self.spec, case.task or self.task, case.trainer or self.trainer
+            if spec is None or task is None or trainer is None:
+                lacks = "spec" if spec is None else "task" if task is None else "trainer"
+                raise PlasticSearchError(f"case {case.name} has no {lacks}; give it one, or give the comparison one")
+            for change in case.changes:
+                spec = override(spec, change.path, change.value)
+            found.append(Training(case, spec, task, trainer, self.tuning, keep=True, graph=False))
         return found
 
     def about(self) -> dict[str, Any]:

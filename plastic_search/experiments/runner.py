@@ -49,7 +49,7 @@ def run(
         possible(question.space, lambda spec: fit(spec, question.task), "space")
     else:
         for each in question.trainings():
-            fit(each.case.spec, each.task)
+            fit(each.spec, each.task)
     with RunFolder.open(out, create=True) as folder:
         begin(folder, question, name, command)
         with Pool(workers, list(files)) as pool:
@@ -105,13 +105,13 @@ def _job(
         name=case.name,
         trial=number,
         seeds=seeds,
-        spec=case.spec,
+        spec=training.spec,
         task=training.task,
         trainer=training.trainer,
         tuning=training.tuning,
         choices={"group": case.group, "at": case.at},
         measures=tuple(each for each in Measure if each.value in wanted),
-        save=folder.models(case.name, case.spec.to_json()) if training.keep else None,
+        save=folder.models(case.name, training.spec.to_json()) if training.keep else None,
         graph=folder.path / TOPOLOGIES if training.graph else None,
         checkpoint=checkpoint if trains_together(training.trainer) else None,
     )

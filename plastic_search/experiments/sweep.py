@@ -45,7 +45,7 @@ class Sweep(Part):
         field: of the structures; the base counts as 1.
         layers: which layers get the structure; () is all.
         budget: the metric that must come to a place times that of the base; "" for none.
-        task: what they are asked to do.
+        task: what they are trained for.
         trainer: how each is trained.
         tuning: how each is trained on after its gates have been made hard; None leaves that out.
         seeds: of each case.
@@ -79,9 +79,8 @@ class Sweep(Part):
 
     @property
     def cases(self) -> tuple[Case, ...]:
-        """Every network: the base, and then each place with every group."""
-        base = Case(f"{self.base_name} 1", self.base, group=self.base_name, at=1.0)
-        return (base, *(self._case(group, place) for place in self.places for group in self.groups))
+        """The base, and then each place with every group."""
+        return tuple(training.case for training in self.trainings())
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -100,10 +99,13 @@ class Sweep(Part):
 
     def trainings(self) -> list[Training]:
         """What is trained with each seed; parameters and topologies of the first group are kept."""
-        ours = self.groups[0].name
+        base = (Case(f"{self.base_name} 1", group=self.base_name, at=1.0), self.base)
+        ours, others = self.groups[0].name, [self._case(group, place) for place in self.places for group in self.groups]
         return [
-            Training(case, self.task, self.trainer, self.tuning, keep=case.group == ours, graph=case.group == ours)
-            for case in self.cases
+            Training(
+                case, spec, self.task, self.trainer, self.tuning, keep=case.group == ours, graph=case.group == ours
+            )
+            for case, spec in (base, *others)
         ]
 
     def about(self) -> dict[str, Any]:
@@ -114,7 +116,7 @@ class Sweep(Part):
             "budget": self.budget,
         }
 
-    def _case(self, group: Group, place: float) -> Case:
+    def _case(self, group: Group, place: float) -> tuple[Case, NetworkSpec]:
         whole = field_types(type(group.structure))[self.field] is int and place == int(place)
         structure = replace(group.structure, **{self.field: int(place) if whole else place})
         chosen = self.layers or range(len(self.base.layers))
@@ -122,4 +124,4 @@ class Sweep(Part):
             replace(each, structure=structure) if i in chosen else each for i, each in enumerate(self.base.layers)
         ]
         spec = replace(self.base, layers=tuple(layers))
-        return Case(f"{group.name} {place:g}", spec, group=group.name, at=place)
+        return Case(f"{group.name} {place:g}", group=group.name, at=place), spec

@@ -1,1 +1,1 @@
-"""The run folder: what was asked and what was measured. No torch."""
+"""The run folder: a question, and what was measured. No torch."""

@@ -1,58 +1,71 @@
-"""Parts of the user's own: whether their code is still that by which runs were made."""
+"""Fingerprints of user-defined parts: whether their code is still that with which runs were recorded.
+
+There is no way to compare behaviour but to compare code, so this module parses the user's files. Formatting, comments,
+docstrings, and statements that a part does not use do not count; of an import only the names count, not the module.
+"""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part, source
-from plastic_search.records.run import Run
+from plastic_search.records.run import Outcome, Run, Stage
 
 __all__ = ["digests", "kept"]
 
-_STAGES = {"trainer": "search", "finalist": "final", "fine_tuning": "quantized"}  # where a field of a study is used
+_IMPORTS = (ast.Import, ast.ImportFrom)
+_TRAINERS = {  # the fields of a question that hold what trains the runs of a stage
+    Stage.SEARCH: ("trainer",),
+    Stage.FINAL: ("finalist",),
+    Stage.QUANTIZED: ("fine_tuning",),
+    Stage.SWEEP: ("trainer", "tuning"),
+    Stage.COMPARISON: ("trainer", "tuning"),
+}
 
 
 def digests(study: dict[str, Any]) -> dict[str, str]:
-    """The digest of every part of the user's own that a study's JSON names and whose file is known."""
+    """The digest of every user-defined part that a study's JSON names and whose file is known."""
     named = {name: Part.kinds[name] for name in sorted(_kinds(study) & Part.kinds.keys())}
-    return {name: made for name, kind in named.items() if not _ours(kind) and (made := _digest(kind))}
+    return {name: digest for name, kind in named.items() if not _ours(kind) and (digest := _digest(kind, _code))}
 
 
 def kept(about: dict[str, Any], runs: list[Run]) -> dict[str, str]:
     """The digests for a study.json to keep: its own, and today's of the parts that no run has used yet.
 
-    A part that was used before digests were kept gets none, and is not compared.
+    A part that was used before digests were kept gets none, and is not compared. A digest of version 0.1, which counted
+    the modules of imports too, is accepted.
 
     Raises:
-        PlasticSearchError: a part has changed since runs were made with it.
+        PlasticSearchError: a part has changed since runs used it.
     """
-    made = dict(about.get("own") or {})
+    kept = dict(about.get("own") or {})
     for name, now in digests(about["study"]).items():
         count = sum(_uses(about["study"], run, name) for run in runs)
-        if not count:
-            made[name] = now
-        elif made.get(name, now) != now:
+        if not count or kept.get(name) == _digest(Part.kinds[name], _text):
+            kept[name] = now
+        elif kept.get(name, now) != now:
             raise PlasticSearchError(
                 f"{name} has changed since {count} run{'s were' if count > 1 else ' was'} made with it "
                 f"({source(Part.kinds[name])}); give the changed part a folder of its own with `run --out FOLDER`, "
                 "or put the old text back"
             )
-    return made
+    return kept
 
 
 def _uses(study: dict[str, Any], run: Run, name: str) -> bool:
-    """Whether a run was made with the part: it is in its network, or is the study's task or the run's trainer."""
-    if run.outcome == "infeasible":
+    """Whether a run used the part: it is in its network, or is the study's task or the run's trainer."""
+    if run.outcome == Outcome.INFEASIBLE:
         return False
-    trained = run.stage != "quantized" or run.choices.get("tuned")
-    fields = ["task", *(field for field, stage in _STAGES.items() if trained and run.stage == stage)]
-    return name in _kinds([run.spec, *(study.get(field) for field in fields)])
+    trained = run.stage != Stage.QUANTIZED or run.choices.get("tuned")
+    fields = ("task", *(_TRAINERS.get(run.stage, ()) if trained else ()))
+    cases = [case for case in study.get("cases", ()) if case["name"] == run.name]  # of a comparison
+    return name in _kinds([run.spec, *cases, *(study.get(field) for field in fields)])
 
 
 def _kinds(data: Any) -> set[str]:
@@ -71,29 +84,29 @@ def _file(kind: type[Part]) -> str | None:
     return getattr(sys.modules.get(kind.__module__), "__file__", None)
 
 
-def _digest(kind: type[Part]) -> str:
-    """Of the code of a part and of its bases, with what that uses of its file; "" where a file is not known."""
+def _digest(kind: type[Part], code: Callable[[Any], str]) -> str:
+    """Of the code of a part and its bases, with what that uses of its file, as text; "" where a file is not known."""
     own = [each for each in kind.__mro__ if issubclass(each, Part) and not _ours(each)]
     files = [_file(each) for each in own]
     if not all(file and Path(file).is_file() for file in files):
         return ""
-    code = [_used(each.__qualname__.split(".")[0], Path(str(file))) for each, file in zip(own, files, strict=True)]
-    return hashlib.sha256("".join(code).encode()).hexdigest()
+    used = [_used(each.__qualname__.split(".")[0], Path(str(file))) for each, file in zip(own, files, strict=True)]
+    return hashlib.sha256("".join(map(code, used)).encode()).hexdigest()
 
 
-def _used(name: str, file: Path) -> str:
-    """The statements of a file that make `name` what it is, and those that make the names in them what they are."""
+def _used(name: str, file: Path) -> list[ast.stmt]:
+    """The statements of a file that define `name`, and those that define the names in them."""
     wanted, body = {name, "*"}, ast.parse(file.read_text(encoding="utf-8")).body
     while True:
-        used = [statement for statement in body if wanted.intersection(_says(statement))]
+        used = [statement for statement in body if wanted.intersection(_defines(statement))]
         more = wanted.union(_names(used))
         if more == wanted:
-            return _code(used)
+            return used
         wanted = more
 
 
-def _says(statement: ast.stmt) -> Iterator[str]:
-    """The names to which a statement gives a meaning; of one that is not so simple, every name in it."""
+def _defines(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement defines; of one that is not so simple, every name in it."""
     match statement:
         case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
             yield statement.name
@@ -106,7 +119,7 @@ def _says(statement: ast.stmt) -> Iterator[str]:
 
 
 def _names(nodes: Iterable[ast.AST]) -> Iterator[str]:
-    """Every name that is spoken of in some code."""
+    """Every name in some code."""
     for node in (inner for each in nodes for inner in ast.walk(each)):
         match node:
             case ast.Name():
@@ -117,12 +130,21 @@ def _names(nodes: Iterable[ast.AST]) -> Iterator[str]:
                 yield node.asname or node.name.split(".")[0]
 
 
-def _code(node: Any) -> str:
-    """Code without its docstrings, as text; unlike that of `ast.dump` it is the same in every Python."""
+def _code(statements: list[ast.stmt]) -> str:
+    """Statements as text, their imports as a sorted list of names: a module that has moved does not count."""
+    imports = [node for each in statements for node in ast.walk(each) if isinstance(node, _IMPORTS)]
+    used = {"*"}.union(_names(each for each in statements if not isinstance(each, _IMPORTS)))
+    aliases = [(next(_names([alias])), alias.name.split(".")[-1]) for node in imports for alias in node.names]
+    names = sorted({f"{meaning} as {name}" for name, meaning in aliases if name in used})
+    return f"{names}{_text(statements, _IMPORTS)}"
+
+
+def _text(node: Any, without: tuple[type[ast.stmt], ...] = ()) -> str:
+    """Code without its docstrings and some kinds of statements; unlike `ast.dump`, the same in every Python."""
     if isinstance(node, list):
-        spoken = [n for n in node if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))]
-        return f"[{', '.join(map(_code, spoken))}]"
+        rest = [n for n in node if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))]
+        return f"[{', '.join(_text(n, without) for n in rest if not isinstance(n, without))}]"
     if isinstance(node, ast.AST):
-        held = [(field, _code(value)) for field, value in ast.iter_fields(node) if value is not None]
-        return f"{type(node).__name__}({', '.join(f'{field}={text}' for field, text in held if text != '[]')})"
+        values = [(field, _text(value, without)) for field, value in ast.iter_fields(node) if value is not None]
+        return f"{type(node).__name__}({', '.join(f'{field}={text}' for field, text in values if text != '[]')})"
     return repr(node)

@@ -1,4 +1,4 @@
-"""Where a result comes from: the machine, the code's commit, and the data that a task's own file describes."""
+"""Where a result comes from: the machine, the code's commit, versions, and the data that a task's file describes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def code() -> str:
 
 
 def data(kind: str) -> str:
-    """What the file of one of our tasks says of its data and its splits, without running it; "" for other tasks."""
+    """The docstring of the file of one of our tasks: its data and splits; "" for other tasks.
+
+    It is parsed, not imported, since reports are written without torch.
+    """
     for path in sorted((_HOME / "tasks").glob("[!_]*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         if any(isinstance(node, ast.ClassDef) and node.name == kind for node in tree.body):
@@ -43,7 +46,7 @@ def data(kind: str) -> str:
 
 
 def _processor() -> str:
-    """Its name as the system tells it."""
+    """Its name, from the system."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
@@ -64,10 +67,10 @@ def _git(*words: str) -> str:
 
 def versions() -> dict[str, str]:
     """The versions of everything that a result depends on."""
-    made = {}
+    found = {}
     for name in ("plastic-search", "torch", "numpy", "optuna", "brevitas", "onnx", "onnxruntime", "llvmlite"):
         try:
-            made[name] = version(name)
+            found[name] = version(name)
         except PackageNotFoundError:
-            made[name] = "not installed"
-    return made
+            found[name] = "not installed"
+    return found

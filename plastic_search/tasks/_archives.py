@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.records.files import replacing
 
 __all__ = ["Archive", "DataMissing", "members", "obtain"]
 
@@ -145,8 +144,14 @@ def _digest(kind: str, data: bytes) -> str:
 
 def _save(path: Path, data: bytes) -> None:
     """Keep a download; where the cache cannot be written, it is fetched again next time."""
-    with suppress(OSError), replacing(path) as temporary:
-        temporary.write_bytes(data)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _missing(archives: tuple[Archive, ...], why: str) -> DataMissing:

@@ -207,3 +207,22 @@ def test_a_part_that_states_no_equation_is_said_to_give_none(tmp_path: Path) -> 
     (tmp_path / "loud.py").write_text(LOUD.replace('    """dH = post^3 (x) pre"""\n', ""))
     told = call("show", "Loud", "--parts", "loud.py", "--json", cwd=tmp_path)
     assert json.loads(told.stdout)["equation"] == "no equation is given"
+
+
+def test_a_module_that_moved_does_not_count_and_a_digest_of_version_0_1_is_accepted(tmp_path: Path) -> None:
+    out, file = tmp_path / "a", tmp_path / "loud.py"
+    done(loaded(file), out)
+    now = runs.load(out).study["own"]["Loud"]
+    lines = "from plastic_search.rules import Change, Outer\nfrom plastic_search.rules.somewhere import Rule"
+    file.write_text(LOUD.replace("from plastic_search.rules import Change, Outer, Rule", lines))
+    assert fingerprints.digests({"kind": "Loud"})["Loud"] == now
+    file.write_text(LOUD)
+    former = fingerprints._digest(Rule.kinds["Loud"], fingerprints._text)
+    assert former != now
+    about = runs.load(out).study
+    write_text(out / runs.STUDY, json.dumps(about | {"own": {"Loud": former}}))
+    opened(out)
+    assert runs.load(out).study["own"]["Loud"] == now
+    file.write_text(LOUD.replace("POWER = 3", "POWER = 2"))
+    with pytest.raises(PlasticSearchError, match="Loud has changed"):
+        opened(out)
