@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network.diagnostics import blamed, look
+from plastic_search.network.diagnostics import attributed, validate_parts
 from plastic_search.network.module import Network
 from plastic_search.network.spec import NetworkSpec, Pathway
 from plastic_search.records.files import write_text
@@ -91,7 +91,7 @@ def perform(job: Job) -> list[Run]:
             if made[-1].outcome != "complete":
                 break
     except Exception as error:  # a part of the user's own may raise anything, and not all of it crosses processes
-        raise blamed(error, job.title) from error
+        raise attributed(error, job.title) from error
     return made
 
 
@@ -100,7 +100,7 @@ def _one(job: Job, seed: int) -> Run:
     task, spec = Task.from_json(job.task), NetworkSpec.from_json(job.spec)
     fit(spec, task)
     net = Network(spec, task.inputs, seed)
-    look(net)
+    validate_parts(net)
     if job.begin:
         load_parameters(net, Path(job.begin) / f"{seed}.safetensors")
     outcome, curve, steps = _train(job, net, task, seed)

@@ -1,4 +1,4 @@
-"""What structures do while a network is trained: what they add to the loss, and what they change between updates."""
+"""Structures in training: the terms that they add to the loss, and how they change between updates."""
 
 from __future__ import annotations
 
@@ -16,16 +16,32 @@ from plastic_search.structures import Structure, TrainingContext, Weights
 
 __all__ = ["Adaptation"]
 
-Memory = Callable[[Tensor], Tensor | None]
+Moment = Callable[[Tensor], Tensor | None]  # of a parameter's gradient, as the optimiser keeps it; None before it does
 
 
 class Adaptation:
     """The structures of a network, or of each member of a population, in training.
 
     Args:
-        net: what is trained.
-        seeds: of what the structures draw; one a member.
-        steps: how many updates there will be.
+        net: the network or population that is trained.
+        seeds: seeds of the structures' generators, one for each member.
+        steps: number of updates of the whole training.
+
+    Raises:
+        PlasticSearchError: a structure needs all outgoing weights of its layer, and a layer receives a selection of it.
+
+    Example:
+        from plastic_search.structures.grown import Grown
+
+        net = Network(NetworkSpec((Layer(8, structure=Grown(start=2)), Layer(2))), inputs=3)
+        optimiser, adaptation = torch.optim.Adam(net.parameters()), Adaptation(net, seeds=(0,), steps=20)
+        adaptation.after(0)
+        for step in range(1, 21):
+            y, _ = net(torch.randn(5, 4, 3))
+            optimiser.zero_grad()
+            (y.square().mean() + adaptation.constraint()).backward()
+            optimiser.step()
+            adaptation.after(step)
     """
 
     def __init__(self, net: Network | Population, seeds: Sequence[int], steps: int) -> None:
@@ -38,12 +54,12 @@ class Adaptation:
             self._contexts = {i: self._context(i) for i, each in enumerate(own) if each.learns}
 
     def constraint(self) -> Tensor | float:
-        """What is added to the loss, summed over layers: one number, or one a member."""
-        made: Tensor | float = 0.0
+        """The term to add to the loss, summed over layers: [], or [member] for a population."""
+        total: Tensor | float = 0.0
         for i in self._constrained:
             terms = [self._constraint(i, member) for member in range(len(self.rngs))]
-            made = made + (torch.stack(terms) if self._many else terms[0])
-        return made
+            total = total + (torch.stack(terms) if self._many else terms[0])
+        return total
 
     def _constraint(self, i: int, member: int) -> Tensor:
         params = self._bags[i].tree().structure
@@ -53,13 +69,13 @@ class Adaptation:
         return self._bags[i].tensor("weight").new_zeros(()) if term is None else term
 
     @torch.no_grad()
-    def after(self, step: int, means: Memory | None = None, squares: Memory | None = None) -> None:
-        """Let every structure change what it wants to, after `step` updates; to be called with 0 before the first.
+    def after(self, step: int, means: Moment | None = None, squares: Moment | None = None) -> None:
+        """Let every structure adapt after `step` updates; to be called with 0 before the first.
 
         Args:
-            means, squares: give what the optimiser remembers of a parameter's gradient and of its square, to be
-                changed in place; a structure is told of it where it is there for every weight. It must be the same
-                tensors each time.
+            means, squares: return the optimiser's running mean of the gradient of a parameter, and of its square. A
+                structure receives them once there is one for every weight, and may change them in place; they must be
+                the same tensors each time.
         """
         pools: dict[Any, list[tuple[Structure, TrainingContext]]] = {}
         for i in self._contexts:
@@ -74,7 +90,7 @@ class Adaptation:
             for k in range(len(self.rngs)):
                 pool[0][0].adapt_pool([(own, context.member(k) if self._many else context) for own, context in pool])
 
-    def _now(self, i: int, step: int, means: Memory | None, squares: Memory | None) -> TrainingContext:
+    def _now(self, i: int, step: int, means: Moment | None, squares: Moment | None) -> TrainingContext:
         """Layer `i` after `step` updates."""
         context = self._contexts[i]
         grads = map_tensors(lambda p: None if p.grad is None else self._all(i, p.grad), self._bags[i].tree().structure)
@@ -86,20 +102,20 @@ class Adaptation:
         return context._replace(grads=grads, step=step)
 
     def _context(self, i: int) -> TrainingContext:
-        """Layer `i` with all that stays the same tensors while training goes on."""
+        """Layer `i` with the tensors that stay the same throughout training."""
         own = map_tensors(lambda p: self._all(i, p), self._bags[i].tree())
         weight, bias, outgoing = self._weights(i, lambda p: p)
         return TrainingContext(self._shapes[i], own.structure, None, weight, bias, own.alpha, outgoing, 0, self._steps)
 
     def _lifted(self, i: int) -> bool:
-        """Whether a structure is shown all members at once; one that is alone is shown as it is, which is faster."""
+        """Whether tensors have an axis over members; a single network goes without, which is faster, if it can."""
         return self._many or type(self._spec.layers[i].structure).adapt_all is not Structure.adapt_all
 
     def _all(self, i: int, tensor: Tensor) -> Tensor:
         return tensor.unsqueeze(0) if self._lifted(i) and not self._many else tensor
 
-    def _weights(self, i: int, of: Memory) -> Weights:
-        """What `of` gives for the weights of layer `i`, and for the columns of every weight that hears it."""
+    def _weights(self, i: int, of: Moment) -> Weights:
+        """What `of` returns for the weights of layer `i`, and for the columns of weights that receive its output."""
 
         def tensor(k: int, name: str, columns: slice = slice(None)) -> Any:
             found = of(self._bags[k].get_parameter(name))
@@ -121,5 +137,5 @@ class Adaptation:
 
 
 def _whole(weights: Weights) -> Weights | None:
-    """The weights, if there is something for each."""
+    """`weights`, if none is missing."""
     return None if any(t is None for t in (*weights[:2], *weights.outgoing)) else weights

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from command_line import one_line, spawn
 from small import study
 
@@ -19,7 +20,8 @@ from plastic_search.experiments.folder import change
 from plastic_search.experiments.search import run
 from plastic_search.experiments.study import Study
 from plastic_search.modulations import Modulation
-from plastic_search.network.diagnostics import blamed
+from plastic_search.network.diagnostics import attributed
+from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.records import run as runs
 from plastic_search.rules import Change, Outer, Rule
@@ -116,10 +118,10 @@ def test_an_answer_of_the_wrong_kind_or_shape_names_the_part(tmp_path: Path) -> 
             return 1.0
 
     wanted = {
-        Swapped(): "must make Outer.post [batch, post], here [2, 4], but made one of shape [2, ",
-        Three(): "must answer (Change, state), but answered 3; mend it",
-        Grows(): "must give its state back as it was, nothing, but gave pre [2, ",
-        Flat(): "wants a Rate as its answer, but gave 1.0",
+        Swapped(): "must return Outer.post [batch, post], here [2, 4], but returned one of shape [2, ",
+        Three(): "must return (Change, state), but returned 3; mend it",
+        Grows(): "must return its state in the shape it had, nothing, but returned pre [2, ",
+        Flat(): "must return a Rate as its result, but returned 1.0",
     }
     for part, message in wanted.items():
         name = type(part).__name__
@@ -134,10 +136,41 @@ def test_a_failure_that_is_nobodys_alone_names_the_work_and_the_line() -> None:
     try:
         raise RuntimeError("two\nlines")
     except RuntimeError as error:
-        told = str(blamed(error, "tpe trial 3"))
+        told = str(attributed(error, "tpe trial 3"))
     assert told.startswith("tpe trial 3 raised RuntimeError: two lines (")
     assert "test_diagnostics.py:" in told
-    assert "more memory" in str(blamed(MemoryError(), "tpe trial 3"))
+    assert "more memory" in str(attributed(MemoryError(), "tpe trial 3"))
+
+
+@dataclass(frozen=True)
+class Calls(Rule):
+    """A rule that calls whatever it is given."""
+
+    def step(self, params: Any, state: Any, seen: Any) -> Any:
+        return seen()
+
+
+def test_the_innermost_part_is_named_unless_it_only_called_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("no")
+
+    def message(call: Any) -> str:
+        with pytest.raises(RuntimeError) as caught:
+            call()
+        return str(attributed(caught.value, "tpe trial 3"))
+
+    rule, net = Calls(), Network(NetworkSpec((Layer(2),)), 3)
+    assert message(lambda: rule.step((), (), fails)).startswith("rule Calls (tests/network/test_diagnostics.py:")
+    nested = message(lambda: Calls().step((), (), lambda: Twice().step((), (), fails)))
+    assert nested.startswith("rule Twice (")
+    monkeypatch.setattr("plastic_search.network.module.sequences", fails)
+    within = message(lambda: rule.step((), (), lambda: net(torch.zeros(1, 1, 3))))
+    assert within.startswith("tpe trial 3 raised RuntimeError: no (tests/network/test_diagnostics.py:")
+
+
+@dataclass(frozen=True)
+class Twice(Calls):
+    """Another one."""
 
 
 IMPOSSIBLE = [

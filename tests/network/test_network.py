@@ -193,7 +193,10 @@ def test_an_edit_sees_every_step_and_stands_in_for_the_state() -> None:
 
 def test_an_open_spec_is_refused_by_address() -> None:
     spec = NetworkSpec((Layer(choice(2, 3), rule=Hebb(decay=real(0.0, 1.0))),))
-    with pytest.raises(PlasticSearchError, match=r"2 open holes: layers\.0\.units, layers\.0\.rule\.decay; give each"):
+    with pytest.raises(
+        PlasticSearchError,
+        match=r"2 search parameters without a value: layers\.0\.units, layers\.0\.rule\.decay; give each",
+    ):
         Network(spec, 3)
 
 
@@ -322,7 +325,7 @@ def test_a_part_of_ones_own_begins_where_it_says() -> None:
 
 def test_the_plastic_drive_is_one_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RNN, "plastic", -1)
-    with pytest.raises(PlasticSearchError, match=r"RNN.plastic is which of its 1 drives, from 0, but is -1"):
+    with pytest.raises(PlasticSearchError, match=r"RNN.plastic must be the index of one of its 1 drives, but is -1"):
         Layer(5)
 
 

@@ -123,7 +123,7 @@ def test_what_is_not_alike_is_refused() -> None:
     with pytest.raises(PlasticSearchError, match=r"member 1 is of torch\.float64, member 0 of torch\.float32"):
         Population([Network(spec, 3), Network(spec, 3).double()])
     for odd in (Network(spec, 3), [1, 2]):
-        with pytest.raises(PlasticSearchError, match="made of a list of networks, but there is a"):
+        with pytest.raises(PlasticSearchError, match="made of a list of networks, but got a"):
             Population(odd)  # type: ignore[arg-type]
     population = Population([Network(spec, 3), Network(spec, 3, 1)])
     with pytest.raises(PlasticSearchError, match=r"2 members.*inputs=3.*but is \[3, 5, 4, 3\]"):
