@@ -1,4 +1,4 @@
-"""What a user's own parts and settings may get wrong: told in one line that names them, and nothing is lost."""
+"""Mistakes in user-defined parts and settings: one line names them, and no work is lost."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def test_a_rule_that_raises_is_named_with_its_line_and_once_mended_the_study_goe
 ) -> None:
     (tmp_path / "mine.py").write_text(RULES)
     words = ("run", "mine.py", "--set", "layers.1.rule=Raiser", "--workers", workers)
-    told = one_line(spawn(*words, cwd=tmp_path))
+    text = one_line(spawn(*words, cwd=tmp_path))
     line = RULES.split("\n").index('        raise Odd("this", "that")') + 1
-    assert f"rule Raiser (mine.py:{line}) raised Odd: this and that in " in told
-    assert told.endswith(" trial 0; mend it and give the same command again\n")
+    assert f"rule Raiser (mine.py:{line}) raised Odd: this and that in " in text
+    assert text.endswith(" trial 0; mend it and give the same command again\n")
     if workers == "1":
         mended = "from plastic_search.rules import Change\n        return Change(()), state"
         (tmp_path / "mine.py").write_text(RULES.replace('raise Odd("this", "that")', mended))
@@ -78,7 +78,7 @@ def test_a_rule_that_raises_is_named_with_its_line_and_once_mended_the_study_goe
 
 
 def tried(part: Part, out: Path) -> str:
-    """What is told of a study whose second layer holds `part`."""
+    """The message of a study whose second layer has `part`."""
     small = study(trials=1)
     field = "rule" if isinstance(part, Rule) else "modulation"
     plain = override(small.space, "layers.1.rule", "Oja").layers[1]
@@ -125,10 +125,10 @@ def test_an_answer_of_the_wrong_kind_or_shape_names_the_part(tmp_path: Path) -> 
     }
     for part, message in wanted.items():
         name = type(part).__name__
-        told = tried(part, tmp_path / name)
-        assert message in told
-        assert f" {name} (" in told
-        assert "test_diagnostics.py:" in told
+        text = tried(part, tmp_path / name)
+        assert message in text
+        assert f" {name} (" in text
+        assert "test_diagnostics.py:" in text
         assert runs.load(tmp_path / name).runs == []
 
 
@@ -136,9 +136,9 @@ def test_a_failure_that_is_nobodys_alone_names_the_work_and_the_line() -> None:
     try:
         raise RuntimeError("two\nlines")
     except RuntimeError as error:
-        told = str(attributed(error, "tpe trial 3"))
-    assert told.startswith("tpe trial 3 raised RuntimeError: two lines (")
-    assert "test_diagnostics.py:" in told
+        text = str(attributed(error, "tpe trial 3"))
+    assert text.startswith("tpe trial 3 raised RuntimeError: two lines (")
+    assert "test_diagnostics.py:" in text
     assert "more memory" in str(attributed(MemoryError(), "tpe trial 3"))
 
 
@@ -191,8 +191,8 @@ def test_what_no_filling_can_mend_is_refused_before_there_is_a_folder(
 ) -> None:
     def asked() -> None:
         value = study()
-        for address, text in sets.items():
-            value = override(value, f"space.{address}", text)
+        for path, text in sets.items():
+            value = override(value, f"space.{path}", text)
         next(run(value, "small", tmp_path / "a", 1))
 
     with pytest.raises(PlasticSearchError, match=re.escape(message)):
@@ -268,9 +268,9 @@ def test_another_question_says_what_is_new_or_gone_and_where_long_values_part() 
     ]
     for old, new, message in cases:
         assert message in change(asking(**old).to_json(), asking(**new).to_json())
-    told = change(asking(question=long + "?").to_json(), asking(question=long + "!").to_json())
-    assert 'Why ?" was' not in told
-    assert told.endswith('Why ?", is ...Why Why Why Why Why !"')
+    text = change(asking(question=long + "?").to_json(), asking(question=long + "!").to_json())
+    assert 'Why ?" was' not in text
+    assert text.endswith('Why ?", is ...Why Why Why Why Why !"')
     assert change(asking(trials=3).to_json(), asking(trials=9).to_json()) == ""
 
 
@@ -319,8 +319,8 @@ def test_a_part_without_its_method_is_named_and_not_left_out(words: tuple[str, .
     (tmp_path / "l2.py").write_text(MISSPELT)
     (tmp_path / "plain.py").write_text("from small import study\n\nSTUDY = study(trials=1)\n")
     (tmp_path / "using.py").write_text(USING.format("from l2 import Loud"))
-    told = one_line(spawn(*words, cwd=tmp_path))
-    assert told == "plastic-search: l2.py: Loud is a Rule without `step`; rename its `stepp`\n"
+    text = one_line(spawn(*words, cwd=tmp_path))
+    assert text == "plastic-search: l2.py: Loud is a Rule without `step`; rename its `stepp`\n"
 
 
 def test_a_study_that_defines_such_a_part_says_so_too_and_a_base_of_others_may_lack_it(tmp_path: Path) -> None:

@@ -315,8 +315,8 @@ class Begun(Cell):
 
 def test_a_part_of_ones_own_begins_where_it_says() -> None:
     spec, x = NetworkSpec((Layer(5, Begun(), plastic=Pathway.BOTH),)), torch.randn(4, 2, 3)
-    net, law = (Network(spec, 3, kernel=kernel) for kernel in ("cpu", "reference"))
-    wanted = law(x)[0]
+    net, reference = (Network(spec, 3, kernel=kernel) for kernel in ("cpu", "reference"))
+    wanted = reference(x)[0]
     torch.testing.assert_close(net(x)[0], wanted)
     torch.testing.assert_close(net(x, net.start(2))[0], wanted)
     with torch.no_grad():
