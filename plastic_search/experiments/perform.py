@@ -13,7 +13,7 @@ import torch
 from plastic_search.experiments.jobs import Advance, Job, Rival, fit, keep, learns, measure, run_of
 from plastic_search.experiments.parameters import load_parameters
 from plastic_search.experiments.population import perform_together, trains_together
-from plastic_search.network.diagnostics import blamed, look
+from plastic_search.network.diagnostics import attributed, validate_parts
 from plastic_search.network.module import Network
 from plastic_search.records.run import CurvePoint, Outcome, Run
 from plastic_search.tasks import Split
@@ -37,7 +37,7 @@ def perform(job: Job) -> Iterator[Advance | list[Run]]:
         else:
             yield _one_by_one(job)
     except Exception as error:  # a part of the user's own may raise anything, and not all of it crosses processes
-        raise blamed(error, job.title) from error
+        raise attributed(error, job.title) from error
 
 
 def _one_by_one(job: Job) -> list[Run]:
@@ -61,7 +61,7 @@ def _one(job: Job, seed: int) -> Run:
     began = time.perf_counter()
     fit(job.spec, job.task)
     net = Network(job.spec, job.task.inputs, seed)
-    look(net)
+    validate_parts(net)
     if job.begin:
         load_parameters(net, job.begin / f"{seed}.safetensors")
     outcome, curve, steps = _train(job, net, seed)

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.experiments.jobs import Advance, Job, fit, keep, learns, measure, run_of
-from plastic_search.network.diagnostics import look
+from plastic_search.network.diagnostics import validate_parts
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.records.files import replacing
@@ -42,7 +42,7 @@ def perform_together(job: Job, trainer: ResumableTrainer) -> Iterator[Advance | 
     """
     fit(job.spec, job.task)
     nets = [Network(job.spec, job.task.inputs, seed) for seed in job.seeds]
-    look(nets[0])
+    validate_parts(nets[0])
     population = Population(nets)
     training = trainer.begin(population, job.task, job.seeds)
     curves, spent = _restored(job, training)

@@ -1,10 +1,10 @@
-"""What a part answers, looked at before it is relied on, and who is to blame where one fails."""
+"""Validates what user-defined parts return, and attributes exceptions to the part that raised them."""
 
 from __future__ import annotations
 
 import os
 import traceback
-from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -19,112 +19,125 @@ from plastic_search.network.spec import Layer
 from plastic_search.network.step import LayerParams, LayerState
 from plastic_search.rules import Activity, Change, Outer
 
-__all__ = ["blamed", "look"]
+__all__ = ["attributed", "validate_parts"]
 
 _BATCH = 2
-_MEND = "mend it and give the same command again"
-_LAW = ("network",)  # a failure in these is nobody's alone
+_REMEDY = "mend it and give the same command again"
 
 
-def look(net: Network) -> None:
-    """Ask every cell, rule and modulation of a network once, and see that the answer has the shape that it must have.
+def validate_parts(net: Network) -> None:
+    """Call every cell, rule and modulation of a network once, and check types and shapes of what it returns.
 
     Raises:
-        PlasticSearchError: one has not; the message names the part, its file and line, and both shapes.
+        PlasticSearchError: one is wrong; the message names the part, its file and line, and both shapes.
     """
     layers = list(zip(net.spec.layers, net.shapes, net.parts(), strict=True))
     with torch.no_grad():
-        for layer, shape, params in layers:  # first, since a state is made with the rate's help
+        for layer, shape, params in layers:  # first, since `start` calls the modulation
             if shape.width:
-                _look_at_modulation(layer, params, shape.post)
+                _validate_modulation(layer, params, shape.post)
         for (layer, shape, params), state in zip(layers, net.start(_BATCH), strict=True):
-            _look_at_cell(layer, shape.post, state)
+            _validate_cell(layer, shape.post, state)
             if state.trace is not None:
-                _look_at_rule(layer, params, state, state.trace.shape[2])
+                _validate_rule(layer, params, state, shape.post, shape.width)
 
 
-def blamed(error: Exception, where: str) -> PlasticSearchError:
-    """What a user is told of `error`, which ended the work `where`: whose it is, and at which line it was raised."""
+def attributed(error: Exception, work: str) -> PlasticSearchError:
+    """The message for a user whose `work` ended with `error`: which part raised it, in which file and line.
+
+    That is the part whose method is innermost in the traceback. If a function of `plastic_search.network` lies further
+    in, no part is named: those before it only called the network. The message then has the last line alone.
+    """
     if isinstance(error, PlasticSearchError):
-        return PlasticSearchError(f"{where}: {error}")
+        return PlasticSearchError(f"{work}: {error}")
     if isinstance(error, MemoryError):
-        return PlasticSearchError(f"{where} needs more memory than there is; try --workers 1, or smaller networks")
+        return PlasticSearchError(f"{work} needs more memory than there is; try --workers 1, or smaller networks")
     text = " ".join(str(error).split())
     raised = f"raised {type(error).__name__}{': ' if text else ''}{text}"
     frames = list(traceback.walk_tb(error.__traceback__))
     for frame, line in reversed(frames):
-        file, part = frame.f_code.co_filename, frame.f_locals.get("self")
+        part = frame.f_locals.get("self")
         if isinstance(part, Part):
-            return PlasticSearchError(f"{_called(type(part))} ({_at(file, line)}) {raised} in {where}; {_MEND}")
-        if _room(file) in _LAW:
+            at = _location(frame.f_code.co_filename, line)
+            return PlasticSearchError(f"{_kind_and_name(type(part))} ({at}) {raised} in {work}; {_REMEDY}")
+        if _of_this_package(frame):
             break
-    last = _at(frames[-1][0].f_code.co_filename, frames[-1][1]) if frames else "?"
-    return PlasticSearchError(f"{where} {raised} ({last}); {_MEND}")
+    at = _location(frames[-1][0].f_code.co_filename, frames[-1][1]) if frames else "?"
+    return PlasticSearchError(f"{work} {raised} ({at}); {_REMEDY}")
 
 
-def _look_at_cell(layer: Layer, post: int, state: LayerState) -> None:
+def _of_this_package(frame: FrameType) -> bool:
+    """Whether a frame runs code of `plastic_search.network`."""
+    return f"{frame.f_globals.get('__name__')}.".startswith(f"{__package__}.")
+
+
+def _validate_cell(layer: Layer, post: int, state: LayerState) -> None:
     cell = layer.cell
-    after, answer = _two(cell, cell.step(state.cell, torch.zeros(_BATCH, cell.drives, post)), "(state, Response)")
-    _of(cell, answer, Response, "its second answer")
-    _sized(cell, "Response.output", answer.output, (_BATCH, post), "[batch, post]")
-    _sized(cell, "Response.post", answer.post, (_BATCH, post), "[batch, post]")
-    _same(cell, state.cell, after)
+    after, response = _pair(cell, cell.step(state.cell, torch.zeros(_BATCH, cell.drives, post)), "(state, Response)")
+    _check_type(cell, response, Response, "as its second result")
+    _check_shape(cell, "Response.output", response.output, (_BATCH, post), "[batch, post]")
+    _check_shape(cell, "Response.post", response.post, (_BATCH, post), "[batch, post]")
+    _check_state(cell, state.cell, after)
 
 
-def _look_at_rule(layer: Layer, params: LayerParams, state: LayerState, pre: int) -> None:
-    rule, post = layer.rule, params.weight.shape[1]
+def _validate_rule(layer: Layer, params: LayerParams, state: LayerState, post: int, pre: int) -> None:
+    rule = layer.rule
     rng = torch.Generator().manual_seed(0)
-    seen = Activity(*(torch.rand(_BATCH, width, generator=rng) for width in (pre, post, post)))
-    change, after = _two(rule, rule.step(params.rule, state.rule, seen), "(Change, state)")
-    _of(rule, change, Change, "its first answer")
-    _of(rule, change.terms, tuple, "Change.terms")
+    activity = Activity(*(torch.rand(_BATCH, width, generator=rng) for width in (pre, post, post)))
+    change, after = _pair(rule, rule.step(params.rule, state.rule, activity), "(Change, state)")
+    _check_type(rule, change, Change, "as its first result")
+    _check_type(rule, change.terms, tuple, "as Change.terms")
     for term in change.terms:
-        _of(rule, term, Outer, "a term of its Change")
-        _sized(rule, "Outer.post", term.post, (_BATCH, post), "[batch, post]")
-        _sized(rule, "Outer.pre", term.pre, (_BATCH, pre), "[batch, pre]")
-        _spreads(rule, "Outer.coef", term.coef, (post, pre), "[post, pre]")
-    _spreads(rule, "Change.decay", change.decay, (_BATCH, post, pre), "[batch, post, pre]")
-    _same(rule, state.rule, after)
+        _check_type(rule, term, Outer, "as a term of its Change")
+        _check_shape(rule, "Outer.post", term.post, (_BATCH, post), "[batch, post]")
+        _check_shape(rule, "Outer.pre", term.pre, (_BATCH, pre), "[batch, pre]")
+        _check_broadcast(rule, "Outer.coef", term.coef, (post, pre), "[post, pre]")
+    _check_broadcast(rule, "Change.decay", change.decay, (_BATCH, post, pre), "[batch, post, pre]")
+    _check_state(rule, state.rule, after)
 
 
-def _look_at_modulation(layer: Layer, params: LayerParams, post: int) -> None:
-    modulation, whole = layer.modulation, (_BATCH, post)
-    rate = modulation.step(params.modulation, torch.zeros(whole))
-    _of(modulation, rate, Rate, "its answer")
-    _spreads(modulation, "Rate.write", rate.write, whole, "[batch, post]")
+def _validate_modulation(layer: Layer, params: LayerParams, post: int) -> None:
+    modulation, shape = layer.modulation, (_BATCH, post)
+    rate = modulation.step(params.modulation, torch.zeros(shape))
+    _check_type(modulation, rate, Rate, "as its result")
+    _check_broadcast(modulation, "Rate.write", rate.write, shape, "[batch, post]")
 
 
-def _two(part: Part, answer: Any, wanted: str) -> tuple[Any, Any]:
-    if not isinstance(answer, tuple) or len(answer) != 2:
-        raise _wrong(part, f"must answer {wanted}, but answered {_what(answer)}")
-    return answer[0], answer[1]
+def _pair(part: Part, result: Any, expected: str) -> tuple[Any, Any]:
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise _invalid(part, f"must return {expected}, but returned {_described(result)}")
+    return result[0], result[1]
 
 
-def _of(part: Part, value: Any, kind: type, what: str) -> None:
+def _check_type(part: Part, value: Any, kind: type, role: str) -> None:
     if not isinstance(value, kind):
-        raise _wrong(part, f"wants a {kind.__name__} as {what}, but gave {_what(value)}")
+        raise _invalid(part, f"must return a {kind.__name__} {role}, but returned {_described(value)}")
 
 
-def _sized(part: Part, what: str, value: Any, size: tuple[int, ...], names: str) -> None:
-    if not isinstance(value, Tensor) or tuple(value.shape) != size:
-        raise _wrong(part, f"must make {what} {names}, here {list(size)}, but made {_what(value)}")
+def _check_shape(part: Part, name: str, value: Any, shape: tuple[int, ...], axes: str) -> None:
+    if not isinstance(value, Tensor) or tuple(value.shape) != shape:
+        raise _invalid(part, f"must return {name} {axes}, here {list(shape)}, but returned {_described(value)}")
 
 
-def _spreads(part: Part, what: str, value: Any, size: tuple[int, ...], names: str) -> None:
-    """Whether a number, or a tensor, can stand for one of `size`."""
+def _check_broadcast(part: Part, name: str, value: Any, shape: tuple[int, ...], axes: str) -> None:
+    """Check that a number, or a tensor, broadcasts to `shape`."""
     if isinstance(value, int | float):
         return
     try:
-        fits = isinstance(value, Tensor) and torch.broadcast_shapes(value.shape, size) == torch.Size(size)
+        fits = isinstance(value, Tensor) and torch.broadcast_shapes(value.shape, shape) == torch.Size(shape)
     except RuntimeError:
         fits = False
     if not fits:
-        raise _wrong(part, f"must make {what} spread over {names}, here {list(size)}, but made {_what(value)}")
+        raise _invalid(
+            part, f"must return {name} that broadcasts to {axes}, here {list(shape)}, but returned {_described(value)}"
+        )
 
 
-def _same(part: Part, before: Any, after: Any) -> None:
+def _check_state(part: Part, before: Any, after: Any) -> None:
     if _sizes(before) != _sizes(after):
-        raise _wrong(part, f"must give its state back as it was, {_sizes(before)}, but gave {_sizes(after)}")
+        raise _invalid(
+            part, f"must return its state in the shape it had, {_sizes(before)}, but returned {_sizes(after)}"
+        )
 
 
 def _sizes(state: Any) -> str:
@@ -133,33 +146,28 @@ def _sizes(state: Any) -> str:
         return ", ".join(f"{name} {_sizes(value)}" for name, value in state._asdict().items())
     if isinstance(state, Tensor):
         return f"{list(state.shape)}"
-    return "nothing" if state in ((), None) else _what(state)
+    return "nothing" if state in ((), None) else _described(state)
 
 
-def _what(value: Any) -> str:
+def _described(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"one of shape {list(value.shape)}"
     return f"{value!r}" if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
 
 
-def _wrong(part: Part, what: str) -> PlasticSearchError:
+def _invalid(part: Part, fault: str) -> PlasticSearchError:
     code = type(part).step.__code__  # type: ignore[attr-defined]
-    return PlasticSearchError(f"{_called(type(part))} ({_at(code.co_filename, code.co_firstlineno)}) {what}; {_MEND}")
+    at = _location(code.co_filename, code.co_firstlineno)
+    return PlasticSearchError(f"{_kind_and_name(type(part))} ({at}) {fault}; {_REMEDY}")
 
 
-def _called(kind: type[Part]) -> str:
+def _kind_and_name(kind: type[Part]) -> str:
     """`rule Oja`."""
     base = next((k for k in kind.__mro__ if Part in k.__bases__), kind)
     return f"{base.__name__.lower()} {kind.__name__}"
 
 
-def _room(file: str) -> str:
-    """`step` for our step.py, `kernels` for what lies in there, "" for files that are not ours."""
-    home = Path(__file__).parents[1]
-    return Path(file).relative_to(home).with_suffix("").parts[0] if Path(file).is_relative_to(home) else ""
-
-
-def _at(file: str, line: int) -> str:
-    """`mine/rules.py:8`, from where the user stands."""
+def _location(file: str, line: int) -> str:
+    """`mine/rules.py:8`, relative to the working directory if the file lies in it."""
     near = os.path.relpath(file)
     return f"{file if near.startswith('..') else near}:{line}"

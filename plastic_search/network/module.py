@@ -1,4 +1,4 @@
-"""A network: the parameters of a spec, and a loop over time. The only nn.Module."""
+"""The network as an nn.Module: the parameters of a spec, and the loop over time."""
 
 from __future__ import annotations
 
@@ -8,43 +8,49 @@ import torch
 from torch import Generator, Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network import step as law
 from plastic_search.network.kernels.dispatch import known, sequences
 from plastic_search.network.pytree import Bag
 from plastic_search.network.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
-from plastic_search.network.state import State, _told, same_shapes
-from plastic_search.network.step import LayerParams
+from plastic_search.network.state import State, describe, same_shapes
+from plastic_search.network.step import LayerParams, Ready, layer_inputs, resolve, start, step
 from plastic_search.structures import Gates, Shape
 
-__all__ = [
-    "Network",
-]
+__all__ = ["Network"]
 
 
 class Network(nn.Module):
-    """`y, state = net(x, state=None)`: a plastic network, time first.
+    """A plastic network: `y, state = net(x, state=None)`, time first.
 
     Args:
-        spec: what to build, with no hole left open.
-        inputs: how many numbers the network hears per step.
-        seed: of the parameters' start values.
-        kernel: what runs it: "reference", "cpu" or "gpu"; None takes the fastest that is known to be right there.
-            `plastic-search doctor` tells.
+        spec: the architecture; every search parameter must have a value.
+        inputs: input size.
+        seed: of the initial parameters.
+        kernel: "reference", "cpu" or "gpu"; None takes the fastest one that supports the layer and the device
+            (`plastic-search doctor` lists them).
 
     Raises:
-        PlasticSearchError: a hole is left open, a part refuses the shape it is given, or there is not one input.
+        PlasticSearchError: a search parameter has no value, a part refuses the shape of its layer, or `inputs` is not
+            a whole number from 1.
+
+    Example:
+        spec = NetworkSpec((Layer(32, plastic=Pathway.BOTH), Layer(5)))
+        net = Network(spec, inputs=8, seed=0)
+        y, state = net(torch.randn(20, 16, 8))  # [time, batch, inputs] to [time, batch, 5]
+        y.square().mean().backward()  # through all time steps, traces included
+        later, state = net(torch.randn(10, 16, 8), state)  # the same episodes go on
+        assert state[0].trace.shape == (16, 32, 8 + 32)  # [batch, post, width of the plastic pathway]
     """
 
     def __init__(self, spec: NetworkSpec, inputs: int, seed: int = 0, kernel: str | None = None) -> None:
         super().__init__()
         if not isinstance(spec, NetworkSpec):
-            raise PlasticSearchError(f"spec must be a NetworkSpec, but is {_told(spec)}")
+            raise PlasticSearchError(f"spec must be a NetworkSpec, but is {describe(spec)}")
         if type(inputs) is not int or inputs < 1:
-            raise PlasticSearchError(f"inputs must be a whole number from 1, but is {_told(inputs)}")
+            raise PlasticSearchError(f"inputs must be a whole number from 1, but is {describe(inputs)}")
         self.kernel = known(kernel)
         self.spec, self.inputs, self.shapes = spec, inputs, shapes(spec, inputs)
         rng = torch.Generator().manual_seed(seed)
-        drawn = [_start_params(layer, shape, rng) for layer, shape in zip(spec.layers, self.shapes, strict=True)]
+        drawn = [_initial(layer, shape, rng) for layer, shape in zip(spec.layers, self.shapes, strict=True)]
         self.layers = nn.ModuleList(
             Bag(params, {f"structure.{name}" for name in layer.structure.buffers})
             for layer, params in zip(spec.layers, drawn, strict=True)
@@ -53,21 +59,21 @@ class Network(nn.Module):
 
     @property
     def outputs(self) -> int:
-        """How many numbers the network says per step."""
+        """Output size."""
         return self.shapes[-1].post
 
     def parts(self) -> tuple[LayerParams, ...]:
         """The parameters of each layer, nested as its parts draw them."""
         return tuple(bag.tree() for bag in self.bags())
 
-    def resolve(self) -> tuple[law.Ready, ...]:
-        """The parameters as one episode uses them: gated and rounded."""
-        return law.resolve(self.spec, self.shapes, self.parts())
+    def resolve(self) -> tuple[Ready, ...]:
+        """The parameters as an episode uses them: gated and rounded."""
+        return resolve(self.spec, self.shapes, self.parts())
 
     def start(self, batch: int) -> State:
         """The state at the start of `batch` episodes."""
         like = next(self.parameters())
-        return law.start(self.spec, self.shapes, batch, like, self.resolve())
+        return start(self.spec, self.shapes, batch, like, self.resolve())
 
     def forward(
         self, x: Tensor, state: State | None = None, edit: Callable[[int, State], State] | None = None
@@ -76,8 +82,9 @@ class Network(nn.Module):
 
         Args:
             x: [time, batch, inputs].
-            state: where the episodes go on from; None starts them.
-            edit: called with the time and the state before each step; what it returns is used instead.
+            state: the state from which the episodes continue; None starts new ones.
+            edit: called with the time and the state before each step, returns the state that the step starts from.
+                The reference step runs then, whatever the kernel.
 
         Returns:
             The outputs [time, batch, outputs], and the state after the last step.
@@ -89,50 +96,49 @@ class Network(nn.Module):
         ready = self.resolve()
         if edit is None and state is None:
             return sequences(self.spec, self.shapes, ready, None, x, self.kernel)
-        fresh = law.start(self.spec, self.shapes, x.shape[1], next(self.parameters()), ready)
+        fresh = start(self.spec, self.shapes, x.shape[1], next(self.parameters()), ready)
         now: State = fresh if state is None else same_shapes(state, fresh)
         if edit is None:
             return sequences(self.spec, self.shapes, ready, now, x, self.kernel)
-        ys = []
+        outputs = []
         for t in range(x.shape[0]):
-            y, now = law.step(self.spec, self.shapes, ready, edit(t, now), x[t])
-            ys.append(y)
-        return torch.stack(ys), now
+            y, now = step(self.spec, self.shapes, ready, edit(t, now), x[t])
+            outputs.append(y)
+        return torch.stack(outputs), now
 
     def connections(self) -> int:
-        """How many synapses exist, gates made hard, those from units that do not exist left out."""
-        like, said, count = next(self.parameters()), [next(self.parameters()).new_ones(self.inputs)], 0
+        """Number of synapses that exist, gates thresholded at 0.5; those from units that do not exist are excluded."""
+        like, count = next(self.parameters()), 0
+        units = [like.new_ones(self.inputs)]  # 1 for each unit that exists, of the input and of each layer
         for shape, gates in zip(self.shapes, self._gates(), strict=True):
-            units = like.new_ones(shape.post) if gates.units is None else gates.units
-            heard = torch.cat([law.layer_inputs(shape, said), units[: shape.recurrent]])
+            own = like.new_ones(shape.post) if gates.units is None else gates.units
+            pre = torch.cat([layer_inputs(shape, units), own[: shape.recurrent]])
             exists = like.new_ones(shape.post, shape.pre) if gates.exists is None else (gates.exists > 0.5).to(like)
-            count += int((exists * heard).sum())
-            said.append(units)
+            count += int((exists * pre).sum())
+            units.append(own)
         return count
 
     def units(self) -> tuple[int, ...]:
-        """How many units of each layer exist."""
+        """Number of units of each layer that exist."""
         masks = [gates.units for gates in self._gates()]
         return tuple(s.post if m is None else int(m.sum()) for s, m in zip(self.shapes, masks, strict=True))
 
     def plastic_connections(self) -> int:
-        """How many synapses carry a trace, gates made hard."""
+        """Number of synapses that have a trace, gates thresholded at 0.5."""
         count = 0
-        for layer, shape, p in zip(self.spec.layers, self.shapes, self.parts(), strict=True):
-            gates = layer.structure.gates(p.structure, shape, p.weight)
-            full = shape.post * shape.width
-            where = gates.plastic
-            if where is None and gates.exists is not None:
-                where = gates.exists[:, shape.plastic]
-            count += full if where is None else int((where > 0.5).sum())
+        for shape, gates in zip(self.shapes, self._gates(), strict=True):
+            plastic = gates.plastic
+            if plastic is None and gates.exists is not None:
+                plastic = gates.exists[:, shape.plastic]
+            count += shape.post * shape.width if plastic is None else int((plastic > 0.5).sum())
         return count
 
     def count(self) -> int:
-        """How many numbers training tunes."""
+        """Number of parameters, in scalars; buffers are not counted."""
         return sum(p.numel() for p in self.parameters())
 
     def __repr__(self) -> str:
-        """What it is made of, a line a layer."""
+        """A summary, with one line for each layer."""
         lines = [
             f"Network({self.inputs} -> {self.outputs}, {self.connections()} connections, {self.count()} parameters)"
         ]
@@ -153,7 +159,7 @@ class Network(nn.Module):
     def _check(self, x: Tensor) -> None:
         if not isinstance(x, Tensor):
             raise PlasticSearchError(
-                f"x must be a tensor [time, batch, inputs], but is {_told(x)}; `torch.as_tensor` makes one"
+                f"x must be a tensor [time, batch, inputs], but is {describe(x)}; `torch.as_tensor` makes one"
             )
         if x.dim() != 3 or x.shape[2] != self.inputs or x.shape[0] < 1:
             raise PlasticSearchError(
@@ -167,10 +173,10 @@ class Network(nn.Module):
             raise PlasticSearchError(f"x must be on {like.device}, as the network is, but is on {x.device}")
 
 
-def _start_params(layer: Layer, shape: Shape, rng: Generator) -> LayerParams:
+def _initial(layer: Layer, shape: Shape, rng: Generator) -> LayerParams:
+    """Initial parameters: weights of standard deviation 1 / sqrt(pre), alphas of 0.01, biases 0."""
     width = shape.width
-    reach = shape.pre**-0.5
-    weight = reach * torch.randn(layer.cell.drives, shape.post, shape.pre, generator=rng)
+    weight = shape.pre**-0.5 * torch.randn(layer.cell.drives, shape.post, shape.pre, generator=rng)
     sizes = {
         AlphaShape.SYNAPSE: (shape.post, width),
         AlphaShape.NEURON: (shape.post, 1),

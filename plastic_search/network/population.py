@@ -1,6 +1,6 @@
-"""Many networks of one shape, run and trained as one: seeds, trials of equal size, an evolution's generation.
+"""Many networks of equal shape, run and trained at once: seeds, trials of equal size, a generation of an evolution.
 
-What small networks cost is mostly the overhead of calls, which a population pays once for all of its members.
+Small networks spend most of their time in the overhead of calls, which a population has once for all of its members.
 """
 
 from __future__ import annotations
@@ -13,28 +13,34 @@ import torch
 from torch import Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network import step as law
 from plastic_search.network.kernels import reference
 from plastic_search.network.kernels.dispatch import sequences
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import Bag, leaves, unflatten
-from plastic_search.network.state import State, same_shapes
-from plastic_search.network.step import LayerParams, Ready
+from plastic_search.network.state import State, describe, same_shapes
+from plastic_search.network.step import LayerParams, Ready, resolve
 
 __all__ = ["Population"]
 
 
 class Population(nn.Module):
-    """`y, state = population(x, state=None)`: each member does what it would do alone, but all do it at once.
+    """Networks that run together: `y, state = population(x, state=None)`. Each computes what it would compute alone.
 
-    Its parameters are those of its members under the same names, with an axis over members before all others. What is
-    elementwise in them, as Adam is, treats members as if each were trained alone.
+    The parameters have the names that they have in a member, and an axis over members before all others. An optimiser
+    that is elementwise, such as Adam, therefore trains each member as if it were alone.
 
     Args:
-        members: networks of one spec and one number of inputs. Their parameters are copied; `member` gives them back.
+        members: networks of equal spec and input size. Their parameters are copied; `member` returns them.
 
     Raises:
-        PlasticSearchError: there is no member, or one is of another shape than the first.
+        PlasticSearchError: there is no member, or one differs from the first in spec, inputs, kernel or dtype.
+
+    Example:
+        spec = NetworkSpec((Layer(16, plastic=Pathway.BOTH), Layer(2)))
+        population = Population([Network(spec, inputs=3, seed=seed) for seed in range(4)])
+        y, state = population(torch.randn(10, 8, 3))  # every member receives the same [time, batch, inputs]
+        assert y.shape == (4, 10, 8, 2)  # [member, time, batch, outputs]
+        best = population.member(2)  # a Network
     """
 
     def __init__(self, members: Sequence[Network]) -> None:
@@ -52,7 +58,7 @@ class Population(nn.Module):
                         f"{getattr(other, what)}, of member 0 {getattr(first, what)}"
                     )
         self.spec, self.inputs, self.shapes, self.kernel = first.spec, first.inputs, first.shapes, first.kernel
-        self._at_once: bool | None = None  # whether members are resolved at once; not known yet
+        self._at_once: bool | None = None  # whether members can be resolved at once; None until tried
         bags = zip(*(member.bags() for member in members), strict=True)
         self.layers = nn.ModuleList(
             Bag(_stacked([bag.tree() for bag in same]), {f"structure.{name}" for name in layer.structure.buffers})
@@ -60,7 +66,7 @@ class Population(nn.Module):
         )
 
     def __len__(self) -> int:
-        """How many members there are."""
+        """Number of members."""
         return len(next(self.parameters()))
 
     def bags(self) -> list[Bag]:
@@ -68,7 +74,7 @@ class Population(nn.Module):
         return list(self.layers)  # type: ignore[arg-type]
 
     def member(self, k: int) -> Network:
-        """A network of its own with the parameters that member `k` has now.
+        """A network with a copy of the parameters that member `k` has now.
 
         Raises:
             PlasticSearchError: there is no such member.
@@ -80,15 +86,15 @@ class Population(nn.Module):
         return net
 
     def units(self) -> list[tuple[int, ...]]:
-        """How many units of each layer exist, for each member."""
+        """Number of units of each layer that exist, for each member."""
         return [self.member(k).units() for k in range(len(self))]
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run whole episodes of every member.
 
         Args:
-            x: [member, time, batch, inputs]; or [time, batch, inputs], which every member hears.
-            state: where the episodes go on from, as an earlier call gave it; None starts them.
+            x: [member, time, batch, inputs]; or [time, batch, inputs], which every member receives.
+            state: the state from which the episodes continue, as an earlier call returned it; None starts new ones.
 
         Returns:
             The outputs [member, time, batch, outputs], and the state after the last step, whose tensors have an axis
@@ -97,7 +103,7 @@ class Population(nn.Module):
         Raises:
             PlasticSearchError: `x` or `state` has the wrong shape; the message names both.
         """
-        x = self._heard(x)
+        x = self._checked(x)
         ready = self._resolve()
         if state is None:
             return sequences(self.spec, self.shapes, ready, None, x, self.kernel)
@@ -106,43 +112,42 @@ class Population(nn.Module):
         return sequences(self.spec, self.shapes, ready, same_shapes(state, fresh), x, self.kernel)
 
     def _resolve(self) -> tuple[Ready, ...]:
-        """The members' parameters as one episode uses them, each member's by the law; at once where that may be."""
+        """Each member's parameters as an episode uses them, at once if the structure allows it."""
         if self._at_once is None:
             self._at_once = self._alike()
-        return self._resolved() if self._at_once else self._resolved_singly()
+        return self._resolved_together() if self._at_once else self._resolved_singly()
 
     @torch.no_grad()
     def _alike(self) -> bool:
-        """Whether the law can do all members at once. It cannot where a structure looks at numbers: `int(sum)`."""
+        """Whether `resolve` can be vectorised over members, which fails if a structure reads values: `int(sum)`."""
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
-                together = leaves(self._resolved())
+                together = leaves(self._resolved_together())
             except Exception:
                 return False
         singly = leaves(self._resolved_singly())
         return len(together) == len(singly) and all(map(torch.equal, together, singly))
 
-    def _resolved(self) -> tuple[Ready, ...]:
+    def _resolved_together(self) -> tuple[Ready, ...]:
         params = tuple(bag.tree() for bag in self.bags())
-        return reference.of_members(lambda own: law.resolve(self.spec, self.shapes, own), (params,))
+        return reference.of_members(lambda own: resolve(self.spec, self.shapes, own), (params,))
 
     def _resolved_singly(self) -> tuple[Ready, ...]:
         members = zip(*(_unstacked(bag.tree()) for bag in self.bags()), strict=True)
-        return _stacked([law.resolve(self.spec, self.shapes, params) for params in members])
+        return _stacked([resolve(self.spec, self.shapes, params) for params in members])
 
-    def _heard(self, x: Tensor) -> Tensor:
-        """`x` with an axis over members."""
+    def _checked(self, x: Tensor) -> Tensor:
+        """`x` with an axis over members, if it fits."""
         like = next(self.parameters())
         many = x if isinstance(x, Tensor) and x.dim() == 4 else None
         if isinstance(x, Tensor) and x.dim() == 3:
             many = x.expand(len(self), *x.shape)
-        wanted = (len(self), self.inputs, like.dtype)
-        if many is None or not many.shape[1] or (len(many), many.shape[3], many.dtype) != wanted:
-            given = f"{list(x.shape)} of {x.dtype}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+        expected = (len(self), self.inputs, like.dtype)
+        if many is None or not many.shape[1] or (len(many), many.shape[3], many.dtype) != expected:
             raise PlasticSearchError(
                 f"x must be [member, time, batch, inputs] with {len(self)} members, at least one step and "
-                f"inputs={self.inputs}, or the same without members, of {like.dtype}; but is {given}"
+                f"inputs={self.inputs}, or the same without members, of {like.dtype}; but is {describe(x)}"
             )
         if x.device != like.device:
             raise PlasticSearchError(f"x must be on {like.device}, as the population is, but is on {x.device}")
@@ -163,7 +168,7 @@ def _networks(members: Any) -> Sequence[Network]:
     """`members`, if they are networks."""
     odd = [m for m in members if not isinstance(m, Network)] if isinstance(members, (list, tuple)) else [members]
     if odd:
-        raise PlasticSearchError(f"a population is made of a list of networks, but there is a {type(odd[0]).__name__}")
+        raise PlasticSearchError(f"a population is made of a list of networks, but got a {type(odd[0]).__name__}")
     if not members:
         raise PlasticSearchError("a population needs at least one network")
     return members

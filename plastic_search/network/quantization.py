@@ -1,9 +1,10 @@
-"""From a format to the function that rounds to it. The only module that imports Brevitas.
+"""Rounding to a `Format`. The only module that imports Brevitas.
 
-Weight and alpha are rounded once per episode, by Brevitas' own integer quantizer. The trace is rounded at every
-step, where a library call would cost several times the step itself, so it has a straight-through rounding of its
-own; the tests hold it to Brevitas' result. Its noise is an additive recurrence (a Weyl sequence) kept in the state,
-not a random generator: uniform over steps and over synapses, the same on every machine, and part of what is exported.
+Weight and alpha are rounded once per episode by the integer quantizer of Brevitas. The trace is rounded at every step
+(in `step.layer_step`), where a call of Brevitas would cost several times the step itself; `round_trace` is therefore
+our own, straight-through, and tested for equality with Brevitas. The noise of stochastic rounding is an additive
+recurrence (a Weyl sequence) kept in the state, not a random generator: it is uniform over steps and over synapses, the
+same on every machine, and exported with the network.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from plastic_search.precisions import Format, Rounding
 
 __all__ = ["codes", "next_dither", "parameter_rounder", "phases", "round_trace", "start_dither", "step_size"]
 
-# The golden ratio, and the first two inverse powers of the plastic number: steps that fill [0, 1) most evenly. The
-# batch has a step of its own, the square root of 7, lest its elements round as their neighbours' columns do.
+# Fractional parts of the golden ratio, and of the first two inverse powers of the plastic number: increments that fill
+# [0, 1) most evenly. That of the batch is the square root of 7, lest one repeat the noise of a neighbour's column.
 _TIME, _POST, _PRE, _BATCH = 0.6180339887498949, 0.7548776662466927, 0.5698402909980532, 0.6457513110645907
 
 
 @cache
 def parameter_rounder(form: Format) -> Callable[[Tensor], Tensor]:
-    """A function that rounds a weight or an alpha, of any shape, to `form`; its gradient passes straight through."""
+    """A function that rounds a weight or an alpha of any shape to `form`, with a straight-through gradient."""
     from brevitas.core.function_wrapper import Identity, RoundSte, TensorClampSte
     from brevitas.core.quant import IntQuant
     from brevitas.core.stats import AbsMax
@@ -66,17 +67,17 @@ def start_dither(batch: int, like: Tensor) -> Tensor:
 
 
 def next_dither(dither: Tensor) -> Tensor:
-    """The noise state one step later."""
+    """The noise state of the next step."""
     later = dither + _TIME
     return later - later.floor()
 
 
 def round_trace(trace: Tensor, form: Format, limit: float, dither: Tensor) -> Tensor:
-    """A bounded trace [batch, post, pre] on the levels of `form`; its gradient passes straight through.
+    """A bounded trace [batch, post, width], rounded to the levels of `form`, with a straight-through gradient.
 
     Args:
         trace: within [-limit, limit].
-        form: its width and rounding.
+        form: its bits and its kind of rounding.
         limit: the value of the largest code.
         dither: [batch, 1, 1], uniform in [0, 1); read only by stochastic rounding.
     """
@@ -90,7 +91,7 @@ def round_trace(trace: Tensor, form: Format, limit: float, dither: Tensor) -> Te
 
 
 def phases(post: int, pre: int, like: Tensor) -> Tensor:
-    """A fixed phase [post, pre] of the noise per synapse, spread evenly, so that neighbours never round together."""
+    """The constant phase [post, pre] of each synapse's noise, evenly spread, so that neighbours round differently."""
     rows = torch.arange(post, dtype=torch.float64, device=like.device).view(-1, 1) * _POST
     columns = torch.arange(pre, dtype=torch.float64, device=like.device) * _PRE
     return ((rows + columns) % 1.0).to(like.dtype)

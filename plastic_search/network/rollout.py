@@ -1,40 +1,48 @@
-"""A network in an environment: one step at a time without gradients, then the whole episode again with them.
+"""A network in an environment: single steps without gradients, then the whole recording again with gradients.
 
-Actions that were sampled from a step's output can be scored when the recorded inputs are run again as one sequence,
-by the kernel that is fastest for sequences; nothing of the rollout itself has to be remembered by autograd.
+Actions that were sampled from the output of a step are scored in the replay, which runs the recorded inputs as one
+sequence by the kernel that is fastest for sequences; autograd stores nothing during the rollout itself.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network import step as law
 from plastic_search.network.kernels.dispatch import steppers
 from plastic_search.network.module import Network
-from plastic_search.network.state import State, load_named, named, same_shapes
+from plastic_search.network.state import State, describe, load_named, named, same_shapes
+from plastic_search.network.step import layer_inputs
 
 __all__ = ["Rollout"]
 
 
 class Rollout:
-    """`y = rollout.step(x)`, or `rollout.run(x)` for several steps, and then `y, state = rollout.replay()`.
+    """Episodes in progress: `step` or `run` without gradients, then `replay` with gradients.
 
     Args:
-        net: its parameters must not change between a step and the replay.
-        batch: how many episodes run side by side.
-        state: where they go on from; None starts them.
+        net: the network; its parameters must not change between a step and the replay.
+        batch: number of episodes that run in parallel.
+        state: the state from which they continue; None starts new ones.
 
     Raises:
-        PlasticSearchError: `batch` is no whole number from 1, or `state` is of another network or batch.
+        PlasticSearchError: `batch` is not a whole number from 1, or `state` is that of another network or batch.
+
+    Example:
+        net = Network(NetworkSpec((Layer(16, plastic=Pathway.BOTH), Layer(2))), inputs=3)
+        rollout, x, actions = Rollout(net, batch=4), torch.zeros(4, 3), []
+        for _ in range(5):
+            actions.append(torch.distributions.Categorical(logits=rollout.step(x)).sample())
+            x = torch.randn(4, 3)  # from the environment, given the actions
+        logits, state = rollout.replay()  # [time, batch, 2]
+        torch.distributions.Categorical(logits=logits).log_prob(torch.stack(actions)).mean().backward()
+        rollout.forget()  # the episodes continue, and the next replay begins here
     """
 
     def __init__(self, net: Network, batch: int, state: State | None = None) -> None:
         if not isinstance(net, Network):
-            raise PlasticSearchError(f"net must be a Network, but is a {type(net).__name__}")
+            raise PlasticSearchError(f"net must be a Network, but is {describe(net)}")
         if type(batch) is not int or batch < 1:
             raise PlasticSearchError(f"batch must be a whole number from 1, but is {batch!r}")
         self._net, self._batch = net, batch
@@ -46,13 +54,13 @@ class Rollout:
 
     @property
     def state(self) -> State:
-        """Where the episodes stand."""
+        """The state after the last step."""
         return tuple(stepper.state() for stepper in self._steppers)
 
     @torch.no_grad()
     def _begin(self, state: State) -> None:
         net = self._net
-        self._first, self._heard = state, []
+        self._first, self._recorded = state, []
         self._steppers = steppers(net.spec, net.shapes, self._ready, state, net.kernel)
 
     def step(self, x: Tensor) -> Tensor:
@@ -71,10 +79,10 @@ class Rollout:
         return self._run(x.unsqueeze(0))[0]
 
     def run(self, x: Tensor) -> Tensor:
-        """Several time steps, as `step` takes one after the other; a call costs little, since all is laid out already.
+        """Several time steps, equal to as many calls of `step`.
 
         Args:
-            x: [time, batch, inputs]. Memory is kept for the last few numbers of steps that were asked for.
+            x: [time, batch, inputs]. The buffers for the last few values of `time` are kept, so that calls are cheap.
 
         Returns:
             The outputs [time, batch, outputs]; `state` holds the state after the last step.
@@ -89,61 +97,55 @@ class Rollout:
     def _check(self, x: Tensor, axes: str, shape: tuple[int | str, ...]) -> None:
         like = next(self._net.parameters())
         if not isinstance(x, Tensor) or x.shape != shape or x.dtype != like.dtype or x.device != like.device:
-            asked = ", ".join(map(str, shape))
+            sizes = ", ".join(map(str, shape))
             raise PlasticSearchError(
-                f"x must be {axes} = [{asked}] of {like.dtype} on {like.device}, but is {_formed(x)}"
+                f"x must be {axes} = [{sizes}] of {like.dtype} on {like.device}, but is {describe(x)}"
             )
 
     @torch.no_grad()
     def _run(self, x: Tensor) -> Tensor:
-        self._heard.append(x.clone())
-        said = [x]
+        self._recorded.append(x.clone())
+        outputs = [x]
         for shape, stepper in zip(self._net.shapes, self._steppers, strict=True):
-            said.append(stepper.run(law.layer_inputs(shape, said)))
-        return said[-1]
+            outputs.append(stepper.run(layer_inputs(shape, outputs)))
+        return outputs[-1]
 
     def replay(self) -> tuple[Tensor, State]:
-        """Run all that was heard again, with gradients.
+        """Run the recorded inputs again, with gradients.
 
         Returns:
-            The outputs [time, batch, outputs], equal to those of the steps but for rounding, and the last state.
+            The outputs [time, batch, outputs], equal to those of the steps up to rounding errors; and the last state.
 
         Raises:
-            PlasticSearchError: nothing was heard yet.
+            PlasticSearchError: nothing is recorded.
         """
-        if not self._heard:
+        if not self._recorded:
             raise PlasticSearchError("there is nothing to replay: no step was taken")
-        return self._net(torch.cat(self._heard), self._first)
+        return self._net(torch.cat(self._recorded), self._first)
 
     @torch.inference_mode(False)
     @torch.no_grad()
     def forget(self) -> None:
-        """Forget what was heard, while episodes go on: the next replay begins here, as truncated gradients want it.
+        """Delete the recorded inputs while the episodes continue: the next replay begins here (truncated gradients).
 
-        What is heard is kept until then, or until `reset`; who never replays, forgets now and again.
+        Inputs are recorded until then or until `reset`; call this now and then if you never replay.
         """
-        self._first, self._heard = self.state, []
+        self._first, self._recorded = self.state, []
 
     def reset(self, which: Tensor) -> None:
-        """Start some episodes anew, and forget what was heard: what comes is another recording.
+        """Start some episodes anew, and begin a new recording.
 
         Args:
             which: [batch], true where an episode begins.
 
         Raises:
-            PlasticSearchError: `which` is no such tensor.
+            PlasticSearchError: `which` is not such a tensor.
         """
         if not isinstance(which, Tensor) or which.shape != (self._batch,) or which.dtype != torch.bool:
-            raise PlasticSearchError(f"which must be [batch] = [{self._batch}] of torch.bool, but is {_formed(which)}")
+            raise PlasticSearchError(f"which must be [batch] = [{self._batch}] of torch.bool, but is {describe(which)}")
         with torch.no_grad():
             fresh, now = named(self._net.start(self._batch)), named(self.state)
             for name, value in now.items():
                 mask = which.view(-1, *[1] * (value.dim() - 1))
                 now[name] = torch.where(mask, fresh[name], value)
         self._begin(load_named(now, self._first))
-
-
-def _formed(given: Any) -> str:
-    if not isinstance(given, Tensor):
-        return f"a {type(given).__name__}"
-    return f"{list(given.shape)} of {given.dtype} on {given.device}"

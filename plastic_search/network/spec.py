@@ -1,4 +1,4 @@
-"""The whole of a network in one value."""
+"""The specification of a network as one frozen value, and the shape of each of its layers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = ["AlphaShape", "Bound", "Layer", "NetworkSpec", "Pathway", "shapes"]
 class Bound(Enum):
     """How a trace stays finite."""
 
-    NONE = "none"  # it does not
+    NONE = "none"  # not bounded
     HARD = "hard"  # clipped to [-limit, limit]
-    SOFT = "soft"  # a write shrinks as it nears the limit it moves to, then clipped
+    SOFT = "soft"  # a write is scaled by its distance to the limit ahead, over `limit`, then clipped
 
 
 class AlphaShape(Enum):
-    """How many alphas a layer learns."""
+    """How many plasticity coefficients alpha a layer learns."""
 
     SYNAPSE = "synapse"  # [post, pre]
     NEURON = "neuron"  # [post, 1]
@@ -39,28 +39,39 @@ class AlphaShape(Enum):
 
 
 class Pathway(Enum):
-    """Which of a layer's connections carry a trace."""
+    """Which connections of a layer carry a trace."""
 
     NONE = "none"
-    INPUT = "input"  # those from its sources
-    RECURRENT = "recurrent"  # those from itself
+    INPUT = "input"  # those from other layers
+    RECURRENT = "recurrent"  # those from the layer itself
     BOTH = "both"
 
 
 @dataclass(frozen=True)
 class Layer(Part):
-    """drive = W pre + (alpha * H) pre, where pre = concat(sources, own previous output)
+    """drive = W pre + (alpha * H) pre, where pre = concat(outputs of other layers, own previous output)
 
     Args:
-        units: how many.
-        cell: what a unit does with its drive.
+        units: number of units.
+        cell: the dynamics of a unit, from drive to output.
         rule, modulation: how the trace H changes; unused where `plastic` is NONE.
         structure: which connections exist, and which are plastic.
         plastic: the pathway that carries a trace.
         bound, limit: how the trace stays finite; `limit` is in units of the trace.
-        alpha: how many alphas are learned.
-        skip: beside the layer before it, a layer hears those that lie this many layers further back;
-            skip=(1,) on the second layer is the network's input.
+        alpha: how many plasticity coefficients are learned.
+        skip: skip connections. A layer receives input from the layer before it, and from those that lie so many
+            layers further back: skip=(1,) on the second layer is the network's input.
+
+    Raises:
+        PlasticSearchError: a value is impossible, or the recurrent pathway is plastic and the structure has none.
+
+    Example:
+        from plastic_search.cells.lstm import LSTM
+        from plastic_search.rules.oja import Oja
+        from plastic_search.structures.feed_forward import FeedForward
+
+        hidden = Layer(64, LSTM(), rule=Oja(), plastic=Pathway.RECURRENT)  # 64 LSTM units with a plastic recurrence
+        readout = Layer(10, structure=FeedForward(), skip=(1,))  # reads them, and the network's input
     """
 
     units: int = 64
@@ -80,10 +91,12 @@ class Layer(Part):
         if self.limit <= 0:
             raise PlasticSearchError(f"a trace's limit must be above 0, but got limit={self.limit}")
         if not isinstance(self.cell, SearchParameter):
-            drives, at = self.cell.drives, self.cell.plastic
-            if type(at) is not int or not 0 <= at < drives:
+            drives, index = self.cell.drives, self.cell.plastic
+            if type(index) is not int or not 0 <= index < drives:
                 name = type(self.cell).__name__
-                raise PlasticSearchError(f"{name}.plastic is which of its {drives} drives, from 0, but is {at!r}")
+                raise PlasticSearchError(
+                    f"{name}.plastic must be the index of one of its {drives} drives, but is {index!r}"
+                )
         if len(set(self.skip)) < len(self.skip) or any(k < 1 for k in self.skip):
             raise PlasticSearchError(f"skip wants different whole numbers from 1, but got {self.skip}")
         whole = not any(search_parameters(self.structure))
@@ -96,7 +109,19 @@ class Layer(Part):
 
 @dataclass(frozen=True)
 class NetworkSpec(Part):
-    """Layers in order; the last one's output is the network's."""
+    """Layers in order; the output of the last one is the network's.
+
+    Raises:
+        PlasticSearchError: there is no layer, a skip connection starts before the network's input, or an integer
+            trace has no bound.
+
+    Example:
+        from plastic_search.core.space import override
+
+        spec = NetworkSpec((Layer(32, plastic=Pathway.BOTH), Layer(5)))
+        wider = override(spec, "layers.0.units", "64")
+        assert NetworkSpec.from_json(wider.to_json()) == wider
+    """
 
     layers: tuple[Layer, ...] = (Layer(),)
     precision: Precision = Floating()
@@ -113,16 +138,29 @@ class NetworkSpec(Part):
 
 
 def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
-    """The shape of each layer of a network that hears `inputs` numbers per step.
+    """The shape of each layer of a network of so many inputs, with the source of each of its columns.
+
+    Args:
+        inputs: input size of the network.
 
     Raises:
-        PlasticSearchError: a hole is left open; the message lists the open addresses.
+        PlasticSearchError: a search parameter has no value yet, and the message lists their paths; or a structure
+            selects a column that the layer does not receive.
+
+    Example:
+        from plastic_search.structures.feed_forward import FeedForward
+
+        spec = NetworkSpec((Layer(6), Layer(3, structure=FeedForward(), skip=(1,), plastic=Pathway.INPUT)))
+        first, second = shapes(spec, inputs=4)
+        assert (first.pre, first.recurrent) == (4 + 6, 6)
+        assert (second.pre, second.recurrent, second.width) == (6 + 4, 0, 10)
+        assert second.presynaptic[6] == (-1, 0)  # the seventh column is the network's first input
     """
-    still = [address for address, _ in search_parameters(spec)]
-    if still:
+    free = [path for path, _ in search_parameters(spec)]
+    if free:
         raise PlasticSearchError(
-            f"the spec has {len(still)} open hole{'s' if len(still) > 1 else ''}: {', '.join(still)}; "
-            "give each a value (`space.fill` with a trial, or --set ADDRESS=VALUE)"
+            f"the spec has {len(free)} search parameter{'s' if len(free) > 1 else ''} without a value: "
+            f"{', '.join(free)}; give each one (`space.fill` with a trial, or --set PATH=VALUE)"
         )
     result: list[Shape] = []
     for i, layer in enumerate(spec.layers):

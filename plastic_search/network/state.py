@@ -1,4 +1,4 @@
-"""The state of a network: its tensors by name, and whether they are of the right size."""
+"""The state of a network: its tensors by path, and a check of their shapes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.pytree import flatten, unflatten
 from plastic_search.network.step import LayerState, Ready
 
+__all__ = ["State", "describe", "load_named", "named", "same_shapes"]
+
 State = tuple[LayerState, ...]
 
 
-def named(state: State | tuple[Ready, ...]) -> dict[str, Tensor]:
-    """Every tensor of a state, or of prepared parameters, by its path: `layers.1.trace`, `layers.0.cell.memory`."""
-    return {name: t for i, layer in enumerate(state) for name, t in flatten(layer, f"layers.{i}").items()}
+def named(layers: State | tuple[Ready, ...]) -> dict[str, Tensor]:
+    """Every tensor of a state, or of resolved parameters, by its path: `layers.1.trace`, `layers.0.cell.memory`."""
+    return {path: t for i, layer in enumerate(layers) for path, t in flatten(layer, f"layers.{i}").items()}
 
 
 def load_named(tensors: dict[str, Tensor], like: State) -> State:
@@ -30,28 +32,30 @@ def load_named(tensors: dict[str, Tensor], like: State) -> State:
     return unflatten(like, (tensors[path] for path in paths))
 
 
-def _told(value: Any) -> str:
-    text = repr(value)
-    return f"{text if len(text) <= 40 else 'one'} of type {type(value).__name__}"
-
-
 def same_shapes(state: State, fresh: State) -> State:
-    """`state`, if it is formed as `fresh` is.
+    """`state`, if its tensors have the paths, shapes, types and devices of those of `fresh`.
 
     Raises:
-        PlasticSearchError: it is not; the message names what differs.
+        PlasticSearchError: they have not; the message names the first difference.
     """
     if not isinstance(state, tuple) or not all(isinstance(layer, LayerState) for layer in state):
         raise PlasticSearchError(
-            f"state must be what `start` or an earlier call gave, a LayerState for each layer, but is {_told(state)}"
+            "state must be what `start` or an earlier call returned, a LayerState for each layer, "
+            f"but is {describe(state)}"
         )
-    given, wanted = (
-        {n: f"{list(t.shape)} of {t.dtype} on {t.device}" for n, t in named(s).items()} for s in (state, fresh)
-    )
-    for name in wanted | given:
-        if given.get(name) != wanted.get(name):
+    given, wanted = ({path: describe(t) for path, t in named(each).items()} for each in (state, fresh))
+    for path in wanted | given:
+        if given.get(path) != wanted.get(path):
             raise PlasticSearchError(
-                f"the state's {name} must be {wanted.get(name)} (time goes on where it stopped, batch first), "
-                f"but is {given.get(name)}"
+                f"the state's {path} must be {wanted.get(path)} (an episode continues with the batch it began with), "
+                f"but is {given.get(path)}"
             )
     return state
+
+
+def describe(value: Any) -> str:
+    """A value for an error message: `[5, 3] of torch.float32 on cpu`, `3.5 of type float`."""
+    if isinstance(value, Tensor):
+        return f"{list(value.shape)} of {value.dtype} on {value.device}"
+    text = repr(value)
+    return f"{text if len(text) <= 40 else 'one'} of type {type(value).__name__}"

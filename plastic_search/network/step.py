@@ -1,11 +1,19 @@
-"""The law: what one time step of a plastic network is. Every fast path and every export must equal it.
+"""Reference implementation of one time step. All kernels and exporters are tested for equality with it.
 
-pre      = concat(sources, own previous output)
-drive    = W pre + (alpha * H) pre                 (one of a cell's drives is plastic)
-cell', Response(output', post) = cell.step(cell, drive)
-dH       = rule(pre, post, H pre)
-rate     = modulation(output')
-H'       = round(bound(H + rate * dH))             (or rate * E, E' = (1 - eta) E + eta dH, where retroactive)
+One step of one layer, in the order of `layer_step`; * is elementwise, (x) the outer product of each episode:
+
+    pre     = concat(outputs of other layers, the layer's own previous output)
+    drive   = W pre + b + (alpha * H) pre                        of several drives of a cell, one is plastic
+    cell', Response(output', post) = cell.step(cell, drive)
+    dH      = rule.step(pre, post, recall = H pre)               = sum(coef * post (x) pre) - decay * H
+    rate    = modulation.step(output')
+    H'      = bound(H + rate * dH)                               at once; or, if the modulation is retroactive,
+    H'      = bound(H + rate * E),  E' = (1 - eta) E + eta dH    through the eligibility trace E
+    H'      = round(H')                                          if the precision gives traces a format
+
+Only the plastic pathway, the columns `Shape.plastic` of `pre`, has a trace. What does not change within an episode is
+prepared by `resolve`: the structure's gates, and the rounding of W and alpha. Source: differentiable plasticity, Miconi
+et al. 2018 (arXiv 1804.02464); modulation and eligibility traces, Miconi et al. 2019 (Backpropamine, arXiv 2002.10585).
 """
 
 from __future__ import annotations
@@ -25,20 +33,12 @@ from plastic_search.rules import Activity
 from plastic_search.structures import Shape, Source
 
 __all__ = [
-    "LayerParams",
-    "LayerState",
-    "Ready",
-    "layer_inputs",
-    "layer_start",
-    "layer_step",
-    "resolve",
-    "start",
-    "step",
-]
+    "LayerParams", "LayerState", "Ready", "layer_inputs", "layer_start", "layer_step", "resolve", "start", "step",
+]  # fmt: skip
 
 
 class LayerParams(NamedTuple):
-    """What training tunes in one layer."""
+    """The parameters of one layer, which training changes between episodes."""
 
     weight: Tensor  # [drives, post, pre]
     bias: Tensor  # [drives, post]
@@ -49,7 +49,7 @@ class LayerParams(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """A layer's parameters made ready for one episode: gated, rounded, spread to full shape."""
+    """The parameters of one layer as the steps of an episode use them: gated, rounded, expanded to full shape."""
 
     weight: Tensor  # [drives, post, pre]
     bias: Tensor  # [drives, post]
@@ -59,60 +59,14 @@ class Ready(NamedTuple):
 
 
 class LayerState(NamedTuple):
-    """What one layer carries from step to step. All zero, but for `dither`, at the start of an episode."""
+    """What one layer carries from step to step. All is zero at the start of an episode, except `dither`."""
 
     output: Tensor  # [batch, post]
     cell: Any
-    trace: Tensor | None  # [batch, post, width], H
+    trace: Tensor | None  # [batch, post, width], H; None where nothing is plastic
     rule: Any
-    eligibility: Tensor | None  # [batch, post, width], E
-    dither: Tensor | None  # [batch, 1, 1], the noise of stochastic rounding
-
-
-def resolve(spec: NetworkSpec, shapes: tuple[Shape, ...], params: tuple[LayerParams, ...]) -> tuple[Ready, ...]:
-    """Gates, rounding and alpha's shape, applied once per episode."""
-    return tuple(_ready(spec, *each) for each in zip(spec.layers, shapes, params, strict=True))
-
-
-def _ready(spec: NetworkSpec, layer: Layer, shape: Shape, params: LayerParams) -> Ready:
-    weight, width = params.weight, shape.width
-    gates = layer.structure.gates(params.structure, shape, weight)
-    weight = _rounded(weight if gates.exists is None else weight * gates.exists, spec, Role.WEIGHT)
-    alpha = None
-    if width:
-        alpha = _rounded(params.alpha, spec, Role.ALPHA).expand(shape.post, width)
-        alpha = alpha if gates.plastic is None else alpha * gates.plastic
-    bias = params.bias if gates.units is None else params.bias * gates.units
-    return Ready(weight, bias, alpha, params.rule, params.modulation)
-
-
-def _rounded(value: Tensor, spec: NetworkSpec, role: Role) -> Tensor:
-    form = spec.precision.format(role)
-    return value if form is None else parameter_rounder(form)(value)
-
-
-def start(spec: NetworkSpec, shapes: tuple[Shape, ...], batch: int, like: Tensor, ready: tuple[Ready, ...]) -> Any:
-    """The state of every layer at the start of an episode, of `like`'s type and device."""
-    return tuple(layer_start(spec, *each, batch, like) for each in zip(spec.layers, shapes, ready, strict=True))
-
-
-def layer_start(spec: NetworkSpec, layer: Layer, shape: Shape, ready: Ready, batch: int, like: Tensor) -> LayerState:
-    """The state of one layer at the start of an episode."""
-    output, cell = like.new_zeros(batch, shape.post), layer.cell.state(batch, shape.post, like)
-    if ready.alpha is None:
-        return LayerState(output, cell, None, (), None, None)
-    width = ready.alpha.shape[1]
-    trace = like.new_zeros(batch, shape.post, width)
-    rate = layer.modulation.step(ready.modulation, output)
-    form = spec.precision.format(Role.TRACE)
-    return LayerState(
-        output,
-        cell,
-        trace,
-        layer.rule.state(batch, shape.post, width, like),
-        None if rate.eligibility is None else trace,
-        None if form is None else start_dither(batch, like),
-    )
+    eligibility: Tensor | None  # [batch, post, width], E; None unless the modulation is retroactive
+    dither: Tensor | None  # [batch, 1, 1], noise state of stochastic rounding; None where the trace is a float
 
 
 def step(
@@ -127,16 +81,23 @@ def step(
         The last layer's output [batch, post], and the next state.
     """
     outputs, after = [x], []
-    form = spec.precision.format(Role.TRACE)
-    for layer, shape, own, before in zip(spec.layers, shapes, ready, state, strict=True):
-        now = layer_step(layer, shape, own, before, layer_inputs(shape, outputs), form)
+    trace_format = spec.precision.format(Role.TRACE)
+    for layer, shape, params, before in zip(spec.layers, shapes, ready, state, strict=True):
+        now = layer_step(layer, shape, params, before, layer_inputs(shape, outputs), trace_format)
         outputs.append(now.output)
         after.append(now)
     return outputs[-1], tuple(after)
 
 
 def layer_inputs(shape: Shape, outputs: Sequence[Tensor]) -> Tensor:
-    """What a layer receives from others [..., inputs]; `outputs` are those of the network's input and of each layer."""
+    """What a layer receives from other layers.
+
+    Args:
+        outputs: [..., units] each, the network's input first, then the output of each layer before this one.
+
+    Returns:
+        [..., inputs], the columns of `pre` that are not the layer's own previous output.
+    """
     parts = [_selected(outputs[source.layer + 1], source) for source in shape.feedforward]
     return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
@@ -148,60 +109,103 @@ def _selected(output: Tensor, source: Source) -> Tensor:
 
 
 def layer_step(
-    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, form: Format | None
+    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None
 ) -> LayerState:
-    """One time step of one layer.
+    """One time step of one layer: the equations of this module, in their order.
 
     Args:
-        inputs: [batch, inputs], what it receives from other layers, as `layer_inputs` returns it.
-        form: the format of its trace; None leaves it a float.
+        inputs: [batch, inputs], what the layer receives from other layers (`layer_inputs`).
+        trace_format: the precision's format of the trace; None leaves it a float.
     """
     pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
     drive = torch.einsum("dmn,bn->bdm", ready.weight, pre) + ready.bias
     if ready.alpha is None or state.trace is None:
         cell, response = layer.cell.step(state.cell, drive)
-        return LayerState(response.output, cell, None, (), None, None)
-    trace, spoke = state.trace, pre[:, shape.plastic]
-    drive = drive + _among(layer.cell, _answer(ready.alpha * trace, spoke))
+        return LayerState(response.output, cell, trace=None, rule=(), eligibility=None, dither=None)
+
+    trace, dither, pre = state.trace, state.dither, pre[:, shape.plastic]
+    drive = drive + _as_drives(layer.cell, _product(ready.alpha * trace, pre))
     cell, response = layer.cell.step(state.cell, drive)
-    seen = Activity(spoke, response.post, _answer(trace, spoke))
-    change, rule = layer.rule.step(ready.rule, state.rule, seen)
+    activity = Activity(pre, response.post, recall=_product(trace, pre))
+    change, rule = layer.rule.step(ready.rule, state.rule, activity)
     rate = layer.modulation.step(ready.modulation, response.output)
-    changed, eligibility = _written(rate, change.dense(trace), state.eligibility)
-    trace = _bounded(trace, changed, layer.bound, layer.limit)
-    dither = state.dither
-    if form is not None and dither is not None:
-        trace = round_trace(trace, form, layer.limit, dither)
+    write, eligibility = _write(rate, change.dense(trace), state.eligibility)
+    trace = _bounded(trace, write, layer.bound, layer.limit)
+    if trace_format is not None and dither is not None:  # the trace is rounded here, after each write
+        trace = round_trace(trace, trace_format, layer.limit, dither)
         dither = next_dither(dither)
     return LayerState(response.output, cell, trace, rule, eligibility, dither)
 
 
-def _answer(matrix: Tensor, pre: Tensor) -> Tensor:
-    """[batch, post, pre] times [batch, pre]."""
+def _product(matrix: Tensor, pre: Tensor) -> Tensor:
+    """[batch, post, width] times [batch, width] is [batch, post]."""
     return torch.matmul(matrix, pre.unsqueeze(-1)).squeeze(-1)
 
 
-def _among(cell: Cell, answer: Tensor) -> Tensor:
-    """What the plastic drive [batch, post] gets, as one of all drives [batch, drives, post]."""
+def _as_drives(cell: Cell, plastic: Tensor) -> Tensor:
+    """The contribution [batch, post] to the plastic drive as one to all drives [batch, drives, post]."""
     if cell.drives == 1:
-        return answer.unsqueeze(1)
-    return torch.nn.functional.pad(answer.unsqueeze(1), (0, 0, cell.plastic, cell.drives - 1 - cell.plastic))
+        return plastic.unsqueeze(1)
+    return torch.nn.functional.pad(plastic.unsqueeze(1), (0, 0, cell.plastic, cell.drives - 1 - cell.plastic))
 
 
-def _written(rate: Rate, change: Tensor, eligibility: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """What is added to the trace, and the next eligibility trace; the write uses the old one."""
+def _write(rate: Rate, change: Tensor, eligibility: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """What is added to the trace, and the next eligibility trace; the previous one is what is added."""
     write = rate.write.unsqueeze(-1)
     if rate.eligibility is None or eligibility is None:
         return write * change, None
     return write * eligibility, (1.0 - rate.eligibility) * eligibility + rate.eligibility * change
 
 
-def _bounded(trace: Tensor, change: Tensor, bound: Bound, limit: float) -> Tensor:
+def _bounded(trace: Tensor, write: Tensor, bound: Bound, limit: float) -> Tensor:
     match bound:
         case Bound.NONE:
-            return trace + change
+            return trace + write
         case Bound.HARD:
-            return (trace + change).clamp(-limit, limit)
+            return (trace + write).clamp(-limit, limit)
         case Bound.SOFT:
-            room = torch.where(change > 0, limit - trace, limit + trace) / limit
-            return (trace + room * change).clamp(-limit, limit)
+            distance = torch.where(write > 0, limit - trace, limit + trace) / limit  # to the limit ahead, 0 to 2
+            return (trace + distance * write).clamp(-limit, limit)
+
+
+def start(spec: NetworkSpec, shapes: tuple[Shape, ...], batch: int, like: Tensor, ready: tuple[Ready, ...]) -> Any:
+    """The state of every layer at the start of an episode, of `like`'s type and device."""
+    return tuple(layer_start(spec, *each, batch, like) for each in zip(spec.layers, shapes, ready, strict=True))
+
+
+def layer_start(spec: NetworkSpec, layer: Layer, shape: Shape, ready: Ready, batch: int, like: Tensor) -> LayerState:
+    """The state of one layer at the start of an episode."""
+    output, cell = like.new_zeros(batch, shape.post), layer.cell.state(batch, shape.post, like)
+    if ready.alpha is None:
+        return LayerState(output, cell, trace=None, rule=(), eligibility=None, dither=None)
+    trace = like.new_zeros(batch, shape.post, shape.width)
+    rule = layer.rule.state(batch, shape.post, shape.width, like)
+    retroactive = layer.modulation.step(ready.modulation, output).eligibility is not None
+    rounded = spec.precision.format(Role.TRACE) is not None
+    return LayerState(
+        output, cell, trace, rule,
+        eligibility=trace if retroactive else None,
+        dither=start_dither(batch, like) if rounded else None,
+    )  # fmt: skip
+
+
+def resolve(spec: NetworkSpec, shapes: tuple[Shape, ...], params: tuple[LayerParams, ...]) -> tuple[Ready, ...]:
+    """Gates, rounding of weight and alpha, and alpha's shape, applied once per episode."""
+    return tuple(_layer_ready(spec, *each) for each in zip(spec.layers, shapes, params, strict=True))
+
+
+def _layer_ready(spec: NetworkSpec, layer: Layer, shape: Shape, params: LayerParams) -> Ready:
+    gates = layer.structure.gates(params.structure, shape, params.weight)
+    weight = params.weight if gates.exists is None else params.weight * gates.exists
+    weight = _rounded(weight, spec, Role.WEIGHT)
+    bias = params.bias if gates.units is None else params.bias * gates.units
+    alpha = None
+    if shape.width:
+        alpha = _rounded(params.alpha, spec, Role.ALPHA).expand(shape.post, shape.width)
+        alpha = alpha if gates.plastic is None else alpha * gates.plastic
+    return Ready(weight, bias, alpha, params.rule, params.modulation)
+
+
+def _rounded(value: Tensor, spec: NetworkSpec, role: Role) -> Tensor:
+    role_format = spec.precision.format(role)
+    return value if role_format is None else parameter_rounder(role_format)(value)

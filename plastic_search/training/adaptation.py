@@ -16,7 +16,7 @@ from plastic_search.structures import LearnedStructure, TrainingContext, Weights
 
 __all__ = ["Adaptation"]
 
-Memory = Callable[[Tensor], Tensor | None]
+Moment = Callable[[Tensor], Tensor | None]  # of a parameter's gradient, as the optimiser keeps it; None before it does
 
 
 class Adaptation:
@@ -26,6 +26,20 @@ class Adaptation:
         net: the network or population that is trained.
         seeds: of the structures' random draws; one per member.
         steps: the number of updates that training will have.
+
+    Raises:
+        PlasticSearchError: a structure needs all outgoing weights of its layer, and a layer receives a selection of it.
+
+    Example:
+        net = Network(NetworkSpec((Layer(8, structure=Grown(start=2)), Layer(2))), inputs=3)
+        optimiser, adaptation = torch.optim.Adam(net.parameters()), Adaptation(net, seeds=(0,), steps=20)
+        adaptation.after(0)
+        for step in range(1, 21):
+            y, _ = net(torch.randn(5, 4, 3))
+            optimiser.zero_grad()
+            (y.square().mean() + adaptation.constraint()).backward()
+            optimiser.step()
+            adaptation.after(step)
     """
 
     def __init__(self, net: Network | Population, seeds: Sequence[int], steps: int) -> None:
@@ -56,7 +70,7 @@ class Adaptation:
         return [map_tensors(lambda p, k=k: p[k], self._params[i]) for k in range(len(self.rngs))]
 
     @torch.no_grad()
-    def after(self, step: int, means: Memory | None = None, squares: Memory | None = None) -> None:
+    def after(self, step: int, means: Moment | None = None, squares: Moment | None = None) -> None:
         """Let every structure adapt, after `step` updates; to be called with 0 before the first.
 
         Args:
@@ -74,7 +88,7 @@ class Adaptation:
             for k in range(len(self.rngs)):
                 pool[0][0].adapt_pool([(own, context.member(k)) for own, context in pool])
 
-    def _now(self, i: int, step: int, means: Memory | None, squares: Memory | None) -> TrainingContext:
+    def _now(self, i: int, step: int, means: Moment | None, squares: Moment | None) -> TrainingContext:
         """Layer `i` after `step` updates."""
         context = self._contexts[i]
         grads = map_tensors(lambda p: None if p.grad is None else self._stacked(p.grad), self._params[i])
@@ -95,7 +109,7 @@ class Adaptation:
         """A parameter, or its gradient, with a leading axis over members, also for a single network."""
         return tensor if self._many else tensor.unsqueeze(0)
 
-    def _weights(self, i: int, of: Memory) -> Weights:
+    def _weights(self, i: int, of: Moment) -> Weights:
         """`of` applied to the weights of layer `i`, to its biases, and to the columns of weights on its outputs."""
 
         def tensor(k: int, name: str, columns: slice = slice(None)) -> Any:

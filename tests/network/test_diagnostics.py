@@ -1,4 +1,4 @@
-"""What a user's own parts and settings may get wrong: told in one line that names them, and nothing is lost."""
+"""Mistakes in user-defined parts and settings: one line names them, and no work is lost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from command_line import one_line, spawn
 from small import study
 
@@ -19,7 +20,8 @@ from plastic_search.experiments.folder import change
 from plastic_search.experiments.runner import run
 from plastic_search.experiments.study import Study
 from plastic_search.modulations import Modulation
-from plastic_search.network.diagnostics import blamed
+from plastic_search.network.diagnostics import attributed
+from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.records import run as runs
 from plastic_search.rules import Change, Outer, Rule
@@ -65,10 +67,10 @@ def test_a_rule_that_raises_is_named_with_its_line_and_once_mended_the_study_goe
 ) -> None:
     (tmp_path / "mine.py").write_text(RULES)
     words = ("run", "mine.py", "--set", "layers.1.rule=Raiser", "--workers", workers)
-    told = one_line(spawn(*words, cwd=tmp_path))
+    text = one_line(spawn(*words, cwd=tmp_path))
     line = RULES.split("\n").index('        raise Odd("this", "that")') + 1
-    assert f"rule Raiser (mine.py:{line}) raised Odd: this and that in " in told
-    assert told.endswith(" trial 0; mend it and give the same command again\n")
+    assert f"rule Raiser (mine.py:{line}) raised Odd: this and that in " in text
+    assert text.endswith(" trial 0; mend it and give the same command again\n")
     if workers == "1":
         mended = "from plastic_search.rules import Change\n        return Change(()), state"
         (tmp_path / "mine.py").write_text(RULES.replace('raise Odd("this", "that")', mended))
@@ -76,7 +78,7 @@ def test_a_rule_that_raises_is_named_with_its_line_and_once_mended_the_study_goe
 
 
 def tried(part: Part, out: Path) -> str:
-    """What is told of a study whose second layer holds `part`."""
+    """The message of a study whose second layer has `part`."""
     small = study(trials=1)
     field = "rule" if isinstance(part, Rule) else "modulation"
     plain = override(small.space, "layers.1.rule", "Oja").layers[1]
@@ -116,17 +118,17 @@ def test_an_answer_of_the_wrong_kind_or_shape_names_the_part(tmp_path: Path) -> 
             return 1.0
 
     wanted = {
-        Swapped(): "must make Outer.post [batch, post], here [2, 4], but made one of shape [2, ",
-        Three(): "must answer (Change, state), but answered 3; mend it",
-        Grows(): "must give its state back as it was, nothing, but gave pre [2, ",
-        Flat(): "wants a Rate as its answer, but gave 1.0",
+        Swapped(): "must return Outer.post [batch, post], here [2, 4], but returned one of shape [2, ",
+        Three(): "must return (Change, state), but returned 3; mend it",
+        Grows(): "must return its state in the shape it had, nothing, but returned pre [2, ",
+        Flat(): "must return a Rate as its result, but returned 1.0",
     }
     for part, message in wanted.items():
         name = type(part).__name__
-        told = tried(part, tmp_path / name)
-        assert message in told
-        assert f" {name} (" in told
-        assert "test_diagnostics.py:" in told
+        text = tried(part, tmp_path / name)
+        assert message in text
+        assert f" {name} (" in text
+        assert "test_diagnostics.py:" in text
         assert runs.load(tmp_path / name).runs == []
 
 
@@ -134,10 +136,41 @@ def test_a_failure_that_is_nobodys_alone_names_the_work_and_the_line() -> None:
     try:
         raise RuntimeError("two\nlines")
     except RuntimeError as error:
-        told = str(blamed(error, "tpe trial 3"))
-    assert told.startswith("tpe trial 3 raised RuntimeError: two lines (")
-    assert "test_diagnostics.py:" in told
-    assert "more memory" in str(blamed(MemoryError(), "tpe trial 3"))
+        text = str(attributed(error, "tpe trial 3"))
+    assert text.startswith("tpe trial 3 raised RuntimeError: two lines (")
+    assert "test_diagnostics.py:" in text
+    assert "more memory" in str(attributed(MemoryError(), "tpe trial 3"))
+
+
+@dataclass(frozen=True)
+class Calls(Rule):
+    """A rule that calls whatever it is given."""
+
+    def step(self, params: Any, state: Any, seen: Any) -> Any:
+        return seen()
+
+
+def test_the_innermost_part_is_named_unless_it_only_called_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("no")
+
+    def message(call: Any) -> str:
+        with pytest.raises(RuntimeError) as caught:
+            call()
+        return str(attributed(caught.value, "tpe trial 3"))
+
+    rule, net = Calls(), Network(NetworkSpec((Layer(2),)), 3)
+    assert message(lambda: rule.step((), (), fails)).startswith("rule Calls (tests/network/test_diagnostics.py:")
+    nested = message(lambda: Calls().step((), (), lambda: Twice().step((), (), fails)))
+    assert nested.startswith("rule Twice (")
+    monkeypatch.setattr("plastic_search.network.module.sequences", fails)
+    within = message(lambda: rule.step((), (), lambda: net(torch.zeros(1, 1, 3))))
+    assert within.startswith("tpe trial 3 raised RuntimeError: no (tests/network/test_diagnostics.py:")
+
+
+@dataclass(frozen=True)
+class Twice(Calls):
+    """Another one."""
 
 
 IMPOSSIBLE = [
@@ -158,8 +191,8 @@ def test_what_no_filling_can_mend_is_refused_before_there_is_a_folder(
 ) -> None:
     def asked() -> None:
         value = study()
-        for address, text in sets.items():
-            value = override(value, f"space.{address}", text)
+        for path, text in sets.items():
+            value = override(value, f"space.{path}", text)
         next(run(value, "small", tmp_path / "a", 1))
 
     with pytest.raises(PlasticSearchError, match=re.escape(message)):
@@ -235,9 +268,9 @@ def test_another_question_says_what_is_new_or_gone_and_where_long_values_part() 
     ]
     for old, new, message in cases:
         assert message in change(asking(**old).to_json(), asking(**new).to_json())
-    told = change(asking(question=long + "?").to_json(), asking(question=long + "!").to_json())
-    assert 'Why ?" was' not in told
-    assert told.endswith('Why ?", is ...Why Why Why Why Why !"')
+    text = change(asking(question=long + "?").to_json(), asking(question=long + "!").to_json())
+    assert 'Why ?" was' not in text
+    assert text.endswith('Why ?", is ...Why Why Why Why Why !"')
     assert change(asking(trials=3).to_json(), asking(trials=9).to_json()) == ""
 
 
@@ -286,8 +319,8 @@ def test_a_part_without_its_method_is_named_and_not_left_out(words: tuple[str, .
     (tmp_path / "l2.py").write_text(MISSPELT)
     (tmp_path / "plain.py").write_text("from small import study\n\nSTUDY = study(trials=1)\n")
     (tmp_path / "using.py").write_text(USING.format("from l2 import Loud"))
-    told = one_line(spawn(*words, cwd=tmp_path))
-    assert told == "plastic-search: l2.py: Loud is a Rule without `step`; rename its `stepp`\n"
+    text = one_line(spawn(*words, cwd=tmp_path))
+    assert text == "plastic-search: l2.py: Loud is a Rule without `step`; rename its `stepp`\n"
 
 
 def test_a_study_that_defines_such_a_part_says_so_too_and_a_base_of_others_may_lack_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The law in `step` equals the papers' index notation, number by number, over what can be combined."""
+"""The reference step equals the papers' index notation, number by number, over what can be combined."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def same(spec: NetworkSpec, exists: Callable[[int, int], bool] = lambda j, i: Tr
     x = torch.randn(STEPS, 2, inputs, generator=rng).double()
     y, state = net(x)
     for b in range(2):
-        said, memories = index_notation.network(spec, [plain(p) for p in net.parts()], x[:, b].tolist(), exists)
-        torch.testing.assert_close(y[:, b].tolist(), said, rtol=1e-9, atol=1e-9)
+        outputs, memories = index_notation.network(spec, [plain(p) for p in net.parts()], x[:, b].tolist(), exists)
+        torch.testing.assert_close(y[:, b].tolist(), outputs, rtol=1e-9, atol=1e-9)
         for now, memory in zip(state, memories, strict=True):
             if now.trace is not None:
                 first, last = memory["columns"].start, memory["columns"].stop
@@ -86,7 +86,7 @@ def test_every_bound_and_every_shape_of_alpha(bound: Bound, alpha: AlphaShape) -
 
 
 def test_skip_connections() -> None:
-    """The second layer hears the input as well, the third all that came before it."""
+    """The second layer also receives the input, the third every output before it."""
     features = Layer(2, structure=FeedForward())
     second = Layer(3, LSTM(), plastic=Pathway.BOTH, skip=(1,))
     third = Layer(2, Linear(), Oja(), Constant(0.5), FeedForward(), Pathway.INPUT, skip=(2, 1))
@@ -105,7 +105,7 @@ def test_skip_connections_stand_after_the_layer_before_in_the_order_given() -> N
 
 @pytest.mark.parametrize("cell", [RNN(), LSTM()], ids=str)
 def test_self_recurrence(cell: Any) -> None:
-    """Every source is heard, and of the layer only the unit itself."""
+    """Each unit receives all inputs, and of its own layer only itself."""
     spec = NetworkSpec((Layer(UNITS, cell, plastic=Pathway.BOTH, structure=SelfRecurrent()),))
     same(spec, lambda j, i: i < INPUTS or i - INPUTS == j)
 

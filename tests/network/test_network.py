@@ -194,7 +194,10 @@ def test_an_edit_sees_every_step_and_stands_in_for_the_state() -> None:
 
 def test_an_open_spec_is_refused_by_address() -> None:
     spec = NetworkSpec((Layer(choice(2, 3), rule=Hebb(decay=real(0.0, 1.0))),))
-    with pytest.raises(PlasticSearchError, match=r"2 open holes: layers\.0\.units, layers\.0\.rule\.decay; give each"):
+    with pytest.raises(
+        PlasticSearchError,
+        match=r"2 search parameters without a value: layers\.0\.units, layers\.0\.rule\.decay; give each",
+    ):
         Network(spec, 3)
 
 
@@ -316,8 +319,8 @@ class Begun(Cell):
 
 def test_a_part_of_ones_own_begins_where_it_says() -> None:
     spec, x = NetworkSpec((Layer(5, Begun(), plastic=Pathway.BOTH),)), torch.randn(4, 2, 3)
-    net, law = (Network(spec, 3, kernel=kernel) for kernel in ("cpu", "reference"))
-    wanted = law(x)[0]
+    net, reference = (Network(spec, 3, kernel=kernel) for kernel in ("cpu", "reference"))
+    wanted = reference(x)[0]
     torch.testing.assert_close(net(x)[0], wanted)
     torch.testing.assert_close(net(x, net.start(2))[0], wanted)
     with torch.no_grad():
@@ -326,7 +329,7 @@ def test_a_part_of_ones_own_begins_where_it_says() -> None:
 
 def test_the_plastic_drive_is_one_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RNN, "plastic", -1)
-    with pytest.raises(PlasticSearchError, match=r"RNN.plastic is which of its 1 drives, from 0, but is -1"):
+    with pytest.raises(PlasticSearchError, match=r"RNN.plastic must be the index of one of its 1 drives, but is -1"):
         Layer(5)
 
 

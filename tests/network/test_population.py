@@ -52,10 +52,10 @@ def same(nets: list[Network], x: Tensor) -> None:
     second, last = population(x, state)
     (first.square().sum() + second.square().sum() + sum(t.sum() for t in named(last).values())).backward()
     for k, net in enumerate(nets):
-        heard = x if x.dim() == 3 else x[k]
-        y, begun = net(heard)
+        inputs = x if x.dim() == 3 else x[k]
+        y, begun = net(inputs)
         torch.testing.assert_close(first[k], y, rtol=0, atol=1e-11)
-        z, end = net(heard, begun)
+        z, end = net(inputs, begun)
         torch.testing.assert_close(second[k], z, rtol=0, atol=1e-11)
         for name, value in named(end).items():
             torch.testing.assert_close(named(last)[name][k], value, rtol=0, atol=1e-11)
@@ -100,17 +100,17 @@ def test_a_member_can_be_taken_out() -> None:
 def test_two_threads_change_nothing() -> None:
     population = Population(members(NetworkSpec((Layer(40, plastic=Pathway.RECURRENT),)), "cpu", count=5))
     x, before = noise(5, 20, 3, 3), torch.get_num_threads()
-    made = []
+    results = []
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
             population.zero_grad()
             y, _ = population(x)
             y.square().sum().backward()
-            made.append([y.detach(), *(p.grad.clone() for p in population.parameters() if p.grad is not None)])
+            results.append([y.detach(), *(p.grad.clone() for p in population.parameters() if p.grad is not None)])
     finally:
         torch.set_num_threads(before)
-    for one, other in zip(*made, strict=True):
+    for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
@@ -123,7 +123,7 @@ def test_what_is_not_alike_is_refused() -> None:
     with pytest.raises(PlasticSearchError, match=r"member 1 is of torch\.float64, member 0 of torch\.float32"):
         Population([Network(spec, 3), Network(spec, 3).double()])
     for odd in (Network(spec, 3), [1, 2]):
-        with pytest.raises(PlasticSearchError, match="made of a list of networks, but there is a"):
+        with pytest.raises(PlasticSearchError, match="made of a list of networks, but got a"):
             Population(odd)  # type: ignore[arg-type]
     population = Population([Network(spec, 3), Network(spec, 3, 1)])
     with pytest.raises(PlasticSearchError, match=r"2 members.*inputs=3.*but is \[3, 5, 4, 3\]"):

@@ -131,10 +131,10 @@ def test_small_writes_arrive_when_rounded_stochastically(change: float) -> None:
 
 def dithers(steps: int) -> Tensor:
     """The noise of one episode, step after step [steps, 1, 1]."""
-    made = [start_dither(1, torch.zeros(1))]
+    noise = [start_dither(1, torch.zeros(1))]
     for _ in range(steps - 1):
-        made.append(next_dither(made[-1]))
-    return torch.cat(made)
+        noise.append(next_dither(noise[-1]))
+    return torch.cat(noise)
 
 
 NOISE = dithers(20_000)
@@ -142,11 +142,11 @@ NOISE = dithers(20_000)
 
 @given(st.floats(-0.999, 0.999), st.sampled_from(BITS))
 def test_stochastic_rounding_is_unbiased_over_time(value: float, bits: int) -> None:
-    """One synapse that is asked 1000 times for the same value says it on average."""
+    """The mean of 1000 stochastic roundings of one value is the value."""
     form = Format(bits, Rounding.STOCHASTIC)
-    said = round_trace(torch.full((1000, 1, 1), value), form, 1.0, NOISE[:1000])
-    assert said.mean().item() == pytest.approx(value, abs=0.01 * step_size(form, 1.0))
-    assert said.max() - said.min() < 1.001 * step_size(form, 1.0), "only ever one of the two levels beside it"
+    rounded = round_trace(torch.full((1000, 1, 1), value), form, 1.0, NOISE[:1000])
+    assert rounded.mean().item() == pytest.approx(value, abs=0.01 * step_size(form, 1.0))
+    assert rounded.max() - rounded.min() < 1.001 * step_size(form, 1.0), "only ever one of the two levels beside it"
 
 
 @given(st.floats(-0.999, 0.999), st.integers(0, 100))
@@ -217,21 +217,21 @@ def test_a_network_rounds_what_its_precision_says() -> None:
         net = Network(NetworkSpec((layer,), Integer(weight, alpha, trace)), 5)
         ready = net.resolve()[0]
         _, state = net(noise(30, 2, 5))
-        held = (
+        roles = (
             (Role.WEIGHT, ready.weight, weight),
             (Role.ALPHA, ready.alpha, alpha),
             (Role.TRACE, state[0].trace, trace),
         )
-        for role, tensor, bits in held:
+        for role, tensor, bits in roles:
             assert tensor is not None
             levels = len(tensor.unique())
             assert levels > 15 if bits is None else levels <= 2**bits - 1, f"{role}: {levels} levels at {bits} bits"
 
 
 def test_what_is_fine_tuned_has_a_float_network_trained_as_long_beside_it() -> None:
-    made = variants(BITS)
-    assert [v.name for v in made if v.precision == Floating()] == ["w32a32t32-tuned"]
-    assert len({v.name for v in made}) == len(made) == 53
+    every = variants(BITS)
+    assert [v.name for v in every if v.precision == Floating()] == ["w32a32t32-tuned"]
+    assert len({v.name for v in every}) == len(every) == 53
 
 
 def test_a_trace_without_a_bound_cannot_be_an_integer() -> None:

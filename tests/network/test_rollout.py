@@ -30,14 +30,14 @@ def test_a_replay_is_the_rollout_with_gradients(kernel: str, spec: NetworkSpec) 
     net = Network(spec, 3, kernel=kernel).double()
     rollout, rng = Rollout(net, 5), torch.Generator().manual_seed(0)
     x = torch.randn(5, 3, dtype=torch.float64, generator=rng)
-    said = []
+    outputs = []
     for _ in range(12):
         y = rollout.step(x)
-        said.append(y)
-        x = x + 0.1 * y[:, :3]  # what is heard depends on what was said
-    assert not said[0].requires_grad
+        outputs.append(y)
+        x = x + 0.1 * y[:, :3]  # the next input depends on the output
+    assert not outputs[0].requires_grad
     again, state = rollout.replay()
-    assert torch.allclose(again, torch.stack(said), rtol=0, atol=1e-12)
+    assert torch.allclose(again, torch.stack(outputs), rtol=0, atol=1e-12)
     for name, value in named(state).items():
         assert torch.allclose(value, named(rollout.state)[name], rtol=0, atol=1e-12)
     again.square().sum().backward()
@@ -50,12 +50,12 @@ def test_several_steps_are_steps_one_by_one(kernel: str, spec: NetworkSpec) -> N
     net = Network(spec, 3, kernel=kernel).double()
     x = torch.randn(40, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     one, several = Rollout(net, 5), Rollout(net, 5)
-    said = torch.stack([one.step(each) for each in x])
+    outputs = torch.stack([one.step(each) for each in x])
     parts = [several.run(part) for part in x.split([3, 1, 7, 3, 2, 4, 5, 7, 8])]  # memory for 3, 7, 2, 4, 5 and 8 steps
-    torch.testing.assert_close(torch.cat(parts), said, rtol=0, atol=1e-12)
+    torch.testing.assert_close(torch.cat(parts), outputs, rtol=0, atol=1e-12)
     for name, value in named(several.state).items():
         torch.testing.assert_close(value, named(one.state)[name], rtol=0, atol=1e-12)
-    torch.testing.assert_close(several.replay()[0], said, rtol=0, atol=1e-12)
+    torch.testing.assert_close(several.replay()[0], outputs, rtol=0, atol=1e-12)
 
 
 def test_a_replay_begins_where_the_rest_was_forgotten() -> None:
@@ -65,9 +65,9 @@ def test_a_replay_begins_where_the_rest_was_forgotten() -> None:
     rollout.forget()
     with pytest.raises(PlasticSearchError, match="nothing to replay"):
         rollout.replay()
-    said = rollout.run(x[5:])
+    outputs = rollout.run(x[5:])
     again, _ = rollout.replay()
-    torch.testing.assert_close(again, said, rtol=0, atol=1e-12)
+    torch.testing.assert_close(again, outputs, rtol=0, atol=1e-12)
     torch.testing.assert_close(again, net(x)[0][5:], rtol=0, atol=1e-12)
 
 
@@ -103,7 +103,7 @@ def test_what_cannot_be_stepped_is_refused() -> None:
         PlasticSearchError, match=r"x must be \[batch, inputs\] = \[2, 3\] of torch.float32 on cpu, but is"
     ):
         rollout.step(torch.randn(3, 3))
-    with pytest.raises(PlasticSearchError, match="but is a str"):
+    with pytest.raises(PlasticSearchError, match=r"but is .* of type str"):
         rollout.step("x")  # type: ignore[arg-type]
     with pytest.raises(PlasticSearchError, match=r"x must be \[time, batch, inputs\] = \[4, 2, 3\] of torch.float32"):
         rollout.run(torch.zeros(4, 2, 5))

@@ -42,12 +42,12 @@ def net_of(layer: Layer, inputs: int = 1, **values: float) -> Network:
 
 
 def one_unit(rule: Rule, modulation: Modulation, bound: Bound = Bound.NONE, limit: float = 1.0) -> Layer:
-    """One linear unit that hears one number through one plastic synapse."""
+    """One linear unit with one input through one plastic synapse."""
     return Layer(1, Linear(), rule, modulation, FeedForward(), Pathway.INPUT, bound, limit)
 
 
-def told(net: Network, *xs: float) -> tuple[list[float], list[float]]:
-    """What a one-unit network says to `xs`, and its trace after each."""
+def responses(net: Network, *xs: float) -> tuple[list[float], list[float]]:
+    """The output of a one-unit network at each of `xs`, and its trace after it."""
     state, ys, traces = None, [], []
     for x in xs:
         y, state = net(torch.full((1, 1, 1), x).double(), state)
@@ -91,7 +91,7 @@ def test_one_step_of_every_rule(rule: Rule, wanted: tuple[float, float]) -> None
 
 def test_hebb_writes_what_the_next_step_recalls() -> None:
     net = net_of(one_unit(Hebb(), Constant(0.1)), weight=0.5, alpha=1.0)
-    ys, traces = told(net, 2.0, 2.0, -1.0)
+    ys, traces = responses(net, 2.0, 2.0, -1.0)
     assert traces == near(0.2, 0.2 + 0.1 * 1.4 * 2.0, 0.48 + 0.1 * 0.98)
     assert ys == near(1.0, 1.0 + 0.2 * 2.0, -0.5 - 0.48)
 
@@ -101,7 +101,7 @@ def test_the_retroactive_write_uses_the_eligibility_of_before() -> None:
     layer = one_unit(Hebb(), Retroactive(FanOut.NEURON))
     half = 0.5  # eta; the rate is 0 M + 1
     net = net_of(layer, weight=1, alpha=1, modulation__fan=0, modulation__base=1, modulation__eligibility=half)
-    ys, traces = told(net, 1.0, 1.0, 1.0)
+    ys, traces = responses(net, 1.0, 1.0, 1.0)
     assert ys == near(1.0, 1.0, 1.5)
     assert traces == near(0.0, 0.5, 0.5 + 0.75)
     _, state = net(torch.ones(3, 1, 1).double())
@@ -110,11 +110,11 @@ def test_the_retroactive_write_uses_the_eligibility_of_before() -> None:
     assert eligibility.item() == pytest.approx(0.5 * 0.75 + 0.5 * 1.5)
 
 
-def test_a_silent_modulator_lets_nothing_in_until_it_speaks() -> None:
-    """M(t) follows the new output: v = 1, b = 0, so a unit that says 0 writes 0."""
+def test_a_modulator_at_zero_writes_nothing_until_it_is_active() -> None:
+    """M(t) follows the new output: v = 1, b = 0, so an output of 0 writes 0."""
     layer = one_unit(Hebb(), Simple(FanOut.NETWORK))
     net = net_of(layer, weight=1.0, alpha=0.0, modulation__weight=1.0, modulation__bias=0.0)
-    _, traces = told(net, 0.0, 2.0, -2.0)
+    _, traces = responses(net, 0.0, 2.0, -2.0)
     m = math.tanh(2.0)
     assert traces == near(0.0, m * 4.0, m * 4.0 - m * 4.0)
 
@@ -145,7 +145,7 @@ BOUNDS = [
 def test_bounds(bound: Bound, change: float, wanted: list[float], limit: float) -> None:
     """Each step writes `change`; with twice the limit and twice the change, the trace is twice as large."""
     net = net_of(one_unit(Hebb(), Constant(limit * change), bound, limit), weight=1.0, alpha=0.0)
-    assert told(net, 1.0, 1.0, 1.0)[1] == near(*(limit * w for w in wanted))
+    assert responses(net, 1.0, 1.0, 1.0)[1] == near(*(limit * w for w in wanted))
 
 
 @pytest.mark.parametrize("bound", [Bound.HARD, Bound.SOFT])
@@ -163,7 +163,7 @@ def test_the_plastic_lstm_learns_from_the_candidate() -> None:
     layer = Layer(1, LSTM(), Hebb(), Constant(1.0), Dense(), Pathway.RECURRENT, Bound.NONE)
     net = net_of(layer, weight=0.0, bias=0.0, alpha=2.0)
     with torch.no_grad():
-        net.layers[0].get_parameter("weight")[3, 0, 0] = 1.0  # only the candidate hears the input
+        net.layers[0].get_parameter("weight")[3, 0, 0] = 1.0  # only the candidate receives the input
     y, state = net(torch.ones(3, 1, 1).double())
     g = math.tanh(1.0)
     memory, h, trace = 0.0, 0.0, 0.0
@@ -176,14 +176,14 @@ def test_the_plastic_lstm_learns_from_the_candidate() -> None:
 
 def test_oja_keeps_its_memory_without_input() -> None:
     net = net_of(one_unit(Oja(), Learned(0.5)), weight=1.0, alpha=0.0, modulation__rate=0.5)
-    _, traces = told(net, 1.0, *[0.0] * 50)
+    _, traces = responses(net, 1.0, *[0.0] * 50)
     assert traces == near(*[0.5] * 51)
 
 
 @pytest.mark.parametrize("eta", [0.01, 0.3])
 def test_a_decaying_hebb_forgets_as_one_minus_eta_to_the_t(eta: float) -> None:
     net = net_of(one_unit(Hebb(decay=1.0), Constant(eta)), weight=1.0, alpha=0.0)
-    _, traces = told(net, 1.0, *[0.0] * 50)
+    _, traces = responses(net, 1.0, *[0.0] * 50)
     assert traces == near(*(eta * (1 - eta) ** t for t in range(51)))
 
 
@@ -216,17 +216,17 @@ def test_with_alpha_0_it_is_plain_torch(cell: str, alpha: AlphaShape) -> None:
     x = torch.randn(9, 4, 3).double()
     y, state = net(x)
     torch.testing.assert_close(y, plain(x)[0])
-    assert trace_of(state).abs().max() > 0.01, "the trace goes on changing, it is only not heard"
+    assert trace_of(state).abs().max() > 0.01, "the trace goes on changing, it only has no effect on the output"
 
 
-@pytest.mark.parametrize(("structure", "heard"), [(Dense(), 5), (SelfRecurrent(), 3), (FeedForward(), 2)], ids=str)
-def test_what_a_unit_hears(structure: Structure, heard: int) -> None:
-    """Three linear units, all weights 1, all 1 at the step before, two inputs of 1: each says how much it hears."""
+@pytest.mark.parametrize(("structure", "received"), [(Dense(), 5), (SelfRecurrent(), 3), (FeedForward(), 2)], ids=str)
+def test_what_a_unit_receives(structure: Structure, received: int) -> None:
+    """Three linear units, weights 1, previous outputs 1, two inputs of 1: each output counts its inputs."""
     net = net_of(Layer(3, Linear(), structure=structure), inputs=2, weight=1.0, bias=0.0)
     start = net.start(1)
     state = (start[0]._replace(output=torch.ones_like(start[0].output)),)
     y, _ = net(torch.ones(1, 1, 2).double(), state)
-    assert y.flatten().tolist() == [heard] * 3
+    assert y.flatten().tolist() == [received] * 3
 
 
 PARAMETERS = [  # of the programs that Miconi et al. 2019 released: cue-reward (27 inputs, 200 units) and maze (17, 100)
@@ -241,13 +241,13 @@ PARAMETERS = [  # of the programs that Miconi et al. 2019 released: cue-reward (
 ]
 
 
-@pytest.mark.parametrize(("modulation", "inputs", "units", "said", "wanted"), PARAMETERS)
+@pytest.mark.parametrize(("modulation", "inputs", "units", "outputs", "wanted"), PARAMETERS)
 def test_parameter_counts_of_the_papers(
-    modulation: Modulation | None, inputs: int, units: int, said: int, wanted: int
+    modulation: Modulation | None, inputs: int, units: int, outputs: int, wanted: int
 ) -> None:
-    """What is said is a logit per action and a value; the modulator's own weights belong to the plastic layer."""
+    """What is outputs is a logit per action and a value; the modulator's own weights belong to the plastic layer."""
     hidden = Layer(units) if modulation is None else Layer(units, modulation=modulation, plastic=Pathway.RECURRENT)
-    head = Layer(said, Linear(), structure=FeedForward())
+    head = Layer(outputs, Linear(), structure=FeedForward())
     assert Network(NetworkSpec((hidden, head)), inputs).count() == wanted
 
 
