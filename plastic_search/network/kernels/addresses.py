@@ -41,7 +41,7 @@ class AddressBook(ABC, Generic[Moment]):
     # -- what a backend renders
 
     @abstractmethod
-    def base(self, name: str) -> str:
+    def __getitem__(self, name: str) -> str:
         """Where the tensor called `name` begins, for this network of a population."""
 
     @abstractmethod
@@ -100,9 +100,9 @@ class AddressBook(ABC, Generic[Moment]):
             case "recall":
                 return self.taped(step.tape, "recall")
             case "params":
-                return self.row(signature.params, self.base("params"), axis, number)
+                return self.row(signature.params, self["params"], axis, number)
             case "lengths":  # after the limits
-                return self.number(self.base("limits"), 3 + number)
+                return self.number(self["limits"], 3 + number)
             case "drive":
                 return self.drive(step.drive, number)
             case "state":
@@ -137,4 +137,4 @@ class AddressBook(ABC, Generic[Moment]):
                 return self.adjoint(step.adjoints, "recall")
             case "state":
                 return self.row(self.signature.state, step.next_d_state, axis, number)
-        return self.row(self.signature.params, self.base("d_params"), axis, number)
+        return self.row(self.signature.params, self["d_params"], axis, number)

@@ -16,7 +16,8 @@ from plastic_search.network.kernels.tracing.ir import Axis
 from plastic_search.network.kernels.tracing.program import BufferLayout, rows_of
 
 __all__ = [
-    "Buffers", "Call", "LayerTensors", "Sizes", "allocate", "pack", "pad", "pad_columns", "source_weight", "unpack",
+    "Buffers", "Call", "LayerTensors", "Sizes", "allocate", "pack", "pad_columns", "padded_trace", "source_weight",
+    "unpack",
 ]  # fmt: skip
 
 
@@ -126,8 +127,8 @@ def allocate(call: Call, x: Tensor, tensors: LayerTensors, for_backward: bool) -
         pre=pre,
         state=state,
         tape=x.new_empty(s.members, s.times, s.batch, call.size(signature.tape.area)),
-        trace=_trace(x, tensors.trace, s) if plastic else none,
-        eligibility=_trace(x, tensors.eligibility, s) if signature.retroactive else none,
+        trace=padded_trace(x, tensors.trace, s) if plastic else none,
+        eligibility=padded_trace(x, tensors.eligibility, s) if signature.retroactive else none,
         checkpoints=x.new_empty(s.members, *segments),
         eligibility_checkpoints=x.new_empty(s.members, *segments) if signature.retroactive else none,
         params=params,
@@ -146,8 +147,8 @@ def _pre(call: Call, x: Tensor) -> Tensor:
     return pre
 
 
-def _trace(x: Tensor, trace: Tensor | None, s: Sizes) -> Tensor:
-    """A copy of the traces [member, batch, post, pre] before the first step, which forward changes."""
+def padded_trace(x: Tensor, trace: Tensor | None, s: Sizes) -> Tensor:
+    """A padded copy of traces, or of their derivatives, [member, batch, post, pre]; None is 0."""
     return x.new_zeros(s.members, s.batch, s.post, s.pre_padded) if trace is None else pad_columns(trace, s.pre_padded)
 
 
@@ -172,11 +173,6 @@ def _source_drive(x: Tensor, tensors: LayerTensors, s: Sizes) -> Tensor:
     weights = source_weight(tensors.weight, s).transpose(1, 2)
     flat = torch.baddbmm(bias.flatten(1).unsqueeze(1), x.reshape(s.members, -1, s.sources), weights)
     return flat.view(s.members, s.times, s.batch, drives, s.post_padded)
-
-
-def pad(matrix: Tensor, s: Sizes) -> Tensor:
-    """A copy of a matrix with a number for every synapse [..., post, pre], padded."""
-    return pad_columns(matrix, s.pre_padded)
 
 
 def pad_columns(matrix: Tensor, length: int) -> Tensor:

@@ -127,7 +127,7 @@ class KernelSignature:
 
     @property
     def retroactive(self) -> bool:
-        return self.program.retroactive
+        return self.program.change is not None and self.program.change.retroactive
 
     @cached_property
     def uses_recall(self) -> bool:

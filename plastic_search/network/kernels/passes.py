@@ -16,11 +16,11 @@ from plastic_search.network.kernels.buffers import (
     Sizes,
     allocate,
     pack,
-    pad,
     pad_columns,
+    padded_trace,
     source_weight,
     unpack,
-)  # fmt: skip
+)
 from plastic_search.network.kernels.layout import LITERALS, KernelSignature
 from plastic_search.network.kernels.tracing.ir import Unsupported
 from plastic_search.network.quantization import phases
@@ -123,14 +123,14 @@ def constants(call: Call, x: Tensor, tensors: LayerTensors) -> dict[str, Tensor]
     if signature.recurrent:
         read["recurrent_weight"] = pad_columns(tensors.weight[..., s.sources :], s.post_padded)
     if tensors.alpha is not None:
-        read["alpha"] = pad(tensors.alpha, s)
+        read["alpha"] = pad_columns(tensors.alpha, s.pre_padded)
     if signature.recurrent_plastic:
         read["weight"] = x.new_zeros(s.members, s.post, s.pre_padded)
         read["weight"][..., s.plastic_sources : s.width] = tensors.weight[:, signature.program.plastic, :, s.sources :]
     if tensors.dither is not None:
         read["dither"] = tensors.dither
     matrices = zip(signature.matrices, tensors.others[call.state_count + call.vector_count :], strict=True)
-    return read | {name: pad(matrix, s) for name, matrix in matrices if matrix is not None}
+    return read | {name: pad_columns(matrix, s.pre_padded) for name, matrix in matrices if matrix is not None}
 
 
 @lru_cache(maxsize=64)
@@ -141,7 +141,9 @@ def _common_constants(
     like = torch.empty(0, dtype=dtype, device=device)
     limits = (limit, limit / max(top, 1), top, s.post, s.width)
     common = {"constants": like.new_tensor((*signature.constants, *LITERALS)), "limits": like.new_tensor(limits)}
-    return common | {"phases": pad(phases(s.post, s.width, like), s)} if signature.rounding else common
+    if signature.rounding:
+        common["phases"] = pad_columns(phases(s.post, s.width, like), s.pre_padded)
+    return common
 
 
 def _gradients(call: Call, x: Tensor, grads: Sequence[Tensor | None], needs_d_x: bool) -> dict[str, Tensor]:
@@ -160,10 +162,10 @@ def _gradients(call: Call, x: Tensor, grads: Sequence[Tensor | None], needs_d_x:
         "d_drive": x.new_empty(s.members, s.times, s.batch, signature.program.drives, s.post_padded),
         "d_pre": x.new_empty(s.members, s.times, s.batch, pre),
     }
-    traces = {"d_trace": d_trace} if signature.plastic else {}
-    traces |= {"d_eligibility": d_eligibility} if signature.retroactive else {}
-    for name, grad in traces.items():
-        d[name] = x.new_zeros(s.members, s.batch, s.post, s.pre_padded) if grad is None else pad(grad, s)
+    if signature.plastic:
+        d["d_trace"] = padded_trace(x, d_trace, s)
+    if signature.retroactive:
+        d["d_eligibility"] = padded_trace(x, d_eligibility, s)
     return d
 
 

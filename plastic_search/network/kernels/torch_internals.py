@@ -1,7 +1,4 @@
-"""The only file of the kernels that uses parts of torch without a promise of stability.
-
-They have no public equivalent in the versions of torch that are supported; a new version is checked here.
-"""
+"""Private interfaces of torch. No other file of the kernels uses any, so a new version of torch is adapted to here."""
 
 from __future__ import annotations
 

@@ -134,9 +134,6 @@ class Function(AddressBook[Moment]):
 
     # -- addresses
 
-    def base(self, name: str) -> str:
-        return self.loaded[name]
-
     def number(self, base: str, index: int) -> str:
         return self.e.at(base, str(index))
 

@@ -97,7 +97,7 @@ class Function(AddressBook[str]):
     def size(self, area: Area) -> int:
         return area.size(self.s.post_padded, self.s.pre_padded, self.signature.number.lanes)
 
-    def base(self, name: str) -> str:
+    def __getitem__(self, name: str) -> str:
         return name
 
     def number(self, base: str, index: int) -> str:

@@ -39,7 +39,7 @@ class Tiles:
 
     @contextmanager
     def each(self) -> Iterator[None]:
-        """The lines below are for every tile."""
+        """The lines below are repeated for every tile."""
         with self.lines.rows(self.whole):
             if not self.whole:
                 self.lines(*TILE)

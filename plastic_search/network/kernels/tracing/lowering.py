@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,34 @@ _IDENTITY = {aten.clone, aten.detach, aten.alias, aten.lift_fresh_copy, aten.con
 _FULL = {aten.full: 1, aten.full_like: 1, aten.new_full: 2}
 _FILLED = {aten.zeros: 0.0, aten.zeros_like: 0.0, aten.new_zeros: 0.0, aten.ones: 1.0, aten.ones_like: 1.0}
 _FILLED |= {aten.new_ones: 1.0, aten.empty_like: 0.0}
+
+
+def _maximum(b: GraphBuilder, x: Node, y: Node) -> Node:
+    return b.select(b.binary("lt", x, y), y, x)
+
+
+def _minimum(b: GraphBuilder, x: Node, y: Node) -> Node:
+    return b.select(b.binary("gt", x, y), y, x)
+
+
+def _sign(b: GraphBuilder, x: Node) -> Node:
+    zero, one, minus = (b.constant(v) for v in (0.0, 1.0, -1.0))
+    return b.select(b.binary("gt", x, zero), one, b.select(b.binary("lt", x, zero), minus, x))
+
+
+def _power(b: GraphBuilder, x: Node, exponent: float) -> Node:
+    if exponent < 0:
+        return b.binary("div", b.constant(1.0), _power(b, x, -exponent))
+    if exponent == 0.5:
+        return b.unary("sqrt", x)
+    return reduce(lambda power, _: b.binary("mul", power, x), range(int(exponent) - 1), x)
+
+
+_FORMULAS: dict[Any, Callable[..., Node]] = {
+    aten.where: GraphBuilder.select, aten.maximum: _maximum, aten.minimum: _minimum, aten.sign: _sign,
+    aten.relu: lambda b, x: _maximum(b, x, b.constant(0.0)), aten.reciprocal: lambda b, x: _power(b, x, -1),
+    aten.rsqrt: lambda b, x: _power(b, x, -0.5),
+}  # fmt: skip
 
 
 def interpret(graph: fx.GraphModule, inputs: Sequence[Array], sizes: Sizes, builder: GraphBuilder) -> list[Array]:
@@ -117,6 +146,8 @@ class _Interpreter:
             return self._each(lambda a: self.builder.unary(_UNARY[packet], a), args[0])
         if packet in _BINARY and not node.kwargs:
             return self._each(lambda a, b: self.builder.binary(_BINARY[packet], a, b), *args[:2])
+        if packet in _FORMULAS:
+            return self._each(partial(_FORMULAS[packet], self.builder), *args)
         if packet in _FULL:
             return self._full(node, float(args[_FULL[packet]]))
         if packet in _FILLED:
@@ -157,55 +188,17 @@ class _Interpreter:
         factor = self.builder.constant(alpha)
         return self._each(lambda x, y: self.builder.binary(op, x, self.builder.binary("mul", y, factor)), a, b)
 
-    def _where(self, node: fx.Node, condition: Any, a: Any, b: Any) -> Array:
-        return self._each(self.builder.select, condition, a, b)
-
     def _pow(self, node: fx.Node, a: Any, exponent: Any) -> Array:
         if not isinstance(exponent, int | float) or exponent not in (-2, -1, -0.5, 0.5, 1, 2, 3, 4):
             raise UnsupportedError(f"a power of {exponent}")
-        return self._each(lambda x: self._power(x, exponent), a)
-
-    def _power(self, x: Node, exponent: float) -> Node:
-        if exponent < 0:
-            return self.builder.binary("div", self.builder.constant(1.0), self._power(x, -exponent))
-        if exponent == 0.5:
-            return self.builder.unary("sqrt", x)
-        power = x
-        for _ in range(int(exponent) - 1):
-            power = self.builder.binary("mul", power, x)
-        return power
-
-    def _reciprocal(self, node: fx.Node, a: Any) -> Array:
-        return self._each(lambda x: self._power(x, -1), a)
-
-    def _rsqrt(self, node: fx.Node, a: Any) -> Array:
-        return self._each(lambda x: self._power(x, -0.5), a)
-
-    def _relu(self, node: fx.Node, a: Any) -> Array:
-        return self._clamp(node, a, 0.0)
-
-    def _sign(self, node: fx.Node, a: Any) -> Array:
-        builder = self.builder
-        zero, one, minus = (builder.constant(v) for v in (0.0, 1.0, -1.0))
-
-        def sign(x: Node) -> Node:
-            positive = builder.binary("gt", x, zero)
-            return builder.select(positive, one, builder.select(builder.binary("lt", x, zero), minus, x))
-
-        return self._each(sign, a)
+        return self._each(lambda x: _power(self.builder, x, exponent), a)
 
     def _clamp(self, node: fx.Node, a: Any, low: Any = None, high: Any = None, **kw: Any) -> Array:
         low, high = kw.get("min", low), kw.get("max", high)
         clamped = self._array(a)
         if low is not None:
-            clamped = self._maximum(node, clamped, low)
-        return clamped if high is None else self._minimum(node, clamped, high)
-
-    def _maximum(self, node: fx.Node, a: Any, b: Any) -> Array:
-        return self._each(lambda x, y: self.builder.select(self.builder.binary("lt", x, y), y, x), a, b)
-
-    def _minimum(self, node: fx.Node, a: Any, b: Any) -> Array:
-        return self._each(lambda x, y: self.builder.select(self.builder.binary("gt", x, y), y, x), a, b)
+            clamped = self._each(partial(_maximum, self.builder), clamped, low)
+        return clamped if high is None else self._each(partial(_minimum, self.builder), clamped, high)
 
     def _full(self, node: fx.Node, value: float) -> Array:
         shape = self._shape(node)

@@ -83,10 +83,6 @@ class StepProgram(NamedTuple):
     forward: Program
     backward: Program
 
-    @property
-    def retroactive(self) -> bool:
-        return self.change is not None and self.change.retroactive
-
 
 def ordered(roots: Sequence[Node]) -> list[Node]:
     """`roots` and all nodes that they depend on, in order of creation."""
