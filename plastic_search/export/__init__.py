@@ -1,4 +1,5 @@
-"""Exports: a trained network as something that runs, and goes on learning, elsewhere.
+"""Exports a trained network to formats that run, and go on learning, without torch.
 
-Each target traces `step.step`; none holds a table of rules, cells or modulations, so any part, also a user's, exports.
+Every exporter traces `step.step`; none has a table of rules, cells or modulations, so any part can be exported,
+user-defined ones included.
 """

@@ -1,11 +1,11 @@
-"""A folder that holds a network, its proof, and all that is needed to run it without torch.
+"""A bundle: a folder with an exported network, proof that it is exact, and all that is needed to run it without torch.
 
 NAME/
   step.onnx               one step: inputs and state in, outputs and next state out
   parameters.safetensors  the same parameters by name, integers and their steps where rounded
-  examples.safetensors    episodes of the test split, and what the network answers
+  examples.safetensors    episodes of the test split, and the network's outputs
   runner.py               runs it: numpy, onnxruntime and safetensors are enough
-  manifest.json           what it is, how closely it matches, and the sha256 of every other file
+  manifest.json           spec, state, measured parity, and the sha256 of every other file
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ from torch import Tensor
 
 from plastic_search import __version__
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.export import manifest as text
-from plastic_search.export import runner
+from plastic_search.export import manifest, runner
 from plastic_search.export.onnx import export_step
-from plastic_search.export.parameters import Codes, parameters, prepared
-from plastic_search.export.parity import ALLOWED, SESSION, Parity, open_session
-from plastic_search.network import step as law
+from plastic_search.export.parameters import Codes, first_state, parameters, prepared
+from plastic_search.export.parity import ALLOWED, SESSION, ExportedStep, Parity
 from plastic_search.network.module import Network
 from plastic_search.network.quantization import start_dither
-from plastic_search.network.state import State, named
+from plastic_search.network.state import named
+from plastic_search.network.step import step as reference_step
 from plastic_search.precisions import Role
 from plastic_search.records.files import unwritable
 from plastic_search.tasks import Split, Task
@@ -44,7 +43,7 @@ _SEED = 0  # of the examples
 
 
 class Bundle(NamedTuple):
-    """What was written."""
+    """A bundle that was written."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -54,16 +53,20 @@ class Bundle(NamedTuple):
 
 
 def write(net: Network, folder: Path, *, task: Task | None, about: dict[str, Any], examples: int = 500) -> Bundle:
-    """Write `net` as a bundle, which takes the place of an older one only once it is whole and verified.
+    """Write `net` as a bundle. It replaces an older one only when it is complete and verified.
 
     Args:
-        task: of which the examples are episodes; None leaves them out.
-        about: whatever else is worth knowing, as plain JSON data.
+        task: the source of the examples; None leaves them out.
+        about: any further information, as plain JSON data.
         examples: how many episodes.
 
     Raises:
-        PlasticSearchError: the network cannot be exported exactly, the task is not for it, or `folder` holds
-            something that is not a bundle.
+        PlasticSearchError: the network cannot be exported exactly, its sizes are not those of the task, or `folder`
+            is something else than a bundle.
+
+    Example:
+        >>> bundle = write(net, Path("bundle"), task=DigitRecall(ways=3), about={"study": "mine"})
+        >>> bundle.parity.largest  # then, without torch: python bundle/runner.py
     """
     if task is not None and (task.inputs, task.outputs) != (net.inputs, net.outputs):
         raise PlasticSearchError(
@@ -72,18 +75,18 @@ def write(net: Network, folder: Path, *, task: Task | None, about: dict[str, Any
         )
     if examples < 1:
         raise PlasticSearchError(f"a bundle needs at least one example, but got examples={examples}")
-    with _replacing(folder) as made:
-        parity = export_step(net, made / "step.onnx")
-        save_file(_stored(net), made / "parameters.safetensors")
-        shown = None if task is None else _examples(net, task, examples, made)
-        shutil.copyfile(str(runner.__file__), made / "runner.py")
-        for path in made.iterdir():
+    with _replacing(folder) as new:
+        parity = export_step(net, new / "step.onnx")
+        save_file(_stored(net), new / "parameters.safetensors")
+        results = None if task is None else _examples(net, task, examples, new)
+        shutil.copyfile(str(runner.__file__), new / "runner.py")
+        for path in new.iterdir():
             path.chmod(0o644)
-        files = {path.name: _file(path) for path in sorted(made.iterdir())}
-        (made / runner.MANIFEST).write_text(text.seal(_manifest(net, about, parity, shown, files)))
-        manifest = text.read(made)
-        size = sum(path.stat().st_size for path in made.iterdir())
-    return Bundle(folder, manifest, parity, shown["exported_score"] if shown else float("nan"), size)
+        files = {path.name: _file(path) for path in sorted(new.iterdir())}
+        (new / runner.MANIFEST).write_text(manifest.seal(_manifest(net, about, parity, results, files)))
+        content = manifest.read(new)
+        size = sum(path.stat().st_size for path in new.iterdir())
+    return Bundle(folder, content, parity, results["exported_score"] if results else float("nan"), size)
 
 
 def _manifest(
@@ -91,7 +94,7 @@ def _manifest(
 ) -> dict[str, Any]:
     formats = {role: net.spec.precision.format(role) for role in Role}
     return {
-        "format": text.FORMAT,
+        "format": manifest.FORMAT,
         "about": about,
         "spec": net.spec.to_json(),
         "input": {"name": "x", "width": net.inputs},
@@ -112,49 +115,45 @@ def _manifest(
 
 def _signature(net: Network) -> list[dict[str, Any]]:
     """Name, shape, type and start value of every state tensor."""
-    batch, like = 5, torch.zeros(())
-    state: State = law.start(net.spec, net.shapes, batch, like, prepared(net))
+    several = 5  # episodes, so that their order is seen
     return [
         {
             "name": name,
             "shape": ["batch", *value.shape[1:]],
             "dtype": str(value.dtype).removeprefix("torch."),
-            "start": _beginning(name, value),
+            "start": _start(name, value),
         }
-        for name, value in named(state).items()
+        for name, value in named(first_state(net, prepared(net), several)).items()
     ]
 
 
-def _beginning(name: str, value: Tensor) -> dict[str, float]:
-    """How a state tensor [batch, ...] starts, as a rule that holds for any batch."""
+def _start(name: str, value: Tensor) -> dict[str, float]:
+    """The first value of a state tensor [batch, ...], in a form that holds for any batch."""
     first = float(value.flatten()[0])
     if bool((value == first).all()):
         return {"fill": first}
-    apart = float(start_dither(2, value.double())[1])  # from one episode's noise to the next
-    rule = (torch.arange(len(value), dtype=torch.float64) * apart % 1.0).to(value.dtype)
-    if torch.equal(rule.view(-1, 1, 1), value):
-        return {"fractional": apart}
-    raise PlasticSearchError(
-        f"{name} starts with values of no simple rule; a bundle knows one value for all, and noise"
-    )
+    offset = float(start_dither(2, value.double())[1])  # from one episode's dither to the next
+    dither = (torch.arange(len(value), dtype=torch.float64) * offset % 1.0).to(value.dtype)
+    if torch.equal(dither.view(-1, 1, 1), value):
+        return {"fractional": offset}
+    raise PlasticSearchError(f"{name} must start with one value for all episodes, or as dither, to be in a bundle")
 
 
 def _stored(net: Network) -> dict[str, Tensor]:
-    """The parameters as they are kept: `NAME`, or `NAME.codes` and `NAME.step`."""
-    kept: dict[str, Tensor] = {}
+    """The content of the parameter file: `NAME`, or `NAME.codes` and `NAME.step`."""
+    stored: dict[str, Tensor] = {}
     for name, value in parameters(net).items():
-        kept |= (
-            {f"{name}.codes": value.codes, f"{name}.step": value.step} if isinstance(value, Codes) else {name: value}
-        )
-    return kept
+        coded = isinstance(value, Codes)
+        stored |= {f"{name}.codes": value.codes, f"{name}.step": value.step} if coded else {name: value}
+    return stored
 
 
 def _examples(net: Network, task: Task, count: int, folder: Path) -> dict[str, Any]:
-    """Write episodes and the reference's answers, and compare those of the exported step with them."""
+    """Write episodes and the reference's outputs, and compare the exported step's outputs with these."""
     episodes = task.episodes(count, Split.TEST, torch.Generator().manual_seed(_SEED))
-    wanted, given = _by_reference(net, episodes.inputs), _by_export(net, episodes.inputs, folder)
-    gap = (given - wanted)[episodes.query_step :].abs().amax((0, 2))  # [batch]
-    tensors = {"inputs": episodes.inputs, "targets": episodes.targets, "outputs": wanted[episodes.query_step :]}
+    reference, exported = _by_reference(net, episodes.inputs), _by_export(net, episodes.inputs, folder)
+    gap = (exported - reference)[episodes.query_step :].abs().amax((0, 2))  # [batch]
+    tensors = {"inputs": episodes.inputs, "targets": episodes.targets, "outputs": reference[episodes.query_step :]}
     save_file({name: value.contiguous() for name, value in tensors.items()}, folder / "examples.safetensors")
     return {
         "task": task.to_json(),
@@ -164,33 +163,31 @@ def _examples(net: Network, task: Task, count: int, folder: Path) -> dict[str, A
         "asked": episodes.query_step,
         "score_name": task.score_name,
         "chance": task.chance,
-        "score": float(task.scores(wanted, episodes).mean()),
-        "exported_score": float(task.scores(given, episodes).mean()),
+        "score": float(task.scores(reference, episodes).mean()),
+        "exported_score": float(task.scores(exported, episodes).mean()),
         "largest": float(gap.max()),
-        "apart": int((gap > ALLOWED).sum()),  # where the trace met a tie
+        "apart": int((gap > ALLOWED).sum()),  # episodes with a tie
     }
 
 
 def _by_reference(net: Network, inputs: Tensor) -> Tensor:
     """The outputs [time, batch, outputs] of `step.step`, on the CPU."""
     ready, ys = prepared(net), []
-    state: State = law.start(net.spec, net.shapes, inputs.shape[1], torch.zeros(()), ready)
+    state = first_state(net, ready, inputs.shape[1])
     for x in inputs:
-        y, state = law.step(net.spec, net.shapes, ready, state, x)
+        y, state = reference_step(net.spec, net.shapes, ready, state, x)
         ys.append(y)
     return torch.stack(ys)
 
 
 def _by_export(net: Network, inputs: Tensor, folder: Path) -> Tensor:
     """The outputs [time, batch, outputs] of the exported step."""
-    session, ys = open_session(folder / "step.onnx"), []
-    names = [each.name for each in session.get_outputs()]
-    state = law.start(net.spec, net.shapes, inputs.shape[1], torch.zeros(()), prepared(net))
-    feeds = {name: value.numpy() for name, value in named(state).items()}
+    step, ys = ExportedStep(folder / "step.onnx"), []
+    state = named(first_state(net, prepared(net), inputs.shape[1]))
     for x in inputs:
-        values = dict(zip(names, session.run(None, {"x": x.numpy(), **feeds}), strict=True))
-        feeds = {name: values[f"{name}.next"] for name in feeds}
-        ys.append(torch.from_numpy(values["y"]))
+        results = step(x, state)
+        state = {name: results[f"{name}.next"] for name in state}
+        ys.append(results["y"])
     return torch.stack(ys)
 
 
@@ -199,38 +196,38 @@ def _file(path: Path) -> dict[str, Any]:
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _ours(folder: Path) -> bool:
-    """Whether a folder is empty, or holds a bundle, be it a damaged one."""
-    manifest = folder / runner.MANIFEST
+def _may_replace(folder: Path) -> bool:
+    """Whether a folder is empty, or holds a bundle, even a damaged one."""
+    path = folder / runner.MANIFEST
     if not folder.is_dir() or not any(folder.iterdir()):
         return folder.is_dir()
-    return manifest.is_file() and b'"plastic_search/bundle/' in manifest.read_bytes()[:100]
+    return path.is_file() and b'"plastic_search/bundle/' in path.read_bytes()[:100]
 
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder`, which takes its place if the block ends well."""
+    """A temporary folder beside `folder`, which replaces it if the block raises nothing."""
     old = folder.exists() or folder.is_symlink()
     if folder.is_file():
         raise PlasticSearchError(f"{folder} is a file, not a folder; choose another folder with --out")
-    if old and not _ours(folder):
+    if old and not _may_replace(folder):
         raise PlasticSearchError(f"{folder} is there and is no bundle, so it is left alone; choose another folder")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        room = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     except OSError as error:
         raise unwritable(folder.parent, error) from None
     try:
-        made, aside = room / "new", room / "old"
-        made.mkdir()
-        yield made
+        new, replaced = temporary / "new", temporary / "old"
+        new.mkdir()
+        yield new
         if old:
-            folder.rename(aside)
+            folder.rename(replaced)
         try:
-            made.rename(folder)
+            new.rename(folder)
         except OSError:
             if old:
-                aside.rename(folder)
+                replaced.rename(folder)
             raise
     finally:
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)

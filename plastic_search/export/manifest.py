@@ -1,4 +1,4 @@
-"""What a bundle says of itself, and whether it is true. Reading and checking one needs neither torch nor onnx."""
+"""The manifest of a bundle: its keys, and its verification against the files. Needs neither torch nor onnx."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ _INNER = {
         "apart",
     },
 }  # fmt: skip
-_NEWER = {"parity.free_ties"}  # what bundles of an earlier version do not have
+_NEWER = {"parity.free_ties"}  # keys that bundles of an earlier version lack
 _STATE, _FILE = {"name", "shape", "dtype", "start"}, {"bytes", "sha256"}
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The manifest of the bundle in `folder`, once every byte of it is known to be as it was written.
+    """The manifest of the bundle in `folder`, after checking that every byte of the bundle is as it was written.
 
     Raises:
-        PlasticSearchError: a file is missing, changed or one too many, or the manifest is not ours; it is named.
+        PlasticSearchError: a file is missing, changed or unknown, or the manifest is malformed; the message names it.
     """
     try:
         manifest = runner.load_manifest(folder)
@@ -66,7 +66,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path) -> None:
-    """Refuse a bundle that is not, byte for byte, what was written.
+    """Check that a bundle is, byte for byte, what was written.
 
     Raises:
         PlasticSearchError: as `read` does.
@@ -78,19 +78,19 @@ def seal(manifest: dict[str, Any]) -> str:
     """The text of a manifest, with its digest.
 
     Raises:
-        PlasticSearchError: it holds something that JSON does not, or a key is unknown or missing.
+        PlasticSearchError: a value is not JSON, or a key is unknown or missing.
     """
     try:
         plain = json.loads(json.dumps(manifest, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise PlasticSearchError(f"a manifest holds only what JSON does, but {error}; look at `about`") from None
+        raise PlasticSearchError(f"a manifest holds only JSON values, but {error}; look at `about`") from None
     sealed = plain | {"digest": runner.digest(plain)}
     _check(sealed, Path(runner.MANIFEST))
     return runner.dumped(sealed)
 
 
 def _check(manifest: dict[str, Any], path: Path) -> None:
-    """Refuse a manifest with other keys, or other kinds of values, than ours has."""
+    """Refuse a manifest with unknown or missing keys, or with values of a wrong type."""
     _keys(manifest, set(_KEYS), "", path)
     if manifest["format"] != FORMAT:
         raise PlasticSearchError(f"{path} is of format {manifest['format']!r}, but this version reads {FORMAT!r}")
@@ -108,7 +108,7 @@ def _check(manifest: dict[str, Any], path: Path) -> None:
             raise PlasticSearchError(f"{path}: files.{name} needs a sha256 and a number of bytes, but is {each!r}")
     wanted = _NEEDED | ({"examples.safetensors"} if manifest["examples"] else set())
     for name in sorted(wanted - manifest["files"].keys()):
-        raise PlasticSearchError(f"{path} does not list {name}, which every such bundle has")
+        raise PlasticSearchError(f"{path} does not list {name}, which every such bundle contains")
 
 
 def _keys(data: Any, known: set[str], at: str, path: Path) -> None:
@@ -125,4 +125,4 @@ def _check_header(path: Path) -> None:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > min(_HEADER, path.stat().st_size - 8):
-        raise PlasticSearchError(f"{path} announces a header of {length} bytes, which no file of ours has")
+        raise PlasticSearchError(f"{path} announces a header of {length} bytes; that of a bundle is shorter")

@@ -1,9 +1,9 @@
-"""One step of a network as ONNX: state goes in by name and comes out by name, so learning goes on wherever it runs.
+"""One step of a network as an ONNX model, whose state is input and output, so that learning goes on wherever it runs.
 
 Inputs are `x` [batch, inputs] and every state tensor (`layers.1.trace`), outputs `y` and every `<name>.next`.
 Weight and alpha are integer initialisers with DequantizeLinear where the precision rounds them: INT4 up to 4 bits,
-INT8 up to 8, INT16 up to 16. onnxruntime must be told not to fuse these, since it would round activations too:
-`parity.open_session` shows how.
+INT8 up to 8, INT16 up to 16. onnxruntime must be kept from fusing these, since it would round activations too; see
+`parity.open_session`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.export.parameters import Codes, parameters, prepared
+from plastic_search.export.parameters import Codes, filled, first_state, parameters, prepared, tensors
 from plastic_search.export.parity import Parity, check
-from plastic_search.network import step as law
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import unflatten
 from plastic_search.network.state import State, named
-from plastic_search.records.files import replacing
+from plastic_search.network.step import Ready
+from plastic_search.network.step import step as reference_step
 
 __all__ = ["OPSET", "export_step"]
 
@@ -34,14 +34,14 @@ OPSET = 21  # the first with INT4 and INT16 in DequantizeLinear
 
 
 def export_step(net: Network, path: Path, steps: int = 200, seed: int = 0) -> Parity:
-    """Write one step of `net` to `path`, and hold it to `step.step` in onnxruntime.
+    """Write one step of `net` to `path`, and verify it against `step.step` in onnxruntime.
 
     Args:
         steps: how many steps the file is compared over.
         seed: of the random inputs of that comparison.
 
     Raises:
-        PlasticSearchError: the step cannot be traced, or the file differs from it; nothing is left at `path` then.
+        PlasticSearchError: the step cannot be traced, or the file differs from it; `path` is then not written.
     """
     import onnx
 
@@ -59,26 +59,25 @@ def export_step(net: Network, path: Path, steps: int = 200, seed: int = 0) -> Pa
 class _Step(nn.Module):
     """`step.step` on flat tuples of tensors, parameters included."""
 
-    def __init__(self, net: Network, ready: tuple[law.Ready, ...], state: State) -> None:
+    def __init__(self, net: Network, ready: tuple[Ready, ...], state: State) -> None:
         super().__init__()
         self.spec, self.shapes, self.ready, self.state = net.spec, net.shapes, ready, state
 
     def forward(self, x: Tensor, state: tuple[Tensor, ...], params: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        ready, before = unflatten(self.ready, params), unflatten(self.state, state)
-        y, after = law.step(self.spec, self.shapes, ready, before, x)
+        ready, before = filled(self.ready, iter(params)), filled(self.state, iter(state))
+        y, after = reference_step(self.spec, self.shapes, ready, before, x)
         return (y, *named(after).values())
 
 
 def _traced(net: Network) -> Any:
-    """The graph of one step, whose parameters are still inputs, so that no optimizer folds them into others."""
+    """The graph of one step, whose parameters are still inputs, so that no optimizer folds them into constants."""
     ready = prepared(net)
-    batch = 2  # any but 0 and 1, which torch.export takes for constants
-    like = torch.zeros(())
-    state: State = law.start(net.spec, net.shapes, batch, like, ready)
-    before, params = named(state), named(ready)
+    batch = 2  # any but 0 and 1, for which torch.export specialises
+    state = first_state(net, ready, batch)
+    before, params = named(state), tensors(ready)
     free = {0: torch.export.Dim("batch")}
-    # clones, since torch.export would take one tensor in two places for one input
-    args = (like.new_zeros(batch, net.inputs), _clones(before), _clones(params))
+    # clones, since torch.export would merge inputs that are the same tensor
+    args = (torch.zeros(batch, net.inputs), _clones(before), _clones(params))
     shapes = (free, tuple(free for _ in before), tuple({} for _ in params))
     try:
         with _quiet():
@@ -98,12 +97,12 @@ def _traced(net: Network) -> Any:
 
 
 def _bound(model: Any, values: dict[str, Tensor | Codes]) -> Any:
-    """The graph with its parameters filled in: the inputs of those names become initialisers."""
+    """The graph with its parameters bound: the inputs of those names become initialisers."""
     graph = model.graph
     used = set(chain.from_iterable(node.input for node in graph.node))
-    kept = [each for each in graph.input if each.name not in values]
+    inputs = [each for each in graph.input if each.name not in values]
     del graph.input[:]
-    graph.input.extend(kept)
+    graph.input.extend(inputs)
     nodes = list(graph.node)
     del graph.node[:]
     for name, value in values.items():
@@ -135,7 +134,7 @@ def _dequantize(name: str) -> Any:
 
 
 def _strip(model: Any) -> None:
-    """Take out what the exporter notes for debugging: source lines, and the paths of the machine it ran on."""
+    """Remove the exporter's debugging information: source lines, and paths of the machine it ran on."""
     graph = model.graph
     graph.name, graph.doc_string, model.doc_string = "step", "", ""
     for each in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
@@ -149,7 +148,7 @@ def _clones(tensors: dict[str, Tensor]) -> tuple[Tensor, ...]:
 
 
 def _root(error: BaseException) -> BaseException:
-    """The error that began it all."""
+    """The error that caused all others."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
@@ -157,7 +156,7 @@ def _root(error: BaseException) -> BaseException:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's own warnings, about things that are not ours, from the user."""
+    """Silence the exporter's own warnings, which are about its internals."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -166,3 +165,21 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`, which replaces it if the block raises nothing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise PlasticSearchError(f"cannot write {path}: {error.strerror}; choose another folder") from None
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

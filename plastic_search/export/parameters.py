@@ -1,4 +1,4 @@
-"""The parameters of one episode under readable names; those of a rounded role as the integers they are."""
+"""The parameters of one episode by name; rounded ones as integers and their step."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import unflatten
 from plastic_search.network.quantization import codes, parameter_rounder
-from plastic_search.network.state import named
-from plastic_search.network.step import Ready
+from plastic_search.network.state import State, named
+from plastic_search.network.step import Ready, start
 from plastic_search.precisions import Role
 
-__all__ = ["Codes", "parameters", "prepared"]
+__all__ = ["Codes", "filled", "first_state", "parameters", "prepared", "tensors"]
+
+Like = TypeVar("Like")
 
 
 class Codes(NamedTuple):
@@ -41,35 +43,55 @@ def prepared(net: Network) -> tuple[Ready, ...]:
     wrong = [f"{name} is {t.dtype}" for name, t in named(ready).items() if t.dtype is not torch.float32]
     if wrong:
         raise PlasticSearchError(f"only float32 networks can be exported, but {wrong[0]}; call net.float() first")
-    own = (t.detach().cpu().clone(memory_format=torch.contiguous_format) for t in named(ready).values())
-    return unflatten(ready, own)
+    copies = (t.detach().cpu().clone(memory_format=torch.contiguous_format) for t in tensors(ready).values())
+    return filled(ready, copies)
+
+
+def first_state(net: Network, ready: tuple[Ready, ...], batch: int) -> State:
+    """The state at the start of `batch` episodes, in float32 on the CPU; `ready` is `prepared(net)`."""
+    return start(net.spec, net.shapes, batch, torch.zeros(()), ready)
 
 
 def parameters(net: Network) -> dict[str, Tensor | Codes]:
-    """Every tensor of `prepared` by its address (`layers.1.rule.both`); weight and alpha as codes where rounded.
+    """Every tensor of `prepared` by its path (`layers.1.rule.both`); weight and alpha as codes where rounded.
 
     Raises:
         PlasticSearchError: a weight or an alpha does not lie on the levels of its format.
     """
-    made: dict[str, Tensor | Codes] = dict(named(prepared(net)))
+    found: dict[str, Tensor | Codes] = dict(tensors(prepared(net)))
     for i, params in enumerate(net.parts()):
         for role, scale_of in ((Role.WEIGHT, None), (Role.ALPHA, params.alpha)):
             form, name = net.spec.precision.format(role), f"layers.{i}.{role.value}"
-            if form is None or name not in made:
+            if form is None or name not in found:
                 continue
-            value = cast(Tensor, made[name])
-            # alpha is rounded before it is gated, so its largest value may no longer be there
+            value = cast(Tensor, found[name])
+            # alpha is rounded before it is gated, so its largest value, which sets the step, may have been removed
             rounded = value if scale_of is None else parameter_rounder(form)(scale_of.detach().cpu())
-            made[name] = _coded(name, value, codes(rounded, form)[1], form.bits)
-    return made
+            found[name] = _coded(name, value, codes(rounded, form)[1], form.bits)
+    return found
+
+
+def filled(like: Like, values: Iterator[Tensor]) -> Like:
+    """A copy of nested NamedTuples whose tensors are `values`, in the order of `state.named`."""
+    if isinstance(like, Tensor):
+        return cast(Like, next(values))
+    if isinstance(like, tuple):
+        inner = [filled(each, values) for each in like]
+        return cast(Like, type(like)(*inner) if hasattr(like, "_fields") else tuple(inner))
+    return like
 
 
 def _coded(name: str, value: Tensor, step: float, bits: int) -> Codes:
     whole = torch.round(value / step).to(torch.int8 if bits <= 8 else torch.int16)
-    made = Codes(whole, torch.tensor(step, dtype=torch.float32), bits)
-    if not torch.equal(made.value, value):
+    coded = Codes(whole, torch.tensor(step, dtype=torch.float32), bits)
+    if not torch.equal(coded.value, value):
         raise PlasticSearchError(
             f"{name} does not lie on the levels of its {bits}-bit format, so it cannot be stored as integers; "
             "the structure's gates must be exactly 0 or 1"
         )
-    return made
+    return coded
+
+
+def tensors(ready: tuple[Ready, ...]) -> dict[str, Tensor]:
+    """Every tensor by its path, in the order that `filled` takes."""
+    return named(cast(State, ready))  # whose names are those of the fields of nested NamedTuples

@@ -6,8 +6,8 @@
     y = net(x)        # x [batch, inputs], y [batch, outputs]; the state is kept for the next step
     net.reset(batch)  # a new episode: everything learned since the last reset is forgotten
 
-`python runner.py` runs the examples that came with the network, and says how it fared; `python runner.py FOLDER` those
-of another folder like this one.
+`python runner.py` runs the examples in this folder, and prints the network's score; `python runner.py FOLDER` runs
+those of another folder like this one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MANIFEST, LARGEST = "manifest.json", 16 * 2**20  # bytes of a manifest
 
 
 class BundleError(ValueError):
-    """A file of the bundle is not what the manifest says."""
+    """A file of the bundle does not match the manifest."""
 
 
 class Runner:
@@ -65,10 +65,10 @@ class Runner:
 
 
 def checked(folder: Path) -> dict[str, Any]:
-    """The manifest, once every file is known to be what it says. Bytecode that Python left in `__pycache__` is no file.
+    """The manifest, after checking every file against it. Bytecode in `__pycache__` is ignored.
 
     Raises:
-        BundleError: a file is missing, changed, or one too many; the message names it.
+        BundleError: a file is missing, changed, or unknown; the message names it.
     """
     manifest = load_manifest(folder)
     check_files(folder, manifest["files"])
@@ -76,7 +76,7 @@ def checked(folder: Path) -> dict[str, Any]:
 
 
 def load_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest, if it is the very text that was written."""
+    """The manifest, after checking its digest."""
     path = folder / MANIFEST
     if not path.is_file() or path.is_symlink():
         raise BundleError(f"{path} is missing; {folder} is no bundle")
@@ -85,23 +85,23 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode()
         data = json.loads(text)
-        whole = isinstance(data, dict) and text == dumped(data) and data.get("digest") == digest(data)
+        intact = isinstance(data, dict) and text == dumped(data) and data.get("digest") == digest(data)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not JSON: {error}") from None
-    if not whole:
-        raise BundleError(f"{path} was changed: it is not what its digest was taken of; write the bundle again")
+    if not intact:
+        raise BundleError(f"{path} was changed: it does not match its digest; write the bundle again")
     return data
 
 
 def check_files(folder: Path, files: dict[str, Any]) -> None:
     """Refuse a folder whose files are not those listed."""
-    for name, said in files.items():
+    for name, listed in files.items():
         if not name or Path(name).name != name or name in (".", "..", MANIFEST) or "\\" in name:
-            raise BundleError(f"{folder / MANIFEST} lists {name!r}, which is no plain file name: it leaves the bundle")
+            raise BundleError(f"{folder / MANIFEST} lists {name!r}, which leaves the bundle: it is no file name")
         path = folder / name
         if not path.is_file() or path.is_symlink():
-            raise BundleError(f"{path} is missing, or is no plain file")
-        if path.stat().st_size != said["bytes"] or hashlib.sha256(path.read_bytes()).hexdigest() != said["sha256"]:
+            raise BundleError(f"{path} is missing, or is no regular file")
+        if path.stat().st_size != listed["bytes"] or hashlib.sha256(path.read_bytes()).hexdigest() != listed["sha256"]:
             raise BundleError(f"{path} was changed since it was written; write the bundle again")
     extra = sorted({path.name for path in folder.iterdir()} - {*files, MANIFEST, "__pycache__"})
     if extra:
@@ -109,7 +109,7 @@ def check_files(folder: Path, files: dict[str, Any]) -> None:
 
 
 def digest(manifest: dict[str, Any]) -> str:
-    """The sha256 of the manifest, less its digest, as JSON with sorted keys and no spaces."""
+    """The sha256 of the manifest without its digest, as JSON with sorted keys and no spaces."""
     rest = {key: value for key, value in manifest.items() if key != "digest"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -120,41 +120,40 @@ def dumped(manifest: dict[str, Any]) -> str:
 
 
 def examples(folder: Path) -> str:
-    """Run the bundle's examples, and say in one line how the network fared."""
+    """Run the bundle's examples, and summarize the results in one line."""
     from safetensors.numpy import load_file
 
     net = Runner(folder)
-    said = net.manifest["examples"]
-    if said is None:
-        return "this bundle came without examples"
+    about = net.manifest["examples"]
+    if about is None:
+        return "this bundle has no examples"
     data = load_file(folder / "examples.safetensors")
-    outputs = np.stack([net(x) for x in data["inputs"]])[said["asked"] :]
+    outputs = np.stack([net(x) for x in data["inputs"]])[about["asked"] :]
     gaps, allowed = np.abs(outputs - data["outputs"]).max((0, 2)), net.manifest["parity"]["allowed"]
     gap = f"largest difference from the reference {gaps.max():.1e}"
-    if gaps.max() > allowed:  # a trace value that stood at a rounding threshold may fall to either side
+    if gaps.max() > allowed:  # a trace value at a rounding threshold may be rounded either way
         gap += f", above {allowed:.0e} in {int((gaps > allowed).sum())}"
     if data["targets"].ndim > 1:
-        return (
-            f"ran {said['count']} examples, on which the reference's {said['score_name']} is {said['score']:.3f}; {gap}"
-        )
+        score = f"{about['score_name']} is {about['score']:.3f}"
+        return f"ran {about['count']} examples, on which the reference's {score}; {gap}"
     right = int((outputs[-1].argmax(-1) == data["targets"]).sum())
-    return f"recalled {right} of {said['count']} ({100 * right / said['count']:.1f} %); {gap}"
+    return f"recalled {right} of {about['count']} ({100 * right / about['count']:.1f} %); {gap}"
 
 
-def _start(each: dict[str, Any], batch: int) -> np.ndarray:
-    """A state tensor at the start of `batch` episodes: one value throughout, or one for each episode."""
-    shape = [batch, *each["shape"][1:]]
-    if "fill" in each["start"]:
-        return np.full(shape, each["start"]["fill"], each["dtype"])
-    value = np.arange(batch) * each["start"]["fractional"] % 1.0
-    return np.broadcast_to(value.reshape(-1, *[1] * (len(shape) - 1)), shape).astype(each["dtype"])
+def _start(tensor: dict[str, Any], batch: int) -> np.ndarray:
+    """A state tensor at the start of `batch` episodes: one value for all, or one for each episode."""
+    shape = [batch, *tensor["shape"][1:]]
+    if "fill" in tensor["start"]:
+        return np.full(shape, tensor["start"]["fill"], tensor["dtype"])
+    value = np.arange(batch) * tensor["start"]["fractional"] % 1.0
+    return np.broadcast_to(value.reshape(-1, *[1] * (len(shape) - 1)), shape).astype(tensor["dtype"])
 
 
 def main(words: list[str]) -> str:
-    """What the command line answers.
+    """The output of the command line.
 
     Raises:
-        SystemExit: with one line that says what is wrong.
+        SystemExit: with a message of one line.
     """
     if words in (["-h"], ["--help"]):
         return str(__doc__).strip()

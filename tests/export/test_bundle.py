@@ -172,7 +172,7 @@ def test_a_missing_file_is_named(name: str, copied: Path) -> None:
 def test_a_link_is_no_file(name: str, copied: Path) -> None:
     (copied / name).rename(copied.parent / "elsewhere")
     (copied / name).symlink_to(copied.parent / "elsewhere")
-    with pytest.raises(PlasticSearchError, match=f"{name} is missing, or is no plain file"):
+    with pytest.raises(PlasticSearchError, match=f"{name} is missing, or is no regular file"):
         manifest.verify(copied)
 
 
@@ -299,7 +299,7 @@ def test_without_a_task_there_are_no_examples(tmp_path: Path) -> None:
     made = bundle.write(net, tmp_path / "deep" / "bundle", task=None, about={})
     assert made.score != made.score
     assert manifest.read(made.folder)["examples"] is None
-    assert runner.examples(made.folder) == "this bundle came without examples"
+    assert runner.examples(made.folder) == "this bundle has no examples"
     assert [path.name for path in made.folder.parent.iterdir()] == ["bundle"]
 
 

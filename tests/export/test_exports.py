@@ -311,7 +311,7 @@ def test_a_place_that_cannot_be_written_is_named(plain: tuple[Network, Path], tm
 
 def test_what_is_no_onnx_file_is_named(plain: tuple[Network, Path], tmp_path: Path) -> None:
     (tmp_path / "step.onnx").write_text("nothing")
-    with pytest.raises(PlasticSearchError, match="onnxruntime does not take"):
+    with pytest.raises(PlasticSearchError, match="onnxruntime cannot load"):
         check(plain[0], tmp_path / "step.onnx")
 
 

@@ -45,9 +45,9 @@ def _gpu() -> str:
     """What GPU there is, and whether anything of ours runs on it."""
     if not torch.cuda.is_available():
         return "none; kernels run on the CPU"
-    name, why = torch.cuda.get_device_name(), backend.GPU().declined(torch.zeros(1, device="cuda"))
+    name, why = torch.cuda.get_device_name(), backend.GPU().unsupported(torch.zeros(1, device="cuda"))
     runs = "networks that are there run by the gpu kernel, where the cpu kernel would take them"
-    return f"{name}; {why or runs}"
+    return f"{name}; {why.reason if why else runs}"
 
 
 def _kernel(layer: Layer) -> tuple[str, str]:

@@ -1,26 +1,27 @@
-"""A layer's whole sequence, forward and backward, by code that is made from its parts.
+"""One layer's whole sequence, with derivatives, by compiled code. Equal to `step.layer_step` run over time.
 
-It equals `step.step` run over time. Products with the sources are one matrix product for the whole sequence, and left
-to torch; everything that waits for the step before is in two functions, which a backend runs.
+The drive from the inputs is one matrix product for the whole sequence, which torch does. Everything that depends on
+the step before is in two functions, forward and backward, which a backend compiles for the layer's parts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network.kernels.buffers import Call, Given, Memory, Sizes
-from plastic_search.network.kernels.layout import Kind
+from plastic_search.network.kernels.buffers import Buffers, Call, LayerTensors, Sizes
+from plastic_search.network.kernels.layout import KernelSignature
 from plastic_search.network.kernels.passes import Backend, backward, forward
-from plastic_search.network.kernels.tracing.trace import trace
-from plastic_search.network.kernels.tracing.verify import agrees
-from plastic_search.network.pytree import leaves, unflatten
+from plastic_search.network.kernels.torch_internals import has_forward_derivative, is_batched, tree_map
+from plastic_search.network.kernels.tracing.ir import Unsupported
+from plastic_search.network.kernels.tracing.trace import capture
+from plastic_search.network.kernels.tracing.verify import matches_eager
+from plastic_search.network.pytree import formed, leaves
 from plastic_search.network.quantization import next_dither, start_dither
 from plastic_search.network.spec import Bound, Layer
 from plastic_search.network.step import LayerState, Ready
@@ -28,44 +29,37 @@ from plastic_search.precisions import Format
 from plastic_search.rules import Activity
 from plastic_search.structures import Shape
 
-__all__ = ["declined", "kind", "laid_out", "nested", "noises", "sequence"]
+__all__ = ["Prepared", "dithers", "nested_state", "prepare", "sequence", "unsupported"]
 
 
-def declined(layer: Layer, shape: Shape, x: Tensor) -> str:
-    """Why no backend can run this layer; "" where one can."""
+def unsupported(layer: Layer, shape: Shape, x: Tensor) -> Unsupported | None:
+    """Why no backend can run this layer; None where one can."""
     if x.dtype not in (torch.float32, torch.float64):
-        return f"its numbers are {x.dtype}"
-    made = trace(layer, _plastic(shape), x.dtype)
-    if isinstance(made, str):
-        return made
-    parts = (layer.rule, layer.modulation) if _plastic(shape) else None
-    sizes = (shape.post, _width(shape), x.shape[-2])
-    if not agrees(made, layer.cell, parts, x.dtype, sizes):
-        return "its step looks at {} units, {} plastic inputs or {} episodes in a way of its own".format(*sizes)
-    return ""
+        return Unsupported(f"its numbers are {x.dtype}")
+    plastic = _width(shape) > 0
+    program = capture(layer, plastic, x.dtype)
+    if isinstance(program, Unsupported):
+        return program
+    parts = (layer.rule, layer.modulation) if plastic else None
+    units, width, episodes = sizes = (shape.post, _width(shape), x.shape[-2])
+    if matches_eager(program, layer.cell, parts, x.dtype, sizes):
+        return None
+    looks = f"{units} units, {width} plastic inputs or {episodes} episodes"
+    return Unsupported(f"its step looks at {looks} in a way of its own")
 
 
-def kind(layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype) -> Kind:
-    """What code a layer needs.
-
-    Raises:
-        ValueError: the layer is declined.
-    """
-    plastic = _plastic(shape)
-    made = trace(layer, plastic, dtype)
-    if isinstance(made, str):
-        raise ValueError(made)
-    own_plastic = plastic and shape.recurrent > 0 and shape.plastic.stop == shape.pre
+def _signature(layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype) -> KernelSignature:
+    plastic = _width(shape) > 0
+    program = capture(layer, plastic, dtype)
+    if isinstance(program, Unsupported):
+        raise ValueError(program.reason)
     bound = layer.bound if plastic else Bound.NONE
+    recurrent_plastic = plastic and shape.recurrent > 0 and shape.plastic.stop == shape.pre
     rounding = form.rounding if plastic and form is not None else None
-    return _kind(made, dtype == torch.float64, bound, shape.recurrent > 0, own_plastic, rounding)
+    return _unique(program, dtype == torch.float64, bound, shape.recurrent > 0, recurrent_plastic, rounding)
 
 
-_kind = lru_cache(maxsize=512)(Kind)
-
-
-def _plastic(shape: Shape) -> bool:
-    return _width(shape) > 0
+_unique = lru_cache(maxsize=512)(KernelSignature)  # equal layers share one object, and what is compiled for it
 
 
 def _width(shape: Shape) -> int:
@@ -76,124 +70,150 @@ def sequence(
     backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState | None,
     x: Tensor,
 ) -> tuple[Tensor, LayerState]:  # fmt: skip
-    """All time steps of one layer that is not declined.
+    """All time steps of one layer that is not `unsupported`.
 
     Args:
+        form: the format of the trace; None leaves it a float.
         state: where the episodes go on from; None starts them.
-        x: [time, batch, sources], what the layer hears of others; or [member, time, batch, sources], where every
-            other tensor begins with that axis too.
+        x: [time, batch, sources], the inputs from other layers; or [member, time, batch, sources], where every other
+            tensor has that first axis too.
 
     Returns:
         Its outputs [..., time, batch, post], and its state after the last step.
     """
-    call, given, dither = laid_out(backend, layer, shape, form, ready, state, x)
-    run = _Sequence.apply if _followed(x, given) else _unfollowed
-    said, trace_, eligibility, *after = run(backend, call, x, *given.flat())  # type: ignore[misc]
-    y = said.clone() if said.requires_grad else said.contiguous()  # so that it may be changed in place
-    return y, LayerState(said.select(-3, -1).clone(), *nested(call, after, trace_, eligibility), dither)
+    call, tensors, dither = prepare(backend, layer, shape, form, ready, state, x)
+    run = _Sequence.apply if _needs_autograd(x, tensors) else _without_autograd
+    output, trace, eligibility, *states = run(backend, call, x, *tensors.flat())  # type: ignore[misc]
+    y = output.clone() if output.requires_grad else output.contiguous()  # so that the user may change it in place
+    return y, LayerState(output.select(-3, -1).clone(), *nested_state(call, states, trace, eligibility), dither)
 
 
-def _followed(x: Tensor, given: Given) -> bool:
-    """Whether torch has to be told what is done: a derivative may be asked for."""
-    if torch.autograd.forward_ad._current_level >= 0:  # there is none of that kind, which is then told
+def _needs_autograd(x: Tensor, tensors: LayerTensors) -> bool:
+    """Whether a derivative may be asked for; one in forward mode, which does not exist, is then refused."""
+    if has_forward_derivative():
         return True
-    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *given.flat()))
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *tensors.flat()))
 
 
-def laid_out(
+class Prepared(NamedTuple):
+    """A call and its tensors, and the dither after its last step."""
+
+    call: Call
+    tensors: LayerTensors
+    dither: Tensor | None
+
+
+def prepare(
     backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState | None,
     x: Tensor,
-) -> tuple[Call, Given, Tensor | None]:  # fmt: skip
-    """What a call is given, and the noise of the step after it."""
-    which = kind(layer, shape, form, x.dtype)
+) -> Prepared:  # fmt: skip
+    """The arguments of `_Sequence` for those of `sequence`."""
+    signature = _signature(layer, shape, form, x.dtype)
     params = leaves((ready.rule, ready.modulation)) if ready.alpha is not None else []
-    vectors = [p for p, leaf in zip(params, which.traced.params.of, strict=True) if leaf is not None]
-    output, trace_, eligibility, dither, states = _first(layer, shape, form, x) if state is None else _given(state)
+    vectors = [p for p, leaf in zip(params, signature.program.params.leaves, strict=True) if leaf is not None]
+    if state is None:
+        output = trace = eligibility = None
+        states, dither = _first_states(layer, shape, form, x)
+    else:
+        output, trace, eligibility, dither = state.output, state.trace, state.eligibility, state.dither
+        states = leaves((state.cell, state.rule))
     call = Call(
-        which, _sizes(backend, which, shape, x), layer.limit, form.top if form else 0, len(states), len(vectors)
+        signature=signature,
+        sizes=_sizes(backend, signature, shape, x),
+        limit=layer.limit,
+        top_level=form.top if form else 0,
+        state_count=len(states),
+        vector_count=len(vectors),
     )
-    dithers, dither = (None, None) if dither is None else noises(dither, x.shape[-3])
-    others = (*states, *vectors, *_matrices(layer, shape, ready, which, x))
-    given = Given(ready.weight, ready.bias, ready.alpha, output, trace_, eligibility, dithers, others)
-    return call, given, dither
+    noise, dither = (None, None) if dither is None else dithers(dither, x.shape[-3])
+    others = (*states, *vectors, *_matrices(layer, shape, ready, signature, x))
+    tensors = LayerTensors(ready.weight, ready.bias, ready.alpha, output, trace, eligibility, noise, others)
+    return Prepared(call, tensors, dither)
 
 
-def _given(state: LayerState) -> tuple[Any, ...]:
-    """Output, traces, noise, and the parts' states."""
-    return state.output, state.trace, state.eligibility, state.dither, leaves((state.cell, state.rule))
-
-
-def _first(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> tuple[Any, ...]:
-    """The same at the start of episodes, None for outputs and traces, which are 0."""
-    plastic, batch = _plastic(shape), x.shape[-2]
-    rule = layer.rule.state(batch, shape.post, _width(shape), x) if plastic else ()
+def _first_states(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> tuple[list[Any], Any]:
+    """The states of cell and rule, and the dither, at the start of episodes."""
+    width, batch, members = _width(shape), x.shape[-2], x.shape[:-3]
+    rule = layer.rule.state(batch, shape.post, width, x) if width else ()
     states = leaves((layer.cell.state(batch, shape.post, x), rule))
-    dither = start_dither(batch, x) if form is not None and plastic else None
-    lead = x.shape[:-3]
-    if lead:
-        dither, *states = [None if t is None else t.expand(*lead, *t.shape) for t in (dither, *states)]
-    return None, None, None, dither, states
+    dither = start_dither(batch, x) if form is not None and width else None
+    if members:
+        dither, *states = [None if t is None else t.expand(*members, *t.shape) for t in (dither, *states)]
+    return states, dither
 
 
-def nested(
-    call: Call, states: Sequence[Tensor], trace_: Tensor | None, eligibility: Tensor | None
+def nested_state(
+    call: Call, states: Sequence[Tensor], trace: Tensor | None, eligibility: Tensor | None
 ) -> tuple[Any, Tensor | None, Any, Tensor | None]:
-    """A state's cell, trace, rule and eligibility trace, formed as the parts form them."""
-    cell, rule = unflatten(call.kind.traced.carried, iter(states))
-    return cell, trace_, rule, eligibility
+    """Cell state, trace, rule state and eligibility trace, as `LayerState` has them, from flat states."""
+    cell, rule = formed(call.signature.program.initial_states, iter(states))
+    return cell, trace, rule, eligibility
 
 
-def noises(first: Tensor, times: int) -> tuple[Tensor, Tensor]:
-    """The noise [..., time, batch] of each step, and that of the step after."""
-    made = [first]
+def dithers(first: Tensor, times: int) -> tuple[Tensor, Tensor]:
+    """The dither [..., time, batch] of each step, and that of the step after the last."""
+    steps = [first]
     for _ in range(times):
-        made.append(next_dither(made[-1]))
-    return torch.stack(made[:-1], -4).flatten(-3), made[-1]
+        steps.append(next_dither(steps[-1]))
+    return torch.stack(steps[:-1], -4).flatten(-3), steps[-1]
 
 
-def _matrices(layer: Layer, shape: Shape, ready: Ready, which: Kind, x: Tensor) -> list[Tensor]:
-    """The coefficients that have a number for every synapse, as the rule makes them from its parameters."""
-    if not which.matrices:
+def _matrices(layer: Layer, shape: Shape, ready: Ready, signature: KernelSignature, x: Tensor) -> list[Tensor]:
+    """The coefficients that have a number for every synapse, which the rule computes from its parameters."""
+    if not signature.matrices:
         return []
     width = _width(shape)
     post, pre = x.new_zeros(1, shape.post), x.new_zeros(1, width)
 
-    def made(params: Any) -> list[Tensor]:
+    def of_member(params: Any) -> list[Tensor]:
         change, _ = layer.rule.step(params, layer.rule.state(1, shape.post, width, x), Activity(pre, post, post))
         found = {f"coef{i}": term.coef for i, term in enumerate(change.terms)} | {"decay": change.decay}
-        return [torch.as_tensor(found[name]).expand(shape.post, width) for name in which.matrices]
+        return [torch.as_tensor(found[name]).expand(shape.post, width) for name in signature.matrices]
 
     if x.dim() == 3:
-        return made(ready.rule)
-    members = [made(pytree.tree_map(lambda t, k=k: t[k], ready.rule)) for k in range(len(x))]
-    return [torch.stack(each) for each in zip(*members, strict=True)]
+        return of_member(ready.rule)
+    members = [of_member(tree_map(lambda t, k=k: t[k], ready.rule)) for k in range(len(x))]
+    return [torch.stack(matrices) for matrices in zip(*members, strict=True)]
 
 
-def _sizes(backend: Backend, which: Kind, shape: Shape, x: Tensor) -> Sizes:
-    lanes = which.number.lanes
+def _sizes(backend: Backend, signature: KernelSignature, shape: Shape, x: Tensor) -> Sizes:
+    lanes = signature.number.lanes
     sources, width = shape.pre - shape.recurrent, _width(shape)
-    heard = max(min(shape.plastic.stop, sources) - shape.plastic.start, 0)
-    post_room = -(-shape.post // lanes) * lanes
-    pre_room = -(-(heard + post_room * which.own_plastic) // lanes) * lanes if width else lanes
+    plastic_sources = max(min(shape.plastic.stop, sources) - shape.plastic.start, 0)
+    post_padded = -(-shape.post // lanes) * lanes
+    used = plastic_sources + post_padded * signature.recurrent_plastic
+    pre_padded = -(-used // lanes) * lanes if width else lanes
     times, batch = x.shape[-3:-1]
     members = len(x) if x.dim() == 4 else 1
-    every, short = backend.spacing(times, members * batch, shape.post * pre_room * x.element_size())
-    return Sizes(shape.post, sources, heard, width, members, times, batch, post_room, pre_room, every, short)
+    spacing = backend.spacing(times, members * batch, shape.post * pre_padded * x.element_size())
+    return Sizes(
+        post=shape.post,
+        sources=sources,
+        plastic_sources=plastic_sources,
+        width=width,
+        members=members,
+        times=times,
+        batch=batch,
+        post_padded=post_padded,
+        pre_padded=pre_padded,
+        segment_steps=spacing.segment_steps,
+        inner_steps=spacing.inner_steps,
+    )
 
 
 class _Sequence(torch.autograd.Function):
-    """Forward and backward of one layer's sequence. Below it, a network that is alone is a population of one."""
+    """Forward and backward of one layer's sequence. A single network is run as a population of one."""
 
     @staticmethod
     def forward(ctx: Any, backend: Backend, call: Call, x: Tensor, *tensors: Tensor | None) -> Any:
-        needed, ctx.alone = any(ctx.needs_input_grad), x.dim() == 3
+        for_backward, ctx.single = any(ctx.needs_input_grad), x.dim() == 3
         ctx.set_materialize_grads(False)
-        x, *tensors = _lifted(ctx.alone, (x, *tensors))  # type: ignore[assignment]
-        memory, still = forward(backend, call, x, Given.of(tensors), keep=needed)
-        if needed:
-            ctx.backend, ctx.call, ctx.still = backend, call, still
-            ctx.save_for_backward(x, *tensors, *memory)
-        return _lowered(ctx.alone, memory.results(call))
+        x, *tensors = _with_members(ctx.single, (x, *tensors))  # type: ignore[assignment]
+        buffers, constants = forward(backend, call, x, LayerTensors.of(tensors), for_backward)
+        if for_backward:
+            ctx.backend, ctx.call, ctx.constants = backend, call, constants
+            ctx.save_for_backward(x, *tensors, *buffers)
+        return _without_members(ctx.single, buffers.results(call))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -201,38 +221,36 @@ class _Sequence(torch.autograd.Function):
             raise PlasticSearchError(
                 f"the {ctx.backend.name} kernel has no second derivative; use Network(..., kernel='reference')"
             )
-        inside: Any = torch._C
-        functorch = inside._functorch
-        if any(functorch.is_batchedtensor(g) or functorch.is_legacy_batchedtensor(g) for g in grads if g is not None):
+        if any(is_batched(g) for g in grads if g is not None):
             raise PlasticSearchError(
                 f"the {ctx.backend.name} kernel takes one derivative at a time, not a batch of them (as vectorize=True "
                 "and is_grads_batched=True give it); use Network(..., kernel='reference')"
             )
         x, *saved = ctx.saved_tensors
-        count = len(saved) - len(Memory._fields)
-        given, memory = Given.of(saved[:count]), Memory(*saved[count:])
-        lifted = _lifted(ctx.alone, grads)
-        made = backward(ctx.backend, ctx.call, x, given, memory, ctx.still, lifted, ctx.needs_input_grad[2])
-        return (None, None, *_lowered(ctx.alone, made))
+        count = len(saved) - len(Buffers._fields)
+        tensors, buffers = LayerTensors.of(saved[:count]), Buffers(*saved[count:])
+        grads = tuple(_with_members(ctx.single, grads))
+        d = backward(ctx.backend, ctx.call, x, tensors, buffers, ctx.constants, grads, ctx.needs_input_grad[2])
+        return (None, None, *_without_members(ctx.single, d))
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         raise PlasticSearchError("the kernels have no derivative in forward mode; use Network(..., kernel='reference')")
 
 
-def _unfollowed(backend: Backend, call: Call, x: Tensor, *tensors: Tensor | None) -> Any:
-    """What `_Sequence` gives, where no derivative will be asked for."""
-    alone = x.dim() == 3
-    x, *given = _lifted(alone, (x, *tensors))  # type: ignore[assignment]
-    memory, _ = forward(backend, call, x, Given.of(given), keep=False)
-    return _lowered(alone, memory.results(call))
+def _without_autograd(backend: Backend, call: Call, x: Tensor, *tensors: Tensor | None) -> Any:
+    """The results of `_Sequence`, where no derivative will be asked for."""
+    single = x.dim() == 3
+    x, *rest = _with_members(single, (x, *tensors))  # type: ignore[assignment]
+    buffers, _ = forward(backend, call, x, LayerTensors.of(rest), for_backward=False)
+    return _without_members(single, buffers.results(call))
 
 
-def _lifted(alone: bool, tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-    """Tensors with an axis over members."""
-    return [t if t is None else t.unsqueeze(0) for t in tensors] if alone else tensors
+def _with_members(single: bool, tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    """Tensors with a first axis over members, added where there is a single network."""
+    return [t if t is None else t.unsqueeze(0) for t in tensors] if single else tensors
 
 
-def _lowered(alone: bool, tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
-    """Tensors without that axis, where there was none."""
-    return tuple(t if t is None else t.squeeze(0) for t in tensors) if alone else tuple(tensors)
+def _without_members(single: bool, tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    """The inverse of `_with_members`."""
+    return tuple(t if t is None else t.squeeze(0) for t in tensors) if single else tuple(tensors)

@@ -1,4 +1,7 @@
-"""The tensors of one call: laid out with padding, filled from what torch holds, and read back."""
+"""The tensors of one call: allocated with padding, filled from the tensors of the layer, and read back.
+
+`layout` explains what a checkpoint and a segment are.
+"""
 
 from __future__ import annotations
 
@@ -8,220 +11,220 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from plastic_search.network.kernels.layout import Area, Kind
+from plastic_search.network.kernels.layout import Area, KernelSignature, area_of
 from plastic_search.network.kernels.tracing.ir import Axis
-from plastic_search.network.kernels.tracing.program import Leaves, rows_of
+from plastic_search.network.kernels.tracing.program import BufferLayout, rows_of
 
 __all__ = [
-    "Call",
-    "Given",
-    "Memory",
-    "Sizes",
-    "begun",
-    "own_weight",
-    "pack",
-    "padded",
-    "source_weight",
+    "Buffers", "Call", "LayerTensors", "Sizes", "allocate", "pack", "pad_columns", "padded_trace", "source_weight",
     "unpack",
-]
+]  # fmt: skip
 
 
 class Sizes(NamedTuple):
-    """How long everything is."""
+    """All lengths of a call."""
 
     post: int
-    sources: int  # numbers heard of others
-    heard: int  # ... of them by plastic connections
-    width: int  # plastic inputs
+    sources: int  # inputs from other layers
+    plastic_sources: int  # ... of them by plastic connections
+    width: int  # plastic inputs, recurrent ones included
     members: int  # networks that are run at once
     times: int
     batch: int  # episodes of each member
-    post_room: int  # with padding, to whole vectors
-    pre_room: int
-    every: int  # steps from one kept trace to the next
-    short: int  # ... and from one station between them to the next
+    post_padded: int  # to whole vectors
+    pre_padded: int  # `width`, to whole vectors
+    segment_steps: int  # steps from one checkpoint to the next
+    inner_steps: int  # ... from one inner checkpoint to the next
 
 
 class Call(NamedTuple):
-    """All that is not a tensor."""
+    """All arguments of a call that are no tensors."""
 
-    kind: Kind
+    signature: KernelSignature
     sizes: Sizes
     limit: float
-    top: int  # the highest level of a trace that is rounded
-    states: int  # how many tensors the parts carry from step to step
-    vectors: int  # ... and how many that training tunes, matrices not counted
+    top_level: int  # the highest level of a rounded trace
+    state_count: int  # how many state tensors the parts have,
+    vector_count: int  # ... and how many parameters, matrices not counted
+
+    def size(self, area: Area) -> int:
+        """How many numbers an area holds."""
+        return area.size(self.sizes.post_padded, self.sizes.pre_padded, self.signature.number.lanes)
 
 
-class Given(NamedTuple):
-    """The tensors of a layer, as torch holds them; those of each member of a population, member first."""
+class LayerTensors(NamedTuple):
+    """The tensors of a layer as the network holds them, with a first axis over the members of a population."""
 
     weight: Tensor  # [member, drives, post, pre]
     bias: Tensor  # [member, drives, post]
     alpha: Tensor | None  # [member, post, width]
-    output: Tensor | None  # [member, batch, post], what was said before; None is 0, here and in what follows
+    output: Tensor | None  # [member, batch, post], of the step before; None is 0, here and for the traces
     trace: Tensor | None  # [member, batch, post, width]
-    eligibility: Tensor | None
+    eligibility: Tensor | None  # [member, batch, post, width]
     dither: Tensor | None  # [member, time, batch], noise that rounds the trace
     others: tuple[Tensor | None, ...]  # states, parameters that are vectors, and coefficients that are matrices
 
     @classmethod
-    def of(cls, tensors: Sequence[Any]) -> Given:
-        """From the flat order in which autograd keeps them."""
+    def of(cls, tensors: Sequence[Any]) -> LayerTensors:
+        """The inverse of `flat`."""
         weight, bias, alpha, output, trace, eligibility, dither, *others = tensors
         return cls(weight, bias, alpha, output, trace, eligibility, dither, tuple(others))
 
     def flat(self) -> tuple[Tensor | None, ...]:
-        """The order of `of`."""
+        """One after another, as autograd saves them."""
         *single, others = self
         return (*single, *others)  # type: ignore[misc]
 
 
-class Memory(NamedTuple):
-    """What forward leaves behind. All tensors are padded to whole vectors."""
+class Buffers(NamedTuple):
+    """What forward writes, and backward reads. Rows are padded to whole vectors."""
 
     drive: Tensor  # [member, time, batch, drives, post]
-    output: Tensor  # [member, 1 + time, batch, post], from what was said before
+    output: Tensor  # [member, 1 + time, batch, post], from that of the step before
     pre: Tensor  # [member, time, batch, pre]
     state: Tensor  # [member, 1 + time, batch, ...]
     tape: Tensor  # [member, time, batch, ...]
     trace: Tensor  # [member, batch, post, pre], the last
     eligibility: Tensor  # [member, batch, post, pre], the last, or [member, 0]
-    traces: Tensor  # [member, kept, batch, post, pre], or [member, 0]
-    eligibilities: Tensor
+    checkpoints: Tensor  # [member, segment, batch, post, pre], or [member, 0]
+    eligibility_checkpoints: Tensor  # [member, segment, batch, post, pre], or [member, 0]
     params: Tensor  # [member, ...]
 
     def results(self, call: Call) -> tuple[Tensor | None, ...]:
-        """What a layer's sequence answers: outputs, trace, eligibility trace, and its parts' states."""
-        s = call.sizes
-        plastic = call.kind.traced.shares is not None
-        retroactive = call.kind.traced.shares is not None and call.kind.traced.shares.retroactive
-        trace = self.trace[..., : s.width] if plastic else None
-        eligibility = self.eligibility[..., : s.width] if retroactive else None
-        states = unpack(self.state[:, -1], call.kind.traced.state, call.kind.state, s, call.kind.number.lanes)
+        """Outputs, trace, eligibility trace, and the states of the parts, after the last step."""
+        s, signature = call.sizes, call.signature
+        trace = self.trace[..., : s.width] if signature.plastic else None
+        eligibility = self.eligibility[..., : s.width] if signature.retroactive else None
+        states = unpack(self.state[:, -1], signature.program.state, call)
         return (self.output[:, 1:, :, : s.post], trace, eligibility, *states)
 
 
-def begun(call: Call, x: Tensor, given: Given, keep: bool) -> Memory:
-    """Memory, with all that is known before the first step."""
-    s, kind = call.sizes, call.kind
-    shares, lanes, several = kind.traced.shares, kind.number.lanes, (s.members, s.times, s.batch)
-    said = x.new_empty(s.members, 1 + s.times, s.batch, s.post_room)  # what is empty is written before it is read
-    before = said.select(1, 0)
-    if given.output is None or s.post < s.post_room:
+def allocate(call: Call, x: Tensor, tensors: LayerTensors, for_backward: bool) -> Buffers:
+    """Buffers, with everything that is known before the first step filled in.
+
+    Args:
+        for_backward: whether there are checkpoints.
+    """
+    s, signature = call.sizes, call.signature
+    plastic, none = signature.plastic, x.new_empty(s.members, 0)
+    pre = _pre(call, x) if plastic else none
+    output = x.new_empty(s.members, 1 + s.times, s.batch, s.post_padded)  # what is empty is written before it is read
+    before = output.select(1, 0)
+    if tensors.output is None or s.post < s.post_padded:
         before.zero_()
-    if given.output is not None:
-        before[..., : s.post] = given.output
-    pre = x.new_empty(*several, s.pre_room) if shares else x.new_empty(s.members, 0)
-    if s.heard:
-        pre.narrow(-1, 0, s.heard).copy_(x)
-    padding = s.pre_room - s.heard - s.post_room * kind.own_plastic
-    if shares and padding:
-        pre.narrow(-1, s.pre_room - padding, padding).zero_()
-    state = x.new_empty(s.members, 1 + s.times, s.batch, kind.state.size(s.post_room, s.pre_room, lanes))
-    if call.states:
-        first = state.select(1, 0).zero_()
-        pack(first, given.others[: call.states], kind.traced.state, kind.state, s, lanes)
-    tape = x.new_empty(*several, kind.tape.area.size(s.post_room, s.pre_room, lanes))
-    kept = (-(-s.times // s.every), s.batch, s.post, s.pre_room) if keep and shares else (0,)
-    params = x.new_zeros(s.members, kind.params.size(s.post_room, s.pre_room, lanes))
-    pack(params, given.others[call.states : call.states + call.vectors], _vectors(kind), kind.params, s, lanes)
-    retroactive = shares is not None and shares.retroactive
-    none = x.new_empty(s.members, 0)
-    return Memory(
-        _sources_say(x, given, s),
-        said,
-        pre,
-        state,
-        tape,
-        _traces(x, given.trace, s) if shares else none,
-        _traces(x, given.eligibility, s) if retroactive else none,
-        x.new_empty(s.members, *kept),
-        x.new_empty(s.members, *kept) if retroactive else none,
-        params,
+    if tensors.output is not None:
+        before[..., : s.post] = tensors.output
+    state = x.new_empty(s.members, 1 + s.times, s.batch, call.size(signature.state))
+    if call.state_count:
+        pack(state.select(1, 0).zero_(), tensors.others[: call.state_count], signature.program.state, call)
+    segments = (-(-s.times // s.segment_steps), s.batch, s.post, s.pre_padded) if for_backward and plastic else (0,)
+    params = x.new_zeros(s.members, call.size(signature.params))
+    vectors = tensors.others[call.state_count : call.state_count + call.vector_count]
+    pack(params, vectors, _in_buffer(signature.program.params), call)
+    return Buffers(
+        drive=_source_drive(x, tensors, s),
+        output=output,
+        pre=pre,
+        state=state,
+        tape=x.new_empty(s.members, s.times, s.batch, call.size(signature.tape.area)),
+        trace=padded_trace(x, tensors.trace, s) if plastic else none,
+        eligibility=padded_trace(x, tensors.eligibility, s) if signature.retroactive else none,
+        checkpoints=x.new_empty(s.members, *segments),
+        eligibility_checkpoints=x.new_empty(s.members, *segments) if signature.retroactive else none,
+        params=params,
     )
 
 
-def _traces(x: Tensor, given: Tensor | None, s: Sizes) -> Tensor:
-    """The traces [member, batch, post, pre] before the first step, which will be changed."""
-    return x.new_zeros(s.members, s.batch, s.post, s.pre_room) if given is None else _extended(given, s.pre_room)
+def _pre(call: Call, x: Tensor) -> Tensor:
+    """Plastic inputs [member, time, batch, pre]; forward fills in the recurrent ones."""
+    s = call.sizes
+    pre = x.new_empty(s.members, s.times, s.batch, s.pre_padded)
+    if s.plastic_sources:
+        pre.narrow(-1, 0, s.plastic_sources).copy_(x)
+    padding = s.pre_padded - s.plastic_sources - s.post_padded * call.signature.recurrent_plastic
+    if padding:
+        pre.narrow(-1, s.pre_padded - padding, padding).zero_()
+    return pre
 
 
-def _vectors(kind: Kind) -> Leaves:
-    """Where parameters lie that are in the buffer."""
-    leaves = kind.traced.params
-    return Leaves(tuple(leaf for leaf in leaves.of if leaf is not None), leaves.counts)
+def padded_trace(x: Tensor, trace: Tensor | None, s: Sizes) -> Tensor:
+    """A padded copy of traces, or of their derivatives, [member, batch, post, pre]; None is 0."""
+    return x.new_zeros(s.members, s.batch, s.post, s.pre_padded) if trace is None else pad_columns(trace, s.pre_padded)
+
+
+def _in_buffer(params: BufferLayout) -> BufferLayout:
+    """The layout without matrices."""
+    return BufferLayout(tuple(leaf for leaf in params.leaves if leaf is not None), params.counts)
 
 
 def source_weight(weight: Tensor, s: Sizes) -> Tensor:
-    """The weights of what others say [member, drives * post, sources], padded."""
-    made = weight[..., : s.sources]
-    if s.post < s.post_room:
-        made = torch.constant_pad_nd(made, (0, 0, 0, s.post_room - s.post))
-    return made.flatten(1, 2)
+    """The weights of the inputs from other layers [member, drives * post, sources], padded."""
+    weight = weight[..., : s.sources]
+    if s.post < s.post_padded:
+        weight = torch.constant_pad_nd(weight, (0, 0, 0, s.post_padded - s.post))
+    return weight.flatten(1, 2)
 
 
-def _sources_say(x: Tensor, given: Given, s: Sizes) -> Tensor:
-    """The part of the drive [member, time, batch, drives, post] that does not wait for the step before."""
-    drives, still = given.bias.shape[1], given.bias
-    if s.post < s.post_room:
-        still = torch.constant_pad_nd(still, (0, s.post_room - s.post))
-    weights = source_weight(given.weight, s).transpose(1, 2)
-    flat = torch.baddbmm(still.flatten(1).unsqueeze(1), x.reshape(s.members, -1, s.sources), weights)
-    return flat.view(s.members, s.times, s.batch, drives, s.post_room)
+def _source_drive(x: Tensor, tensors: LayerTensors, s: Sizes) -> Tensor:
+    """The part of the drive [member, time, batch, drives, post] that does not depend on the step before."""
+    drives, bias = tensors.bias.shape[1], tensors.bias
+    if s.post < s.post_padded:
+        bias = torch.constant_pad_nd(bias, (0, s.post_padded - s.post))
+    weights = source_weight(tensors.weight, s).transpose(1, 2)
+    flat = torch.baddbmm(bias.flatten(1).unsqueeze(1), x.reshape(s.members, -1, s.sources), weights)
+    return flat.view(s.members, s.times, s.batch, drives, s.post_padded)
 
 
-def own_weight(weight: Tensor, s: Sizes) -> Tensor:
-    """The weights of what the layer itself said [member, drives, post, post], padded."""
-    return _extended(weight[..., s.sources :], s.post_room)
-
-
-def padded(matrix: Tensor, s: Sizes) -> Tensor:
-    """A matrix for every synapse [..., post, pre], padded and of its own memory."""
-    return _extended(matrix, s.pre_room)
-
-
-def _extended(matrix: Tensor, room: int) -> Tensor:
-    """A matrix [..., room], in memory of its own; what is added is 0."""
-    if matrix.shape[-1] == room:
+def pad_columns(matrix: Tensor, length: int) -> Tensor:
+    """A contiguous copy of a matrix whose rows are extended to `length` by zeros."""
+    if matrix.shape[-1] == length:
         return matrix.clone(memory_format=torch.contiguous_format)
-    return torch.constant_pad_nd(matrix, (0, room - matrix.shape[-1]))
+    return torch.constant_pad_nd(matrix, (0, length - matrix.shape[-1]))
 
 
-def pack(buffer: Tensor, tensors: Sequence[Tensor | None], leaves: Leaves, area: Area, s: Sizes, lanes: int) -> None:
-    """Lay tensors into the rows of a buffer [..., numbers]."""
-    for tensor, leaf in zip(tensors, leaves.of, strict=True):
+def pack(buffer: Tensor, tensors: Sequence[Tensor | None], layout: BufferLayout, call: Call) -> None:
+    """Copy tensors into the rows of a buffer [..., numbers]."""
+    for tensor, leaf, firsts in zip(tensors, layout.leaves, _firsts(layout, call), strict=True):
         if leaf is None or tensor is None or not leaf.rows:
             continue
-        if not leaf.lead:  # one row, or one number
-            at = area.first(leaf.axis, leaf.first, s.post_room, s.pre_room, lanes)
-            row = tensor if leaf.place == 0 else tensor.unsqueeze(-1)
-            buffer.narrow(-1, at, row.shape[-1]).copy_(row)
+        if not leaf.other_dims:  # one row, or one number
+            row = tensor if leaf.dim == 0 else tensor.unsqueeze(-1)
+            buffer.narrow(-1, firsts[0], row.shape[-1]).copy_(row)
             continue
         rows = rows_of(tensor, leaf, buffer.dim() - 1)
-        for i in range(leaf.rows):
-            at = area.first(leaf.axis, leaf.first + i, s.post_room, s.pre_room, lanes)
-            buffer[..., at : at + rows.shape[-1]] = rows[..., i, :]
+        for i, first in enumerate(firsts):
+            buffer[..., first : first + rows.shape[-1]] = rows[..., i, :]
 
 
-def unpack(buffer: Tensor, leaves: Leaves, area: Area, s: Sizes, lanes: int) -> list[Tensor]:
+def unpack(buffer: Tensor, layout: BufferLayout, call: Call) -> list[Tensor]:
     """The tensors that lie in a buffer."""
-    made = []
-    length = {Axis.POST: s.post, Axis.PRE: s.width, Axis.ONE: 1}
-    for leaf in leaves.of:
+    tensors = []
+    lengths = {Axis.POST: call.sizes.post, Axis.PRE: call.sizes.width, Axis.ONE: 1}
+    batch = buffer.shape[:-1]
+    for leaf, firsts in zip(layout.leaves, _firsts(layout, call), strict=True):
         if leaf is None:
             continue
         if not leaf.rows:
-            made.append(buffer.new_zeros(*buffer.shape[:-1], *leaf.lead))
+            tensors.append(buffer.new_zeros(*batch, *leaf.other_dims))
             continue
-        n = length[leaf.axis]
-        firsts = [area.first(leaf.axis, leaf.first + i, s.post_room, s.pre_room, lanes) for i in range(leaf.rows)]
-        rows = [buffer[..., at : at + n] for at in firsts]
-        lead = buffer.shape[:-1]
-        if not leaf.lead and leaf.place >= 0:  # a vector
-            made.append(rows[0].clone(memory_format=torch.contiguous_format))
-        elif leaf.place < 0:
-            made.append(torch.cat(rows, -1).reshape(*lead, *leaf.lead))
+        n = lengths[leaf.axis]
+        rows = [buffer[..., first : first + n] for first in firsts]
+        if not leaf.other_dims and leaf.dim >= 0:  # a vector
+            tensors.append(rows[0].clone(memory_format=torch.contiguous_format))
+        elif leaf.dim < 0:
+            tensors.append(torch.cat(rows, -1).reshape(*batch, *leaf.other_dims))
         else:
-            made.append(torch.stack(rows, -2).reshape(*lead, *leaf.lead, n).movedim(-1, len(lead) + leaf.place))
-    return made
+            stacked = torch.stack(rows, -2).reshape(*batch, *leaf.other_dims, n)
+            tensors.append(stacked.movedim(-1, len(batch) + leaf.dim))
+    return tensors
+
+
+def _firsts(layout: BufferLayout, call: Call) -> list[list[int]]:
+    """For each leaf, the offsets of its rows."""
+    area, s, lanes = area_of(layout), call.sizes, call.signature.number.lanes
+    return [
+        [area.first(leaf.axis, leaf.first + i, s.post_padded, s.pre_padded, lanes) for i in range(leaf.rows)]
+        if leaf
+        else []
+        for leaf in layout.leaves
+    ]

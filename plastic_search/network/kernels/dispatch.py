@@ -1,7 +1,7 @@
-"""Which kernel runs a layer, and why.
+"""Which kernel runs each layer, and why.
 
-Layers are run one after another, each over the whole sequence, which is the same as step by step: a layer hears
-others of this step and itself of the step before, and never one that comes after it.
+Layers run one after another, each over the whole sequence. This equals running all layers step by step: a layer
+receives the outputs of earlier layers at the same step, its own output at the step before, and nothing from later ones.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError, unknown
-from plastic_search.network import step as law
 from plastic_search.network.kernels import reference
+from plastic_search.network.kernels.torch_internals import current_transform
+from plastic_search.network.kernels.tracing.ir import Unsupported
 from plastic_search.network.spec import Layer, NetworkSpec
-from plastic_search.network.step import LayerState, Ready
+from plastic_search.network.step import LayerState, Ready, sources
 from plastic_search.precisions import Format, Role
 from plastic_search.structures import Shape
 
@@ -34,54 +35,51 @@ _WIDEST = 1024  # units of a layer that the gpu kernel runs faster than the refe
 
 
 class SlowerPath(UserWarning):
-    """A layer is run by the reference, since no kernel takes it."""
+    """A layer is run by the reference, since no kernel supports it."""
 
 
 class Choice(NamedTuple):
-    """What runs a layer."""
+    """The kernel that runs a layer."""
 
     kernel: str
-    reason: str  # why nothing faster does; "" where it is the fastest
+    reason: str  # why it is not the fastest of this device; "" where it is
 
 
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
 def known(kernel: str | None) -> str | None:
-    """`kernel`, if there is one of that name; None leaves the choice to us."""
+    """`kernel`, if there is one of that name; None leaves the choice to `choose`."""
     if kernel is not None and kernel not in KERNELS:
         raise unknown("kernel", str(kernel), KERNELS)
     return kernel
 
 
 def choose(kernel: str | None, layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> Choice:
-    """The kernel for a layer that hears `x` [..., time, batch, sources].
+    """The kernel for a layer with the inputs `x` [..., time, batch, sources].
 
     Args:
         kernel: a name of `KERNELS`, which must then be possible; or None, for the fastest that is.
 
     Raises:
-        PlasticSearchError: the kernel asked for does not take this layer; the message says why.
+        PlasticSearchError: the kernel asked for does not support this layer; the message says why.
     """
     if kernel == "reference":
         return Choice("reference", "it was asked for")
     name = kernel or _FASTEST.get(x.device.type, "")
-    passing = _passing(x)
-    if not passing and not name:
-        passing = f"no kernel runs on {x.device.type}"
-    if not passing and kernel is None and name == "gpu" and shape.post > _WIDEST:
-        passing = f"beyond {_WIDEST:,} units the gpu kernel is not the faster; Network(..., kernel='gpu') asks for it"
-    lasting = "" if passing else _declined(name, layer, shape, x)
-    if not passing and not lasting:
+    momentary = _unsupported_now(x) or (_no_faster(name, shape, x) if kernel is None else None)
+    lasting = None if momentary else _unsupported_layer(_backend(name), layer, shape, x)
+    why = momentary or lasting
+    if why is None:
         return Choice(name, "")
+    parts = f"a layer of {type(layer.cell).__name__}, {type(layer.rule).__name__} and {type(layer.modulation).__name__}"
     if kernel is not None:
-        why = passing or lasting
-        raise PlasticSearchError(f"the {kernel} kernel does not take {_named(layer)}: {why}; use kernel=None")
-    told = f"{_named(layer)} runs by the reference, which is slower: {lasting}"
-    if lasting and told not in _told:
-        _told.add(told)
-        warnings.warn(told, SlowerPath, stacklevel=4)
-    return Choice("reference", passing or lasting)
+        raise PlasticSearchError(f"the {kernel} kernel does not take {parts}: {why.reason}; use kernel=None")
+    message = f"{parts} runs by the reference, which is slower: {why.reason}"
+    if lasting and message not in _warned:
+        _warned.add(message)
+        warnings.warn(message, SlowerPath, stacklevel=4)
+    return Choice("reference", why.reason)
 
 
 def sequences(
@@ -92,7 +90,7 @@ def sequences(
 
     Args:
         state: where the episodes go on from; None starts them.
-        x: [time, batch, inputs]; or [member, time, batch, inputs], where every other tensor begins with that axis too.
+        x: [time, batch, inputs]; or [member, time, batch, inputs], where every other tensor has that first axis too.
 
     Returns:
         The last layer's outputs [..., time, batch, post], and the state after the last step.
@@ -108,39 +106,39 @@ def _sequences(
     spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...],
     state: tuple[LayerState, ...] | None, x: Tensor, kernel: str | None,
 ) -> tuple[Tensor, tuple[LayerState, ...]]:  # fmt: skip
-    heard, after, form = [x], [], spec.precision.format(Role.TRACE)
-    before = state or (None,) * len(shapes)
-    for layer, shape, made, own in zip(spec.layers, shapes, ready, before, strict=True):
-        joined = law.layer_inputs(shape, heard)
-        name = choose(kernel, layer, shape, form, joined).kernel
-        if name == "reference" and own is None:
-            own = reference.start(spec, layer, shape, made, joined)
-        said, now = _runner(name, joined.dim() == 4)(layer, shape, form, made, own, joined)
-        heard.append(said)
-        after.append(now)
-    return heard[-1], tuple(after)
+    outputs, states, form = [x], [], spec.precision.format(Role.TRACE)
+    layers = zip(spec.layers, shapes, ready, state or (None,) * len(shapes), strict=True)
+    for layer, shape, layer_ready, before in layers:
+        inputs = sources(layer, outputs)
+        name = choose(kernel, layer, shape, form, inputs).kernel
+        if name == "reference" and before is None:
+            before = reference.start(spec, layer, shape, layer_ready, inputs)
+        output, after = _runner(name, inputs.dim() == 4)(layer, shape, form, layer_ready, before, inputs)
+        outputs.append(output)
+        states.append(after)
+    return outputs[-1], tuple(states)
 
 
 def steppers(
     spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: tuple[LayerState, ...],
     kernel: str | None,
 ) -> list[Stepper]:  # fmt: skip
-    """What takes every layer from step to step, without gradients."""
-    from plastic_search.network.kernels.stepping import ByBackend, ByLaw
+    """For each layer, an object that takes it from step to step, without gradients."""
+    from plastic_search.network.kernels.stepping import BackendStepper, ReferenceStepper
 
-    made: list[Stepper] = []
+    found: list[Stepper] = []
     form = spec.precision.format(Role.TRACE)
-    for layer, shape, own, now in zip(spec.layers, shapes, ready, state, strict=True):
-        x = now.output.new_zeros(1, len(now.output), shape.pre - shape.recurrent)
+    for layer, shape, layer_ready, before in zip(spec.layers, shapes, ready, state, strict=True):
+        x = before.output.new_zeros(1, len(before.output), shape.pre - shape.recurrent)
         name = choose(kernel, layer, shape, form, x).kernel
-        given = (layer, shape, form, own, now)
-        made.append(ByLaw(*given) if name == "reference" else ByBackend(_backend(name), *given))
-    return made
+        args = (layer, shape, form, layer_ready, before)
+        found.append(ReferenceStepper(*args) if name == "reference" else BackendStepper(_backend(name), *args))
+    return found
 
 
-def _runner(kernel: str, many: bool) -> Callable[..., tuple[Tensor, LayerState]]:
+def _runner(kernel: str, population: bool) -> Callable[..., tuple[Tensor, LayerState]]:
     if kernel == "reference":
-        return reference.sequences if many else reference.sequence
+        return reference.sequences if population else reference.sequence
     from plastic_search.network.kernels import autograd
 
     return partial(autograd.sequence, _backend(kernel))
@@ -154,25 +152,30 @@ def _backend(kernel: str) -> Backend:
     return GPU() if kernel == "gpu" else CPU()
 
 
-def _declined(kernel: str, layer: Layer, shape: Shape, x: Tensor) -> str:
+def _unsupported_layer(backend: Backend, layer: Layer, shape: Shape, x: Tensor) -> Unsupported | None:
+    """Why a backend cannot run this layer; None where it can."""
     from plastic_search.network.kernels import autograd
 
-    return _backend(kernel).declined(x) or autograd.declined(layer, shape, x)
+    return backend.unsupported(x) or autograd.unsupported(layer, shape, x)
 
 
-def _passing(x: Tensor) -> str:
-    """What of this moment, not of the layer, keeps a kernel from it."""
-    inside: Any = torch._C
-    if inside._functorch.peek_interpreter_stack() is not None:
-        return "torch.func transforms it"
-    if inside._get_tracing_state() or inside._len_torch_dispatch_stack():
-        return "torch records it, or runs it on tensors of its own"
+def _unsupported_now(x: Tensor) -> Unsupported | None:
+    """Why the current torch context (transform, tracing, autocast, empty batch) rules out a kernel, if it does."""
+    if transform := current_transform():
+        return Unsupported(transform)
     if torch.compiler.is_compiling():
-        return "torch compiles it"
+        return Unsupported("torch compiles it")
     if x.device.type in _FASTEST and torch.is_autocast_enabled(x.device.type):
-        return "autocast is on"
-    return "there are no episodes" if x.shape[-2] == 0 else ""
+        return Unsupported("autocast is on")
+    return Unsupported("there are no episodes") if x.shape[-2] == 0 else None
 
 
-def _named(layer: Layer) -> str:
-    return f"a layer of {type(layer.cell).__name__}, {type(layer.rule).__name__} and {type(layer.modulation).__name__}"
+def _no_faster(kernel: str, shape: Shape, x: Tensor) -> Unsupported | None:
+    """Why the fastest kernel of this device is the reference, if it is."""
+    if not kernel:
+        return Unsupported(f"no kernel runs on {x.device.type}")
+    if kernel == "gpu" and shape.post > _WIDEST:
+        return Unsupported(
+            f"beyond {_WIDEST:,} units the gpu kernel is not the faster; Network(..., kernel='gpu') asks for it"
+        )
+    return None

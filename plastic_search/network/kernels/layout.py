@@ -1,4 +1,18 @@
-"""Where everything lies that a compiled function reads and writes: areas of rows, and one table of addresses."""
+"""The memory layout of one layer's sequence: which rows every buffer has, and the order of the table of addresses.
+
+The Hebbian trace H is too large to be stored for every time step. The backward pass recomputes it instead (gradient
+checkpointing, Chen et al. 2016). Forward stores H every `segment_steps` steps: a checkpoint. The steps from one
+checkpoint to the next are a segment. Backward walks the segments from last to first; within each it first recomputes H
+forward from the checkpoint and stores it every `inner_steps` steps, as inner checkpoints in scratch memory that fits a
+core's cache, and then walks back over the sub-segments between those, recomputing the few steps inside in registers.
+
+    step                0   1   2   3   4   5   6   7   8   9  10  11  12      segment_steps = 6, inner_steps = 2
+    checkpoints         H                       H                       H      written by forward
+    segments            |------ segment 0 ------|------ segment 1 ------|
+    inner checkpoints           h       h               h       h              in scratch, of one segment at a time
+
+On the GPU every step of the current segment is stored (`inner_steps` is 1).
+"""
 
 from __future__ import annotations
 
@@ -7,38 +21,26 @@ from functools import cached_property
 from typing import NamedTuple
 
 from plastic_search.network.kernels.tracing.ir import Axis
-from plastic_search.network.kernels.tracing.program import Leaves, Program, Traced, ordered, stored
+from plastic_search.network.kernels.tracing.program import BufferLayout, Program, StepProgram, stored
 from plastic_search.network.spec import Bound
 from plastic_search.precisions import Rounding
 
 __all__ = [
-    "LITERALS",
-    "SIZES",
-    "TOGETHER",
-    "Area",
-    "Kind",
-    "Reading",
-    "Rows",
-    "Writes",
-]
+    "DOUBLE", "FLOAT", "LITERALS", "SIZES", "TOGETHER", "Area", "KernelSignature", "Number", "Reads", "Rows", "Writes",
+    "area_of",
+]  # fmt: skip
 
+# The table of a compiled function: sizes and flags first, then addresses.
 SIZES = (
-    "post",
-    "width",
-    "times",
-    "batch",
-    "post_room",
-    "pre_room",
-    "own",
-    "every",
-    "short",
-    "keep",
-    "keep_pre",
-)
-FORWARD = ("drive", "output", "pre", "state", "tape", "trace", "eligibility", "traces", "eligibilities")
+    "post", "width", "times", "batch", "post_padded", "pre_padded", "plastic_sources", "segment_steps", "inner_steps",
+    "keep", "keep_d_pre",
+)  # fmt: skip
+FORWARD = (
+    "drive", "output", "pre", "state", "tape", "trace", "eligibility", "checkpoints", "eligibility_checkpoints",
+)  # fmt: skip
 BACKWARD = ("d_drive", "d_output", "d_pre", "d_state", "d_params", "d_trace", "d_eligibility", "d_alpha")
-PARAMETERS = ("alpha", "weight", "own_weight", "params", "constants", "limits", "phases", "dither")
-TOGETHER = 2  # episodes that are run side by side, so that what they share is loaded once for both
+PARAMETERS = ("alpha", "weight", "recurrent_weight", "params", "constants", "limits", "phases", "dither")
+TOGETHER = 2  # episodes that a thread runs side by side, so that what they share is loaded once for both
 LITERALS = (0.0, 1.0, -1.0, 2.0, 0.5, -2.0)  # constants that are written into the code
 
 
@@ -54,7 +56,7 @@ class Area(NamedTuple):
         return self.post * post + self.pre * pre + self.ones * lanes
 
     def first(self, axis: Axis, number: int, post: int, pre: int, lanes: int) -> int:
-        """Where a row begins."""
+        """The offset of a row."""
         return {
             Axis.POST: number * post,
             Axis.PRE: self.post * post + number * pre,
@@ -73,15 +75,16 @@ class Rows(NamedTuple):
     def area(self) -> Area:
         return Area(len(self.post), len(self.pre), len(self.ones))
 
-    def find(self, name: str) -> tuple[Axis, int]:
+    def find(self, name: str) -> tuple[Axis, int] | None:
+        """The axis and the number of a row; None if there is none of that name."""
         for axis, names in ((Axis.POST, self.post), (Axis.PRE, self.pre), (Axis.ONE, self.ones)):
             if name in names:
                 return axis, names.index(name)
-        raise KeyError(name)
+        return None
 
 
 class Writes(NamedTuple):
-    """Addresses of one step's vectors, which say what is written."""
+    """Addresses of the vectors that one step writes to the trace; backward, of their derivatives. "" for none."""
 
     u: tuple[str, ...]
     v: tuple[str, ...]
@@ -89,144 +92,147 @@ class Writes(NamedTuple):
     column: str
     write: str
     eta: str
-    dither: str  # one number: the noise that rounds what is written
+    dither: str  # one number: the noise that rounds the trace
 
 
-class Reading(NamedTuple):
-    """Addresses of one step's vectors, which say what is read; or, backwards, of the derivatives of what was."""
+class Reads(NamedTuple):
+    """Addresses of the vectors with which one step reads the trace; backward, of the derivatives of its results."""
 
     pre: str
-    answer: str
-    recall: str  # "" where the rule does not ask
+    drive: str  # the plastic one
+    recall: str  # "" where the rule does not use it
 
 
 @dataclass(frozen=True, eq=False)
-class Kind:
-    """All that decides what code a layer needs; sizes, settings and parameters are given when it is called.
+class KernelSignature:
+    """All that decides which code a layer needs; sizes, settings and parameters are arguments of that code.
 
-    It is known by its identity, and what follows from it is worked out once.
+    Compared by identity. What follows from its fields is computed once.
     """
 
-    traced: Traced
+    program: StepProgram
     double: bool
     bound: Bound
-    recurrent: bool  # whether it hears itself
-    own_plastic: bool  # ... by plastic connections
-    rounding: Rounding | None  # how its trace is written; None: as it is
+    recurrent: bool  # whether the layer receives its own previous output
+    recurrent_plastic: bool  # ... by plastic connections
+    rounding: Rounding | None  # of the trace; None leaves it a float
 
     @property
     def number(self) -> Number:
         return DOUBLE if self.double else FLOAT
 
-    @cached_property
-    def recalls(self) -> bool:
-        """Whether the rule asks what the trace alone would answer."""
-        return self.traced.forward.uses("recall")
+    @property
+    def plastic(self) -> bool:
+        return self.program.change is not None
+
+    @property
+    def retroactive(self) -> bool:
+        return self.program.change is not None and self.program.change.retroactive
 
     @cached_property
-    def apart(self) -> tuple[int, ...]:
-        """The drives whose own connections are not read together with their trace."""
-        drives = range(self.traced.drives) if self.recurrent else ()
-        return tuple(d for d in drives if not (self.own_plastic and d == self.traced.plastic))
+    def uses_recall(self) -> bool:
+        """Whether the rule reads `H @ pre`."""
+        return self.program.forward.uses("recall")
+
+    @cached_property
+    def separate_drives(self) -> tuple[int, ...]:
+        """The drives whose recurrent weights are not read in the same loop as the trace."""
+        drives = range(self.program.drives) if self.recurrent else ()
+        return tuple(d for d in drives if not (self.recurrent_plastic and d == self.program.plastic))
 
     @cached_property
     def state(self) -> Area:
-        return _area(self.traced.state)
+        return area_of(self.program.state)
 
     @cached_property
     def params(self) -> Area:
-        return _area(self.traced.params)
+        return area_of(self.program.params)
 
     @cached_property
-    def aliases(self) -> tuple[bool, ...]:
-        """For each outer product, whether its second vector is what the layer hears, and need not be stored."""
-        rows = [o for o in self.traced.forward.outputs if o.buffer == "v"]
-        return tuple(o.lane.op == "input" and o.lane.slot[0] == "pre" for o in rows)
+    def v_is_pre(self) -> tuple[bool, ...]:
+        """For each outer product, whether its second vector is `pre` itself, and need not be stored."""
+        rows = [o for o in self.program.forward.outputs if o.buffer == "v"]
+        return tuple(o.node.op == "input" and o.node.slot[0] == "pre" for o in rows)
 
     @cached_property
     def forward(self) -> Program:
-        """What is computed in a step, without copies of what is there."""
-        outputs = self.traced.forward.outputs
-        aliased = self.aliases
-        return Program(tuple(o for o in outputs if o.buffer != "v" or not aliased[o.number]))
+        """What a step computes, without copies of `pre`."""
+        outputs = self.program.forward.outputs
+        return Program(tuple(o for o in outputs if o.buffer != "v" or not self.v_is_pre[o.number]))
 
     @cached_property
     def backward(self) -> Program:
         """The derivative of a step."""
-        unplastic = self.traced.shares is None
-        return Program(
-            tuple(o for o in self.traced.backward.outputs if not (unplastic and o.buffer in ("pre", "recall")))
-        )
+        outputs = self.program.backward.outputs
+        return Program(tuple(o for o in outputs if self.plastic or o.buffer not in ("pre", "recall")))
 
     @cached_property
     def tape(self) -> Rows:
-        """What a step leaves behind for the backward pass."""
-        shares = self.traced.shares
-        if shares is None:
+        """What a step stores for the backward pass."""
+        change = self.program.change
+        if change is None:
             return Rows()
-        terms = len(shares.matrices)
-        post = ["recall"] * self.recalls + [f"u{k}" for k in range(terms)] + ["row"] * shares.row
-        pre = [f"v{k}" for k in range(terms) if not self.aliases[k]] + ["column"] * shares.column
-        return Rows(tuple(post + ["write"] * shares.retroactive), tuple(pre), ("eta",) if shares.retroactive else ())
+        terms = len(change.matrices)
+        post = ["recall"] * self.uses_recall + [f"u{k}" for k in range(terms)] + ["row"] * change.row
+        pre = [f"v{k}" for k in range(terms) if not self.v_is_pre[k]] + ["column"] * change.column
+        return Rows(tuple(post + ["write"] * change.retroactive), tuple(pre), ("eta",) if change.retroactive else ())
 
     @cached_property
     def adjoints(self) -> Rows:
-        """Derivatives of a step's vectors, and a row of zeros."""
-        shares = self.traced.shares
-        if shares is None:
+        """Derivatives of a step's vectors, and rows of zeros."""
+        change = self.program.change
+        if change is None:
             return Rows(("zero",), (), ())
-        terms = len(shares.matrices)
-        post = ["zero", "recall", *(f"u{k}" for k in range(terms)), "row", "write"]
-        return Rows(tuple(post), ("nothing", "pre", *(f"v{k}" for k in range(terms)), "column"), ("eta",))
+        terms = range(len(change.matrices))
+        post = ("zero", "recall", *(f"u{k}" for k in terms), "row", "write")
+        return Rows(post, ("zero_pre", "pre", *(f"v{k}" for k in terms), "column"), ("eta",))
 
     @cached_property
     def temporary(self) -> Area:
-        """Room for lanes that one loop leaves for another."""
-        lanes = [stored(program) for program in (self.forward, self.backward)]
-        post, pre = (max(sum(x.axis is axis for x in some) for some in lanes) for axis in (Axis.POST, Axis.PRE))
+        """Rows for nodes that one loop stores for a later one."""
+        nodes = [stored(program) for program in (self.forward, self.backward)]
+        post, pre = (max(sum(x.axis is axis for x in some) for some in nodes) for axis in (Axis.POST, Axis.PRE))
         return Area(post, pre, 0)
 
     @cached_property
     def constants(self) -> tuple[float, ...]:
-        """The settings of its parts, which are given when it is called."""
-        programs = (self.forward, self.backward)
-        lanes = [x for program in programs for x in ordered([o.lane for o in program.outputs]) if x.op == "constant"]
-        return tuple(dict.fromkeys(x.value for x in lanes if x.value not in LITERALS))
+        """The settings of its parts, which are arguments of the code."""
+        nodes = [x for program in (self.forward, self.backward) for x in program.nodes() if x.op == "constant"]
+        return tuple(dict.fromkeys(x.value for x in nodes if x.value not in LITERALS))
 
     @cached_property
     def matrices(self) -> tuple[str, ...]:
         """Names of the coefficients that have a number for every synapse."""
-        shares = self.traced.shares
-        if shares is None:
+        change = self.program.change
+        if change is None:
             return ()
-        return tuple(f"coef{k}" for k, there in enumerate(shares.matrices) if there) + ("decay",) * shares.matrix
+        return tuple(f"coef{k}" for k, there in enumerate(change.matrices) if there) + ("decay",) * change.matrix
 
     @cached_property
     def table(self) -> tuple[str, ...]:
-        """The order of the table that a compiled function is given."""
+        """The order of the table that a compiled function receives."""
         d_matrices = tuple(f"d_{name}" for name in self.matrices)
         return (*SIZES, *FORWARD, *PARAMETERS, *self.matrices, *BACKWARD, *d_matrices)
 
-    def scratch(self, post: int, pre: int, rows: int, every: int, short: int) -> int:
-        """Numbers of room that one thread needs; `every` and `short` are those of `Sizes`, or 1."""
-        lanes, shares = self.number.lanes, self.traced.shares
-        segment = rows * pre * ((every - 1) // short) if shares else 0
-        own = self.adjoints.area.size(post, pre, lanes) + self.state.size(post, pre, lanes) + segment
-        own += segment if shares and shares.retroactive else 0
-        return self.temporary.size(post, pre, lanes) + TOGETHER * own
+    def scratch(self, post: int, pre: int, rows: int, inner_checkpoints: int) -> int:
+        """Numbers of scratch memory that one thread needs, for so many inner checkpoints in a segment."""
+        lanes = self.number.lanes
+        traces = rows * pre * inner_checkpoints * (self.plastic + self.retroactive)
+        episode = self.adjoints.area.size(post, pre, lanes) + self.state.size(post, pre, lanes) + traces
+        return self.temporary.size(post, pre, lanes) + TOGETHER * episode
 
 
-def _area(leaves: Leaves) -> Area:
-    ones, post, pre = leaves.counts
+def area_of(layout: BufferLayout) -> Area:
+    ones, post, pre = layout.counts
     return Area(post, pre, ones)
 
 
 class Number(NamedTuple):
-    """A floating type, and what its bits mean."""
+    """A floating-point type."""
 
     name: str  # LLVM's
     integer: str  # of the same width
-    lanes: int  # in 64 bytes
+    lanes: int  # numbers in 64 bytes
     mantissa: int  # bits
     bias: int
     degree: int  # of the polynomial that gives exp(r) - 1 to the last bit

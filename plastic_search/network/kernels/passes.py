@@ -1,175 +1,195 @@
-"""One call of a layer's two functions, whatever runs them: what they are given, and the products left to torch."""
+"""One forward or backward pass of a layer by any backend: its buffers, and the matrix products that torch does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from plastic_search.network.kernels.buffers import (
+    Buffers,
     Call,
-    Given,
-    Memory,
+    LayerTensors,
     Sizes,
-    begun,
-    own_weight,
+    allocate,
     pack,
-    padded,
+    pad_columns,
+    padded_trace,
     source_weight,
     unpack,
-)  # fmt: skip
-from plastic_search.network.kernels.layout import LITERALS, Kind
+)
+from plastic_search.network.kernels.layout import LITERALS, KernelSignature
+from plastic_search.network.kernels.tracing.ir import Unsupported
 from plastic_search.network.quantization import phases
 
-__all__ = ["Backend", "backward", "fixed", "forward"]
+__all__ = ["Backend", "Spacing", "backward", "constants", "forward"]
+
+
+class Spacing(NamedTuple):
+    """How far checkpoints lie apart (see `layout`)."""
+
+    segment_steps: int
+    inner_steps: int
 
 
 class Backend(Protocol):
-    """What runs a layer's two functions, `forward` and `backward`."""
+    """Compiles and runs the two functions of a layer, `forward` and `backward`."""
 
     name: str
 
-    def declined(self, x: Tensor) -> str:
-        """Why `x` cannot be run by it; "" where it can."""
+    def unsupported(self, x: Tensor) -> Unsupported | None:
+        """Why it cannot run on `x`; None where it can."""
         ...
 
-    def parts(self, call: Call) -> int:
-        """Into how many parts a member's episodes are divided backwards, each of which has sums of its own."""
+    def partial_sums(self, call: Call) -> int:
+        """How many groups of a member's episodes sum their derivatives separately."""
         ...
 
-    def spacing(self, times: int, episodes: int, trace: int) -> tuple[int, int]:
-        """How many steps lie between two traces that forward keeps, and between two stations on the way back.
-
-        Args:
-            trace: bytes of one episode's trace.
-        """
+    def spacing(self, times: int, episodes: int, trace: int) -> Spacing:
+        """How many steps apart checkpoints are, where one episode's trace has `trace` bytes."""
         ...
 
-    def prepared(
+    def prepare(
         self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
     ) -> Callable[[], None]:
-        """One of the two, with all that it is given; called, it runs.
+        """One of the two functions with all its arguments; each call of the result runs it.
 
         Args:
-            tensors: what it reads and writes, by the names of `Kind.table`, each [member, ...].
-            sums: what it adds to, each [member, part, ...].
+            tensors: what it reads and writes, by the names of `KernelSignature.table`, each [member, ...].
+            sums: what it adds to, each [member, partial sum, ...].
         """
         ...
 
 
-def forward(backend: Backend, call: Call, x: Tensor, given: Given, keep: bool) -> tuple[Memory, dict[str, Tensor]]:
-    """Run a layer over a sequence; `keep` what the backward pass needs, beside what is `fixed`."""
-    memory, still = begun(call, x, given, keep), fixed(call, x, given)
-    backend.prepared(call, "forward", memory._asdict() | still, {})()
-    return memory, still
+def forward(
+    backend: Backend, call: Call, x: Tensor, tensors: LayerTensors, for_backward: bool
+) -> tuple[Buffers, dict[str, Tensor]]:
+    """Run a layer over a sequence.
+
+    Args:
+        x: [member, time, batch, sources].
+        for_backward: whether to store checkpoints.
+
+    Returns:
+        What was written, and the `constants` that were read.
+    """
+    buffers, read = allocate(call, x, tensors, for_backward), constants(call, x, tensors)
+    backend.prepare(call, "forward", buffers._asdict() | read, {})()
+    return buffers, read
 
 
 def backward(
-    backend: Backend, call: Call, x: Tensor, given: Given, memory: Memory, still: dict[str, Tensor],
-    grads: Sequence[Tensor | None], d_x: bool,
+    backend: Backend, call: Call, x: Tensor, tensors: LayerTensors, buffers: Buffers, read: dict[str, Tensor],
+    grads: Sequence[Tensor | None], needs_d_x: bool,
 ) -> list[Tensor | None]:  # fmt: skip
-    """The derivatives of `x`, which is left out where it is not wanted, and of `given.flat()`.
+    """The derivatives of `x`, or None where it is not needed, and of `tensors.flat()`.
 
     Args:
-        memory, still: what `forward` gave.
-        grads: those of `Memory.results`.
+        buffers, read: the results of `forward`.
+        grads: the derivatives of `Buffers.results`.
     """
-    s, kind = call.sizes, call.kind
-    d = _begun(call, x, grads, d_x)
-    sums = _sums(call, x, backend.parts(call))
-    backend.prepared(call, "backward", memory._asdict() | still | d, sums)()
-    flat = d["d_drive"].flatten(3).flatten(1, 2)
-    lanes = kind.number.lanes
-    others: list[Tensor | None] = list(unpack(d["d_state"], kind.traced.state, kind.state, s, lanes))
-    others = [None if given.others[k] is None else each for k, each in enumerate(others)]
-    others += unpack(sums["d_params"].sum(1), kind.traced.params, kind.params, s, lanes)
-    others += [sums[f"d_{name}"].sum(1)[..., : s.width] for name in kind.matrices]
-    made = Given(
-        *_d_weights(call, flat, x, memory),
-        sums["d_alpha"].sum(1)[..., : s.width] if given.alpha is not None else None,
-        d["d_output"][:, 0, :, : s.post] if given.output is not None else None,
-        d["d_trace"][..., : s.width] if given.trace is not None else None,
-        d["d_eligibility"][..., : s.width] if given.eligibility is not None else None,
-        None,
-        tuple(others),
+    s, signature = call.sizes, call.signature
+    d = _gradients(call, x, grads, needs_d_x)
+    sums = _sums(call, x, backend.partial_sums(call))
+    backend.prepare(call, "backward", buffers._asdict() | read | d, sums)()
+    d_drive = d["d_drive"].flatten(3).flatten(1, 2)
+    others: list[Tensor | None] = list(unpack(d["d_state"], signature.program.state, call))
+    others = [None if state is None else grad for state, grad in zip(tensors.others, others, strict=False)]
+    others += unpack(sums["d_params"].sum(1), signature.program.params, call)
+    others += [sums[f"d_{name}"].sum(1)[..., : s.width] for name in signature.matrices]
+    d_weight, d_bias = _d_weights(call, d_drive, x, buffers)
+    result = LayerTensors(
+        weight=d_weight,
+        bias=d_bias,
+        alpha=sums["d_alpha"].sum(1)[..., : s.width] if tensors.alpha is not None else None,
+        output=d["d_output"][:, 0, :, : s.post] if tensors.output is not None else None,
+        trace=d["d_trace"][..., : s.width] if tensors.trace is not None else None,
+        eligibility=d["d_eligibility"][..., : s.width] if tensors.eligibility is not None else None,
+        dither=None,
+        others=tuple(others),
     )
-    return [_d_sources(call, flat, d, given, x) if d_x else None, *made.flat()]
+    return [_d_sources(call, d_drive, d, tensors, x) if needs_d_x else None, *result.flat()]
 
 
-def fixed(call: Call, x: Tensor, given: Given) -> dict[str, Tensor]:
-    """What the functions read and do not change."""
-    s, kind = call.sizes, call.kind
-    alike = _alike(kind, call.limit, call.top, s._replace(times=0, batch=0, every=0, short=0), x.dtype, x.device)
-    made = {name: value.expand(s.members, *value.shape) for name, value in alike.items()}
-    if kind.recurrent:
-        made["own_weight"] = own_weight(given.weight, s)
-    if given.alpha is not None:
-        made["alpha"] = padded(given.alpha, s)
-    if kind.own_plastic:
-        made["weight"] = x.new_zeros(s.members, s.post, s.pre_room)
-        made["weight"][..., s.heard : s.width] = given.weight[:, kind.traced.plastic, :, s.sources :]
-    if given.dither is not None:
-        made["dither"] = given.dither
-    matrices = zip(kind.matrices, given.others[call.states + call.vectors :], strict=True)
-    return made | {name: padded(matrix, s) for name, matrix in matrices if matrix is not None}
+def constants(call: Call, x: Tensor, tensors: LayerTensors) -> dict[str, Tensor]:
+    """The tensors that a pass reads and does not change, by the names of `KernelSignature.table`."""
+    s, signature = call.sizes, call.signature
+    sizes = s._replace(times=0, batch=0, segment_steps=0, inner_steps=0)  # which they do not depend on
+    common = _common_constants(signature, call.limit, call.top_level, sizes, x.dtype, x.device)
+    read = {name: value.expand(s.members, *value.shape) for name, value in common.items()}
+    if signature.recurrent:
+        read["recurrent_weight"] = pad_columns(tensors.weight[..., s.sources :], s.post_padded)
+    if tensors.alpha is not None:
+        read["alpha"] = pad_columns(tensors.alpha, s.pre_padded)
+    if signature.recurrent_plastic:
+        read["weight"] = x.new_zeros(s.members, s.post, s.pre_padded)
+        read["weight"][..., s.plastic_sources : s.width] = tensors.weight[:, signature.program.plastic, :, s.sources :]
+    if tensors.dither is not None:
+        read["dither"] = tensors.dither
+    matrices = zip(signature.matrices, tensors.others[call.state_count + call.vector_count :], strict=True)
+    return read | {name: pad_columns(matrix, s.pre_padded) for name, matrix in matrices if matrix is not None}
 
 
 @lru_cache(maxsize=64)
-def _alike(kind: Kind, limit: float, top: int, s: Sizes, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
-    """What is the same in every call and for every member. Nothing changes it."""
+def _common_constants(
+    signature: KernelSignature, limit: float, top: int, s: Sizes, dtype: torch.dtype, device: torch.device
+) -> dict[str, Tensor]:
+    """Those that are equal in every call and for every member. Nothing may change them."""
     like = torch.empty(0, dtype=dtype, device=device)
     limits = (limit, limit / max(top, 1), top, s.post, s.width)
-    made = {"constants": like.new_tensor((*kind.constants, *LITERALS)), "limits": like.new_tensor(limits)}
-    return made | {"phases": padded(phases(s.post, s.width, like), s)} if kind.rounding else made
+    common = {"constants": like.new_tensor((*signature.constants, *LITERALS)), "limits": like.new_tensor(limits)}
+    if signature.rounding:
+        common["phases"] = pad_columns(phases(s.post, s.width, like), s.pre_padded)
+    return common
 
 
-def _begun(call: Call, x: Tensor, grads: Sequence[Tensor | None], keep_pre: bool) -> dict[str, Tensor]:
-    """Derivatives of each episode's own, before the last step."""
-    s, kind = call.sizes, call.kind
-    lanes, shares = kind.number.lanes, kind.traced.shares
+def _gradients(call: Call, x: Tensor, grads: Sequence[Tensor | None], needs_d_x: bool) -> dict[str, Tensor]:
+    """The derivatives of each episode's own tensors, as they are before backward."""
+    s, signature = call.sizes, call.signature
     d_y, d_trace, d_eligibility, *d_states = grads
-    output = x.new_zeros(s.members, 1 + s.times, s.batch, s.post_room)
+    output = x.new_zeros(s.members, 1 + s.times, s.batch, s.post_padded)
     if d_y is not None:
         output[:, 1:, :, : s.post] = d_y
-    state = x.new_zeros(s.members, s.batch, kind.state.size(s.post_room, s.pre_room, lanes))
-    pack(state, d_states, kind.traced.state, kind.state, s, lanes)
-    made = {
+    state = x.new_zeros(s.members, s.batch, call.size(signature.state))
+    pack(state, d_states, signature.program.state, call)
+    pre = s.pre_padded if needs_d_x and signature.plastic else 0
+    d = {
         "d_output": output,
         "d_state": state,
-        "d_drive": x.new_empty(s.members, s.times, s.batch, kind.traced.drives, s.post_room),
-        "d_pre": x.new_empty(s.members, s.times, s.batch, s.pre_room if keep_pre and shares else 0),
+        "d_drive": x.new_empty(s.members, s.times, s.batch, signature.program.drives, s.post_padded),
+        "d_pre": x.new_empty(s.members, s.times, s.batch, pre),
     }
-    if shares is not None:
-        zeros = x.new_zeros(s.members, s.batch, s.post, s.pre_room)
-        made["d_trace"] = padded(d_trace, s) if d_trace is not None else zeros
-        if shares.retroactive:
-            made["d_eligibility"] = padded(d_eligibility, s) if d_eligibility is not None else torch.zeros_like(zeros)
-    return made
+    if signature.plastic:
+        d["d_trace"] = padded_trace(x, d_trace, s)
+    if signature.retroactive:
+        d["d_eligibility"] = padded_trace(x, d_eligibility, s)
+    return d
 
 
-def _sums(call: Call, x: Tensor, parts: int) -> dict[str, Tensor]:
-    """Derivatives that are sums over episodes, one for each part of them."""
-    s, kind = call.sizes, call.kind
-    made = {"d_params": x.new_zeros(s.members, parts, kind.params.size(s.post_room, s.pre_room, kind.number.lanes))}
-    if kind.traced.shares is not None:
-        for name in ("alpha", *kind.matrices):
-            made[f"d_{name}"] = x.new_zeros(s.members, parts, s.post, s.pre_room)
-    return made
+def _sums(call: Call, x: Tensor, count: int) -> dict[str, Tensor]:
+    """Derivatives that are sums over episodes, as so many partial sums."""
+    s, signature = call.sizes, call.signature
+    sums = {"d_params": x.new_zeros(s.members, count, call.size(signature.params))}
+    for name in ("alpha", *signature.matrices) if signature.plastic else ():
+        sums[f"d_{name}"] = x.new_zeros(s.members, count, s.post, s.pre_padded)
+    return sums
 
 
-def _d_sources(call: Call, flat: Tensor, d: dict[str, Tensor], given: Given, x: Tensor) -> Tensor:
+def _d_sources(call: Call, d_drive: Tensor, d: dict[str, Tensor], tensors: LayerTensors, x: Tensor) -> Tensor:
     s = call.sizes
-    made = (flat @ source_weight(given.weight, s)).view(x.shape)
-    return made + d["d_pre"][..., : s.heard] if s.heard else made
+    d_x = (d_drive @ source_weight(tensors.weight, s)).view(x.shape)
+    return d_x + d["d_pre"][..., : s.plastic_sources] if s.plastic_sources else d_x
 
 
-def _d_weights(call: Call, flat: Tensor, x: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-    s, shape, across = call.sizes, (call.sizes.members, call.kind.traced.drives, call.sizes.post_room), flat.mT
+def _d_weights(call: Call, d_drive: Tensor, x: Tensor, buffers: Buffers) -> tuple[Tensor, Tensor]:
+    """The derivatives of weight and bias, from that of the drive [member, time * batch, drives * post]."""
+    s, across = call.sizes, d_drive.mT
+    shape = (s.members, call.signature.program.drives, s.post_padded)
     parts = [(across @ x.reshape(s.members, -1, s.sources)).view(*shape, s.sources)]
-    if call.kind.recurrent:
-        said = memory.output[:, :-1].reshape(s.members, -1, s.post_room)
-        parts.append((across @ said).view(*shape, s.post_room)[..., : s.post])
-    return torch.cat(parts, -1)[:, :, : s.post], flat.sum(1).view(shape)[..., : s.post]
+    if call.signature.recurrent:
+        before = buffers.output[:, :-1].reshape(s.members, -1, s.post_padded)
+        parts.append((across @ before).view(*shape, s.post_padded)[..., : s.post])
+    return torch.cat(parts, -1)[:, :, : s.post], d_drive.sum(1).view(shape)[..., : s.post]

@@ -1,4 +1,4 @@
-"""A layer's whole sequence by the law itself: one step after another, remembered by autograd."""
+"""The reference kernel: `step.layer_step` over a whole sequence, one step after another, differentiated by autograd."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
-from plastic_search.network import step as law
+from plastic_search.network.kernels.torch_internals import tree_flatten, tree_map, tree_unflatten
 from plastic_search.network.spec import Layer, NetworkSpec
-from plastic_search.network.step import LayerState, Ready
+from plastic_search.network.step import LayerState, Ready, layer_start, layer_step
 from plastic_search.precisions import Format
 from plastic_search.structures import Shape
 
@@ -24,49 +23,53 @@ def sequence(
     """All time steps of one layer.
 
     Args:
-        x: [time, batch, sources], what the layer hears of others.
+        x: [time, batch, sources], the inputs from other layers.
 
     Returns:
         Its outputs [time, batch, post], and its state after the last step.
     """
-    said = []
+    outputs = []
     for inputs in x:
-        state = law.layer_step(layer, shape, ready, state, inputs, form)
-        said.append(state.output)
-    return torch.stack(said), state
+        pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
+        state = layer_step(layer, shape, ready, state, pre, form)
+        outputs.append(state.output)
+    return torch.stack(outputs), state
 
 
 def start(spec: NetworkSpec, layer: Layer, shape: Shape, ready: Ready, x: Tensor) -> LayerState:
     """The state of one layer at the start of the episodes `x` [time, batch, sources], or [member, ...]."""
     if x.dim() == 3:
-        return law.layer_start(spec, layer, shape, ready, x.shape[1], x)
-    one = pytree.tree_map(lambda t: None if t is None else t[0], ready)
-    made = law.layer_start(spec, layer, shape, one, x.shape[2], x)
-    return pytree.tree_map(lambda t: None if t is None else t.expand(len(x), *t.shape), made)
+        return layer_start(spec, layer, shape, ready, x.shape[1], x)
+    of_first = tree_map(lambda t: None if t is None else t[0], ready)
+    state = layer_start(spec, layer, shape, of_first, x.shape[2], x)
+    return tree_map(lambda t: None if t is None else t.expand(len(x), *t.shape), state)
 
 
 def sequences(
     layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState, x: Tensor
 ) -> tuple[Tensor, LayerState]:
-    """All time steps of one layer of each member of a population. Every tensor's first axis is over members."""
-    return of_members(lambda *own: sequence(layer, shape, form, *own), (ready, state, x))
+    """`sequence` for each member of a population. The first axis of every tensor is over members."""
+    return of_members(lambda *member: sequence(layer, shape, form, *member), (ready, state, x))
 
 
-def of_members(function: Callable[..., Any], nests: tuple[Any, ...]) -> Any:
-    """What `function` makes of the tensors of each member, which lie along the first axis of those in `nests`.
+def of_members(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """torch.func.vmap over the first axis of every tensor in `args`, for arguments and results that may contain None.
 
-    Written for one network, it is run once for all of them (torch.func.vmap), and may give and take nests with None.
+    Args:
+        function: of the arguments of one member.
+        args: its arguments, nested, with a first axis over members.
     """
-    leaves, nest = pytree.tree_flatten(nests)
-    shapes: list[Any] = []
+    leaves, nest = tree_flatten(args)
+    result_nest: Any = None
+    is_none: list[bool] = []
 
     def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
-        given = iter(tensors)
-        made = function(*pytree.tree_unflatten([None if leaf is None else next(given) for leaf in leaves], nest))
-        found, shape = pytree.tree_flatten(made)
-        shapes[:] = [shape, [leaf is None for leaf in found]]
+        nonlocal result_nest
+        values = iter(tensors)
+        result = function(*tree_unflatten([None if leaf is None else next(values) for leaf in leaves], nest))
+        found, result_nest = tree_flatten(result)
+        is_none[:] = [leaf is None for leaf in found]
         return tuple(leaf for leaf in found if leaf is not None)
 
     results = iter(torch.func.vmap(flat)(*(leaf for leaf in leaves if leaf is not None)))
-    shape, empty = shapes
-    return pytree.tree_unflatten([None if none else next(results) for none in empty], shape)
+    return tree_unflatten([None if none else next(results) for none in is_none], result_nest)

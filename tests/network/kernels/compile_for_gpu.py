@@ -16,13 +16,14 @@ from torch import Tensor
 
 from plastic_search.cells.lstm import LSTM
 from plastic_search.modulations.retroactive import Retroactive
-from plastic_search.network import step as law
 from plastic_search.network.kernels import autograd
 from plastic_search.network.kernels.buffers import Call
-from plastic_search.network.kernels.gpu.backend import GPU, compiled_text, loaded, names_of, rooms
-from plastic_search.network.kernels.gpu.layer import argument, warps
+from plastic_search.network.kernels.gpu.backend import GPU, argument_names, call_source, loaded, with_scratch
+from plastic_search.network.kernels.gpu.function import tile
+from plastic_search.network.kernels.gpu.layer import argument
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Bound, Layer, NetworkSpec, Pathway
+from plastic_search.network.step import start
 from plastic_search.precisions import Role, Rounding
 from plastic_search.precisions.integer import Integer
 from plastic_search.rules.abcd import ABCD
@@ -38,25 +39,25 @@ LAYERS = (
 
 
 class Compiler(GPU):
-    """Compiles where another would run."""
+    """Compiles instead of running."""
 
     def __init__(self, architecture: int) -> None:
         self.architecture = architecture
 
-    def prepared(
+    def prepare(
         self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
     ) -> Callable[[], None]:
         import triton  # pyright: ignore[reportMissingImports]
         from triton.backends.compiler import GPUTarget  # pyright: ignore[reportMissingImports]
         from triton.compiler import ASTSource  # pyright: ignore[reportMissingImports]
 
-        given = rooms(call, tensors, sums)
-        kind = "*fp64" if call.kind.double else "*fp32"
-        signature = dict.fromkeys(map(argument, names_of(given)), kind) | {"TIMES": "i32", "BATCH": "i32"}
-        made = ASTSource(loaded(compiled_text(call, given))[function], signature)
-        options = {"num_warps": warps(call.kind, call.sizes, function), "num_stages": 1}
-        compiled = triton.compile(made, target=GPUTarget("cuda", self.architecture, 32), options=options)
-        print(f"sm_{self.architecture} {function}: {len(compiled.asm['cubin'])} bytes")
+        given = with_scratch(call, tensors, sums)
+        pointer = "*fp64" if call.signature.double else "*fp32"
+        types = dict.fromkeys(map(argument, argument_names(given)), pointer) | {"TIMES": "i32", "BATCH": "i32"}
+        source = ASTSource(loaded(call_source(call, given))[function], types)
+        options = {"num_warps": tile(call.signature, call.sizes, function).warps, "num_stages": 1}
+        compiled = triton.compile(source, target=GPUTarget("cuda", self.architecture, 32), options=options)
+        print(f"{function}: {len(compiled.asm['cubin'])} bytes")
 
         def clear() -> None:
             for tensor in (*tensors.values(), *sums.values()):
@@ -70,7 +71,7 @@ def main() -> None:
     for spec, backend in product(LAYERS, map(Compiler, map(int, sys.argv[1:]))):
         net, x = Network(spec, 17), torch.zeros(3, 2, 17)
         ready, form = net.resolve(), spec.precision.format(Role.TRACE)
-        state = law.start(spec, net.shapes, 2, x, ready)
+        state = start(spec, net.shapes, 2, x, ready)
         y, _ = autograd.sequence(backend, spec.layers[0], net.shapes[0], form, ready[0], state[0], x)
         y.sum().backward()
 

@@ -1,4 +1,4 @@
-"""The GPU's kernel equals the law, in Triton's interpreter; and it compiles for GPUs, where there is none."""
+"""The GPU kernel equals the reference, in Triton's interpreter; and it compiles for GPUs, on a machine without one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from plastic_search.modulations.simple import Simple
 from plastic_search.network.kernels.dispatch import choose
 from plastic_search.network.kernels.gpu import function
 from plastic_search.network.kernels.gpu.backend import loaded
-from plastic_search.network.kernels.gpu.layer import text
+from plastic_search.network.kernels.gpu.layer import source
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.rollout import Rollout
@@ -48,20 +48,21 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def streamed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No trace is small enough to be held; tiles of some rows come from memory."""
-    text.cache_clear()
-    for part in function.Function.__subclasses__():
-        monkeypatch.setattr(part, "most", 0)
-        monkeypatch.setattr(part, "passing", 256)
+    """No trace is small enough to stay in registers; tiles of some rows come from memory."""
+    source.cache_clear()
+    for name, budget in function.BUDGETS.items():
+        monkeypatch.setitem(function.BUDGETS, name, budget._replace(whole=0, tile=256))
     yield
-    text.cache_clear()
+    source.cache_clear()
 
 
 def apart(net: Network, x: torch.Tensor, state: State | None) -> float:
     if ON_GPU:
         net, x, state = net.cuda(), x.cuda(), None
-    law = results(net, "reference", x, state)
-    return max(gaps(law, results(net, "gpu", x, state)).values(), key=lambda gap: torch.inf if gap != gap else gap)
+    reference = results(net, "reference", x, state)
+    return max(
+        gaps(reference, results(net, "gpu", x, state)).values(), key=lambda gap: torch.inf if gap != gap else gap
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def apart(net: Network, x: torch.Tensor, state: State | None) -> float:
     list(itertools.product(CELLS.values(), RULES.values(), MODULATIONS.values())),
     ids=lambda kind: kind.__name__,
 )
-def test_a_layer_of_any_parts_equals_the_law(cell: type[Cell], rule: type[Rule], modulation: type[Modulation]) -> None:
+def test_any_parts_equal_the_reference(cell: type[Cell], rule: type[Rule], modulation: type[Modulation]) -> None:
     names = (cell.__name__, rule.__name__, modulation.__name__)
     number = sum(map(ord, "".join(names)))
     for k, bound in enumerate(Bound):
@@ -84,14 +85,14 @@ def test_a_layer_of_any_parts_equals_the_law(cell: type[Cell], rule: type[Rule],
 @pytest.mark.usefixtures("streamed")
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("pathway", PATHWAYS)
-def test_traces_that_registers_do_not_hold(rule: type[Rule], pathway: Pathway) -> None:
+def test_traces_too_large_for_registers(rule: type[Rule], pathway: Pathway) -> None:
     layer = Layer(19, LSTM(), rule(), Retroactive(), plastic=pathway, bound=Bound.SOFT)
     net = network(NetworkSpec((layer,)), 3, torch.float64)
     x = torch.randn(4, 2, 3, dtype=torch.float64)
     assert apart(net, x, started(net, x[:2])) <= 1e-10
 
 
-def test_a_stack_with_skips_and_gates_equals_the_law() -> None:
+def test_a_stack_with_skips_and_gates_equals_the_reference() -> None:
     net = network(STACK, 4, torch.float64)
     x = torch.randn(5, 2, 4, dtype=torch.float64)
     assert apart(net, x, started(net, x[:3])) <= 1e-10
@@ -99,7 +100,7 @@ def test_a_stack_with_skips_and_gates_equals_the_law() -> None:
 
 @pytest.mark.parametrize("rounding", Rounding)
 @pytest.mark.parametrize("modulation", [Simple(), Retroactive()])
-def test_a_rounded_trace_equals_the_law(rounding: Rounding, modulation: Modulation) -> None:
+def test_a_rounded_trace_equals_the_reference(rounding: Rounding, modulation: Modulation) -> None:
     layers = tuple(Layer(11, modulation=modulation, plastic=Pathway.BOTH, bound=b) for b in (Bound.HARD, Bound.SOFT))
     net = network(NetworkSpec(layers, Integer(4, 4, 4, rounding)), 3, torch.float64)
     x = torch.randn(8, 2, 3, dtype=torch.float64)
@@ -129,9 +130,9 @@ def test_a_replay_is_the_rollout_with_gradients() -> None:
     if ON_GPU:
         net, x = net.cuda(), x.cuda()
     rollout = Rollout(net, 5)
-    said = torch.stack([rollout.step(x * k) for k in range(4)])
+    outputs = torch.stack([rollout.step(x * k) for k in range(4)])
     again, state = rollout.replay()
-    torch.testing.assert_close(again, said, rtol=0, atol=1e-12)
+    torch.testing.assert_close(again, outputs, rtol=0, atol=1e-12)
     for name, value in named(state).items():
         torch.testing.assert_close(value, named(rollout.state)[name], rtol=0, atol=1e-12)
     again.square().sum().backward()
@@ -139,7 +140,7 @@ def test_a_replay_is_the_rollout_with_gradients() -> None:
 
 
 class _There:
-    """What `choose` looks at of a tensor on a device that need not be there."""
+    """The attributes that `choose` reads of a tensor, on a device that need not exist."""
 
     def __init__(self, device: str) -> None:
         self.device, self.dtype, self.shape = torch.device(device), torch.float32, torch.Size((1, 1, 3))

@@ -1,4 +1,4 @@
-"""Every kernel equals the law, forward and backward, whatever the parts and the sizes."""
+"""Every kernel equals the reference, forward and backward, for any parts and sizes."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def apart(net: Network, x: Tensor, state: State | None = None) -> float:
-    """The largest difference between kernel and law."""
-    law, fast = (results(net, kernel, x, state) for kernel in ("reference", "cpu"))
-    return max(gaps(law, fast).values(), key=lambda gap: torch.inf if gap != gap else gap)
+    """The largest difference between kernel and reference."""
+    reference, fast = (results(net, kernel, x, state) for kernel in ("reference", "cpu"))
+    return max(gaps(reference, fast).values(), key=lambda gap: torch.inf if gap != gap else gap)
 
 
 def settings() -> Iterator[tuple[AlphaShape, Pathway, int, int, int]]:
@@ -58,7 +58,7 @@ def settings() -> Iterator[tuple[AlphaShape, Pathway, int, int, int]]:
     list(itertools.product(CELLS.values(), RULES.values(), MODULATIONS.values())),
     ids=lambda kind: kind.__name__,
 )
-def test_a_layer_of_any_parts_equals_the_law(cell: type[Cell], rule: type[Rule], modulation: type[Modulation]) -> None:
+def test_any_parts_equal_the_reference(cell: type[Cell], rule: type[Rule], modulation: type[Modulation]) -> None:
     rng = torch.Generator().manual_seed(0)
     others = settings()
     names = (cell.__name__, rule.__name__, modulation.__name__)
@@ -74,17 +74,18 @@ def test_a_layer_of_any_parts_equals_the_law(cell: type[Cell], rule: type[Rule],
         net = network(NetworkSpec((layer,)), 3, torch.float64)
         x = 0.5 * torch.randn(time, batch, 3, generator=rng, dtype=torch.float64)
         state = started(net, x[:2])
-        told = f"{layer}, batch {batch}, time {time}"
-        law = results(net, "reference", x, state)
-        assert max(gaps(law, results(net, "cpu", x, state)).values()) <= 1e-10, told
+        case = f"{layer}, batch {batch}, time {time}"
+        exact = results(net, "reference", x, state)
+        assert max(gaps(exact, results(net, "cpu", x, state)).values()) <= 1e-10, case
         if bound is single:  # the other type is other code, which takes as long to compile
             begun = load_named({n: t.float() for n, t in named(state).items()}, state)
-            rounded, fast = (gaps(law, results(net.float(), k, x.float(), begun)) for k in ("reference", "cpu"))
-            for name, gap in fast.items():  # where terms cancel, the law itself loses digits
-                assert gap <= max(1e-5, 4 * rounded[name]), f"{told}: {gap:.1e} at {name}, the law {rounded[name]:.1e}"
+            rounded, fast = (gaps(exact, results(net.float(), k, x.float(), begun)) for k in ("reference", "cpu"))
+            for name, gap in fast.items():  # where terms cancel, the reference itself loses digits
+                at = f"{case}: {gap:.1e} at {name}, the reference {rounded[name]:.1e}"
+                assert gap <= max(1e-5, 4 * rounded[name]), at
 
 
-def test_a_stack_with_skips_and_gates_equals_the_law() -> None:
+def test_a_stack_with_skips_and_gates_equals_the_reference() -> None:
     net = network(STACK, 4, torch.float64)
     x = torch.randn(12, 3, 4, dtype=torch.float64)
     assert apart(net, x, started(net, x[:3])) <= 1e-10
@@ -93,7 +94,7 @@ def test_a_stack_with_skips_and_gates_equals_the_law() -> None:
 @pytest.mark.parametrize("rounding", Rounding)
 @pytest.mark.parametrize("bits", [8, 3])
 @pytest.mark.parametrize("modulation", [Simple(), Retroactive()])
-def test_a_rounded_trace_equals_the_law(rounding: Rounding, bits: int, modulation: Modulation) -> None:
+def test_a_rounded_trace_equals_the_reference(rounding: Rounding, bits: int, modulation: Modulation) -> None:
     layers = tuple(Layer(11, modulation=modulation, plastic=Pathway.BOTH, bound=b) for b in (Bound.HARD, Bound.SOFT))
     net = network(NetworkSpec(layers, Integer(4, 4, bits, rounding)), 3, torch.float64)
     x = torch.randn(20, 4, 3, dtype=torch.float64)
@@ -116,17 +117,17 @@ def test_the_number_of_threads_changes_nothing(plain: bool, batch: int, monkeypa
     net = network(NetworkSpec((Layer(40, plastic=Pathway.RECURRENT),)), 3, torch.float32)
     x, before = torch.randn(30, batch, 3), torch.get_num_threads()
     try:
-        made = []
+        runs = []
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            made.append(results(net, "cpu", x, None))
+            runs.append(results(net, "cpu", x, None))
     finally:
         torch.set_num_threads(before)
-    law = results(net, "reference", x, None)
-    for name, value in made[0].items():
-        assert (value - law[name]).norm() <= 1e-5 * (1.0 + law[name].norm()), name
-    for other in made[1:]:
-        for name, value in made[0].items():
+    reference = results(net, "reference", x, None)
+    for name, value in runs[0].items():
+        assert (value - reference[name]).norm() <= 1e-5 * (1.0 + reference[name].norm()), name
+    for other in runs[1:]:
+        for name, value in runs[0].items():
             if name == "d.layers.0.weight":  # a matrix product of torch's, whose library may share it out as it likes
                 assert (value - other[name]).norm() <= 1e-6 * value.norm()
             else:
@@ -148,7 +149,7 @@ def test_a_sequence_in_pieces_is_the_same_sequence() -> None:
 
 @pytest.fixture
 def rules() -> Iterator[dict[str, type[Rule]]]:
-    """Rules of a user's own, which are forgotten afterwards."""
+    """User-defined rules, which are forgotten afterwards."""
     known = dict(Part.kinds)
 
     @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def rules() -> Iterator[dict[str, type[Rule]]]:
 
     @dataclass(frozen=True)
     class Crowded(Rule):
-        """dH = post (x) pre, less the mean over the batch, which no rule may look at"""
+        """dH = post (x) pre, less the mean over the batch, which no rule may depend on"""
 
         def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
             return Change((Outer(seen.post - seen.post.mean(0), seen.pre),)), state
@@ -182,7 +183,7 @@ def rules() -> Iterator[dict[str, type[Rule]]]:
 
     @dataclass(frozen=True)
     class Counting(Rule):
-        """dH = (n + 1) post (x) pre, with a number that only the size of the layer tells"""
+        """dH = (n + 1) post (x) pre, with a number that depends on the size of the layer"""
 
         def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
             return Change((Outer(seen.post * (seen.post.shape[-1] + 1), seen.pre),)), state
@@ -203,9 +204,9 @@ def rules() -> Iterator[dict[str, type[Rule]]]:
 
         def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
             loud = (seen.post.abs() < 1e6) & (seen.post != 0.0)
-            heard = ~(seen.pre.abs() <= 0.1)
+            strong = ~(seen.pre.abs() <= 0.1)
             kept = torch.where(loud, seen.post > 0.0, loud) & (seen.post + 0.3).relu().bool()
-            terms = (Outer(seen.post * loud, seen.pre * heard), Outer(kept.to(seen.post.dtype), -seen.pre, 0.1))
+            terms = (Outer(seen.post * loud, seen.pre * strong), Outer(kept.to(seen.post.dtype), -seen.pre, 0.1))
             return Change(terms, 0.1 * (seen.post > 0.2).to(seen.post.dtype).unsqueeze(-1)), state
 
     @dataclass(frozen=True)
@@ -246,14 +247,14 @@ def rules() -> Iterator[dict[str, type[Rule]]]:
         def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
             return Change((Outer(seen.post / min(len(seen.post), 2), seen.pre),)), state
 
-    mine = (Sized, Sole, Saturating, Centred, Choosy, Crowded, Sorting, Counting, Listed, Coarse, Tenths)
-    yield {kind.__name__: kind for kind in mine}
+    defined = (Sized, Sole, Saturating, Centred, Choosy, Crowded, Sorting, Counting, Listed, Coarse, Tenths)
+    yield {kind.__name__: kind for kind in defined}
     Part.kinds.clear()
     Part.kinds.update(known)
 
 
 @pytest.mark.parametrize("name", ["Saturating", "Centred", "Choosy"])
-def test_a_rule_of_the_users_own_is_compiled_too(rules: dict[str, type[Rule]], name: str) -> None:
+def test_a_user_defined_rule_is_compiled_too(rules: dict[str, type[Rule]], name: str) -> None:
     for pathway in PATHWAYS:
         net = network(NetworkSpec((Layer(13, rule=rules[name](), plastic=pathway),)), 5, torch.float64)
         assert apart(net, torch.randn(9, 3, 5, dtype=torch.float64)) <= 1e-10
@@ -272,7 +273,7 @@ def test_a_rule_of_the_users_own_is_compiled_too(rules: dict[str, type[Rule]], n
         ("Sole", "looks at|episodes of a batch"),
     ],
 )
-def test_a_rule_that_no_kernel_takes_runs_by_the_reference_and_says_so_once(
+def test_a_rule_that_no_kernel_supports_runs_by_the_reference_and_warns_once(
     rules: dict[str, type[Rule]], name: str, why: str
 ) -> None:
     rule = rules[name]
@@ -285,7 +286,7 @@ def test_a_rule_that_no_kernel_takes_runs_by_the_reference_and_says_so_once(
         Network(spec, 3, kernel="cpu")(x)
 
 
-def test_a_kernel_that_is_not_there_is_refused() -> None:
+def test_an_unknown_kernel_is_refused() -> None:
     with pytest.raises(PlasticSearchError, match="no kernel is called 'cuda'; known: cpu, gpu, reference"):
         Network(STACK, 4, kernel="cuda")
 
@@ -300,8 +301,8 @@ def test_forked_processes_and_threads_do_not_wait_for_one_another() -> None:
         if not child:
             torch.set_num_threads(1)  # as every worker of a DataLoader does, since torch's own threads are not forked
             os._exit(0 if torch.equal(net(x)[0], wanted) else 1)
-        made: list[Tensor] = []
-        started = [threading.Thread(target=lambda: made.append(net(x)[0].detach())) for _ in range(4)]
+        outputs: list[Tensor] = []
+        started = [threading.Thread(target=lambda: outputs.append(net(x)[0].detach())) for _ in range(4)]
         for thread in started:
             thread.start()
         for thread in started:
@@ -309,5 +310,5 @@ def test_forked_processes_and_threads_do_not_wait_for_one_another() -> None:
         assert os.waitpid(child, 0)[1] == 0
     finally:
         torch.set_num_threads(before)
-    assert len(made) == 4
-    assert all(torch.equal(y, wanted) for y in made)
+    assert len(outputs) == 4
+    assert all(torch.equal(y, wanted) for y in outputs)

@@ -1,1 +1,1 @@
-"""The CPU backend: LLVM code for one layer over a whole sequence."""
+"""The CPU backend: a layer's functions as LLVM assembly, compiled by llvmlite, run by threads."""

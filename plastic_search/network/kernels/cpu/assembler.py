@@ -1,7 +1,7 @@
-"""LLVM assembly, line by line: loops, vectors of one cache line, and the functions that cells are made of.
+"""Emits LLVM assembly line by line: loops, arithmetic on vectors, and exp, tanh and sigmoid.
 
-Numbers come in blocks of `lanes`, 64 bytes, whatever the processor's registers hold; LLVM splits what is too wide.
-Memory is laid out in whole blocks, so no loop has a remainder.
+Vectors have 64 bytes (`Number.lanes` numbers) whatever the processor's registers hold; LLVM splits what is too wide.
+Rows in memory are padded to whole vectors, so no loop has a remainder.
 """
 
 from __future__ import annotations
@@ -13,10 +13,7 @@ from contextlib import contextmanager
 
 from plastic_search.network.kernels.layout import DOUBLE, FLOAT, Number
 
-__all__ = [
-    "Emitter",
-]
-
+__all__ = ["Emitter"]
 
 _UNARY = {"sqrt": "sqrt", "abs": "fabs", "floor": "floor", "ceil": "ceil", "round": "roundeven", "trunc": "trunc"}
 _LIBRARY = {"log": "log", "sin": "sin", "cos": "cos"}
@@ -63,19 +60,19 @@ class Emitter:
         """The address `offset` numbers after `base`."""
         return self.let(f"getelementptr {self.number.name}, ptr {base}, i64 {offset}")
 
-    def load(self, address: str, kind: str | None = None) -> str:
-        return self.let(f"load {kind or self.vector}, ptr {address}, align {self._align(kind)}")
+    def load(self, address: str, type_: str | None = None) -> str:
+        return self.let(f"load {type_ or self.vector}, ptr {address}, align {self._align(type_)}")
 
-    def store(self, value: str, address: str, kind: str | None = None) -> None:
-        self.line(f"store {kind or self.vector} {value}, ptr {address}, align {self._align(kind)}")
+    def store(self, value: str, address: str, type_: str | None = None) -> None:
+        self.line(f"store {type_ or self.vector} {value}, ptr {address}, align {self._align(type_)}")
 
-    def _align(self, kind: str | None) -> int:
-        return 8 if kind == "i64" or kind == "ptr" else self.number.bytes
+    def _align(self, type_: str | None) -> int:
+        return 8 if type_ == "i64" or type_ == "ptr" else self.number.bytes
 
-    def slot(self, kind: str) -> str:
-        """Room for one value, which LLVM keeps in a register."""
+    def slot(self, type_: str) -> str:
+        """A slot for one value, which LLVM keeps in a register."""
         name = self.fresh("slot")
-        self.entry.append(f"  {name} = alloca {kind}")
+        self.entry.append(f"  {name} = alloca {type_}")
         return name
 
     # -- control
@@ -115,7 +112,7 @@ class Emitter:
         """Emit `body(i, n)` for n rows from i on: for whole groups, then for each row that is left.
 
         Args:
-            shared: by how many episodes a row is used, so that groups of fewer rows fill the registers.
+            shared: how many episodes use a row; the more, the fewer rows fill the registers.
         """
         group = max(1, self.rows // shared)
         whole = self.mul(self.let(f"sdiv i64 {count}, {group}"), str(group))
@@ -124,14 +121,14 @@ class Emitter:
         with self.loop(count, start=whole) as i:
             body(i, 1)
 
-    # -- arithmetic; `kind` is the floating type or the vector of it
+    # -- arithmetic; `type_` is the floating type or the vector of it
 
     def splat(self, scalar: str, element: str | None = None) -> str:
         """A vector of the same number, or truth value, throughout."""
         lanes, element = self.number.lanes, element or self.number.name
-        kind = f"<{lanes} x {element}>"
-        one = self.let(f"insertelement {kind} poison, {element} {scalar}, i32 0")
-        return self.let(f"shufflevector {kind} {one}, {kind} poison, <{lanes} x i32> zeroinitializer")
+        type_ = f"<{lanes} x {element}>"
+        one = self.let(f"insertelement {type_} poison, {element} {scalar}, i32 0")
+        return self.let(f"shufflevector {type_} {one}, {type_} poison, <{lanes} x i32> zeroinitializer")
 
     def inside(self, offset: str, count: str) -> str:
         """Which lanes of the block that begins at `offset` come before `count`."""
@@ -142,12 +139,12 @@ class Emitter:
         order = ", ".join(f"i32 {i}" for i in range(lanes))
         return self.let(f"icmp slt <{lanes} x i32> <{order}>, {many}")
 
-    def truths(self, kind: str) -> str:
-        """The constant true, for every lane of `kind`."""
-        return "splat (i1 true)" if kind.startswith("<") else "true"
+    def true(self, type_: str) -> str:
+        """The constant true, for every lane of `type_`."""
+        return "splat (i1 true)" if type_.startswith("<") else "true"
 
-    def constant(self, value: float, kind: str | None = None) -> str:
-        return self._spread(self.literal(value), kind)
+    def constant(self, value: float, type_: str | None = None) -> str:
+        return self._spread(self.literal(value), type_)
 
     def literal(self, value: float) -> str:
         """A floating constant, exactly."""
@@ -155,43 +152,43 @@ class Emitter:
             value = struct.unpack("f", struct.pack("f", value))[0]
         return f"0x{struct.unpack('>Q', struct.pack('>d', value))[0]:016X}"
 
-    def _spread(self, text: str, kind: str | None, scalar: str | None = None) -> str:
-        if kind is not None and not kind.startswith("<"):
+    def _spread(self, text: str, type_: str | None, scalar: str | None = None) -> str:
+        if type_ is not None and not type_.startswith("<"):
             return text
         return f"splat ({scalar or self.number.name} {text})"
 
-    def binary(self, op: str, a: str, b: str, kind: str | None = None) -> str:
-        return self.let(f"{_BINARY[op]} {kind or self.vector} {a}, {b}")
+    def binary(self, op: str, a: str, b: str, type_: str | None = None) -> str:
+        return self.let(f"{_BINARY[op]} {type_ or self.vector} {a}, {b}")
 
-    def compare(self, op: str, a: str, b: str, kind: str | None = None) -> str:
-        return self.let(f"fcmp {_COMPARE[op]} {kind or self.vector} {a}, {b}")
+    def compare(self, op: str, a: str, b: str, type_: str | None = None) -> str:
+        return self.let(f"fcmp {_COMPARE[op]} {type_ or self.vector} {a}, {b}")
 
-    def select(self, condition: str, a: str, b: str, kind: str | None = None) -> str:
-        kind = kind or self.vector
-        return self.let(f"select {self.truth(kind)} {condition}, {kind} {a}, {kind} {b}")
+    def select(self, condition: str, a: str, b: str, type_: str | None = None) -> str:
+        type_ = type_ or self.vector
+        return self.let(f"select {self.bool_type(type_)} {condition}, {type_} {a}, {type_} {b}")
 
-    def truth(self, kind: str) -> str:
-        """The type of a comparison of two values of `kind`."""
-        return f"<{self.number.lanes} x i1>" if kind.startswith("<") else "i1"
+    def bool_type(self, type_: str) -> str:
+        """The type of a comparison of two values of `type_`."""
+        return f"<{self.number.lanes} x i1>" if type_.startswith("<") else "i1"
 
-    def fma(self, a: str, b: str, c: str, kind: str | None = None) -> str:
-        kind = kind or self.vector
-        return self._call("fma", kind, f"{kind} {a}, {kind} {b}, {kind} {c}", 3)
+    def fma(self, a: str, b: str, c: str, type_: str | None = None) -> str:
+        type_ = type_ or self.vector
+        return self._call("fma", type_, f"{type_} {a}, {type_} {b}, {type_} {c}", 3)
 
-    def clamp(self, value: str, low: str, high: str, kind: str | None = None) -> str:
+    def clamp(self, value: str, low: str, high: str, type_: str | None = None) -> str:
         """`value` within [low, high]; NaN stays NaN."""
-        value = self.select(self.compare("gt", value, high, kind), high, value, kind)
-        return self.select(self.compare("lt", value, low, kind), low, value, kind)
+        value = self.select(self.compare("gt", value, high, type_), high, value, type_)
+        return self.select(self.compare("lt", value, low, type_), low, value, type_)
 
-    def unary(self, op: str, a: str, kind: str | None = None) -> str:
-        kind = kind or self.vector
+    def unary(self, op: str, a: str, type_: str | None = None) -> str:
+        type_ = type_ or self.vector
         if op == "neg":
-            return self.let(f"fneg {kind} {a}")
+            return self.let(f"fneg {type_} {a}")
         if op in _UNARY:
-            return self._call(_UNARY[op], kind, f"{kind} {a}")
+            return self._call(_UNARY[op], type_, f"{type_} {a}")
         if op in _LIBRARY:
-            return self._call(_LIBRARY[op], kind, f"{kind} {a}")
-        return {"exp": self._exp, "tanh": self._tanh, "sigmoid": self._sigmoid}[op](a, kind)
+            return self._call(_LIBRARY[op], type_, f"{type_} {a}")
+        return {"exp": self._exp, "tanh": self._tanh, "sigmoid": self._sigmoid}[op](a, type_)
 
     def total(self, value: str) -> str:
         """The sum of a vector's lanes."""
@@ -200,9 +197,9 @@ class Emitter:
         return self.let(f"call reassoc {one} {name}({one} {self.literal(0.0)}, {self.vector} {value})")
 
     def totals(self, values: list[str]) -> tuple[str, str]:
-        """The sum of each vector's lanes, side by side in a small vector, and its type; of one vector, a number.
+        """The sum of each vector's lanes, as one small vector, and its type; of a single vector, a number.
 
-        Two vectors become one, without leaving the 16 bytes that a processor shuffles cheaply, while there is room.
+        Vectors are first merged in pairs within 16 bytes, which a processor shuffles cheaply, and then halved.
         """
         if len(values) == 1:
             return self.total(values[0]), self.number.name
@@ -226,7 +223,7 @@ class Emitter:
         return chosen, f"<{count} x {self.number.name}>"
 
     def _mixed(self, a: str, b: str, mixed: int, near: int) -> str:
-        """Sums of `a` and of `b`, in turns of `mixed` lanes, within every `near` lanes."""
+        """Partial sums of `a` and of `b`, `mixed` lanes each in turn, within every `near` lanes."""
         lanes, order = self.number.lanes, ([], [])
         for start in range(0, lanes, near):
             for half, where in enumerate(order):
@@ -244,63 +241,63 @@ class Emitter:
         return self._shuffled(a, b, lanes, range(2 * lanes))
 
     def _shuffled(self, a: str, b: str, lanes: int, order: Sequence[int]) -> str:
-        kind = f"<{lanes} x {self.number.name}>"
+        type_ = f"<{lanes} x {self.number.name}>"
         chosen = ", ".join(f"i32 {k}" for k in order)
-        return self.let(f"shufflevector {kind} {a}, {kind} {b}, <{len(order)} x i32> <{chosen}>")
+        return self.let(f"shufflevector {type_} {a}, {type_} {b}, <{len(order)} x i32> <{chosen}>")
 
-    def _suffix(self, kind: str) -> str:
+    def _suffix(self, type_: str) -> str:
         short = "f32" if self.number is FLOAT else "f64"
-        return f"v{self.number.lanes}{short}" if kind.startswith("<") else short
+        return f"v{self.number.lanes}{short}" if type_.startswith("<") else short
 
-    def _call(self, name: str, kind: str, args: str, arity: int = 1) -> str:
-        intrinsic = f"@llvm.{name}.{self._suffix(kind)}"
-        self.declared.add(f"declare {kind} {intrinsic}({', '.join([kind] * arity)})")
-        return self.let(f"call {kind} {intrinsic}({args})")
+    def _call(self, name: str, type_: str, args: str, arity: int = 1) -> str:
+        intrinsic = f"@llvm.{name}.{self._suffix(type_)}"
+        self.declared.add(f"declare {type_} {intrinsic}({', '.join([type_] * arity)})")
+        return self.let(f"call {type_} {intrinsic}({args})")
 
     # -- exp, tanh and sigmoid, all from exp(r) - 1 on |r| <= ln(2) / 2
 
-    def _split(self, a: str, kind: str, less: int = 0) -> tuple[str, str]:
+    def _split(self, a: str, type_: str, less: int = 0) -> tuple[str, str]:
         """2^(k - less) and exp(r) - 1, where a = k ln(2) + r; `a` must be within the range of exp."""
         n = self.number
-        integer = f"<{n.lanes} x {n.integer}>" if kind.startswith("<") else n.integer
-        magic = self.constant(1.5 * 2.0**n.mantissa, kind)  # a number this large has no bits left for a fraction
-        shifted = self.fma(a, self.constant(1.0 / math.log(2.0), kind), magic, kind)
-        k = self.let(f"fsub {kind} {shifted}, {magic}")
+        integer = f"<{n.lanes} x {n.integer}>" if type_.startswith("<") else n.integer
+        magic = self.constant(1.5 * 2.0**n.mantissa, type_)  # a number this large has no bits left for a fraction
+        shifted = self.fma(a, self.constant(1.0 / math.log(2.0), type_), magic, type_)
+        k = self.let(f"fsub {type_} {shifted}, {magic}")
         high = _rounded(math.log(2.0), n.mantissa // 2)
-        r = self.fma(k, self.constant(-high, kind), a, kind)
-        r = self.fma(k, self.constant(-(math.log(2.0) - high), kind), r, kind)
-        poly = self.constant(1.0 / math.factorial(n.degree), kind)
+        r = self.fma(k, self.constant(-high, type_), a, type_)
+        r = self.fma(k, self.constant(-(math.log(2.0) - high), type_), r, type_)
+        poly = self.constant(1.0 / math.factorial(n.degree), type_)
         for power in range(n.degree - 1, 0, -1):
-            poly = self.fma(poly, r, self.constant(1.0 / math.factorial(power), kind), kind)
-        minus_one = self.binary("mul", poly, r, kind)
-        bits = self.let(f"bitcast {kind} {shifted} to {integer}")
-        bits = self.let(f"add {integer} {bits}, {self._spread(str(n.bias - less), kind, n.integer)}")
-        bits = self.let(f"shl {integer} {bits}, {self._spread(str(n.mantissa), kind, n.integer)}")
-        return self.let(f"bitcast {integer} {bits} to {kind}"), minus_one
+            poly = self.fma(poly, r, self.constant(1.0 / math.factorial(power), type_), type_)
+        minus_one = self.binary("mul", poly, r, type_)
+        bits = self.let(f"bitcast {type_} {shifted} to {integer}")
+        bits = self.let(f"add {integer} {bits}, {self._spread(str(n.bias - less), type_, n.integer)}")
+        bits = self.let(f"shl {integer} {bits}, {self._spread(str(n.mantissa), type_, n.integer)}")
+        return self.let(f"bitcast {integer} {bits} to {type_}"), minus_one
 
-    def _exp(self, a: str, kind: str) -> str:
+    def _exp(self, a: str, type_: str) -> str:
         n = self.number
-        low, high = self.constant(n.smallest, kind), self.constant(n.largest, kind)
-        half, rest = self._split(self.clamp(a, low, high, kind), kind, 1)  # at the upper end, 2^k is one too far
-        value = self.fma(half, rest, half, kind)
-        value = self.binary("add", value, value, kind)
-        value = self.select(self.compare("gt", a, high, kind), self.constant(math.inf, kind), value, kind)
-        return self.select(self.compare("lt", a, low, kind), self.constant(0.0, kind), value, kind)
+        low, high = self.constant(n.smallest, type_), self.constant(n.largest, type_)
+        half, rest = self._split(self.clamp(a, low, high, type_), type_, 1)  # at the upper end, 2^k is one too far
+        value = self.fma(half, rest, half, type_)
+        value = self.binary("add", value, value, type_)
+        value = self.select(self.compare("gt", a, high, type_), self.constant(math.inf, type_), value, type_)
+        return self.select(self.compare("lt", a, low, type_), self.constant(0.0, type_), value, type_)
 
-    def _tanh(self, a: str, kind: str) -> str:
+    def _tanh(self, a: str, type_: str) -> str:
         """(e - 1) / (e + 1) with e = exp(2a); e - 1 is found without cancellation."""
-        most = self.constant(20.0 if self.number is DOUBLE else 10.0, kind)
-        least = self.constant(-20.0 if self.number is DOUBLE else -10.0, kind)
-        twice = self.clamp(a, least, most, kind)
-        scale, rest = self._split(self.binary("add", twice, twice, kind), kind)
-        minus = self.binary("sub", scale, self.constant(1.0, kind), kind)
-        above = self.fma(scale, rest, minus, kind)
-        return self.binary("div", above, self.binary("add", above, self.constant(2.0, kind), kind), kind)
+        most = self.constant(20.0 if self.number is DOUBLE else 10.0, type_)
+        least = self.constant(-20.0 if self.number is DOUBLE else -10.0, type_)
+        twice = self.clamp(a, least, most, type_)
+        scale, rest = self._split(self.binary("add", twice, twice, type_), type_)
+        minus = self.binary("sub", scale, self.constant(1.0, type_), type_)
+        above = self.fma(scale, rest, minus, type_)
+        return self.binary("div", above, self.binary("add", above, self.constant(2.0, type_), type_), type_)
 
-    def _sigmoid(self, a: str, kind: str) -> str:
-        e = self._exp(self.unary("neg", a, kind), kind)
-        one = self.constant(1.0, kind)
-        return self.binary("div", one, self.binary("add", one, e, kind), kind)
+    def _sigmoid(self, a: str, type_: str) -> str:
+        e = self._exp(self.unary("neg", a, type_), type_)
+        one = self.constant(1.0, type_)
+        return self.binary("div", one, self.binary("add", one, e, type_), type_)
 
 
 def _rounded(value: float, bits: int) -> float:

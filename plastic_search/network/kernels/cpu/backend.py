@@ -1,4 +1,4 @@
-"""A layer's two functions on the CPU: assembly that is compiled once, called for groups of episodes by threads."""
+"""The CPU backend: compiles a layer's two functions once, and runs groups of episodes in threads."""
 
 from __future__ import annotations
 
@@ -15,81 +15,81 @@ from plastic_search.network.kernels.buffers import Call
 from plastic_search.network.kernels.cpu import threads
 from plastic_search.network.kernels.cpu.compiler import Compiled, compiled
 from plastic_search.network.kernels.cpu.layer import assembly
-from plastic_search.network.kernels.layout import SIZES, TOGETHER, Kind
+from plastic_search.network.kernels.layout import SIZES, TOGETHER, KernelSignature
+from plastic_search.network.kernels.passes import Spacing
+from plastic_search.network.kernels.tracing.ir import Unsupported
 
 __all__ = ["CPU"]
 
-_GROUPS = 32  # of episodes; their sums over the batch are added in one order, whatever the number of threads
-_SHORT = 3  # steps between stations, of which a step on the way back walks half again
-_NEAR = 2**20  # bytes of stations
-_KEPT = 24 * 2**20  # bytes of kept traces; an allocator gives back as much without asking the system for new pages
+_GROUPS = 32  # of episodes; sums over the batch are added in one order, whatever the number of threads
+_INNER_STEPS = 3  # between inner checkpoints; a step backward recomputes one step on average
+_INNER_BYTES = 2**20  # of the inner checkpoints of a segment, so that they stay in a core's own cache
+_CHECKPOINT_BYTES = 24 * 2**20  # an allocator gives back so much without asking the system for new pages
 _SMALL = 200_000  # multiplications in a call that are not worth a second thread
 
 
 @lru_cache(maxsize=512)
-def code(which: Kind, name: str) -> Compiled:
-    """The compiled function `forward` or `backward` of a kind of layer: inference never compiles the longer one."""
-    return compiled(assembly(which, name), (name,))
+def code(signature: KernelSignature) -> Compiled:
+    """The compiled functions for a signature."""
+    return compiled(assembly(signature), ("forward", "backward"))
 
 
 class _Prepared(NamedTuple):
-    """A call that is laid out, and can be run."""
+    """A call that is ready to run."""
 
-    work: Any
-    pieces: list[tuple[int, int, int]]  # the address of a table, and first and last episode
-    rooms: Tensor  # [thread, numbers], scratch memory
-    threads: int
-    kept: tuple[Any, ...]  # what lies at the addresses
+    work: Any  # the compiled function
+    pieces: list[threads.Piece]
+    scratch: Tensor  # [thread, numbers]
+    owners: tuple[Any, ...]  # of the memory at the addresses in the tables, which must live as long
 
     def __call__(self) -> None:
-        size = self.rooms.shape[1] * self.rooms.element_size()
-        threads.share(self.work, self.pieces, self.rooms.data_ptr(), size, self.threads)
+        size = self.scratch.shape[1] * self.scratch.element_size()
+        threads.share(self.work, self.pieces, self.scratch.data_ptr(), size, len(self.scratch))
 
 
 class CPU:
-    """Runs them here (`passes.Backend`)."""
+    """Runs layers on this machine's processor (`passes.Backend`)."""
 
     name = "cpu"
 
-    def declined(self, x: Tensor) -> str:
-        """Why `x` cannot be run here; "" where it can."""
+    def unsupported(self, x: Tensor) -> Unsupported | None:
         try:
             import llvmlite  # noqa: F401
         except ImportError:
-            return "llvmlite is not installed: python -m pip install llvmlite"
-        return f"the network is on {x.device.type}" if x.device.type != "cpu" else ""
+            return Unsupported("llvmlite is not installed: python -m pip install llvmlite")
+        return Unsupported(f"the network is on {x.device.type}") if x.device.type != "cpu" else None
 
-    def parts(self, call: Call) -> int:
+    def partial_sums(self, call: Call) -> int:
         return len(_groups(call))
 
-    def spacing(self, times: int, episodes: int, trace: int) -> tuple[int, int]:
-        near = _SHORT * _NEAR // (TOGETHER * trace)  # the stations stay in a core's own cache
-        few = times * episodes * trace // _KEPT
-        even = round((times * episodes * _SHORT / (TOGETHER * torch.get_num_threads())) ** 0.5)  # stations take as much
-        every = max(near, min(few, even), _SHORT)
-        return min(every, times), min(_SHORT, times)
+    def spacing(self, times: int, episodes: int, trace: int) -> Spacing:
+        cached = _INNER_STEPS * _INNER_BYTES // (TOGETHER * trace)  # the longest segment that a cache holds
+        few = times * episodes * trace // _CHECKPOINT_BYTES
+        # at this length, checkpoints of all episodes take as much memory as the inner ones of all threads
+        even = round((times * episodes * _INNER_STEPS / (TOGETHER * torch.get_num_threads())) ** 0.5)
+        steps = max(cached, min(few, even), _INNER_STEPS)
+        return Spacing(segment_steps=min(steps, times), inner_steps=min(_INNER_STEPS, times))
 
-    def prepared(
+    def prepare(
         self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
     ) -> Callable[[], None]:
-        s, kind = call.sizes, call.kind
+        s, signature = call.sizes, call.signature
         workers = _workers(call)
         groups = _groups(call) if sums or workers > 1 else [(0, s.batch)]
         tables = _tables(call, tensors, sums, len(groups))
         first, size = tables.__array_interface__["data"][0], tables.strides[-2]
-        pieces = [(first + size * k, *group) for k, group in enumerate(groups * s.members)]
-        count = min(workers, len(pieces))
-        size = kind.scratch(s.post_room, s.pre_room, s.post, *((s.every, s.short) if sums else (1, 1)))
-        rooms = tensors["drive"].new_empty(count, size)
-        work = code(kind, function).functions[function]
-        return _Prepared(work, pieces, rooms, count, (tensors, sums, tables))
+        pieces = [threads.Piece(first + size * k, *group) for k, group in enumerate(groups * s.members)]
+        inner_checkpoints = (s.segment_steps - 1) // s.inner_steps if sums else 0
+        numbers = signature.scratch(s.post_padded, s.pre_padded, s.post, inner_checkpoints)
+        scratch = tensors["drive"].new_empty(min(workers, len(pieces)), numbers)
+        return _Prepared(code(signature).functions[function], pieces, scratch, (tensors, sums, tables))
 
 
 def _groups(call: Call) -> list[tuple[int, int]]:
     """First and last episode of each group of a member: enough groups to keep all threads at work.
 
-    They are of whole pairs, which go through the code side by side. An odd number of pairs is no two threads' equal
-    share, so of a few the last one is parted.
+    A group is of whole pairs of episodes, which are run side by side. Threads cannot share an odd number of pairs
+    equally, so if there are few, the last pair is divided.
     """
     s = call.sizes
     pairs = -(-s.batch // TOGETHER)
@@ -102,22 +102,23 @@ def _groups(call: Call) -> list[tuple[int, int]]:
 
 def _workers(call: Call) -> int:
     s = call.sizes
-    work = s.members * s.times * s.batch * s.post * (s.pre_room + s.post_room * call.kind.traced.drives)
+    drives = call.signature.program.drives
+    work = s.members * s.times * s.batch * s.post * (s.pre_padded + s.post_padded * drives)
     return 1 if work < _SMALL else min(torch.get_num_threads(), s.members * s.batch)
 
 
 def _tables(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor], groups: int) -> Any:
-    """Addresses [member, group, entry] of `tensors` [member, ...] and `sums` [member, group, ...]."""
-    s, kept, heard = call.sizes, tensors["traces"].numel() > 0, tensors.get("d_pre")
-    keeps = int(heard is not None and heard.numel() > 0)
-    numbers = (
-        s.post, s.width, s.times, s.batch, s.post_room, s.pre_room, s.heard, s.every, s.short, int(kept), keeps
-    )  # in the order of SIZES  # fmt: skip
-    there = [sums.get(name, tensors.get(name)) for name in call.kind.table[len(SIZES) :]]
-    entries = np.array([*numbers, *(0 if t is None else t.data_ptr() for t in there)], np.int64)
+    """Tables [member, group, entry] for `tensors` [member, ...] and `sums` [member, group, ...]."""
+    s, d_pre = call.sizes, tensors.get("d_pre")
+    names = call.signature.table[len(SIZES) :]
+    flags = {"keep": tensors["checkpoints"].numel() > 0, "keep_d_pre": d_pre is not None and d_pre.numel() > 0}
+    numbers = s._asdict() | flags
+    entries = [sums.get(name, tensors.get(name)) for name in names]
+    addresses = [0 if t is None else t.data_ptr() for t in entries]
+    table = np.array([*(numbers[name] for name in SIZES), *addresses], np.int64)
     if s.members == groups == 1:
-        return entries[None, None]
+        return table[None, None]
     none, size = [0] * len(SIZES), tensors["drive"].element_size()
-    members = np.array([*none, *(t.stride(0) * size if t is not None and t.numel() else 0 for t in there)])
-    support = np.array([*none, *(sums[n].stride(1) * size if n in sums else 0 for n in call.kind.table[len(SIZES) :])])
-    return entries + np.arange(s.members)[:, None, None] * members + np.arange(groups)[:, None] * support
+    by_member = np.array([*none, *(t.stride(0) * size if t is not None and t.numel() else 0 for t in entries)])
+    by_group = np.array([*none, *(sums[name].stride(1) * size if name in sums else 0 for name in names)])
+    return table + np.arange(s.members)[:, None, None] * by_member + np.arange(groups)[:, None] * by_group

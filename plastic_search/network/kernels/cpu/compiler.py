@@ -1,9 +1,9 @@
-"""From LLVM assembly to functions that can be called; compiled once, and kept on disk for every later process.
+"""Compiles LLVM assembly to callable functions, once: machine code is cached on disk for later processes.
 
-The cache lies in the folder that PLASTIC_SEARCH_CACHE names, else in the user's cache folder. A file's name is the
-hash of what it was compiled from, the processor's features and LLVM's version, so nothing in it can be out of date;
-each begins with the hash of its content, so a torn one is compiled anew. Only the user may write there, since it
-holds code.
+The cache lies in the folder of the environment variable PLASTIC_SEARCH_CACHE, else in the user's cache folder. A file's
+name is the hash of the assembly, the processor's features and LLVM's version, so no entry is ever out of date; each
+begins with the hash of its content, so a damaged one is compiled again. Only the user may write there, since it holds
+code.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Code = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, 
 
 
 class Compiled(NamedTuple):
-    """The functions of one module, by name, and how they came to be."""
+    """The functions of one module by name, the seconds it took to get them, and whether they were in the cache."""
 
     functions: dict[str, Any]
     seconds: float
@@ -36,15 +36,15 @@ class Compiled(NamedTuple):
 _lock = threading.Lock()
 
 
-def _renew() -> None:
-    """A forked process may have been given a lock that another thread of its parent held."""
+def _renew_lock() -> None:
+    """A thread of the parent may hold the lock at the moment of a fork, and the child would wait for ever."""
     global _lock
     _lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_renew)
-_known: dict[str, Compiled] = {}
-_alive: list[Any] = []  # engines, which own the code
+os.register_at_fork(after_in_child=_renew_lock)
+_compiled: dict[str, Compiled] = {}
+_engines: list[Any] = []  # which own the code
 
 
 def cache_folder() -> Path:
@@ -57,23 +57,23 @@ def cache_folder() -> Path:
 def compiled(text: str, names: tuple[str, ...]) -> Compiled:
     """The functions `names` of a module given as LLVM assembly."""
     target = _target()
-    key = hashlib.sha256("\n".join((text, *target.told)).encode()).hexdigest()
+    key = hashlib.sha256("\n".join((text, *target.identity)).encode()).hexdigest()
     with _lock:
-        if key not in _known:
-            began = time.perf_counter()
-            data = _read(cache_folder() / f"{key}.o")
-            found = data is not None
+        if key not in _compiled:
+            began, path = time.perf_counter(), cache_folder() / f"{key}.o"
+            data = _read(path)
+            cached = data is not None
             if data is None:
                 data = _object(text)
-                _keep(cache_folder() / f"{key}.o", data)
+                _write(path, data)
             functions = _loaded(data, names)
-            _known[key] = Compiled(functions, time.perf_counter() - began, found)
-        return _known[key]
+            _compiled[key] = Compiled(functions, time.perf_counter() - began, cached)
+        return _compiled[key]
 
 
 class _Target(NamedTuple):
     machine: Any
-    told: tuple[str, ...]
+    identity: tuple[str, ...]  # processor, its features, LLVM's version, and platform
 
 
 @cache
@@ -92,14 +92,14 @@ def _target() -> _Target:
 
 @cache
 def wide() -> bool:
-    """Whether a register holds 64 bytes, and there are 32 of them."""
-    return "+avx512f" in _target().told[1]
+    """Whether the processor has 32 registers of 64 bytes."""
+    return "+avx512f" in _target().identity[1]
 
 
 @cache
 def flushes() -> bool:
-    """Whether the processor can be told to take numbers that are all but 0 for 0, as x86 can."""
-    return _target().told[3].startswith(("x86", "i686", "i386"))
+    """Whether the processor has a mode that flushes denormal numbers to 0, as x86 has."""
+    return _target().identity[3].startswith(("x86", "i686", "i386"))
 
 
 def _object(text: str) -> bytes:
@@ -120,12 +120,12 @@ def _loaded(data: bytes, names: tuple[str, ...]) -> dict[str, Any]:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(data))
     engine.finalize_object()
-    _alive.append(engine)
+    _engines.append(engine)
     return {name: Code(engine.get_function_address(name)) for name in names}
 
 
 def _machine() -> Any:
-    """A target machine of its own, since an engine takes possession of it."""
+    """A new target machine, since an engine takes ownership of it."""
     import llvmlite.binding as llvm
 
     return llvm.Target.from_default_triple().create_target_machine(jit=True)
@@ -142,8 +142,8 @@ def _read(path: Path) -> bytes | None:
     return content if hashlib.sha256(content).digest() == digest else None
 
 
-def _keep(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; a folder that cannot be written is no reason to fail."""
+def _write(path: Path, data: bytes) -> None:
+    """Write a file atomically; a folder that cannot be written is no reason to fail."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with replacing(path) as temporary:

@@ -1,320 +1,318 @@
-"""The two functions of a layer: a whole sequence forward, and backward.
+"""The two functions of a layer in LLVM assembly: a whole sequence forward, and backward.
 
-Episodes of a batch never meet, so each is run through all its time steps while its trace is in the processor's cache.
-Backward, the trace is not read from a record of every step: forward keeps it every so often, and between two of these
-it is written anew, once, into a buffer that fits the cache (after Chen et al. 2016).
+Episodes of a batch are independent, so each runs through all its time steps while its trace is in the processor's
+cache. Backward goes segment by segment, as `layout` explains.
 """
 
 from __future__ import annotations
 
-from plastic_search.network.kernels.cpu import trace_forward
-from plastic_search.network.kernels.cpu.function import Episode, Function
-from plastic_search.network.kernels.cpu.trace_backward import Adjoints, Return
-from plastic_search.network.kernels.cpu.trace_forward import Block, Matrices
-from plastic_search.network.kernels.cpu.trace_recompute import Walk
-from plastic_search.network.kernels.layout import Kind, Reading, Writes
-from plastic_search.network.kernels.tracing.ir import Axis
+from collections.abc import Callable
+from functools import partial
+
+from plastic_search.network.kernels.addresses import StepAddresses
+from plastic_search.network.kernels.cpu.function import Episode, Function, Moment
+from plastic_search.network.kernels.cpu.trace_backward import Adjoints, BackwardEpisode, BackwardSweep
+from plastic_search.network.kernels.cpu.trace_forward import Block, ForwardEpisode, ForwardSweep, Matrices
+from plastic_search.network.kernels.cpu.trace_recompute import Recompute, Segment
+from plastic_search.network.kernels.layout import KernelSignature, Reads, Writes
 
 __all__ = ["assembly"]
 
 
-def assembly(kind: Kind, name: str) -> str:
-    """The text of one of a layer's two functions, `forward` or `backward`, as LLVM assembly."""
-    function = {"forward": _Forward, "backward": _Backward}[name](kind, name)
-    function.emit()
-    return "\n".join([*sorted(function.e.declared), function.text()])
+def assembly(signature: KernelSignature) -> str:
+    """The text of a layer's two functions, `forward` and `backward`, as LLVM assembly."""
+    functions = [Function(signature, name) for name in ("forward", "backward")]
+    for function, emitter in zip(functions, (_Forward, _Backward), strict=True):
+        function.episodes(emitter(function).episodes)
+    texts = [function.text() for function in functions]
+    return "\n".join([*sorted({d for function in functions for d in function.e.declared}), *texts])
 
 
-class _Forward(Function):
-    """Sets drive (which comes as what the sources say), output, state and tape, and moves the trace on."""
+class _Forward:
+    """Completes drive, which begins as the part from the sources; writes output, state and tape; updates the trace."""
 
-    def emit(self) -> None:
-        self.episodes(self._run)
+    def __init__(self, function: Function) -> None:
+        self.f, self.e, self.signature = function, function.e, function.signature
+        self.sweep = ForwardSweep(function.synapses) if function.synapses else None
 
-    def _run(self, episodes: list[Episode]) -> None:
-        e = self.e
-        traces = [self._trace(episode) for episode in episodes] if self.plastic else []
-        with e.loop(self["times"]) as t:
-            self._time(t, episodes, traces)
-        if self.plastic:
-            end = e.sub(self["times"], "1")
-            self._sweep(traces, [self.writes(end, episode) for episode in episodes], None)
+    def episodes(self, episodes: list[Episode]) -> None:
+        """All time steps of some episodes."""
+        e, f = self.e, self.f
+        traces = [self._trace(episode) for episode in episodes] if self.sweep else []
+        with e.loop(f["times"]) as t:
+            self._step(t, episodes, traces)
+        if self.sweep:
+            end = e.sub(f["times"], "1")
+            writes = [f.writes(Moment(end, episode)) for episode in episodes]
+            self.sweep.emit([ForwardEpisode(m, w, None) for m, w in zip(traces, writes, strict=True)])
 
     def _trace(self, episode: Episode) -> Matrices:
-        eligibility = self.step(self["eligibility"], episode.place, self.synapses) if self.retroactive else ""
-        return self.matrices(self.step(self["trace"], episode.place, self.synapses), eligibility)
+        f = self.f
+        eligibility = f.trace_at(f["eligibility"], episode.number) if self.signature.retroactive else ""
+        return f.matrices(f.trace_at(f["trace"], episode.number), eligibility)
 
-    def _time(self, t: str, episodes: list[Episode], traces: list[Matrices]) -> None:
-        e, kind = self.e, self.kind
+    def _step(self, t: str, episodes: list[Episode], traces: list[Matrices]) -> None:
+        e, f, signature = self.e, self.f, self.signature
         names = ("drive", "output", "pre", "state", "tape")
-        now = [{name: self.at_time(t, episode, name) for name in names} for episode in episodes]
-        if kind.own_plastic:
-            for each in now:
-                self.copy(each["output"], e.at(each["pre"], self["own"]), self.post_blocks)
-        for d in kind.apart:
-            weight = self.step(self["own_weight"], e.mul(self["post"], str(d)), self["post_room"])
-            self._times(weight, [each["output"] for each in now], [self.drive(each["drive"], d) for each in now])
-        if self.plastic:
-            self._read(t, episodes, traces, now)
-        for episode, each in zip(episodes, now, strict=True):
-            self._parts(t, episode, each)
+        steps = [StepAddresses(*(f.at(name, Moment(t, episode)) for name in names)) for episode in episodes]
+        if signature.recurrent_plastic:
+            for step in steps:
+                f.copy(step.output, e.at(step.pre, f["plastic_sources"]), f.post_blocks)
+        for d in signature.separate_drives:
+            weight = f.item(f["recurrent_weight"], e.mul(f["post"], str(d)), f["post_padded"])
+            self._product(weight, [step.output for step in steps], [f.drive(step.drive, d) for step in steps])
+        if self.sweep:
+            self._plastic(self.sweep, t, episodes, traces, steps)
+        for episode, step in zip(episodes, steps, strict=True):
+            later = [f.at(name, Moment(e.add(t, "1"), episode)) for name in ("output", "state")]
+            after = StepAddresses(output=later[0], state=later[1])
+            f.run(signature.forward, partial(f.forward_input, step), partial(f.forward_output, step, after))
 
-    def _parts(self, t: str, episode: Episode, now: dict[str, str]) -> None:
-        """What the layer's parts do."""
-        kind = self.kind
-        later = {name: self.at_time(self.e.add(t, "1"), episode, name) for name in ("output", "state")}
-
-        def target(buffer: str, axis: Axis, number: int) -> str:
-            if buffer == "y":
-                return later["output"]
-            if buffer == "state":
-                return self.place(kind.state, later["state"], axis, number)
-            return self.taped(now["tape"], f"{buffer}{number}" if buffer in "uv" else buffer)
-
-        self.run(kind.forward, lambda *row: self.heard(now, *row), target)
-
-    def _times(self, weight: str, heard: list[str], targets: list[str]) -> None:
-        """target += weight heard, for each episode"""
-        e = self.e
+    def _product(self, weight: str, vectors: list[str], targets: list[str]) -> None:
+        """target += weight vector, for each episode"""
+        e, f = self.e, self.f
 
         def body(i: str, count: int) -> None:
-            rows = [e.at(weight, e.mul(e.add(i, str(r)), self["post_room"])) for r in range(count)]
-            slots = [[e.slot(e.vector) for _ in rows] for _ in heard]
-            for slot in (slot for row in slots for slot in row):
+            rows = [e.at(weight, e.mul(e.add(i, str(r)), f["post_padded"])) for r in range(count)]
+            slots = [[e.slot(e.vector) for _ in rows] for _ in vectors]
+            for slot in (slot for episode in slots for slot in episode):
                 e.store(e.constant(0.0), slot)
-            with e.loop(self.post_blocks) as block:
+            with e.loop(f.post_blocks) as block:
                 at = e.mul(block, str(e.number.lanes))
-                xs = [e.load(e.at(x, at)) for x in heard]
+                xs = [e.load(e.at(x, at)) for x in vectors]
                 for r, row in enumerate(rows):
                     value = e.load(e.at(row, at))
                     for k, x in enumerate(xs):
                         e.store(e.fma(value, x, e.load(slots[k][r])), slots[k][r])
             size = count * len(targets)
-            totals, vector = e.totals([e.load(slot) for mine in slots for slot in mine])
+            totals = e.totals([e.load(slot) for episode in slots for slot in episode])
             for k, target in enumerate(targets):
-                total, kind = (totals, vector) if len(targets) == 1 else e.part(totals, size, k * count, count)
+                total, type_ = totals if len(targets) == 1 else e.part(totals[0], size, k * count, count)
                 here = e.at(target, i)
-                e.store(e.binary("add", total, e.load(here, kind), kind), here, kind)
+                e.store(e.binary("add", total, e.load(here, type_), type_), here, type_)
 
-        e.groups(self["post"], body, len(heard))
+        e.groups(f["post"], body, len(vectors))
 
-    def _read(self, t: str, episodes: list[Episode], traces: list[Matrices], now: list[dict[str, str]]) -> None:
-        """Apply the write of the step before, and read the trace; keep it, where it is time to."""
-        e, kind = self.e, self.kind
-        readings = [
-            Reading(each["pre"], self.drive(each["drive"], kind.traced.plastic), self.taped(each["tape"], "recall"))
-            for each in now
-        ]
+    def _plastic(
+        self, sweep: ForwardSweep, t: str, episodes: list[Episode], traces: list[Matrices], steps: list[StepAddresses]
+    ) -> None:
+        """Apply the write of the step before, and read the trace; store a checkpoint where a segment begins."""
+        e, f, plastic = self.e, self.f, self.signature.program.plastic
+        reads = [Reads(step.pre, f.drive(step.drive, plastic), f.taped(step.tape, "recall")) for step in steps]
         first = e.let(f"icmp eq i64 {t}, 0")
         with e.when(first):
-            self._sweep(traces, [None] * len(traces), readings)
+            sweep.emit([ForwardEpisode(m, None, read) for m, read in zip(traces, reads, strict=True)])
         with e.when(e.let(f"xor i1 {first}, true")):
-            self._sweep(traces, [self.writes(e.sub(t, "1"), episode) for episode in episodes], readings)
-        left = e.let(f"srem i64 {t}, {self['every']}")
-        due = e.let(f"icmp eq i64 {left}, 0")
-        keeps = e.let(f"icmp ne i64 {self['keep']}, 0")
-        with e.when(e.let(f"and i1 {due}, {keeps}")):
-            part = e.mul(e.let(f"sdiv i64 {t}, {self['every']}"), self["batch"])
+            writes = [f.writes(Moment(e.sub(t, "1"), episode)) for episode in episodes]
+            sweep.emit([ForwardEpisode(*each) for each in zip(traces, writes, reads, strict=True)])
+        within = e.let(f"srem i64 {t}, {f['segment_steps']}")
+        begins = e.let(f"icmp eq i64 {within}, 0")
+        keeps = e.let(f"icmp ne i64 {f['keep']}, 0")
+        with e.when(e.let(f"and i1 {begins}, {keeps}")):
+            segment = e.mul(e.let(f"sdiv i64 {t}, {f['segment_steps']}"), f["batch"])
             for episode, m in zip(episodes, traces, strict=True):
-                self._keep(e.add(part, episode.place), m)
+                self._store_checkpoint(e.add(segment, episode.number), m)
 
-    def _keep(self, place: str, m: Matrices) -> None:
-        blocks = self.e.mul(self["post"], self.pre_blocks)
-        self.copy(m.trace, self.step(self["traces"], place, self.synapses), blocks)
-        if self.retroactive:
-            self.copy(m.eligibility, self.step(self["eligibilities"], place, self.synapses), blocks)
-
-    def _sweep(self, traces: list[Matrices], writes: list[Writes] | list[None], readings: list[Reading] | None) -> None:
-        many = readings or [None] * len(traces)
-        self.sweeps.forward(
-            [trace_forward.Episode(m, w, m, reading) for m, w, reading in zip(traces, writes, many, strict=True)]
-        )
+    def _store_checkpoint(self, index: str, m: Matrices) -> None:
+        f = self.f
+        blocks = self.e.mul(f["post"], f.pre_blocks)
+        f.copy(m.trace, f.trace_at(f["checkpoints"], index), blocks)
+        if self.signature.retroactive:
+            f.copy(m.eligibility, f.trace_at(f["eligibility_checkpoints"], index), blocks)
 
 
-class _Backward(Function):
-    """From the derivatives of outputs and last state to those of drive, what was heard, parameters and first state."""
+class _Backward:
+    """From the derivatives of outputs and last state to those of drive, plastic inputs, parameters and first state."""
 
-    def emit(self) -> None:
-        self.episodes(self._run)
+    def __init__(self, function: Function) -> None:
+        self.f, self.e, self.signature = function, function.e, function.signature
+        self.recompute = self.sweep = None
+        if function.synapses:
+            self.recompute = Recompute(function.synapses)
+            self.sweep = BackwardSweep(function.synapses, self.recompute)
 
-    def _run(self, episodes: list[Episode]) -> None:
-        e, one, times = self.e, self["every"], self["times"]
+    def episodes(self, episodes: list[Episode]) -> None:
+        """All segments of some episodes, from last to first."""
+        e, f = self.e, self.f
+        steps, times = f["segment_steps"], f["times"]
         for episode in episodes:
-            self.clear(self.adjoint(episode, "zero"), self.post_blocks)
-            if self.plastic:
-                self.clear(self.adjoint(episode, "recall"), self.post_blocks)
-                for row in ("nothing", "pre"):
-                    self.clear(self.adjoint(episode, row), self.pre_blocks)
-        parts = e.let(f"sdiv i64 {e.sub(e.add(times, one), '1')}, {one}")
-        with e.loop(parts) as back:
-            part = e.sub(e.sub(parts, "1"), back)
-            start = e.mul(part, one)
-            end = e.add(start, one)
-            short = e.let(f"icmp slt i64 {end}, {times}")
-            self._part(episodes, part, start, e.let(f"select i1 {short}, i64 {end}, i64 {times}"))
-        self._start(episodes)
+            f.clear(self._adjoint(episode, "zero"), f.post_blocks)
+            if self.sweep:
+                f.clear(self._adjoint(episode, "recall"), f.post_blocks)
+                for row in ("zero_pre", "pre"):
+                    f.clear(self._adjoint(episode, row), f.pre_blocks)
+        segments = e.let(f"sdiv i64 {e.sub(e.add(times, steps), '1')}, {steps}")
+        with e.loop(segments) as back:
+            segment = e.sub(e.sub(segments, "1"), back)
+            start = e.mul(segment, steps)
+            end = e.add(start, steps)
+            inside = e.let(f"icmp slt i64 {end}, {times}")
+            self._segment(episodes, segment, start, e.let(f"select i1 {inside}, i64 {end}, i64 {times}"))
+        self._first_read(episodes)
 
-    def _part(self, episodes: list[Episode], part: str, start: str, end: str) -> None:
-        """One stretch of time, from a kept trace: to its stations first, then back from each to the one before."""
-        e, short = self.e, self["short"]
-        legs = e.let(f"sdiv i64 {e.sub(e.add(e.sub(end, start), short), '1')}, {short}")
-        kept = [self._kept(x, part) for x in episodes] if self.plastic else []
-        if self.plastic:
-            walks = [
-                Walk(
-                    m,
-                    lambda k, x=x: self.writes(e.add(start, k), x),
-                    lambda place, x=x: self._in_room(x.room.stations, e.sub(place, "1")),
+    def _segment(self, episodes: list[Episode], segment: str, start: str, end: str) -> None:
+        """Backward over one checkpoint segment.
+
+        Recompute forward, storing every k-th trace as an inner checkpoint, then walk the sub-segments in reverse.
+        """
+        e, steps = self.e, self.f["inner_steps"]
+        count = e.let(f"sdiv i64 {e.sub(e.add(e.sub(end, start), steps), '1')}, {steps}")
+        checkpoints = [self._checkpoint(x, segment) for x in episodes] if self.sweep else []
+        if self.recompute:
+            segments = [
+                Segment(
+                    start=m,
+                    writes=self._writes_from(start, x),
+                    inner=lambda k, x=x: self._inner(x, e.sub(k, "1")),
                 )
-                for x, m in zip(episodes, kept, strict=True)
+                for x, m in zip(episodes, checkpoints, strict=True)
             ]
-            self.sweeps.again(walks, short, legs)
-        with e.loop(legs) as done:
-            leg = e.sub(e.sub(legs, "1"), done)
-            first = e.add(start, e.mul(leg, short))
+            self.recompute.emit(segments, steps, count)
+        with e.loop(count) as done:
+            sub = e.sub(e.sub(count, "1"), done)
+            first = e.add(start, e.mul(sub, steps))
             left = e.sub(end, first)
-            less = e.let(f"icmp slt i64 {left}, {short}")
-            count = e.let(f"select i1 {less}, i64 {left}, i64 {short}")
-            begins = [self._place(m, x.room.stations, leg) for m, x in zip(kept, episodes, strict=False)]
-            with e.loop(count) as back:
-                self._time(episodes, first, e.sub(e.sub(count, "1"), back), begins)
+            less = e.let(f"icmp slt i64 {left}, {steps}")
+            length = e.let(f"select i1 {less}, i64 {left}, i64 {steps}")
+            begins = [self._sub_segment(m, x, sub) for m, x in zip(checkpoints, episodes, strict=False)]
+            with e.loop(length) as back:
+                self._step(episodes, first, e.sub(e.sub(length, "1"), back), begins)
 
-    def _kept(self, episode: Episode, part: str) -> Matrices:
-        """The trace that forward has kept at the beginning of a stretch."""
-        place = self.e.add(self.e.mul(part, self["batch"]), episode.place)
-        names = ["traces"] + ["eligibilities"] * self.retroactive
-        return self._in_room({name: self[name] for name in names}, place)
+    def _checkpoint(self, episode: Episode, segment: str) -> Matrices:
+        """The trace at the first step of a segment."""
+        f = self.f
+        index = self.e.add(self.e.mul(segment, f["batch"]), episode.number)
+        trace = f.trace_at(f["checkpoints"], index)
+        return f.matrices(trace, f.trace_at(f["eligibility_checkpoints"], index) if self.signature.retroactive else "")
 
-    def _in_room(self, room: dict[str, str], place: str) -> Matrices:
-        """The trace at a place of a room."""
-        made = [self.step(address, place, self.synapses) for address in room.values()]
-        return self.matrices(made[0], made[1] if self.retroactive else "")
+    def _inner(self, episode: Episode, index: str) -> Matrices:
+        """An inner checkpoint of the current segment."""
+        f, scratch = self.f, episode.scratch
+        trace = f.trace_at(scratch.trace, index)
+        return f.matrices(trace, f.trace_at(scratch.eligibility, index) if scratch.eligibility else "")
 
-    def _place(self, begin: Matrices, room: dict[str, str], k: str) -> Matrices:
-        """The k-th trace of those that begin with one, and go on in a room."""
-        first = self.e.let(f"icmp eq i64 {k}, 0")
-        own = self._in_room(room, self.e.sub(k, "1"))
-        eligibility = self.choose(first, begin.eligibility, own.eligibility) if self.retroactive else ""
-        return own._replace(trace=self.choose(first, begin.trace, own.trace), eligibility=eligibility)
+    def _sub_segment(self, checkpoint: Matrices, episode: Episode, number: str) -> Matrices:
+        """The trace at the first step of a sub-segment: the checkpoint for the first, then the inner checkpoints."""
+        f = self.f
+        first = self.e.let(f"icmp eq i64 {number}, 0")
+        inner = self._inner(episode, self.e.sub(number, "1"))
+        eligibility = f.choose(first, checkpoint.eligibility, inner.eligibility) if inner.eligibility else ""
+        return inner._replace(trace=f.choose(first, checkpoint.trace, inner.trace), eligibility=eligibility)
 
-    def _time(self, episodes: list[Episode], first: str, steps: str, begins: list[Matrices]) -> None:
-        """One step backwards, some steps after a time whose trace is there."""
-        e = self.e
+    def _step(self, episodes: list[Episode], first: str, steps: str, begins: list[Matrices]) -> None:
+        """One step backward; it lies `steps` after the step `first`, whose traces are `begins`."""
+        e, f = self.e, self.f
         t = e.add(first, steps)
         later = e.add(t, "1")
-        last = e.let(f"icmp eq i64 {later}, {self['times']}")
-        if self.plastic:
-            through = [self._return(x, first, t, last, m) for x, m in zip(episodes, begins, strict=True)]
-            self.sweeps.back(through, steps)
+        last = e.let(f"icmp eq i64 {later}, {f['times']}")
+        if self.sweep:
+            self.sweep.emit([self._sweep(x, first, t, last, m) for x, m in zip(episodes, begins, strict=True)], steps)
         with e.when(e.let(f"xor i1 {last}, true")):
-            self._heard_itself(later, episodes)
+            self._recurrent(later, episodes)
         for episode in episodes:
-            self._parts(t, episode)
+            self._parts(Moment(t, episode))
 
-    def _parts(self, t: str, episode: Episode) -> None:
-        """What the derivatives of the layer's parts do."""
-        kind = self.kind
-        now = {name: self.at_time(t, episode, name) for name in ("drive", "pre", "state", "tape", "d_drive")}
-        d_output = self.at_time(self.e.add(t, "1"), episode, "d_output")
-        d_state = self.step(self["d_state"], episode.place, self.size(kind.state))
+    def _parts(self, when: Moment) -> None:
+        """The derivatives of the layer's parts."""
+        f, signature, scratch = self.f, self.signature, when.episode.scratch
+        drive, pre, state, tape, d_drive = (f.at(name, when) for name in ("drive", "pre", "state", "tape", "d_drive"))
+        step = StepAddresses(
+            drive=drive,
+            pre=pre,
+            state=state,
+            tape=tape,
+            d_drive=d_drive,
+            d_output=f.at("d_output", Moment(self.e.add(when.time, "1"), when.episode)),
+            d_state=f.item(f["d_state"], when.episode.number, f.size(signature.state)),
+            next_d_state=scratch.state,
+            adjoints=scratch.adjoints,
+        )
+        f.run(signature.backward, partial(f.backward_input, step), partial(f.backward_output, step, when))
+        blocks = self.e.let(f"sdiv i64 {f.size(signature.state)}, {self.e.number.lanes}")
+        f.copy(scratch.state, step.d_state, blocks)
 
-        def source(buffer: str, axis: Axis, number: int) -> str:
-            if buffer == "d.y":
-                return d_output
-            if buffer == "d.state":
-                return self.place(kind.state, d_state, axis, number)
-            if not buffer.startswith("d."):
-                return self.heard(now, buffer, axis, number)
-            name = buffer.removeprefix("d.")
-            return self.adjoint(episode, f"{name}{number}" if name in "uv" else name)
-
-        def target(buffer: str, axis: Axis, number: int) -> str:
-            match buffer:
-                case "drive":
-                    return self.drive(now["d_drive"], number)
-                case "pre":
-                    return self._d_pre(t, episode)
-                case "recall":
-                    return self.adjoint(episode, "recall")
-                case "state":
-                    return self.place(kind.state, episode.room.state, axis, number)
-            return self.place(kind.params, self["d_params"], axis, number)
-
-        self.run(kind.backward, source, target)
-        blocks = self.e.let(f"sdiv i64 {self.size(kind.state)}, {self.e.number.lanes}")
-        self.copy(episode.room.state, d_state, blocks)
-
-    def _d_pre(self, t: str, episode: Episode) -> str:
-        """Where the derivative of what was heard goes: kept for every time, or not."""
-        keeps = self.e.let(f"icmp ne i64 {self['keep_pre']}, 0")
-        return self.choose(keeps, self.at_time(t, episode, "d_pre"), self.adjoint(episode, "pre"))
-
-    def _return(self, episode: Episode, first: str, t: str, last: str, m: Matrices) -> Return:
-        """Through the read at the time after `t`, and the write at `t`, from the trace at the time `first`."""
-        e, kind, later = self.e, self.kind, self.e.add(t, "1")
-        zero = self.adjoint(episode, "zero")
-        answer = self.choose(last, zero, self.drive(self.at_time(later, episode, "d_drive"), kind.traced.plastic))
-        pre = self.choose(last, self.adjoint(episode, "nothing"), self.at_time(later, episode, "pre"))
-        recall = self.choose(last, zero, self.adjoint(episode, "recall")) if kind.recalls else ""
-        d_pre = self.choose(last, self.adjoint(episode, "pre"), self._d_pre(later, episode))
-        writes, adjoints = self.writes(t, episode), self._adjoints(episode, d_pre)
+    def _sweep(self, episode: Episode, first: str, t: str, last: str, m: Matrices) -> BackwardEpisode:
+        """Through the read at the step after `t`, and the write at `t`, from the trace `m` at the step `first`."""
+        e, f, signature = self.e, self.f, self.signature
+        later = Moment(e.add(t, "1"), episode)
+        zero = self._adjoint(episode, "zero")
+        d_drive = f.choose(last, zero, f.drive(f.at("d_drive", later), signature.program.plastic))
+        pre = f.choose(last, self._adjoint(episode, "zero_pre"), f.at("pre", later))
+        recall = f.choose(last, zero, self._adjoint(episode, "recall")) if signature.uses_recall else ""
+        d_pre = f.choose(last, self._adjoint(episode, "pre"), f.d_pre(later))
+        writes, adjoints = f.writes(Moment(t, episode)), self._adjoints(episode, d_pre)
         for row in (*adjoints.writes.v, *([adjoints.writes.column] if writes.column else [])):
-            self.clear(row, self.pre_blocks)
+            f.clear(row, f.pre_blocks)
         e.store(e.constant(0.0, e.number.name), adjoints.writes.eta, e.number.name)
-        of = trace_forward.Episode(m, writes, m, Reading(pre, answer, recall))
-        return Return(of, adjoints, lambda k: self.writes(e.add(first, k), episode))
+        before = self._writes_from(first, episode)
+        return BackwardEpisode(m, writes, Reads(pre, d_drive, recall), adjoints, before)
+
+    def _writes_from(self, first: str, episode: Episode) -> Callable[[str], Writes]:
+        """The writes of a step, counted from `first`."""
+        return lambda k: self.f.writes(Moment(self.e.add(first, k), episode))
+
+    def _adjoint(self, episode: Episode, name: str) -> str:
+        return self.f.adjoint(episode.scratch.adjoints, name)
 
     def _adjoints(self, episode: Episode, d_pre: str) -> Adjoints:
-        terms = range(len(self.shares.matrices))
-        at = lambda name: self.adjoint(episode, name)  # noqa: E731
-        rows = {name: at(name) for name in ("row", "column", "write", "eta")} | {"dither": ""}
-        writes = Writes(tuple(at(f"u{k}") for k in terms), tuple(at(f"v{k}") for k in terms), **rows)
-        eligibility = self.step(self["d_eligibility"], episode.place, self.synapses) if self.retroactive else ""
-        coefs = tuple(self.loaded.get(f"d_coef{k}", "") for k in terms)
-        trace = self.step(self["d_trace"], episode.place, self.synapses)
-        return Adjoints(trace, eligibility, self["d_alpha"], coefs, self.loaded.get("d_decay", ""), writes, d_pre)
+        f = self.f
+        writes = f.d_writes(episode.scratch.adjoints)
+        eligibility = f.trace_at(f["d_eligibility"], episode.number) if self.signature.retroactive else ""
+        return Adjoints(
+            trace=f.trace_at(f["d_trace"], episode.number),
+            eligibility=eligibility,
+            alpha=f["d_alpha"],
+            coefs=tuple(f.loaded.get(f"d_coef{k}", "") for k in range(len(writes.u))),
+            decay=f.loaded.get("d_decay", ""),
+            writes=writes,
+            pre=d_pre,
+        )
 
-    def _heard_itself(self, t: str, episodes: list[Episode]) -> None:
-        """Add what the layer's hearing itself at `t` says of its output before."""
-        e, kind = self.e, self.kind
-        outputs = [self.at_time(t, episode, "d_output") for episode in episodes]
-        if kind.own_plastic:
+    def _recurrent(self, t: str, episodes: list[Episode]) -> None:
+        """Add the derivative through the recurrent connections at `t` to that of the output before."""
+        e, f, signature = self.e, self.f, self.signature
+        outputs = [f.at("d_output", Moment(t, episode)) for episode in episodes]
+        if signature.recurrent_plastic:
             for episode, d_output in zip(episodes, outputs, strict=True):
-                self.copy(e.at(self._d_pre(t, episode), self["own"]), d_output, self.post_blocks, add=True)
-        for d in kind.apart:
-            weight = self.step(self["own_weight"], e.mul(self["post"], str(d)), self["post_room"])
-            said = [self.drive(self.at_time(t, episode, "d_drive"), d) for episode in episodes]
-            self._times_back(weight, said, outputs)
+                recurrent = e.at(f.d_pre(Moment(t, episode)), f["plastic_sources"])
+                f.copy(recurrent, d_output, f.post_blocks, add=True)
+        for d in signature.separate_drives:
+            weight = f.item(f["recurrent_weight"], e.mul(f["post"], str(d)), f["post_padded"])
+            d_drives = [f.drive(f.at("d_drive", Moment(t, episode)), d) for episode in episodes]
+            self._transposed_product(weight, d_drives, outputs)
 
-    def _times_back(self, weight: str, said: list[str], targets: list[str]) -> None:
-        """target += said weight, for each episode"""
-        e = self.e
+    def _transposed_product(self, weight: str, vectors: list[str], targets: list[str]) -> None:
+        """target += vector weight, for each episode"""
+        e, f = self.e, self.f
 
         def body(i: str, count: int) -> None:
             rows = [e.add(i, str(r)) for r in range(count)]
-            factors = [[e.splat(e.load(e.at(x, row), e.number.name)) for row in rows] for x in said]
-            places = [e.at(weight, e.mul(row, self["post_room"])) for row in rows]
-            with e.loop(self.post_blocks) as block:
+            factors = [[e.splat(e.load(e.at(x, row), e.number.name)) for row in rows] for x in vectors]
+            weights = [e.at(weight, e.mul(row, f["post_padded"])) for row in rows]
+            with e.loop(f.post_blocks) as block:
                 at = e.mul(block, str(e.number.lanes))
                 shared = Block(e, at)
-                for target, mine in zip(targets, factors, strict=True):
+                for target, own_factors in zip(targets, factors, strict=True):
                     here = e.at(target, at)
                     total = e.load(here)
-                    for factor, place in zip(mine, places, strict=True):
-                        total = e.fma(factor, shared.load(place), total)
+                    for factor, row in zip(own_factors, weights, strict=True):
+                        total = e.fma(factor, shared.load(row), total)
                     e.store(total, here)
 
-        e.groups(self["post"], body, len(said))
+        e.groups(f["post"], body, len(vectors))
 
-    def _start(self, episodes: list[Episode]) -> None:
-        """Through the read at the first time, to the state that the episodes started from."""
-        if self.plastic:
-            made = []
+    def _first_read(self, episodes: list[Episode]) -> None:
+        """Through the read at the first step, to the state that the episodes started from."""
+        f, signature = self.f, self.signature
+        if self.sweep:
+            sweeps = []
             for episode in episodes:
-                answer = self.drive(self.at_time("0", episode, "d_drive"), self.kind.traced.plastic)
-                recall = self.adjoint(episode, "recall") if self.kind.recalls else ""
-                m, reading = self._kept(episode, "0"), Reading(self.at_time("0", episode, "pre"), answer, recall)
-                of, d = trace_forward.Episode(m, None, m, reading), self._adjoints(episode, self._d_pre("0", episode))
-                made.append(Return(of, d, lambda k, x=episode: self.writes(k, x)))
-            self.sweeps.back(made, "0")
-        self._heard_itself("0", episodes)
+                start = Moment("0", episode)
+                d_drive = f.drive(f.at("d_drive", start), signature.program.plastic)
+                recall = self._adjoint(episode, "recall") if signature.uses_recall else ""
+                m, reads = self._checkpoint(episode, "0"), Reads(f.at("pre", start), d_drive, recall)
+                d = self._adjoints(episode, f.d_pre(start))
+                before = lambda k, x=episode: f.writes(Moment(k, x))  # noqa: E731
+                sweeps.append(BackwardEpisode(m, None, reads, d, before))
+            self.sweep.emit(sweeps, "0")
+        self._recurrent("0", episodes)

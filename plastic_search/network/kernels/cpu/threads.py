@@ -1,8 +1,8 @@
-"""Several threads at one piece of work.
+"""Runs compiled code in several threads.
 
-Torch's own threads are taken where they can be: those of its OpenMP wait for torch's next work by spinning, for
-milliseconds, on the very cores that others would need. Where there is no such library, plain threads do, since
-compiled code lets go of Python's lock.
+The threads of torch's OpenMP are used where possible: they wait for torch's next work by spinning, for milliseconds,
+on the cores that other threads would need. Without such a library, Python threads do, since compiled code releases the
+global interpreter lock.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from plastic_search.network.kernels.cpu.compiler import compiled
 
-__all__ = ["share"]
+__all__ = ["Piece", "share"]
 
-# What each thread of a team does. `data` holds the address of the function that tells a thread's number, that of the
+# What each thread of a team does. `data` holds the address of the function that returns a thread's number, that of the
 # work, the number of pieces, the next piece, the scratch memory and its size for each thread; and then, for each piece,
 # a table and its first and last episode.
 _TEAM = """
@@ -64,27 +64,34 @@ end:
 """
 
 
-def share(work: Any, pieces: list[tuple[int, int, int]], rooms: int, size: int, count: int) -> None:
-    """Do all pieces, each once, by whichever thread is free.
+class Piece(NamedTuple):
+    """The arguments of one call of a compiled function, but for its scratch memory."""
+
+    table: int  # its address
+    first: int  # episode
+    last: int
+
+
+def share(work: Any, pieces: list[Piece], scratch: int, size: int, count: int) -> None:
+    """Run all pieces, each once, by whichever thread is free.
 
     Args:
-        work: a compiled function of a table's address, a room's, and first and last episode.
-        pieces: the addresses of tables, and episodes.
-        rooms: the address of scratch memory, `size` bytes for each of `count` threads.
+        work: a compiled function of the addresses of a table and of scratch memory, and first and last episode.
+        scratch: the address of scratch memory, `size` bytes for each of `count` threads.
     """
     library = _openmp() if count > 1 and not _forked else None
     if library is not None:
-        head = (_address(library.omp_get_thread_num), _address(work), len(pieces), 0, rooms, size)
+        head = (_address(library.omp_get_thread_num), _address(work), len(pieces), 0, scratch, size)
         data = np.array([*head, *itertools.chain.from_iterable(pieces)], np.int64)
         library.GOMP_parallel(_team(), data.ctypes.data, count, 0)
         return
-    left = iter(pieces)  # taking the next one of a list is one step of Python's
+    left = iter(pieces)  # `next` of a list's iterator is atomic
 
-    def some(thread: int) -> None:
+    def run(thread: int) -> None:
         for table, first, last in left:
-            work(table, rooms + thread * size, first, last)
+            work(table, scratch + thread * size, first, last)
 
-    _each([lambda k=k: some(k) for k in range(count)])
+    _run_together([lambda k=k: run(k) for k in range(count)])
 
 
 def _address(function: Any) -> int:
@@ -93,13 +100,13 @@ def _address(function: Any) -> int:
 
 @cache
 def _team() -> int:
-    """The address of what each thread of a team does."""
+    """The address of the function that each thread of a team runs."""
     return _address(compiled(_TEAM, ("team",)).functions["team"])
 
 
 @cache
 def _openmp() -> Any:
-    """The OpenMP library that torch has loaded, if it takes work in GNU's way."""
+    """The OpenMP library that torch has loaded, if it has GNU's interface."""
     import torch
 
     for path in sorted((Path(torch.__file__).parent / "lib").glob("lib*omp*.so*")):
@@ -118,16 +125,16 @@ def _openmp() -> Any:
 
 _pool: ThreadPoolExecutor | None = None
 _size = 0
-_forked = False  # OpenMP's threads are those of the parent, and it would wait for them
+_forked = False  # whether OpenMP's threads are those of the parent, for which it would wait for ever
 
 
-def _each(work: list[Callable[[], None]]) -> None:
-    """Do all of `work`, side by side; the first in this thread."""
+def _run_together(work: list[Callable[[], None]]) -> None:
+    """Run all of `work` at the same time, the first in this thread."""
     first, *others = work
-    waiting = [_executor(len(others)).submit(one) for one in others]
+    futures = [_executor(len(others)).submit(other) for other in others]
     first()
-    for one in waiting:
-        one.result()
+    for future in futures:
+        future.result()
 
 
 def _executor(size: int) -> ThreadPoolExecutor:
@@ -137,10 +144,10 @@ def _executor(size: int) -> ThreadPoolExecutor:
     return _pool
 
 
-def _forget() -> None:
+def _forget_threads() -> None:
     """A forked process has none of its parent's threads."""
     global _pool, _size, _forked
     _pool, _size, _forked = None, 0, True
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_forget_threads)

@@ -1,7 +1,7 @@
-"""Traces that were not kept, written anew from one that was.
+"""Recomputes Hebbian traces between checkpoints in the backward pass (gradient checkpointing, Chen et al. 2016).
 
-What is written is known for every step, so a few rows can go through all steps before others do: they stay in
-registers, and only what is asked for goes to memory.
+All writes of a segment are on the tape, so a block of the trace goes through all its steps in registers before the
+next block does, and only the inner checkpoints are stored.
 """
 
 from __future__ import annotations
@@ -9,78 +9,86 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from plastic_search.network.kernels.cpu.trace_forward import Block, Matrices, Row, Sweeps
+from plastic_search.network.kernels.cpu.trace_forward import Block, Matrices, Scalars, Synapses
 from plastic_search.network.kernels.layout import Writes
 
-__all__ = ["AgainSweeps", "Walk"]
+__all__ = ["Recompute", "Segment"]
 
 
-class Walk(NamedTuple):
-    """One episode's way through time."""
+class Segment(NamedTuple):
+    """One episode's segment."""
 
-    m: Matrices  # the trace at its start
+    start: Matrices  # the checkpoint at its first step
     writes: Callable[[str], Writes]  # of a step, counted from the start
-    to: Callable[[str], Matrices]  # where the trace goes at a place, counted from 1
+    inner: Callable[[str], Matrices]  # where an inner checkpoint is stored, counted from 1
 
 
-class AgainSweeps(Sweeps):
-    """Emits walks, beside sweeps forward."""
+class Slots(NamedTuple):
+    """Where a block of a trace, and of its eligibility trace, is on its way; LLVM keeps it in registers."""
 
-    def again(self, walks: Sequence[Walk], steps: str, places: str) -> None:
-        """Store the trace at every place before `places`; they are `steps` steps apart."""
-        self.e.groups(self.post, lambda i, count: self._again(i, count, walks, steps, places))
+    trace: str
+    eligibility: str  # "" where there is none
 
-    def _again(self, i: str, count: int, walks: Sequence[Walk], steps: str, places: str) -> None:
-        e = self.e
-        begins = [[self._addresses(walk.m, i, r) for r in range(count)] for walk in walks]
+
+class Recompute:
+    """Emits the loops that recompute traces."""
+
+    def __init__(self, synapses: Synapses) -> None:
+        self.synapses, self.e = synapses, synapses.e
+
+    def emit(self, segments: Sequence[Segment], steps: str, count: str) -> None:
+        """Store the inner checkpoints 1 to `count` - 1, which lie `steps` steps apart."""
+        self.e.groups(self.synapses.post, lambda i, rows: self._rows(i, rows, segments, steps, count))
+
+    def _rows(self, i: str, count: int, segments: Sequence[Segment], steps: str, checkpoints: str) -> None:
+        e, s = self.e, self.synapses
+        starts = [[s.addresses(segment.start, i, r) for r in range(count)] for segment in segments]
         rows = [
-            [like._replace(trace=m.trace, eligibility=m.eligibility) for m, like in zip(mine, begins[0], strict=True)]
-            for mine in begins
-        ]  # what walks share has the very same addresses
-        with e.loop(self.blocks) as block:
+            [like._replace(trace=m.trace, eligibility=m.eligibility) for m, like in zip(own, starts[0], strict=True)]
+            for own in starts
+        ]  # matrices that episodes share have the same addresses
+        with e.loop(s.blocks) as block:
             at = e.mul(block, str(e.number.lanes))
-            shared = [self._fixed(m, at) for m in rows[0]]
-            slots = [[self._slots(*self._load(m, at)) for m in mine] for mine in rows]
-            with e.loop(places, start="1") as place:
-                first = e.mul(e.sub(place, "1"), steps)
+            shared = [self.constants(m, at) for m in rows[0]]
+            slots = [[self.load(m, at) for m in own] for own in rows]
+            with e.loop(checkpoints, start="1") as checkpoint:
+                first = e.mul(e.sub(checkpoint, "1"), steps)
                 with e.loop(steps) as step:
-                    for walk, mine, own in zip(walks, rows, slots, strict=True):
-                        self._walked(walk.writes(e.add(first, step)), i, mine, own, shared, at)
-                for walk, own in zip(walks, slots, strict=True):
-                    to = walk.to(place)
-                    for r, slot in enumerate(own):
-                        self._store(*self._values(slot), self._addresses(to, i, r), at)
+                    for segment, own_rows, own_slots in zip(segments, rows, slots, strict=True):
+                        self.step(segment.writes(e.add(first, step)), i, own_rows, own_slots, shared, at)
+                for segment, own_slots in zip(segments, slots, strict=True):
+                    to = segment.inner(checkpoint)
+                    for r, slot in enumerate(own_slots):
+                        s.store(*self.values(slot), s.addresses(to, i, r), at)
 
-    def _fixed(self, m: Matrices, at: str) -> Block:
-        """What does not change on the way, loaded before it begins."""
+    def constants(self, m: Matrices, at: str) -> Block:
+        """A block of a row, with what is constant within an episode loaded in advance."""
         block = Block(self.e, at)
-        for address in (*m.coefs, m.decay if self.shares.matrix else "", m.phases):
+        for address in (*m.coefs, m.decay if self.synapses.change.matrix else "", m.phases):
             if address:
                 block.load(address)
         return block
 
-    def _slots(self, *values: str) -> tuple[str, ...]:
-        """Room for blocks, which registers become; "" where there is none."""
-        slots = tuple(self.e.slot(self.e.vector) if value else "" for value in values)
+    def load(self, m: Matrices, at: str) -> Slots:
+        """Slots that hold a block of a row."""
+        values = self.synapses.load(m, at)
+        slots = Slots(*(self.e.slot(self.e.vector) if value else "" for value in values))
         self._set(slots, values)
         return slots
 
-    def _set(self, slots: tuple[str, ...], values: tuple[str, ...]) -> None:
+    def _set(self, slots: Slots, values: tuple[str, str]) -> None:
         for slot, value in zip(slots, values, strict=True):
             if slot:
                 self.e.store(value, slot)
 
-    def _values(self, slots: tuple[str, ...]) -> tuple[str, str]:
-        """The trace and the eligibility trace that lie in slots."""
-        trace, eligible = slots
-        return self.e.load(trace), self.e.load(eligible) if eligible else ""
+    def values(self, slots: Slots) -> tuple[str, str]:
+        """The trace and the eligibility trace that slots hold."""
+        return self.e.load(slots.trace), self.e.load(slots.eligibility) if slots.eligibility else ""
 
-    def _walked(
-        self, w: Writes, i: str, rows: list[Matrices], slots: list[tuple[str, ...]], shared: list[Block], at: str
-    ) -> None:
+    def step(self, w: Writes, i: str, rows: list[Matrices], slots: list[Slots], shared: list[Block], at: str) -> None:
         """One step of one episode, for one block of some rows."""
-        columns, numbers = self._columns(w, at), (self._eta(w)[1], self._dither(w))
+        s = self.synapses
+        columns, scalars = s.columns(w, at), Scalars(s.keep(w), s.dither(w))
         for r, slot in enumerate(slots):
-            one = lambda a, r=r: self._one(a, i, r) if a else ""  # noqa: E731
-            row = Row(rows[r], tuple(map(one, w.u)), one(w.row), one(w.write))
-            self._set(slot, self._written(row, columns, numbers, *self._values(slot), shared[r]))
+            row = s.row(rows[r], w, i, r)
+            self._set(slot, s.written(row, columns, scalars, *self.values(slot), shared[r]))

@@ -1,1 +1,1 @@
-"""The GPU backend: Triton code for one layer over a whole sequence."""
+"""The GPU backend: a layer's functions as Triton source, which Triton compiles."""

@@ -1,7 +1,6 @@
-"""A layer's two functions on a GPU, by Triton; one instance of a function runs one episode.
+"""The GPU backend: Triton compiles a layer's two functions when they are first called, and caches them itself.
 
-Triton compiles them when they are first called, and keeps what it compiled in a cache of its own. Where the variable
-TRITON_INTERPRET is 1, it runs them step by step on the CPU instead, slowly: that is how the tests run them.
+With the environment variable TRITON_INTERPRET=1, Triton interprets them on the CPU instead, slowly: so the tests do.
 """
 
 from __future__ import annotations
@@ -16,82 +15,81 @@ import torch
 from torch import Tensor
 
 from plastic_search.network.kernels.buffers import Call
-from plastic_search.network.kernels.gpu.layer import text, warps
+from plastic_search.network.kernels.gpu.function import tile
+from plastic_search.network.kernels.gpu.layer import source
+from plastic_search.network.kernels.passes import Spacing
+from plastic_search.network.kernels.tracing.ir import Unsupported
 
-__all__ = ["GPU", "compiled_text", "loaded", "names_of", "rooms"]
+__all__ = ["GPU", "argument_names", "call_source", "loaded", "with_scratch"]
 
 
 class GPU:
-    """Runs them there (`passes.Backend`)."""
+    """Runs layers on an NVIDIA GPU (`passes.Backend`)."""
 
     name = "gpu"
 
-    def declined(self, x: Tensor) -> str:
-        """Why `x` cannot be run here; "" where it can."""
+    def unsupported(self, x: Tensor) -> Unsupported | None:
         try:
             import triton  # noqa: F401  # pyright: ignore[reportMissingImports]
         except ImportError:
-            return "triton is not installed: python -m pip install triton"
+            return Unsupported("triton is not installed: python -m pip install triton")
         if x.device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1":
-            return ""
-        return f"the network is on {x.device.type}"
+            return None
+        return Unsupported(f"the network is on {x.device.type}")
 
-    def parts(self, call: Call) -> int:
+    def partial_sums(self, call: Call) -> int:
         return call.sizes.batch
 
-    def spacing(self, times: int, episodes: int, trace: int) -> tuple[int, int]:
-        return max(1, round(times**0.5)), 1
+    def spacing(self, times: int, episodes: int, trace: int) -> Spacing:
+        return Spacing(segment_steps=max(1, round(times**0.5)), inner_steps=1)
 
-    def prepared(
+    def prepare(
         self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
     ) -> Callable[[], None]:
-        s, given = call.sizes, rooms(call, tensors, sums)
-        made = loaded(compiled_text(call, given))[function]
-        in_order = [given[name] for name in names_of(given)]
-        options = {"num_warps": warps(call.kind, s, function), "num_stages": 1}
+        s, tensors = call.sizes, with_scratch(call, tensors, sums)
+        compiled = loaded(call_source(call, tensors))[function]
+        arguments = [tensors[name] for name in argument_names(tensors)]
+        options = {"num_warps": tile(call.signature, s, function).warps, "num_stages": 1}
 
         def run() -> None:
-            with torch.cuda.device_of(in_order[0]):
-                made[(s.members * s.batch,)](*in_order, s.times, s.batch, **options)
+            with torch.cuda.device_of(arguments[0]):
+                compiled[(s.members * s.batch,)](*arguments, s.times, s.batch, **options)
 
         return run
 
 
-def rooms(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> dict[str, Tensor]:
-    """All tensors of a call, with the room that each episode needs on the way back."""
-    s, kind, like = call.sizes, call.kind, tensors["drive"]
+def with_scratch(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> dict[str, Tensor]:
+    """All tensors of a call; backward also needs scratch memory for each episode."""
+    s, signature, like = call.sizes, call.signature, tensors["drive"]
     if not sums:
         return tensors
     episodes = s.members * s.batch
-    made = {"adjoints": like.new_zeros(episodes, kind.adjoints.area.size(s.post_room, s.pre_room, kind.number.lanes))}
-    if kind.traced.shares is not None:
-        trace = (episodes, s.every, s.post, s.pre_room)
-        made["segment"] = like.new_empty(trace)
-        if kind.traced.shares.retroactive:
-            made["segment_e"] = like.new_empty(trace)
-    return tensors | sums | made
+    scratch = {"adjoints": like.new_zeros(episodes, call.size(signature.adjoints.area))}
+    for name in ["segment"] * signature.plastic + ["segment_e"] * signature.retroactive:
+        scratch[name] = like.new_empty(episodes, s.segment_steps, s.post, s.pre_padded)
+    return tensors | sums | scratch
 
 
-def names_of(given: dict[str, Tensor]) -> tuple[str, ...]:
-    """The order in which a function is given its tensors."""
-    return tuple(sorted(given))
+def argument_names(tensors: dict[str, Tensor]) -> tuple[str, ...]:
+    """The order in which a function takes its tensors."""
+    return tuple(sorted(tensors))
 
 
-def compiled_text(call: Call, given: dict[str, Tensor]) -> str:
-    """The text of both functions, for a call that is given these tensors."""
-    sizes = call.sizes._replace(members=1, times=1, batch=1)  # which are not in the text
-    keep, heard = given["traces"].numel() > 0, given.get("d_pre")
-    return text(call.kind, sizes, names_of(given), keep, heard is not None and heard.numel() > 0)
+def call_source(call: Call, tensors: dict[str, Tensor]) -> str:
+    """The source of both functions, for a call with these tensors."""
+    sizes = call.sizes._replace(members=1, times=1, batch=1)  # which are not written into the source
+    keep, d_pre = tensors["checkpoints"].numel() > 0, tensors.get("d_pre")
+    return source(call.signature, sizes, argument_names(tensors), keep, d_pre is not None and d_pre.numel() > 0)
 
 
 @lru_cache(maxsize=512)
-def loaded(source: str) -> dict[str, Any]:
-    """The functions of a text, by name."""
+def loaded(text: str) -> dict[str, Any]:
+    """The functions of a source, by name."""
     import triton  # pyright: ignore[reportMissingImports]
     import triton.language as tl  # pyright: ignore[reportMissingImports]
 
-    name = f"<plastic_search kernel {hash(source):x}>"
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)  # where Triton reads it
-    space: dict[str, Any] = {"triton": triton, "tl": tl, "__name__": "plastic_search.network.kernels.made"}
-    exec(compile(source, name, "exec"), space)
+    name = f"<plastic_search kernel {hash(text):x}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)  # where Triton reads the source
+    space: dict[str, Any] = {"triton": triton, "tl": tl, "__name__": "plastic_search.network.kernels.gpu.generated"}
+    exec(compile(text, name, "exec"), space)
     return space

@@ -1,136 +1,129 @@
-"""What a layer's two functions in Triton have in common: sizes, addresses, and where an episode's things begin."""
+"""What the two functions of a layer have in common in Triton: sizes, addresses, and where an episode's data begins."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from plastic_search.network.kernels.addresses import AddressBook
 from plastic_search.network.kernels.buffers import Sizes
 from plastic_search.network.kernels.gpu.source import TILE, Lines, constant_name
 from plastic_search.network.kernels.gpu.tiles import Tiles
-from plastic_search.network.kernels.layout import LITERALS, Area, Kind, Writes
-from plastic_search.network.kernels.tracing.ir import Axis, Lane
+from plastic_search.network.kernels.layout import LITERALS, Area, KernelSignature
+from plastic_search.network.kernels.tracing.ir import Axis
 
-__all__ = ["Function", "Tile", "tile"]
+__all__ = ["BUDGETS", "Budget", "Function", "Tile", "tile"]
+
+
+class Budget(NamedTuple):
+    """How much of a trace fits registers, beside what else is computed, in numbers of 4 bytes."""
+
+    whole: int  # a trace up to this size stays in registers for the whole sequence
+    tile: int  # of a larger one, tiles of this size come from memory in turn
+    warps: int  # by how many groups of 32 threads such an episode is run
+
+
+BUDGETS = {"forward": Budget(16384, 8192, 16), "backward": Budget(16384, 8192, 8)}
 
 
 class Tile(NamedTuple):
-    """How a trace is cut."""
+    """How a trace is cut into tiles."""
 
-    post: int  # its rows, and its columns, as powers of two
+    post: int  # rows and columns of the trace, as powers of two
     pre: int
-    rows: int  # ... that are in registers at once
-    held: bool  # whether that is the whole trace, which stays there for the whole sequence
-    warps: int  # by how many groups of 32 threads an episode is run
+    rows: int  # of a tile
+    whole: bool  # whether a tile is the whole trace, and stays in registers for the whole sequence
+    warps: int
 
 
-def tile(kind: Kind, s: Sizes, most: int, passing: int, warps: int) -> Tile:
-    """A trace is held where it has at most `most` numbers of 4 bytes; others pass, `passing` at a time, by `warps`."""
-    words = 2 if kind.double else 1
-    post, pre = _block(s.post_room), _block(s.pre_room) if kind.traced.shares else 1
+def tile(signature: KernelSignature, s: Sizes, function: str) -> Tile:
+    """The tiles for `forward` or `backward`."""
+    budget, words = BUDGETS[function], 2 if signature.double else 1
+    post, pre = _power_of_two(s.post_padded), _power_of_two(s.pre_padded) if signature.plastic else 1
     row = words * max(post, pre)
-    if post * row <= most:
-        return Tile(post, pre, post, True, 8 if post * row > 4096 else 4)
-    return Tile(post, pre, max(1, min(post, passing // row)), False, 16 if row >= 1024 else warps)
+    if post * row <= budget.whole:
+        return Tile(post, pre, post, whole=True, warps=8 if post * row > 4096 else 4)
+    rows = max(1, min(post, budget.tile // row))
+    return Tile(post, pre, rows, whole=False, warps=16 if row >= 1024 else budget.warps)
 
 
-def _block(count: int) -> int:
-    """The next power of two, which the length of a vector must be."""
+def _power_of_two(count: int) -> int:
+    """The next power of two, which the length of a vector in Triton must be."""
     return max(16, 1 << (count - 1).bit_length())
 
 
-class Function:
-    """The beginning of one of the two functions, for one episode."""
+class Function(AddressBook[str]):
+    """The source of `forward` or `backward`, for one episode.
 
-    name = ""
-    most = 0  # numbers of 4 bytes of a trace that registers hold, beside what else is computed
-    passing = 8192  # ... and of a tile of one that they do not hold
-    warps = 8  # ... by how many groups of threads
+    Addresses are Triton expressions. The moments of `at` are variables of the source that count times and episodes.
+    """
 
-    def __init__(self, kind: Kind, s: Sizes) -> None:
-        self.kind, self.s, self.lines = kind, s, Lines()
-        self.plastic = kind.traced.shares is not None
-        self.retroactive = kind.traced.shares is not None and kind.traced.shares.retroactive
-        self.tile = tile(kind, s, self.most, self.passing, self.warps)
-        self.held = self.tile.held
-        self.tiles = Tiles(kind, self.lines, self.held) if self.plastic else None
+    def __init__(self, signature: KernelSignature, s: Sizes, name: str, keep_d_pre: bool = False) -> None:
+        super().__init__(signature)
+        self.s, self.name, self.keep_d_pre, self.lines = s, name, keep_d_pre, Lines()
+        self.tile = tile(signature, s, name)
+        self.tiles = Tiles(signature, self.lines, self.tile.whole) if signature.plastic else None
 
-    def begin(self, own: tuple[str, ...]) -> None:
-        """Constants, and where this episode's things begin; `own` are those with a place for each episode."""
-        s, kind, lines = self.s, self.kind, self.lines
+    def begin(self, per_episode: tuple[str, ...]) -> None:
+        """Constants, and where this episode's data begins; `per_episode` have one trace's size for each episode."""
+        s, signature, lines = self.s, self.signature, self.lines
         sizes = {
-            "POST": s.post, "WIDTH": s.width, "POST_ROOM": s.post_room, "PRE_ROOM": s.pre_room, "OWN": s.heard,
-            "EVERY": s.every, "POST_BLOCK": self.tile.post, "PRE_BLOCK": self.tile.pre, "ROWS": self.tile.rows,
-            "SYNAPSES": s.post * s.pre_room,
+            "POST": s.post, "WIDTH": s.width, "POST_PADDED": s.post_padded, "PRE_PADDED": s.pre_padded,
+            "RECURRENT": s.plastic_sources, "SEGMENT_STEPS": s.segment_steps, "POST_BLOCK": self.tile.post,
+            "PRE_BLOCK": self.tile.pre, "ROWS": self.tile.rows, "SYNAPSES": s.post * s.pre_padded,
         }  # fmt: skip
         lines(*(f"{name}: tl.constexpr = {value}" for name, value in sizes.items()))
-        lines(f"NUMBER: tl.constexpr = tl.float{64 if kind.double else 32}")
+        lines(f"NUMBER: tl.constexpr = tl.float{64 if signature.double else 32}")
         lines("pid = tl.program_id(0).to(tl.int64)", "member = pid // BATCH", "episode = pid % BATCH")
         lines("i = tl.arange(0, POST_BLOCK)", "im = i < POST", "j = tl.arange(0, PRE_BLOCK)", "jm = j < WIDTH")
-        for k, value in enumerate((*kind.constants, *LITERALS)):
+        for k, value in enumerate((*signature.constants, *LITERALS)):
             lines(f"{constant_name(value)} = tl.load(constants + {k})")
         lines(*(f"{name} = tl.load(limits + {k})" for k, name in enumerate(("limit", "level", "top"))))
-        if self.held:
+        if self.tile.whole:
             lines("r = i", "rm = im", *TILE)
-        shared = {"params": self.size(kind.params), "own_weight": kind.traced.drives * s.post * s.post_room}
-        shared |= dict.fromkeys(("alpha", "weight", *kind.matrices), s.post * s.pre_room)
-        there = {"alpha": self.plastic, "weight": kind.own_plastic, "own_weight": kind.recurrent}
-        shared = {name: size for name, size in shared.items() if there.get(name, True)}
-        lines(*(f"{name} += member * {size}" for name, size in shared.items()))
-        lines(*(f"{name} += pid * SYNAPSES" for name in own))
+        synapses = s.post * s.pre_padded
+        per_member = {"params": self.size(signature.params)}
+        per_member |= {"recurrent_weight": self._drive_matrix * signature.program.drives} if signature.recurrent else {}
+        per_member |= {"alpha": synapses} if signature.plastic else {}
+        per_member |= {"weight": synapses} if signature.recurrent_plastic else {}
+        per_member |= dict.fromkeys(signature.matrices, synapses)
+        lines(*(f"{name} += member * {size}" for name, size in per_member.items()))
+        lines(*(f"{name} += pid * SYNAPSES" for name in per_episode))
+
+    @property
+    def _drive_matrix(self) -> int:
+        """Numbers in the recurrent weights of one drive."""
+        return self.s.post * self.s.post_padded
 
     def size(self, area: Area) -> int:
-        return area.size(self.s.post_room, self.s.pre_room, self.kind.number.lanes)
+        return area.size(self.s.post_padded, self.s.pre_padded, self.signature.number.lanes)
+
+    def __getitem__(self, name: str) -> str:
+        return name
+
+    def number(self, base: str, index: int) -> str:
+        return f"{base} + {index}"
 
     def row(self, area: Area, base: str, axis: Axis, number: int) -> str:
-        """The address of a row of an area."""
-        first = area.first(axis, number, self.s.post_room, self.s.pre_room, self.kind.number.lanes)
+        first = area.first(axis, number, self.s.post_padded, self.s.pre_padded, self.signature.number.lanes)
         return f"{base} + {first}"
 
+    def drive(self, base: str, number: int) -> str:
+        return f"{base} + {number * self.s.post_padded}"
+
     def at(self, name: str, when: str) -> str:
-        """Where what belongs to a time of this episode lies; `when` counts times and episodes."""
-        kind, s = self.kind, self.s
+        signature, s = self.signature, self.s
+        synapses = s.post * s.pre_padded
         sizes = {
-            "drive": kind.traced.drives * s.post_room, "output": s.post_room, "pre": s.pre_room, "dither": 1,
-            "state": self.size(kind.state), "tape": self.size(kind.tape.area), "traces": s.post * s.pre_room,
-            "eligibilities": s.post * s.pre_room,
+            "drive": signature.program.drives * s.post_padded, "output": s.post_padded, "pre": s.pre_padded,
+            "dither": 1, "state": self.size(signature.state), "tape": self.size(signature.tape.area),
+            "checkpoints": synapses, "eligibility_checkpoints": synapses,
         }  # fmt: skip
         return f"{name} + {when} * {sizes[name.removeprefix('d_')]}"
 
-    def drive(self, name: str, when: str, number: int) -> str:
-        return f"{self.at(name, when)} + {number * self.s.post_room}"
+    def d_pre(self, when: str) -> str:
+        return self.at("d_pre", when) if self.keep_d_pre else self.adjoint("adjoints", "pre")
 
-    def taped(self, name: str, when: str) -> str:
-        """Where one of a step's vectors lies on its tape; "" where there is none."""
-        rows = self.kind.tape
-        if name not in rows.post + rows.pre + rows.ones:
-            return ""
-        return self.row(rows.area, self.at("tape", when), *rows.find(name))
-
-    def heard(self, lane: Lane) -> str:
-        """Where a row lies that the layer's parts read at the time that the lines are about."""
-        buffer, number = lane.slot
-        match buffer:
-            case "recall":
-                return self.taped("recall", "at")
-            case "params":
-                return self.row(self.kind.params, "params", lane.axis, number)
-            case "lengths":  # after the limits
-                return f"limits + {3 + number}"
-            case "drive":
-                return self.drive("drive", "at", number)
-            case "state":
-                return self.row(self.kind.state, self.at("state", "st"), lane.axis, number)
-        return self.at("pre", "at")
-
-    def writes(self, when: str) -> Writes:
-        """The vectors that say what is written at one time."""
-        aliases, pre = self.kind.aliases, self.at("pre", when)
-        v = tuple(pre if alias else self.taped(f"v{k}", when) for k, alias in enumerate(aliases))
-        u = tuple(self.taped(f"u{k}", when) for k in range(len(aliases)))
-        row, column, write, eta = (self.taped(name, when) for name in ("row", "column", "write", "eta"))
-        return Writes(u, v, row, column, write, eta, self.at("dither", when))
-
-    def own_weight(self, drive: int) -> None:
-        """W, a tile of what the layer hears of itself by connections that are not plastic."""
-        place = f"own_weight + {drive * self.s.post * self.s.post_room} + r[:, None] * POST_ROOM + i[None, :]"
-        self.lines(f"W = tl.load({place}, mask=rm[:, None] & (i < POST_ROOM)[None, :], other=0.0)")
+    def load_recurrent_weight(self, drive: int) -> None:
+        """W, some rows of the recurrent weights that are not read together with the trace."""
+        address = f"recurrent_weight + {drive * self._drive_matrix} + r[:, None] * POST_PADDED + i[None, :]"
+        self.lines(f"W = tl.load({address}, mask=rm[:, None] & (i < POST_PADDED)[None, :], other=0.0)")

@@ -1,310 +1,276 @@
-"""The text of a layer's two functions in Triton: a whole sequence forward, and backward, an episode an instance.
+"""The two functions of a layer in Triton: a whole sequence forward, and backward, one program instance per episode.
 
-They do what `layer.py` does on the CPU, with the same memory: forward keeps the trace every so often, and backward
-writes it anew in between. Sizes are written into the text; settings of parts come with the call.
+The memory is that of the CPU (see `layout`), but that backward stores the trace of every step of the current segment.
+Sizes are written into the source; settings of the parts are arguments.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
+from plastic_search.network.kernels.addresses import StepAddresses
 from plastic_search.network.kernels.buffers import Sizes
-from plastic_search.network.kernels.gpu.function import Function, tile
+from plastic_search.network.kernels.gpu.function import Function
 from plastic_search.network.kernels.gpu.source import HELPERS
-from plastic_search.network.kernels.gpu.tiles import Live, Tiles
-from plastic_search.network.kernels.layout import Kind, Reading, Writes
-from plastic_search.network.kernels.tracing.ir import Lane
-from plastic_search.network.kernels.tracing.program import Output
+from plastic_search.network.kernels.gpu.tiles import ReadMasks, Tiles
+from plastic_search.network.kernels.layout import KernelSignature, Reads, Writes
 
-__all__ = ["argument", "text", "warps"]
+__all__ = ["argument", "source"]
 
 
 @lru_cache(maxsize=512)
-def text(kind: Kind, s: Sizes, names: tuple[str, ...], keep: bool, keep_pre: bool) -> str:
-    """Both functions, for tensors of these names.
+def source(signature: KernelSignature, s: Sizes, names: tuple[str, ...], keep: bool, keep_d_pre: bool) -> str:
+    """The source of both functions, whose arguments are tensors of these names.
 
     Args:
-        keep: whether forward leaves behind what backward needs.
-        keep_pre: whether backward tells the derivative of what was heard.
+        keep: whether forward stores checkpoints.
+        keep_d_pre: whether backward stores the derivative of `pre` for every step.
     """
-    made = [HELPERS]
-    for part in (_Forward(kind, s, keep), _Backward(kind, s, keep_pre)):
-        part.emit()
-        head = f"@triton.jit\ndef {part.name}({', '.join(map(argument, names))}, TIMES, BATCH):"
-        named = [f"    {name} = {argument(name)}" for name in names]
-        made.append("\n".join([head, *named, *part.lines.made, ""]))
-    return "\n\n".join(made)
+    forward, backward = Function(signature, s, "forward"), Function(signature, s, "backward", keep_d_pre)
+    _Forward(forward, keep).emit()
+    _Backward(backward).emit()
+    texts = [HELPERS]
+    for function in (forward, backward):
+        head = f"@triton.jit\ndef {function.name}({', '.join(map(argument, names))}, TIMES, BATCH):"
+        variables = [f"    {name} = {argument(name)}" for name in names]
+        texts.append("\n".join([head, *variables, *function.lines.text, ""]))
+    return "\n\n".join(texts)
 
 
 def argument(name: str) -> str:
-    """What a tensor is called as an argument: Triton's launcher has variables of its own, `params` among them."""
+    """The name of a tensor as an argument: Triton's launcher has variables of its own, `params` among them."""
     return f"at_{name}"
 
 
-def warps(kind: Kind, s: Sizes, function: str) -> int:
-    """By how many groups of 32 threads a function is run."""
-    part = next(part for part in (_Forward, _Backward) if part.name == function)
-    return tile(kind, s, part.most, part.passing, part.warps).warps
+class _Forward:
+    """Completes drive, which begins as the part from the sources; writes output, state and tape; updates the trace."""
 
-
-class _Forward(Function):
-    """Sets drive (which comes as what the sources say), output, state and tape, and moves the trace on."""
-
-    name = "forward"
-    most = 16384
-    warps = 16
-
-    def __init__(self, kind: Kind, s: Sizes, keep: bool) -> None:
-        super().__init__(kind, s)
-        self.keep = keep
+    def __init__(self, function: Function, keep: bool) -> None:
+        self.f, self.lines, self.tiles, self.signature = function, function.lines, function.tiles, function.signature
+        self.whole, self.keep = function.tile.whole, keep
 
     def emit(self) -> None:
-        lines, tiles = self.lines, self.tiles
-        self.begin((*["trace"] * self.plastic, *["eligibility"] * self.retroactive))
-        if tiles and self.held:
-            tiles.fetch("trace", "eligibility")
+        f, lines, tiles, signature = self.f, self.lines, self.tiles, self.signature
+        f.begin((*["trace"] * signature.plastic, *["eligibility"] * signature.retroactive))
+        if tiles and self.whole:
+            tiles.load_trace("trace", "eligibility")
         lines("at = member * TIMES * BATCH + episode", "st = member * (TIMES + 1) * BATCH + episode")
-        if self.kind.own_plastic:
-            self._hear_itself(f"tl.load({self.at('output', 'st')} + i, mask=im, other=0.0)", "at", "im")
+        if signature.recurrent_plastic:
+            self._store_recurrent(f"tl.load({f.at('output', 'st')} + i, mask=im, other=0.0)", "at", "im")
             lines.barrier()
         with lines.block("for t in range(TIMES)"):
             lines("at = (member * TIMES + t) * BATCH + episode", "st = (member * (TIMES + 1) + t) * BATCH + episode")
-            self._sweeps()
+            self._drives()
             self._parts()
             lines.barrier()
         if tiles:
             with tiles.each():
-                if not self.held:
-                    tiles.fetch("trace", "eligibility")
+                if not self.whole:
+                    tiles.load_trace("trace", "eligibility")
                 lines("last = (member * TIMES + TIMES - 1) * BATCH + episode")
-                tiles.written(self.writes("last"))
-                tiles.keep("trace", "eligibility")
+                tiles.write(f.writes("last"))
+                tiles.store_trace("trace", "eligibility")
 
-    def _hear_itself(self, said: str, when: str, mask: str) -> None:
-        self.lines(f"tl.store({self.at('pre', when)} + OWN + i, {said}, mask={mask})")
+    def _store_recurrent(self, output: str, when: str, mask: str) -> None:
+        """Store the layer's output among the plastic inputs of one time."""
+        self.lines(f"tl.store({self.f.at('pre', when)} + RECURRENT + i, {output}, mask={mask})")
 
-    def _sweeps(self) -> None:
-        lines, tiles, kind = self.lines, self.tiles, self.kind
+    def _drives(self) -> None:
+        f, lines, tiles, signature = self.f, self.lines, self.tiles, self.signature
         if tiles:
             with tiles.each():
-                if not self.held:
-                    tiles.fetch("trace", "eligibility")
+                if not self.whole:
+                    tiles.load_trace("trace", "eligibility")
                 with lines.block("if t > 0"):
                     lines("last = at - BATCH")
-                    tiles.written(self.writes("last"))
+                    tiles.write(f.writes("last"))
                 if self.keep:
-                    with lines.block("if t % EVERY == 0"):
-                        lines("kept = (member * ((TIMES + EVERY - 1) // EVERY) + t // EVERY) * BATCH + episode")
-                        tiles.keep(self.at("traces", "kept"), self.at("eligibilities", "kept"))
-                answer = self.drive("drive", "at", kind.traced.plastic)
-                tiles.read(Reading(self.at("pre", "at"), answer, self.taped("recall", "at")))
-                if not self.held:
-                    tiles.keep("trace", "eligibility")
-        for d in kind.apart:
-            with self.lines.rows(self.held):
-                self.own_weight(d)
-                drive = f"{self.drive('drive', 'at', d)} + r"
-                lines(f"said = tl.load({self.at('output', 'st')} + i, mask=im, other=0.0)[None, :]")
-                lines(f"drives = tl.load({drive}, mask=rm, other=0.0) + tl.sum(W * said, axis=1)")
+                    with lines.block("if t % SEGMENT_STEPS == 0"):
+                        segments = "((TIMES + SEGMENT_STEPS - 1) // SEGMENT_STEPS)"
+                        lines(f"checkpoint = (member * {segments} + t // SEGMENT_STEPS) * BATCH + episode")
+                        tiles.store_trace(*_checkpoint(f))
+                drive = f.drive(f.at("drive", "at"), signature.program.plastic)
+                tiles.read(Reads(f.at("pre", "at"), drive, f.taped(f.at("tape", "at"), "recall")))
+                if not self.whole:
+                    tiles.store_trace("trace", "eligibility")
+        for d in signature.separate_drives:
+            with lines.rows(self.whole):
+                f.load_recurrent_weight(d)
+                drive = f"{f.drive(f.at('drive', 'at'), d)} + r"
+                lines(f"loaded = tl.load({f.at('output', 'st')} + i, mask=im, other=0.0)[None, :]")
+                lines(f"drives = tl.load({drive}, mask=rm, other=0.0) + tl.sum(W * loaded, axis=1)")
                 lines(f"tl.store({drive}, drives, mask=rm)")
-        if tiles or kind.apart:
+        if tiles or signature.separate_drives:
             lines.barrier()
 
     def _parts(self) -> None:
-        kind = self.kind
+        f, signature = self.f, self.signature
         self.lines("after = st + BATCH")
-
-        def target(output: Output) -> str:
-            name = output.buffer
-            if name == "y":
-                return self.at("output", "after")
-            if name == "state":
-                return self.row(kind.state, self.at("state", "after"), output.axis, output.number)
-            return self.taped(f"{name}{output.number}" if name in "uv" else name, "at")
-
-        names = self.lines.run(kind.forward, self.heard, target)
-        if kind.own_plastic:
-            self._hear_itself(names["y", 0], "(at + BATCH)", "i < tl.where(t + 1 < TIMES, POST, 0)")
+        step = _step(f)
+        after = StepAddresses(output=f.at("output", "after"), state=f.at("state", "after"))
+        values = self.lines.run(
+            signature.forward, partial(f.forward_input, step), partial(f.forward_output, step, after)
+        )
+        if signature.recurrent_plastic:
+            self._store_recurrent(values["y", 0], "(at + BATCH)", "i < tl.where(t + 1 < TIMES, POST, 0)")
 
 
-class _Backward(Function):
-    """From the derivatives of outputs and last state to those of drive, what was heard, parameters and first state."""
+class _Backward:
+    """From the derivatives of outputs and last state to those of drive, plastic inputs, parameters and first state."""
 
-    name = "backward"
-    most = 16384
-
-    def __init__(self, kind: Kind, s: Sizes, keep_pre: bool) -> None:
-        super().__init__(kind, s)
-        self.keep_pre = keep_pre
+    def __init__(self, function: Function) -> None:
+        self.f, self.lines, self.tiles, self.signature = function, function.lines, function.tiles, function.signature
+        self.whole = function.tile.whole
 
     def emit(self) -> None:
-        lines, retro = self.lines, self.retroactive
-        synapses = ("d_alpha", "d_trace", *(f"d_{name}" for name in self.kind.matrices)) if self.plastic else ()
-        self.begin((*synapses, *["d_eligibility"] * retro))
-        lines(f"d_state += pid * {self.size(self.kind.state)}", f"d_params += pid * {self.size(self.kind.params)}")
-        lines(f"adjoints += pid * {self.size(self.kind.adjoints.area)}")
+        f, lines, signature, retroactive = self.f, self.lines, self.signature, self.signature.retroactive
+        synapses = ("d_alpha", "d_trace", *(f"d_{name}" for name in signature.matrices)) if self.tiles else ()
+        f.begin((*synapses, *["d_eligibility"] * retroactive))
+        lines(f"d_state += pid * {f.size(signature.state)}", f"d_params += pid * {f.size(signature.params)}")
+        lines(f"adjoints += pid * {f.size(signature.adjoints.area)}")
         if self.tiles:
-            lines("segment += pid * (EVERY * SYNAPSES)")
-            if retro:
-                lines("segment_e += pid * (EVERY * SYNAPSES)")
-            if self.held:
-                self._open()
+            lines("segment += pid * (SEGMENT_STEPS * SYNAPSES)")
+            if retroactive:
+                lines("segment_e += pid * (SEGMENT_STEPS * SYNAPSES)")
+            if self.whole:
+                self._load_gradient(self.tiles)
                 lines("GA = tl.zeros([POST_BLOCK, PRE_BLOCK], NUMBER)")
-        lines("PARTS = (TIMES + EVERY - 1) // EVERY")
-        with lines.block("for back in range(PARTS)"):
-            lines("part = PARTS - 1 - back", "start = part * EVERY", "count = tl.minimum(EVERY, TIMES - start)")
+        lines("SEGMENTS = (TIMES + SEGMENT_STEPS - 1) // SEGMENT_STEPS")
+        with lines.block("for back in range(SEGMENTS)"):
+            lines("segment_number = SEGMENTS - 1 - back", "start = segment_number * SEGMENT_STEPS")
+            lines("count = tl.minimum(SEGMENT_STEPS, TIMES - start)")
             if self.tiles:
-                self._again()
+                self._recompute(self.tiles)
             with lines.block("for s in range(count)"):
                 self._time()
-            if self.tiles and not self.held:
-                self._gather(self.tiles)
-        self._start()
+            if self.tiles and not self.whole:
+                self._gather_alpha(self.tiles)
+        self._first_read()
 
-    def _open(self) -> None:
+    def _load_gradient(self, tiles: Tiles) -> None:
         """G and GE, the derivatives of a tile of the trace and the eligibility trace."""
-        if self.tiles:
-            self.tiles.load("G", "d_trace")
-            if self.retroactive:
-                self.tiles.load("GE", "d_eligibility")
+        tiles.load("G", "d_trace")
+        if self.signature.retroactive:
+            tiles.load("GE", "d_eligibility")
 
-    def _close(self) -> None:
-        if self.tiles:
-            self.tiles.store("G", "d_trace")
-            if self.retroactive:
-                self.tiles.store("GE", "d_eligibility")
+    def _store_gradient(self, tiles: Tiles) -> None:
+        tiles.store("G", "d_trace")
+        if self.signature.retroactive:
+            tiles.store("GE", "d_eligibility")
 
-    def _again(self) -> None:
-        """The traces of a stretch of time, written anew."""
-        lines, tiles = self.lines, self.tiles
-        if not tiles:
-            return
+    def _recompute(self, tiles: Tiles) -> None:
+        """Recompute the traces of a segment from its checkpoint, and store them."""
+        f, lines = self.f, self.lines
         with tiles.each():
-            lines("kept = (member * PARTS + part) * BATCH + episode")
-            tiles.fetch(self.at("traces", "kept"), self.at("eligibilities", "kept"))
-            tiles.keep("segment", "segment_e")
+            lines("checkpoint = (member * SEGMENTS + segment_number) * BATCH + episode")
+            tiles.load_trace(*_checkpoint(f))
+            tiles.store_trace("segment", "segment_e")
             with lines.block("for k in range(1, count)"):
                 lines("at = (member * TIMES + start + k - 1) * BATCH + episode")
-                tiles.written(self.writes("at"))
-                tiles.keep("segment + k * SYNAPSES", "segment_e + k * SYNAPSES")
+                tiles.write(f.writes("at"))
+                tiles.store_trace("segment + k * SYNAPSES", "segment_e + k * SYNAPSES")
         lines.barrier()
 
-    def _gather(self, tiles: Tiles) -> None:
-        """The derivative of alpha over a stretch, its traces written once more: a sum in memory would cost more."""
-        lines = self.lines
+    def _gather_alpha(self, tiles: Tiles) -> None:
+        """The derivative of alpha over a segment. Recomputing its traces once more costs less than a sum in memory."""
+        f, lines = self.f, self.lines
 
         def gather() -> None:
-            tiles.gather(Reading(self.at("pre", "at"), self.drive("d_drive", "at", self.kind.traced.plastic), ""))
+            drive = f.drive(f.at("d_drive", "at"), self.signature.program.plastic)
+            tiles.gather_alpha(Reads(f.at("pre", "at"), drive, ""))
 
         with tiles.each():
-            lines("kept = (member * PARTS + part) * BATCH + episode", "at = (member * TIMES + start) * BATCH + episode")
-            tiles.fetch(self.at("traces", "kept"), self.at("eligibilities", "kept"))
+            lines("checkpoint = (member * SEGMENTS + segment_number) * BATCH + episode")
+            lines("at = (member * TIMES + start) * BATCH + episode")
+            tiles.load_trace(*_checkpoint(f))
             tiles.load("GA", "d_alpha")
             gather()
             with lines.block("for k in range(1, count)"):
-                tiles.written(self.writes("at"))
+                tiles.write(f.writes("at"))
                 lines("at += BATCH")
                 gather()
             tiles.store("GA", "d_alpha")
 
     def _time(self) -> None:
         lines = self.lines
-        lines("place = count - 1 - s", "t = start + place", "at = (member * TIMES + t) * BATCH + episode")
+        lines("step = count - 1 - s", "t = start + step", "at = (member * TIMES + t) * BATCH + episode")
         lines("st = (member * (TIMES + 1) + t) * BATCH + episode", "after = st + BATCH", "later = at + BATCH")
-        lines("live = t + 1 < TIMES", "rows = tl.where(live, POST, 0)", "columns = tl.where(live, WIDTH, 0)")
+        lines(
+            "has_read = t + 1 < TIMES", "rows = tl.where(has_read, POST, 0)", "columns = tl.where(has_read, WIDTH, 0)"
+        )
         if self.tiles:
-            self._through(self.writes("at"), "place", "later", Live("r < rows", "j < columns"))
+            self._through(self.tiles, self.f.writes("at"), "step", "later", ReadMasks("r < rows", "j < columns"))
             lines.barrier()
-        if self.kind.recurrent:
-            with lines.block("if live"):
-                self._heard_itself("later", "after")
+        if self.signature.recurrent:
+            with lines.block("if has_read"):
+                self._recurrent("later", "after")
             lines.barrier()
         self._parts()
         lines.barrier()
 
-    def _through(self, w: Writes | None, place: str, when: str, live: Live) -> None:
+    def _through(self, tiles: Tiles, w: Writes | None, step: str, when: str, masks: ReadMasks) -> None:
         """Through the read at one time, and the write before it, if there is one."""
-        tiles = self.tiles
-        if not tiles:
-            return
-        d = self._adjoints()
-        recall = self.adjoint("recall") if self.kind.recalls else ""
-        at = Reading(self.at("pre", when), self.drive("d_drive", when, self.kind.traced.plastic), recall)
-        tiles.begin(w)
+        f, signature = self.f, self.signature
+        d = f.d_writes("adjoints")
+        recall = f.adjoint("adjoints", "recall") if signature.uses_recall else ""
+        reads = Reads(f.at("pre", when), f.drive(f.at("d_drive", when), signature.program.plastic), recall)
+        tiles.begin_sums(w)
         with tiles.each():
-            tiles.fetch(f"segment + {place} * SYNAPSES", f"segment_e + {place} * SYNAPSES")
-            if not self.held:
-                self._open()
-            tiles.back(w, d, at, live)
-            if not self.held:
-                self._close()
-        tiles.finish(w, d, self._d_pre(when), live)
+            tiles.load_trace(f"segment + {step} * SYNAPSES", f"segment_e + {step} * SYNAPSES")
+            if not self.whole:
+                self._load_gradient(tiles)
+            tiles.backward(w, d, reads, masks)
+            if not self.whole:
+                self._store_gradient(tiles)
+        tiles.store_sums(w, d, f.d_pre(when), masks)
 
-    def _adjoints(self) -> Writes:
-        terms, at = range(len(self.kind.aliases)), self.adjoint
-        u, v = (tuple(at(f"{name}{k}") for k in terms) for name in "uv")
-        return Writes(u, v, at("row"), at("column"), at("write"), at("eta"), "")
-
-    def adjoint(self, name: str) -> str:
-        rows = self.kind.adjoints
-        return self.row(rows.area, "adjoints", *rows.find(name))
-
-    def _d_pre(self, when: str) -> str:
-        """Where the derivative of what was heard goes: kept for every time, or not."""
-        return self.at("d_pre", when) if self.keep_pre else self.adjoint("pre")
-
-    def _heard_itself(self, when: str, state: str) -> None:
-        """Add what the layer's hearing itself says of its output before."""
-        lines, kind = self.lines, self.kind
-        place = f"{self.at('d_output', state)} + i"
-        lines(f"total = tl.load({place}, mask=im, other=0.0)")
-        if kind.own_plastic:
-            lines(f"total += tl.load({self._d_pre(when)} + OWN + i, mask=im, other=0.0)")
-        for d in kind.apart:
-            with self.lines.rows(self.held):
-                self.own_weight(d)
-                lines(f"said = tl.load({self.drive('d_drive', when, d)} + r, mask=rm, other=0.0)[:, None]")
-                lines("total += tl.sum(W * said, axis=0)")
-        lines(f"tl.store({place}, total, mask=im)")
+    def _recurrent(self, when: str, state: str) -> None:
+        """Add the derivative through the recurrent connections to that of the output before."""
+        f, lines, signature = self.f, self.lines, self.signature
+        output = f"{f.at('d_output', state)} + i"
+        lines(f"total = tl.load({output}, mask=im, other=0.0)")
+        if signature.recurrent_plastic:
+            lines(f"total += tl.load({f.d_pre(when)} + RECURRENT + i, mask=im, other=0.0)")
+        for d in signature.separate_drives:
+            with lines.rows(self.whole):
+                f.load_recurrent_weight(d)
+                drive = f.drive(f.at("d_drive", when), d)
+                lines(f"loaded = tl.load({drive} + r, mask=rm, other=0.0)[:, None]")
+                lines("total += tl.sum(W * loaded, axis=0)")
+        lines(f"tl.store({output}, total, mask=im)")
 
     def _parts(self) -> None:
-        """What the derivatives of the layer's parts do."""
-        kind = self.kind
+        """The derivatives of the layer's parts."""
+        f = self.f
+        step = _step(f)._replace(
+            d_drive=f.at("d_drive", "at"),
+            d_output=f.at("d_output", "after"),
+            d_state="d_state",
+            next_d_state="d_state",
+            adjoints="adjoints",
+        )
+        self.lines.run(self.signature.backward, partial(f.backward_input, step), partial(f.backward_output, step, "at"))
 
-        def source(lane: Lane) -> str:
-            buffer, number = lane.slot
-            if buffer == "d.y":
-                return self.at("d_output", "after")
-            if buffer == "d.state":
-                return self.row(kind.state, "d_state", lane.axis, number)
-            if not buffer.startswith("d."):
-                return self.heard(lane)
-            name = buffer.removeprefix("d.")
-            return self.adjoint(f"{name}{number}" if name in "uv" else name)
-
-        def target(output: Output) -> str:
-            match output.buffer:
-                case "drive":
-                    return self.drive("d_drive", "at", output.number)
-                case "pre":
-                    return self._d_pre("at")
-                case "recall":
-                    return self.adjoint("recall")
-                case "state":
-                    return self.row(kind.state, "d_state", output.axis, output.number)
-            return self.row(kind.params, "d_params", output.axis, output.number)
-
-        self.lines.run(kind.backward, source, target)
-
-    def _start(self) -> None:
-        """Through the read at the first time, to the state that the episodes started from."""
+    def _first_read(self) -> None:
+        """Through the read at the first step, to the state that the episodes started from."""
         lines, tiles = self.lines, self.tiles
         lines("at = member * TIMES * BATCH + episode", "st = member * (TIMES + 1) * BATCH + episode")
         if tiles:
-            self._through(None, "0", "at", Live())
-            if self.held:
-                self._close()
+            self._through(tiles, None, "0", "at", ReadMasks())
+            if self.whole:
+                self._store_gradient(tiles)
                 tiles.store("GA", "d_alpha")
             lines.barrier()
-        if self.kind.recurrent:
-            self._heard_itself("at", "st")
+        if self.signature.recurrent:
+            self._recurrent("at", "st")
+
+
+def _checkpoint(f: Function) -> tuple[str, str]:
+    """Where the checkpoint of a segment lies, and that of its eligibility trace."""
+    return f.at("checkpoints", "checkpoint"), f.at("eligibility_checkpoints", "checkpoint")
+
+
+def _step(f: Function) -> StepAddresses:
+    """The buffers of the time that the source calls `at`, and `st` where there is one time more."""
+    drive, pre, tape = (f.at(name, "at") for name in ("drive", "pre", "tape"))
+    return StepAddresses(drive=drive, output=f.at("output", "st"), pre=pre, state=f.at("state", "st"), tape=tape)

@@ -1,6 +1,6 @@
-"""Lines of a Triton function: an indented text, and programs of lanes as one line a lane.
+"""Source lines of a Triton function: indented text, and programs as one line per node.
 
-One instance of a function runs one episode. All its threads see what it stored before a barrier.
+One instance of a function runs one episode. All its threads see what any of them stored before a barrier.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from plastic_search.network.kernels.tracing.ir import Axis, Declined, Lane
-from plastic_search.network.kernels.tracing.program import Output, Program, ordered
+from plastic_search.network.kernels.tracing.ir import Axis, Node, UnsupportedError
+from plastic_search.network.kernels.tracing.program import Program
 
 __all__ = ["HELPERS", "TILE", "Lines", "constant_name"]
 
-_INDEX = {Axis.POST: "i", Axis.PRE: "j"}  # what counts the numbers of a row
+_INDEX = {Axis.POST: "i", Axis.PRE: "j"}  # the index along a row
 _MASK = {Axis.POST: "im", Axis.PRE: "jm"}
-TILE = ("tile = r[:, None] * PRE_ROOM + j[None, :]", "inside = rm[:, None] & (j < PRE_ROOM)[None, :]")
-_ADDED = {"params"}  # rows that are added to what is there
+TILE = ("tile = r[:, None] * PRE_PADDED + j[None, :]", "inside = rm[:, None] & (j < PRE_PADDED)[None, :]")
+_ADDED = {"params"}  # buffers whose rows are added to what is there
 _SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|"}
 _COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 _CALLS = {
@@ -55,15 +55,18 @@ def trunc_(x):
 """
 
 
+AddressOf = Callable[[str, Axis, int], str]
+
+
 class Lines:
-    """A function's text."""
+    """The body of a function."""
 
     def __init__(self) -> None:
-        self.made: list[str] = []
+        self.text: list[str] = []
         self.depth = 1
 
     def __call__(self, *lines: str) -> None:
-        self.made += ["    " * self.depth + line for line in lines]
+        self.text += ["    " * self.depth + line for line in lines]
 
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
@@ -74,9 +77,9 @@ class Lines:
         self.depth -= 1
 
     @contextmanager
-    def rows(self, held: bool) -> Iterator[None]:
-        """The lines below are for some rows `r` of a matrix at a time; where all are held, they are known already."""
-        if held:
+    def rows(self, all_rows: bool) -> Iterator[None]:
+        """The lines below are for some rows `r` of a matrix at a time, unless `r` are all rows already."""
+        if all_rows:
             yield
             return
         with self.block("for block in range(0, POST, ROWS)"):
@@ -84,45 +87,46 @@ class Lines:
             yield
 
     def barrier(self) -> None:
-        """What any thread stored before, all see after."""
+        """After it, all threads see what any of them stored before."""
         self("tl.debug_barrier()")
 
-    def run(
-        self, program: Program, source: Callable[[Lane], str], target: Callable[[Output], str]
-    ) -> dict[tuple[str, int], str]:
-        """A program, all of whose inputs are loaded before an output is stored.
+    def run(self, program: Program, source: AddressOf, target: AddressOf) -> dict[tuple[str, int], str]:
+        """A program. All inputs are loaded before any output is stored.
 
         Args:
-            source, target: the address of the row that a lane reads, or an output writes.
+            source, target: the address of a row that is read, or written, from its buffer, axis and number.
 
         Returns:
             The variable of each output, by buffer and number.
         """
-        lanes = ordered([o.lane for o in program.outputs])
-        for lane in lanes:
-            if lane.op == "input":
-                self(f"x{lane.index} = {_loaded(source(lane), lane.axis)}")
-        kept = [o for o in program.outputs if o.buffer in _ADDED]
-        for k, output in enumerate(kept):
-            self(f"old{k} = {_loaded(target(output), output.axis)}")
-        for lane in lanes:
-            if lane.op not in ("input", "constant"):
-                self(f"x{lane.index} = {_computed(lane)}")
+        nodes = program.nodes()
+        for node in nodes:
+            if node.op == "input":
+                buffer, number = node.slot
+                self(f"x{node.index} = {_loaded(source(buffer, node.axis, number), node.axis)}")
+        addresses = [target(o.buffer, o.axis, o.number) for o in program.outputs]
+        outputs = list(zip(program.outputs, addresses, strict=True))
+        added = [(o, address) for o, address in outputs if o.buffer in _ADDED]
+        for k, (output, address) in enumerate(added):
+            self(f"old{k} = {_loaded(address, output.axis)}")
+        for node in nodes:
+            if node.op not in ("input", "constant"):
+                self(f"x{node.index} = {_computed(node)}")
         self.barrier()
-        for output in program.outputs:
-            value = _name(output.lane)
+        for output, address in outputs:
+            value = _name(output.node)
             if output.buffer in _ADDED:
-                value = f"old{kept.index(output)} + {value}"
-            self.store(target(output), output.axis, value)
-        return {(o.buffer, o.number): _name(o.lane) for o in program.outputs}
+                value = f"old{added.index((output, address))} + {value}"
+            self.store(address, output.axis, value)
+        return {(o.buffer, o.number): _name(o.node) for o in program.outputs}
 
     def store(self, address: str, axis: Axis, value: str) -> None:
         """Store a row, its padding as zeros."""
         if axis is Axis.ONE:
             self(f"tl.store({address}, {value})")
             return
-        index, room = _INDEX[axis], "POST_ROOM" if axis is Axis.POST else "PRE_ROOM"
-        self(f"tl.store({address} + {index}, tl.where({_MASK[axis]}, {value}, 0.0), mask={index} < {room})")
+        index, length = _INDEX[axis], "POST_PADDED" if axis is Axis.POST else "PRE_PADDED"
+        self(f"tl.store({address} + {index}, tl.where({_MASK[axis]}, {value}, 0.0), mask={index} < {length})")
 
 
 def _loaded(address: str, axis: Axis) -> str:
@@ -131,8 +135,8 @@ def _loaded(address: str, axis: Axis) -> str:
     return f"tl.load({address} + {_INDEX[axis]}, mask={_MASK[axis]}, other=0.0)"
 
 
-def _name(lane: Lane) -> str:
-    return constant_name(lane.value) if lane.op == "constant" else f"x{lane.index}"
+def _name(node: Node) -> str:
+    return constant_name(node.value) if node.op == "constant" else f"x{node.index}"
 
 
 def constant_name(value: float) -> str:
@@ -140,19 +144,19 @@ def constant_name(value: float) -> str:
     return "k" + float(value).hex().replace("-", "m").replace("+", "").replace(".", "_")
 
 
-def _computed(lane: Lane) -> str:
-    args = [_name(a) for a in lane.args]
-    match lane.op:
+def _computed(node: Node) -> str:
+    args = [_name(a) for a in node.args]
+    match node.op:
         case "sum":
-            return f"tl.sum(tl.where({_MASK[lane.args[0].axis]}, {args[0]}, 0.0), axis=0)"
+            return f"tl.sum(tl.where({_MASK[node.args[0].axis]}, {args[0]}, 0.0), axis=0)"
         case "select":
             return f"tl.where({args[0]}, {args[1]}, {args[2]})"
         case "not":
             return f"({args[0]} == 0)"
         case "neg":
             return f"-{args[0]}"
-    if lane.op in _SIGNS or lane.op in _COMPARE:
-        return f"{args[0]} {(_SIGNS | _COMPARE)[lane.op]} {args[1]}"
-    if lane.op not in _CALLS:
-        raise Declined(f"the operation {lane.op}")
-    return f"{_CALLS[lane.op]}({args[0]})"
+    if node.op in _SIGNS or node.op in _COMPARE:
+        return f"{args[0]} {(_SIGNS | _COMPARE)[node.op]} {args[1]}"
+    if node.op not in _CALLS:
+        raise UnsupportedError(f"the operation {node.op}")
+    return f"{_CALLS[node.op]}({args[0]})"

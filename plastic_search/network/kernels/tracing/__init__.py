@@ -1,1 +1,1 @@
-"""From the step functions of parts to a small graph of operations that every backend lowers."""
+"""Captures the step functions of a layer's parts as small graphs (programs), which every backend compiles."""

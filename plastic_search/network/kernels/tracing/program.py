@@ -1,55 +1,60 @@
-"""What tracing a layer's parts gives: programs of lanes, and where states and parameters lie."""
+"""What is captured of a layer's step: its programs, and how its states and parameters lie in buffers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
-from plastic_search.network.kernels.tracing.ir import Axis, Lane
+from plastic_search.network.kernels.tracing.ir import Axis, Node
 
-__all__ = ["Leaf", "Leaves", "Output", "Program", "Shares", "Traced", "layout", "ordered"]
+__all__ = [
+    "BufferLayout", "ChangeTerms", "Leaf", "Output", "Program", "StepProgram", "layout_of", "ordered", "rows_of",
+    "stored", "sum_depths",
+]  # fmt: skip
 
 
 class Leaf(NamedTuple):
-    """One tensor among a part's state or parameters: as rows over its axis."""
+    """One tensor of a part's state or parameters, as rows along the axis over units."""
 
     axis: Axis
-    place: int  # of that axis, batch not counted; -1 where there is none
-    lead: tuple[int, ...]  # its other axes
-    first: int  # its first row among the rows of its axis
+    dim: int  # which of its dimensions is that axis, batch not counted; -1 for none
+    other_dims: tuple[int, ...]  # the lengths of all others
+    first: int  # its first row among all rows of its axis
 
     @property
     def rows(self) -> int:
-        return int(torch.Size(self.lead).numel())
+        count = 1
+        for n in self.other_dims:
+            count *= n
+        return count
 
 
-class Leaves(NamedTuple):
-    """How a nest of tensors lies in one buffer: rows over post, then rows over pre, then single numbers."""
+class BufferLayout(NamedTuple):
+    """How nested tensors lie in one buffer: rows over post, then rows over pre, then single numbers."""
 
-    of: tuple[Leaf | None, ...]  # None: a matrix, which is not in the buffer
+    leaves: tuple[Leaf | None, ...]  # None: a matrix, which is not in the buffer
     counts: tuple[int, int, int]  # rows of Axis.ONE, POST and PRE
 
 
-class Shares(NamedTuple):
-    """What a rule's change is made of, beside vectors."""
+class ChangeTerms(NamedTuple):
+    """The form of a rule's change: which coefficients are matrices, and which factors its decay has."""
 
     matrices: tuple[bool, ...]  # for each outer product, whether its coefficient is a matrix
-    row: bool  # whether the decay has a factor for every unit
-    column: bool  # ... for every input
-    matrix: bool  # ... or for every pair
-    retroactive: bool
+    row: bool  # whether the decay has a factor for every unit,
+    column: bool  # ... for every input,
+    matrix: bool  # ... for every pair
+    retroactive: bool  # whether changes go through an eligibility trace
 
 
 class Output(NamedTuple):
     """One row that a program writes."""
 
     buffer: str
-    axis: Axis  # that of the row; its lane may be one number for all of it
-    number: int  # among the buffer's rows of that axis
-    lane: Lane
+    axis: Axis  # of the row; the node may be one number for all of it
+    number: int  # among the buffer's rows along that axis
+    node: Node
 
 
 class Program(NamedTuple):
@@ -57,85 +62,89 @@ class Program(NamedTuple):
 
     outputs: tuple[Output, ...]
 
+    def nodes(self) -> list[Node]:
+        return ordered([o.node for o in self.outputs])
+
     def uses(self, buffer: str) -> bool:
-        """Whether any output depends on an input of `buffer`."""
-        return any(lane.slot[0] == buffer for lane in ordered([o.lane for o in self.outputs]))
+        """Whether any output depends on an input from `buffer`."""
+        return any(node.slot[0] == buffer for node in self.nodes())
 
 
-class Traced(NamedTuple):
-    """All that a kernel needs to know of a layer's parts."""
+class StepProgram(NamedTuple):
+    """One step of a layer's cell, rule and modulation: the step and its derivative as programs."""
 
     drives: int
-    plastic: int  # which drive
-    state: Leaves  # of cell and rule
-    params: Leaves  # of rule and modulation
-    results: Leaves  # of a step, in the order of the rows that `forward` writes
-    carried: Any  # states of cell and rule at the start, nested as the parts nest them; not of a layer's size
-    shares: Shares | None  # None: nothing is plastic
+    plastic: int  # which drive is plastic
+    state: BufferLayout  # of cell and rule
+    params: BufferLayout  # of rule and modulation
+    results: BufferLayout  # of a step, in the order of the rows that `forward` writes
+    initial_states: Any  # of cell and rule, nested as the parts nest them; not of the layer's size
+    change: ChangeTerms | None  # None: no connection is plastic
     forward: Program
     backward: Program
 
 
-def ordered(roots: Sequence[Lane]) -> list[Lane]:
-    """The lanes that `roots` depend on, and they themselves, in the order in which they were made."""
-    found: dict[int, Lane] = {}
+def ordered(roots: Sequence[Node]) -> list[Node]:
+    """`roots` and all nodes that they depend on, in order of creation."""
+    found: dict[int, Node] = {}
     stack = list(roots)
     while stack:
-        lane = stack.pop()
-        if lane.index not in found:
-            found[lane.index] = lane
-            stack.extend(lane.args)
+        node = stack.pop()
+        if node.index not in found:
+            found[node.index] = node
+            stack.extend(node.args)
     return [found[i] for i in sorted(found)]
 
 
-def layout(tensors: Sequence[Tensor], sizes: dict[int, Axis], batched: bool) -> Leaves:
-    """Where each tensor of a nest lies in its buffer."""
-    made: list[Leaf | None] = []
+def layout_of(tensors: Sequence[Tensor], sizes: dict[int, Axis], batched: bool) -> BufferLayout:
+    """Where each of some tensors lies in their buffer; `sizes` maps lengths to the axes that they stand for."""
+    leaves: list[Leaf | None] = []
     counts = [0, 0, 0]
     for tensor in tensors:
         shape = tuple(tensor.shape)[batched:]
-        places = [i for i, n in enumerate(shape) if n in sizes]
-        if len(places) > 1:
-            made.append(None)
+        dims = [i for i, n in enumerate(shape) if n in sizes]
+        if len(dims) > 1:
+            leaves.append(None)
             continue
-        place = places[0] if places else -1
-        axis = sizes[shape[place]] if places else Axis.ONE
-        made.append(Leaf(axis, place, tuple(n for i, n in enumerate(shape) if i != place), counts[axis]))
-        counts[axis] += made[-1].rows  # type: ignore[union-attr]
-    return Leaves(tuple(made), (counts[0], counts[1], counts[2]))
+        dim = dims[0] if dims else -1
+        axis = sizes[shape[dim]] if dims else Axis.ONE
+        leaf = Leaf(axis, dim, tuple(n for i, n in enumerate(shape) if i != dim), counts[axis])
+        leaves.append(leaf)
+        counts[axis] += leaf.rows
+    return BufferLayout(tuple(leaves), (counts[0], counts[1], counts[2]))
 
 
 def rows_of(tensor: Tensor, leaf: Leaf, batched: int) -> Tensor:
-    """A tensor as [..., rows, n]."""
-    lead = tensor.shape[:batched]
-    if leaf.place < 0:
-        return tensor.reshape(*lead, leaf.rows, 1)
-    return tensor.movedim(batched + leaf.place, -1).reshape(*lead, leaf.rows, -1)
+    """A tensor as [..., rows, n], where `...` are its first `batched` dimensions."""
+    batch = tensor.shape[:batched]
+    if leaf.dim < 0:
+        return tensor.reshape(*batch, leaf.rows, 1)
+    return tensor.movedim(batched + leaf.dim, -1).reshape(*batch, leaf.rows, -1)
 
 
-def _levels(lanes: Sequence[Lane]) -> dict[int, int]:
-    """How many sums, one after another, a lane waits for."""
-    level: dict[int, int] = {}
-    for lane in lanes:
-        level[lane.index] = max((level[a.index] for a in lane.args), default=0) + (lane.op == "sum")
-    return level
+def sum_depths(nodes: Sequence[Node]) -> dict[int, int]:
+    """For each node, how many sums, one after another, precede it."""
+    depth: dict[int, int] = {}
+    for node in nodes:
+        depth[node.index] = max((depth[a.index] for a in node.args), default=0) + (node.op == "sum")
+    return depth
 
 
-def stored(program: Program) -> list[Lane]:
-    """The lanes that a loop must leave in memory for a later one."""
-    lanes = ordered([o.lane for o in program.outputs])
-    level = _levels(lanes)
-    kept: dict[int, Lane] = {}
-    for lane in lanes:
-        for each in _reach(lane):
-            if each.axis and each.op != "input" and lane.op != "sum" and level[each.index] < level[lane.index]:
-                kept[each.index] = each
+def stored(program: Program) -> list[Node]:
+    """The nodes that one loop over the units must store for a later loop."""
+    nodes = program.nodes()
+    depth = sum_depths(nodes)
+    kept: dict[int, Node] = {}
+    for node in nodes:
+        for arg in _numeric_args(node):
+            if arg.axis and arg.op != "input" and node.op != "sum" and depth[arg.index] < depth[node.index]:
+                kept[arg.index] = arg
     return [kept[i] for i in sorted(kept)]
 
 
-def _reach(lane: Lane) -> list[Lane]:
-    """A lane's arguments, seen through truth values, which are found again and not kept."""
+def _numeric_args(node: Node) -> list[Node]:
+    """A node's arguments; in place of a truth value, which is computed again, that value's own arguments."""
     found = []
-    for a in lane.args:
-        found += _reach(a) if a.truth else [a]
+    for a in node.args:
+        found += _numeric_args(a) if a.is_bool else [a]
     return found

@@ -1,233 +1,220 @@
-"""The part of a layer's step that is linear in the units, and its derivative, traced from the parts themselves.
+"""Captures one step of a layer's parts, and its derivative, as a `StepProgram`.
 
     y, state', u_k, v_k, decay, write, eta = F(drive, pre, recall, state, params)
 
-so that what is left to be written by hand is the same for every part:
+All that F leaves out is the same for every part, and written by the backends:
 
-    trace' = bound(trace + sum_k C_k u_k (x) v_k - row col C * trace)       row holds the rate; or, retroactively,
-    trace' = bound(trace + write * E),  E' = (1 - eta) E + sum_k C_k u_k (x) v_k - row col C * trace
+    H' = bound(H + sum_k C_k u_k (x) v_k - row col C * H)         row includes the rate; or, where retroactive,
+    H' = bound(H + write * E),  E' = (1 - eta) E + sum_k C_k u_k (x) v_k - row col C * H
 
-where the coefficients C are matrices that do not change within an episode, and are left to torch.
+The coefficients C are matrices that are constant within an episode; torch computes them.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import warnings
-from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch import Tensor
 
 from plastic_search.cells import Cell
 from plastic_search.modulations import Modulation
-from plastic_search.network.kernels.tracing.ir import Axis, Book, Declined
+from plastic_search.network.kernels.torch_internals import capture_graph
+from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Unsupported, UnsupportedError
 from plastic_search.network.kernels.tracing.lowering import Array, interpret
-from plastic_search.network.kernels.tracing.program import Output, Program, Shares, Traced, layout, ordered
-from plastic_search.network.kernels.tracing.step_function import Step
+from plastic_search.network.kernels.tracing.program import ChangeTerms, Output, Program, StepProgram, layout_of
+from plastic_search.network.kernels.tracing.step_function import StepFunction
 from plastic_search.network.spec import Layer
 from plastic_search.rules import Rule
 
-__all__ = ["trace"]
+__all__ = ["capture"]
 
-_SIZES = ((211, 223), (227, 229))  # units and plastic inputs while tracing: primes that nothing else has
-
+# Units and plastic inputs while tracing: primes, so that a length identifies its axis. Two pairs, which must give the
+# same program: else the step depends on the sizes.
+_SIZES = ((211, 223), (227, 229))
 
 _lock = threading.RLock()
 
 
-def _renew() -> None:
-    """A forked process may have been given a lock that another thread of its parent held."""
+def _renew_lock() -> None:
+    """A thread of the parent may hold the lock at the moment of a fork, and the child would wait for ever."""
     global _lock
     _lock = threading.RLock()
 
 
-os.register_at_fork(after_in_child=_renew)
+os.register_at_fork(after_in_child=_renew_lock)
 
 
-def trace(layer: Layer, plastic: bool, dtype: torch.dtype) -> Traced | str:
-    """Trace a layer's parts; a text says why that cannot be. The same parts give the same object again."""
+def capture(layer: Layer, plastic: bool, dtype: torch.dtype) -> StepProgram | Unsupported:
+    """The program of a layer's parts, or why there is none. Equal parts give the same object."""
     parts = (layer.rule, layer.modulation) if plastic else None
     try:
         hash((layer.cell, parts))
     except TypeError as error:
-        return f"a setting of its parts is of a type that cannot be compared ({error})"
-    with _lock:  # two threads get one object
-        return _trace(layer.cell, parts, dtype)
+        return Unsupported(f"a setting of its parts is of a type that cannot be compared ({error})")
+    with _lock:  # so that two threads get one object
+        return _capture(layer.cell, parts, dtype)
 
 
 @lru_cache(maxsize=512)
-def _trace(cell: Cell, plastic: tuple[Rule, Modulation] | None, dtype: torch.dtype) -> Traced | str:
+def _capture(cell: Cell, plastic: tuple[Rule, Modulation] | None, dtype: torch.dtype) -> StepProgram | Unsupported:
     try:
-        with torch.autograd.set_detect_anomaly(False), torch.device("cpu"):  # undisturbed
-            one, two = (_Tracer(cell, plastic, dtype, *sizes).traced() for sizes in _SIZES)
-    except Declined as why:
-        return str(why)
-    except Exception as error:  # a part may do anything while it is traced
-        told = str(error).strip().split("\n")[0][:200]
-        return f"its step cannot be traced ({type(error).__name__}: {told})"
-    if _told(one) != _told(two):
-        return "its step depends on the number of units in a way of its own"
+        with torch.autograd.set_detect_anomaly(False), torch.device("cpu"):  # whatever the caller has set
+            one, two = (_Capture(cell, plastic, dtype, *sizes).program() for sizes in _SIZES)
+    except UnsupportedError as error:
+        return Unsupported(str(error))
+    except Exception as error:  # a part may raise anything
+        message = str(error).strip().split("\n")[0][:200]
+        return Unsupported(f"its step cannot be traced ({type(error).__name__}: {message})")
+    if _content(one) != _content(two):
+        return Unsupported("its step depends on the number of units in a way of its own")
     return one
 
 
-def _told(traced: Traced) -> list[object]:
-    """What two traces must agree in."""
-    told: list[object] = [traced.state, traced.params, traced.shares]
-    for program in (traced.forward, traced.backward):
-        told += [(o.buffer, o.axis, o.number, o.lane.index) for o in program.outputs]
-        lanes = ordered([o.lane for o in program.outputs])
-        told += [(x.index, x.op, x.axis, x.value, x.slot, [a.index for a in x.args]) for x in lanes]
-    return told
+def _content(program: StepProgram) -> list[object]:
+    """What two programs must have in common to be the same."""
+    content: list[object] = [program.state, program.params, program.change]
+    for each in (program.forward, program.backward):
+        content += [(o.buffer, o.axis, o.number, o.node.index) for o in each.outputs]
+        content += [(n.index, n.op, n.axis, n.value, n.slot, [a.index for a in n.args]) for n in each.nodes()]
+    return content
 
 
-class _Tracer(Step):
-    """A layer's parts at one pair of sizes."""
+class _Capture:
+    """A step function at one pair of sizes, on its way to a program."""
 
     def __init__(
         self, cell: Cell, plastic: tuple[Rule, Modulation] | None, dtype: torch.dtype, post: int, pre: int
     ) -> None:
-        super().__init__(cell, plastic, dtype, post, pre)
-        self.sizes, self.book = {post: Axis.POST, pre: Axis.PRE}, Book()
-        if any(not s.is_floating_point() for s in self.states):
-            raise Declined("a state that is not of floating numbers")
-        self.state = layout(self.states, self.sizes, batched=True)
-        self.param = layout(self.params, self.sizes, batched=False)
-        if None in self.state.of:
-            raise Declined("a state for every pair of units")
+        self.step = StepFunction(cell, plastic, dtype, post, pre)
+        self.sizes, self.builder = {post: Axis.POST, pre: Axis.PRE}, GraphBuilder()
+        if any(not s.is_floating_point() for s in self.step.states):
+            raise UnsupportedError("a state that is not of floating numbers")
+        self.state = layout_of(self.step.states, self.sizes, batched=True)
+        self.params = layout_of(self.step.params, self.sizes, batched=False)
+        if None in self.state.leaves:
+            raise UnsupportedError("a state for every pair of units")
 
-    def traced(self) -> Traced:
-        self._alone_and_together()
-        inputs = self._inputs()
-        names, values = zip(*self.vectors(*self.given), strict=True)
-        shares = self._shares()
-        outputs = interpret(_graph(self.flat, self.given), inputs, self.sizes, self.book)
+    def program(self) -> StepProgram:
+        self._check_episodes_are_independent()
+        step, inputs = self.step, self._inputs()
+        names, values = zip(*step.vectors(*step.examples), strict=True)
+        change = self._change()
+        outputs = interpret(capture_graph(step.flat, step.examples), inputs, self.sizes, self.builder)
         forward = Program(self._outputs(names, values, outputs))
         cotangents = [self._rows(f"d.{n}", v, i) for n, v, i in zip(names, values, self._firsts(names), strict=True)]
-        grads = interpret(
-            _graph(self._pulled, [*self.given, *(v.clone() for v in values)]),
-            [*inputs, *cotangents],
-            self.sizes,
-            self.book,
+        pullback = capture_graph(self._pullback, [*step.examples, *(v.clone() for v in values)])
+        grads = interpret(pullback, [*inputs, *cotangents], self.sizes, self.builder)
+        all_names = ["drive", "pre", "recall", *["state"] * len(step.states), *["params"] * len(step.params)]
+        free = self._differentiable()
+        backward = Program(self._outputs([all_names[i] for i in free], [step.examples[i] for i in free], grads))
+        return StepProgram(
+            drives=step.cell.drives,
+            plastic=step.cell.plastic,
+            state=self.state,
+            params=self.params,
+            results=layout_of(values, self.sizes, batched=True),
+            initial_states=step.initial_states,
+            change=change,
+            forward=forward,
+            backward=backward,
         )
-        all_names = ["drive", "pre", "recall", *["state"] * len(self.states), *["params"] * len(self.params)]
-        free = self._free()
-        backward = Program(self._outputs([all_names[i] for i in free], [self.given[i] for i in free], grads))
-        results = layout(values, self.sizes, batched=True)
-        leaves = self.state, self.param, results
-        return Traced(self.cell.drives, self.cell.plastic, *leaves, self.carried, shares, forward, backward)
 
     # -- its derivative
 
-    def _free(self) -> list[int]:
-        """The leaves that have a derivative here: all but matrices."""
-        return [i for i in range(len(self.given)) if i < self.first_param or self.param.of[i - self.first_param]]
+    def _differentiable(self) -> list[int]:
+        """The arguments whose derivative is part of the program: all but matrices."""
+        first = self.step.first_param
+        return [i for i in range(len(self.step.examples)) if i < first or self.params.leaves[i - first]]
 
-    def _pulled(self, *both: Tensor) -> list[Tensor]:
-        """The derivative with respect to the free leaves, from leaves and cotangents."""
-        leaves, cotangents = both[: len(self.given)], both[len(self.given) :]
-        free = self._free()
+    def _pullback(self, *both: Tensor) -> list[Tensor]:
+        """From arguments and cotangents of the results to the derivatives of the differentiable arguments."""
+        args, cotangents = both[: len(self.step.examples)], both[len(self.step.examples) :]
+        free = self._differentiable()
 
-        def some(*chosen: Tensor) -> tuple[Tensor, ...]:
-            full = list(leaves)
+        def of_free(*chosen: Tensor) -> tuple[Tensor, ...]:
+            full = list(args)
             for i, value in zip(free, chosen, strict=True):
                 full[i] = value
-            return tuple(self.flat(*full))
+            return tuple(self.step.flat(*full))
 
-        pull: Any = torch.func.vjp(some, *(leaves[i] for i in free))[1]
-        return list(pull(tuple(cotangents)))
+        pullback: Any = torch.func.vjp(of_free, *(args[i] for i in free))[1]
+        return list(pullback(tuple(cotangents)))
 
-    # -- what may not be
+    # -- what is refused
 
-    def _alone_and_together(self) -> None:
-        """Refuse a part in which episodes of a batch meet."""
-        n = self.first_param
+    def _check_episodes_are_independent(self) -> None:
+        """Refuse a part that lets one episode of a batch influence another."""
+        step, n = self.step, self.step.first_param
         rng = torch.Generator().manual_seed(1)  # never the caller's
-        one, two = ([torch.rand(t.shape, dtype=t.dtype, generator=rng) for t in self.given[:n]] for _ in range(2))
+        one, two = ([torch.rand(t.shape, dtype=t.dtype, generator=rng) for t in step.examples[:n]] for _ in range(2))
         both = [torch.cat(pair) for pair in zip(one, two, strict=True)]
-        each = [self.flat(*some, *self.params) for some in (one, two, both)]
-        for a, b, together in zip(*each, strict=True):
+        results = [step.flat(*args, *step.params) for args in (one, two, both)]
+        for a, b, together in zip(*results, strict=True):
             close = 16 * torch.finfo(together.dtype).eps  # of numbers of the size of 1
             if together.shape[0] == 2 and not torch.allclose(
                 torch.cat([a, b]), together, rtol=close, atol=close, equal_nan=True
             ):
-                raise Declined("episodes of a batch act on one another")
+                raise UnsupportedError("episodes of a batch act on one another")
 
-    def _shares(self) -> Shares | None:
-        """What the change is made of; its matrices may depend on parameters alone."""
-        if not self.plastic:
+    def _change(self) -> ChangeTerms | None:
+        """The form of the change; its matrices may depend on parameters alone."""
+        step = self.step
+        if not step.plastic:
             return None
-        names = [name for name, _ in self.all(*self.given)]
+        names = [name for name, _ in step.results(*step.examples)]
         if "C" in names or "M" in names:
-            graph = _graph(self.matrices, self.given)
-            places = [n for n in graph.graph.nodes if n.op == "placeholder"][: self.first_param]
-            graph.graph.eliminate_dead_code()
-            if any(node.users for node in places):
-                raise Declined("a coefficient for every pair of units that changes within an episode")
+            graph = capture_graph(step.matrices, step.examples).graph
+            changing = [n for n in graph.nodes if n.op == "placeholder"][: step.first_param]
+            if any(node.users for node in changing):
+                raise UnsupportedError("a coefficient for every pair of units that changes within an episode")
         terms = [i for i, name in enumerate(names) if name == "v"]
         matrices = tuple(names[i + 1 : i + 2] == ["C"] for i in terms)
-        return Shares(matrices, "row" in names, "column" in names, "M" in names, "write" in names)
+        return ChangeTerms(matrices, "row" in names, "column" in names, "M" in names, "write" in names)
 
-    # -- rows of lanes
+    # -- rows of nodes
 
     def _inputs(self) -> list[Array]:
-        made = [self._rows(name, self.given[i], 0) for i, name in enumerate(("drive", "pre", "recall"))]
-        made += [self._rows("state", t, leaf.first) for t, leaf in zip(self.states, self.state.of, strict=True) if leaf]
-        for tensor, leaf in zip(self.params, self.param.of, strict=True):
-            made.append(np.empty(tensor.shape, object) if leaf is None else self._rows("params", tensor, leaf.first))
-        return made
+        step = self.step
+        inputs = [self._rows(name, step.examples[i], 0) for i, name in enumerate(("drive", "pre", "recall"))]
+        states = zip(step.states, self.state.leaves, strict=True)
+        inputs += [self._rows("state", tensor, leaf.first) for tensor, leaf in states if leaf]
+        for tensor, leaf in zip(step.params, self.params.leaves, strict=True):
+            inputs.append(np.empty(tensor.shape, object) if leaf is None else self._rows("params", tensor, leaf.first))
+        return inputs
+
+    def _axis(self, tensor: Tensor) -> Axis:
+        return next((self.sizes[n] for n in tensor.shape if n in self.sizes), Axis.ONE)
 
     def _rows(self, buffer: str, like: Tensor, first: int) -> Array:
-        """An array of input lanes for a tensor."""
-        axes = [self.sizes[n] for n in like.shape if n in self.sizes]
-        shape = [1 if n in self.sizes else n for n in like.shape]
-        axis = axes[0] if axes else Axis.ONE
-        lanes = [self.book.input(buffer, first + i, axis) for i in range(int(np.prod(shape)))]
-        made = np.empty(len(lanes), object)
-        made[:] = lanes
-        return made.reshape(shape)
+        """An array of input nodes for a tensor."""
+        shape, axis = [1 if n in self.sizes else n for n in like.shape], self._axis(like)
+        array = np.empty(int(np.prod(shape)), object)
+        array[:] = [self.builder.input(buffer, first + i, axis) for i in range(len(array))]
+        return array.reshape(shape)
 
     def _firsts(self, names: Sequence[str]) -> list[int]:
         """The number of the first row of each result."""
-        leaves, seen, made = iter(self.state.of), dict.fromkeys(names, 0), []
+        leaves, counts, firsts = iter(self.state.leaves), dict.fromkeys(names, 0), []
         for name in names:
             leaf = next(leaves) if name == "state" else None
-            made.append(leaf.first if leaf else seen[name])
-            seen[name] += 1
-        return made
+            firsts.append(leaf.first if leaf else counts[name])
+            counts[name] += 1
+        return firsts
 
-    def _outputs(self, names: Sequence[str], values: Sequence[Tensor], made: Sequence[Array]) -> tuple[Output, ...]:
+    def _outputs(self, names: Sequence[str], values: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[Output, ...]:
         """Rows of each result; those of states and parameters are numbered as their leaves are."""
-        leaves = {"state": iter(self.state.of), "params": (leaf for leaf in self.param.of if leaf)}
-        seen, outputs = dict.fromkeys(names, 0), []
-        for name, value, array in zip(names, values, made, strict=True):
-            axes = [self.sizes[n] for n in value.shape if n in self.sizes]
+        leaves = {"state": iter(self.state.leaves), "params": (leaf for leaf in self.params.leaves if leaf)}
+        counts, outputs = dict.fromkeys(names, 0), []
+        for name, value, array in zip(names, values, arrays, strict=True):
             leaf = next(leaves[name]) if name in leaves else None
-            first = leaf.first if leaf else seen[name]
-            seen[name] += 1
-            for i, lane in enumerate(array.flat):
-                outputs.append(Output(name, axes[0] if axes else Axis.ONE, first + i, self.book.number(lane)))
+            first = leaf.first if leaf else counts[name]
+            counts[name] += 1
+            for i, node in enumerate(array.flat):
+                outputs.append(Output(name, self._axis(value), first + i, self.builder.as_number(node)))
         return tuple(outputs)
-
-
-@cache
-def _decompositions() -> dict[Any, Any]:
-    """How torch writes an operation in simpler ones; it takes 0.1 s to list them."""
-    from torch._decomp import core_aten_decompositions
-
-    table = core_aten_decompositions().items()
-    return {op: how for op, how in table if not any(k in op.name() for k in ("_scatter", "::stack"))}
-
-
-def _graph(function: Callable[..., list[Tensor]], given: Sequence[Tensor]) -> fx.GraphModule:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = make_fx(torch.func.functionalize(function), _decompositions(), tracing_mode="fake")(*given)
-    made.graph.eliminate_dead_code()
-    made.recompile()
-    return made
