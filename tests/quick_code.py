@@ -13,15 +13,15 @@ import pytest
 
 from plastic_search.network.kernels.cpu import backend, compiler
 from plastic_search.network.kernels.cpu.layer import assembly
-from plastic_search.network.kernels.layout import Kind
+from plastic_search.network.kernels.layout import KernelSignature
 
 
 @cache
-def _code(kind: Kind, name: str) -> compiler.Compiled:
+def _code(signature: KernelSignature, name: str) -> compiler.Compiled:
     cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
     target = llvm.Target.from_default_triple()
     machine = target.create_target_machine(cpu, features, opt=0, codemodel="jitdefault", jit=True)
-    data = machine.emit_object(llvm.parse_assembly(assembly(kind, name)))
+    data = machine.emit_object(llvm.parse_assembly(assembly(signature, name)))
     return compiler.Compiled(compiler._loaded(data, (name,)), 0.0, False)
 
 

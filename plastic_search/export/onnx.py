@@ -20,13 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.export.parameters import Codes, filled, first_state, parameters, prepared, tensors
+from plastic_search.export.parameters import Codes, first_state, parameters, prepared
 from plastic_search.export.parity import Parity, check
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import unflatten
 from plastic_search.network.state import State, named
 from plastic_search.network.step import Ready
 from plastic_search.network.step import step as reference_step
+from plastic_search.records.files import replacing
 
 __all__ = ["OPSET", "export_step"]
 
@@ -64,7 +65,7 @@ class _Step(nn.Module):
         self.spec, self.shapes, self.ready, self.state = net.spec, net.shapes, ready, state
 
     def forward(self, x: Tensor, state: tuple[Tensor, ...], params: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        ready, before = filled(self.ready, iter(params)), filled(self.state, iter(state))
+        ready, before = unflatten(self.ready, params), unflatten(self.state, state)
         y, after = reference_step(self.spec, self.shapes, ready, before, x)
         return (y, *named(after).values())
 
@@ -74,7 +75,7 @@ def _traced(net: Network) -> Any:
     ready = prepared(net)
     batch = 2  # any but 0 and 1, for which torch.export specialises
     state = first_state(net, ready, batch)
-    before, params = named(state), tensors(ready)
+    before, params = named(state), named(ready)
     free = {0: torch.export.Dim("batch")}
     # clones, since torch.export would merge inputs that are the same tensor
     args = (torch.zeros(batch, net.inputs), _clones(before), _clones(params))
@@ -165,21 +166,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, which replaces it if the block raises nothing."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise PlasticSearchError(f"cannot write {path}: {error.strerror}; choose another folder") from None
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

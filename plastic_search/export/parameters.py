@@ -15,9 +15,7 @@ from plastic_search.network.state import State, named
 from plastic_search.network.step import Ready, start
 from plastic_search.precisions import Role
 
-__all__ = ["Codes", "filled", "first_state", "parameters", "prepared", "tensors"]
-
-Like = TypeVar("Like")
+__all__ = ["Codes", "first_state", "parameters", "prepared"]
 
 
 class Codes(NamedTuple):
@@ -43,8 +41,8 @@ def prepared(net: Network) -> tuple[Ready, ...]:
     wrong = [f"{name} is {t.dtype}" for name, t in named(ready).items() if t.dtype is not torch.float32]
     if wrong:
         raise PlasticSearchError(f"only float32 networks can be exported, but {wrong[0]}; call net.float() first")
-    copies = (t.detach().cpu().clone(memory_format=torch.contiguous_format) for t in tensors(ready).values())
-    return filled(ready, copies)
+    copies = (t.detach().cpu().clone(memory_format=torch.contiguous_format) for t in named(ready).values())
+    return unflatten(ready, copies)
 
 
 def first_state(net: Network, ready: tuple[Ready, ...], batch: int) -> State:
@@ -58,7 +56,7 @@ def parameters(net: Network) -> dict[str, Tensor | Codes]:
     Raises:
         PlasticSearchError: a weight or an alpha does not lie on the levels of its format.
     """
-    found: dict[str, Tensor | Codes] = dict(tensors(prepared(net)))
+    found: dict[str, Tensor | Codes] = dict(named(prepared(net)))
     for i, params in enumerate(net.parts()):
         for role, scale_of in ((Role.WEIGHT, None), (Role.ALPHA, params.alpha)):
             form, name = net.spec.precision.format(role), f"layers.{i}.{role.value}"
@@ -71,16 +69,6 @@ def parameters(net: Network) -> dict[str, Tensor | Codes]:
     return found
 
 
-def filled(like: Like, values: Iterator[Tensor]) -> Like:
-    """A copy of nested NamedTuples whose tensors are `values`, in the order of `state.named`."""
-    if isinstance(like, Tensor):
-        return cast(Like, next(values))
-    if isinstance(like, tuple):
-        inner = [filled(each, values) for each in like]
-        return cast(Like, type(like)(*inner) if hasattr(like, "_fields") else tuple(inner))
-    return like
-
-
 def _coded(name: str, value: Tensor, step: float, bits: int) -> Codes:
     whole = torch.round(value / step).to(torch.int8 if bits <= 8 else torch.int16)
     coded = Codes(whole, torch.tensor(step, dtype=torch.float32), bits)
@@ -90,8 +78,3 @@ def _coded(name: str, value: Tensor, step: float, bits: int) -> Codes:
             "the structure's gates must be exactly 0 or 1"
         )
     return coded
-
-
-def tensors(ready: tuple[Ready, ...]) -> dict[str, Tensor]:
-    """Every tensor by its path, in the order that `filled` takes."""
-    return named(cast(State, ready))  # whose names are those of the fields of nested NamedTuples

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.export.parameters import filled, first_state, prepared, tensors
+from plastic_search.export.parameters import first_state, prepared
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import unflatten
 from plastic_search.network.quantization import step_size
@@ -162,7 +162,7 @@ class _Comparison:
         if nudge is not None:
             x = _nudged(x, nudge)
             state = load_named({name: _nudged(value, nudge) for name, value in named(state).items()}, state)
-            ready = filled(ready, (_nudged(value, nudge) for value in tensors(ready).values()))
+            ready = unflatten(ready, (_nudged(value, nudge) for value in named(ready).values()))
         y, after = reference_step(self.net.spec, self.net.shapes, ready, state, x)
         return {"y": y} | {f"{name}.next": value for name, value in named(after).items()}, after
 

@@ -21,7 +21,7 @@ from plastic_search.network.kernels.torch_internals import has_forward_derivativ
 from plastic_search.network.kernels.tracing.ir import Unsupported
 from plastic_search.network.kernels.tracing.trace import capture
 from plastic_search.network.kernels.tracing.verify import matches_eager
-from plastic_search.network.pytree import formed, leaves
+from plastic_search.network.pytree import leaves, unflatten
 from plastic_search.network.quantization import next_dither, start_dither
 from plastic_search.network.spec import Bound, Layer
 from plastic_search.network.step import LayerState, Ready
@@ -146,7 +146,7 @@ def nested_state(
     call: Call, states: Sequence[Tensor], trace: Tensor | None, eligibility: Tensor | None
 ) -> tuple[Any, Tensor | None, Any, Tensor | None]:
     """Cell state, trace, rule state and eligibility trace, as `LayerState` has them, from flat states."""
-    cell, rule = formed(call.signature.program.initial_states, iter(states))
+    cell, rule = unflatten(call.signature.program.initial_states, iter(states))
     return cell, trace, rule, eligibility
 
 

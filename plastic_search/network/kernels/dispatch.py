@@ -19,7 +19,7 @@ from plastic_search.network.kernels import reference
 from plastic_search.network.kernels.torch_internals import current_transform
 from plastic_search.network.kernels.tracing.ir import Unsupported
 from plastic_search.network.spec import Layer, NetworkSpec
-from plastic_search.network.step import LayerState, Ready, sources
+from plastic_search.network.step import LayerState, Ready, layer_inputs
 from plastic_search.precisions import Format, Role
 from plastic_search.structures import Shape
 
@@ -109,7 +109,7 @@ def _sequences(
     outputs, states, form = [x], [], spec.precision.format(Role.TRACE)
     layers = zip(spec.layers, shapes, ready, state or (None,) * len(shapes), strict=True)
     for layer, shape, layer_ready, before in layers:
-        inputs = sources(layer, outputs)
+        inputs = layer_inputs(shape, outputs)
         name = choose(kernel, layer, shape, form, inputs).kernel
         if name == "reference" and before is None:
             before = reference.start(spec, layer, shape, layer_ready, inputs)

@@ -30,8 +30,7 @@ def sequence(
     """
     outputs = []
     for inputs in x:
-        pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
-        state = layer_step(layer, shape, ready, state, pre, form)
+        state = layer_step(layer, shape, ready, state, inputs, form)
         outputs.append(state.output)
     return torch.stack(outputs), state
 

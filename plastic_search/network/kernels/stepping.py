@@ -43,8 +43,7 @@ class ReferenceStepper:
         return torch.stack([self._step(inputs) for inputs in x])
 
     def _step(self, x: Tensor) -> Tensor:
-        pre = torch.cat([x, self._state.output], dim=1) if self._shape.recurrent else x
-        self._state = layer_step(self._layer, self._shape, self._ready, self._state, pre, self._form)
+        self._state = layer_step(self._layer, self._shape, self._ready, self._state, x, self._form)
         return self._state.output
 
     def state(self) -> LayerState:

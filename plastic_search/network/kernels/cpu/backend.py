@@ -29,9 +29,9 @@ _SMALL = 200_000  # multiplications in a call that are not worth a second thread
 
 
 @lru_cache(maxsize=512)
-def code(signature: KernelSignature) -> Compiled:
-    """The compiled functions for a signature."""
-    return compiled(assembly(signature), ("forward", "backward"))
+def code(signature: KernelSignature, name: str) -> Compiled:
+    """The compiled function `forward` or `backward` for a signature: inference never compiles the longer one."""
+    return compiled(assembly(signature, name), (name,))
 
 
 class _Prepared(NamedTuple):
@@ -82,7 +82,7 @@ class CPU:
         inner_checkpoints = (s.segment_steps - 1) // s.inner_steps if sums else 0
         numbers = signature.scratch(s.post_padded, s.pre_padded, s.post, inner_checkpoints)
         scratch = tensors["drive"].new_empty(min(workers, len(pieces)), numbers)
-        return _Prepared(code(signature).functions[function], pieces, scratch, (tensors, sums, tables))
+        return _Prepared(code(signature, function).functions[function], pieces, scratch, (tensors, sums, tables))
 
 
 def _groups(call: Call) -> list[tuple[int, int]]:

@@ -19,13 +19,11 @@ from plastic_search.network.kernels.layout import KernelSignature, Reads, Writes
 __all__ = ["assembly"]
 
 
-def assembly(signature: KernelSignature) -> str:
-    """The text of a layer's two functions, `forward` and `backward`, as LLVM assembly."""
-    functions = [Function(signature, name) for name in ("forward", "backward")]
-    for function, emitter in zip(functions, (_Forward, _Backward), strict=True):
-        function.episodes(emitter(function).episodes)
-    texts = [function.text() for function in functions]
-    return "\n".join([*sorted({d for function in functions for d in function.e.declared}), *texts])
+def assembly(signature: KernelSignature, name: str) -> str:
+    """The text of one of a layer's two functions, `forward` or `backward`, as LLVM assembly."""
+    function = Function(signature, name)
+    function.episodes({"forward": _Forward, "backward": _Backward}[name](function).episodes)
+    return "\n".join([*sorted(function.e.declared), function.text()])
 
 
 class _Forward:

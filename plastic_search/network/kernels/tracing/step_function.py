@@ -45,8 +45,8 @@ class StepFunction:
 
     def results(self, *args: Tensor) -> list[tuple[str, Tensor]]:
         """Every result, with the name of its buffer; `C` and `M` are coefficients that are matrices."""
-        states = formed(self.initial_states, iter(args[3 : self.first_param]))
-        params = formed(self._initial_params, iter(args[self.first_param :]))
+        states = unflatten(self.initial_states, iter(args[3 : self.first_param]))
+        params = unflatten(self._initial_params, iter(args[self.first_param :]))
         drive, pre, recall = args[:3]
         cell, response = self.cell.step(states[0], drive)
         results = [("y", response.output)]
