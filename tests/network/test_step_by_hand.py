@@ -221,7 +221,7 @@ def test_with_alpha_0_it_is_plain_torch(cell: str, alpha: AlphaShape) -> None:
 
 @pytest.mark.parametrize(("structure", "received"), [(Dense(), 5), (SelfRecurrent(), 3), (FeedForward(), 2)], ids=str)
 def test_what_a_unit_receives(structure: Structure, received: int) -> None:
-    """Three linear units, all weights 1, all 1 at the step before, two inputs of 1: each output is the number of its inputs."""
+    """Three linear units, all weights 1, all 1 at the step before, two inputs of 1: each counts what it receives."""
     net = net_of(Layer(3, Linear(), structure=structure), inputs=2, weight=1.0, bias=0.0)
     start = net.start(1)
     state = (start[0]._replace(output=torch.ones_like(start[0].output)),)
