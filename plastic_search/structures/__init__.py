@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -24,16 +23,15 @@ class Source:
     layer: int  # -1 is the network's input
     columns: slice  # of `pre`
     units: range | tuple[int, ...]  # of that layer, one for each column; a range is all of them
+    index: Any = field(init=False, repr=False, compare=False)  # `units` as an array; a tensor could be a fake one
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", np.array(self.units, np.int64))
 
     @property
     def complete(self) -> bool:
         """Whether `units` are all units of the layer."""
         return isinstance(self.units, range)
-
-    @cached_property
-    def index(self) -> Any:
-        """`units` as an array. No tensor, which would hold no values if it were first made under fake tensors."""
-        return np.array(self.units, np.int64)
 
 
 class Shape(NamedTuple):

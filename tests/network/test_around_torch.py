@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from parity import network
@@ -12,7 +14,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
+from plastic_search.network.step import start, step
 from plastic_search.rules.hebb import Hebb
+from plastic_search.structures.selected import Selected
 
 SPEC = NetworkSpec((Layer(4, plastic=Pathway.RECURRENT),))
 
@@ -77,6 +81,20 @@ def test_a_compiled_network_runs_by_the_kernel() -> None:
     x = torch.randn(5, 2, 3)
     compiled = torch.compile(net, backend="eager")
     assert torch.equal(compiled(x)[0], net(x)[0])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_reference_step_compiles_as_one_graph_even_where_inputs_are_selected() -> None:
+    last = Layer(3, structure=Selected((0, 3, 7)), plastic=Pathway.BOTH, skip=(1,))
+    net, x = Network(NetworkSpec((Layer(6), last)), 4), torch.randn(5, 2, 4)
+    ready, outputs = net.resolve(), []
+    state = start(net.spec, net.shapes, 2, x, ready)
+    compiled = torch.compile(partial(step, net.spec, net.shapes), fullgraph=True, backend="eager")
+    with torch.no_grad():
+        for now in x:
+            y, state = compiled(ready, state, now)
+            outputs.append(y)
+        assert torch.allclose(torch.stack(outputs), net(x)[0], atol=1e-6)
 
 
 def test_a_layer_is_traced_alike_whatever_is_on_meanwhile() -> None:
