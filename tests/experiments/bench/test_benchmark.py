@@ -167,7 +167,8 @@ def test_the_doctor_finds_a_fast_kernel_for_every_combination_of_ours() -> None:
 
 MINE = '''
 from dataclasses import dataclass
-from plastic_search.benchmark import Benchmark, Workload
+from plastic_search.experiments.bench.benchmark import Benchmark
+from plastic_search.experiments.bench.processes import Workload
 from plastic_search.rules import Change, Outer, Rule
 from plastic_search.network.spec import Layer, Pathway
 
