@@ -1,4 +1,4 @@
-"""Numbers in words, the same wherever a person reads them."""
+"""Numbers as text, formatted alike on every page."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def change(value: float | None) -> str:
     return f"{value:+.3f}".replace("-", _MINUS)
 
 
-def estimate(made: Estimate | None, signed: bool = False) -> str:
+def estimate(result: Estimate | None, signed: bool = False) -> str:
     """0.934 [0.921, 0.947], or 0.934 (one seed: no interval)"""
-    if made is None:
+    if result is None:
         return _NONE
-    told = change if signed else score
-    return f"{told(made.value)} {interval(made, told)}"
+    form = change if signed else score
+    return f"{form(result.value)} {interval(result, form)}"
 
 
-def interval(made: Estimate, told: Callable[[float | None], str] = score) -> str:
+def interval(result: Estimate, form: Callable[[float | None], str] = score) -> str:
     """[0.921, 0.947], or (one seed: no interval)"""
-    return f"[{told(made.low)},{_TIED}{told(made.high)}]" if made.known else f"({made.note})"
+    return f"[{form(result.low)},{_TIED}{form(result.high)}]" if result.known else f"({result.note})"
 
 
 def measure(result: Estimate | None, digits: int, signed: bool = False) -> str:

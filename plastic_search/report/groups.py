@@ -1,4 +1,4 @@
-"""What a record says, in the groups that figures and pages show: trials over their seeds, finalists, variants."""
+"""Runs in the groups that pages show: trials over their seeds, finalists, variants; and differences between them."""
 
 from __future__ import annotations
 

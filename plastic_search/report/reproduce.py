@@ -12,8 +12,8 @@ from plastic_search.report import groups
 
 __all__ = ["again", "filling", "folder", "running"]
 
-_WIDTHS = "8,4,3,2"  # what quantize tries when it is not told
-_PREFERRED = "w4a4t8-stochastic-tuned"  # what export takes when it is not told, where it was made
+_WIDTHS = "8,4,3,2"  # the default of quantize
+_PREFERRED = "w4a4t8-stochastic-tuned"  # the default of export, where it exists
 
 
 def filling(record: Record, verb: str) -> str:
@@ -25,14 +25,14 @@ def again(record: Record) -> list[str]:
     """The commands that would make the record anew, as it was asked for."""
     asked, stages = _asked(record), {r.stage for r in record.runs}
     where = str(asked.get("out") or folder(record))
-    made = [_line(record, "run", where)]
+    result = [_line(record, "run", where)]
     if "quantized" in stages:
         widths = _widths(record)
-        made.append(_line(record, "quantize", where, ["--bits", widths] if widths not in ("", _WIDTHS) else []))
+        result.append(_line(record, "quantize", where, ["--bits", widths] if widths not in ("", _WIDTHS) else []))
     exported = record.stage("exported")
     mine = [_options(record, run) for run in exported if not groups.outdated(record, run)]
-    made += [_line(record, "export", where, options) for options in mine or [[]] * bool(exported)]
-    return [*dict.fromkeys(made), _line(record, "report", where)]
+    result += [_line(record, "export", where, options) for options in mine or [[]] * bool(exported)]
+    return [*dict.fromkeys(result), _line(record, "report", where)]
 
 
 def running(record: Record, run: Run) -> str:
@@ -78,11 +78,11 @@ def _widths(record: Record) -> str:
 
 
 def _options(record: Record, run: Run) -> list[str]:
-    """What export was told, where that is not what it takes when it is told nothing."""
+    """The options of export that differ from its defaults."""
     rounded = {r.name for r in record.stage("quantized")}
     usual = _PREFERRED if _PREFERRED in rounded else "winner"
     first = next(iter(record.study.get("seeds") or ()), run.seed)
     bundle = str(run.choices.get("bundle", "bundle"))
-    made = ["--name", run.name] if run.name != usual else []
-    made += ["--seed", str(run.seed)] if run.seed != first else []
-    return made + (["--out", os.path.normpath(Path(folder(record)) / bundle)] if bundle != "bundle" else [])
+    result = ["--name", run.name] if run.name != usual else []
+    result += ["--seed", str(run.seed)] if run.seed != first else []
+    return result + (["--out", os.path.normpath(Path(folder(record)) / bundle)] if bundle != "bundle" else [])

@@ -20,8 +20,8 @@ _MEASURES = ("clustering", "modularity", "small_worldness", "path_length")
 def stability(record: Record) -> list[dict[str, Any]]:
     """A row for each place of a sweep, from the graphs that it kept.
 
-    Units within a layer have no order of their own, but inputs have: so beside shared edges a row tells how far seeds
-    agree on how much each input is heard, and on measures that do not depend on the order.
+    Units within a layer have no order of their own, but inputs have: so besides shared edges a row holds how far seeds
+    agree on how many connections leave each input, and on measures that do not depend on the order.
     """
     found: dict[float, list[nx.DiGraph]] = {}
     for run in record.stage("sweep"):
@@ -79,9 +79,9 @@ def _inputs(graphs: list[nx.DiGraph], edges: list[set[tuple[str, str]]]) -> floa
 def _measures(graphs: list[nx.DiGraph]) -> dict[str, dict[str, float]]:
     """Mean and standard deviation over seeds of what does not depend on the order of units."""
     each = [metrics(graph) for graph in graphs]
-    made = {}
+    result = {}
     for name in _MEASURES:
         values = [float(m[name]) for m in each if isinstance(m.get(name), int | float) and np.isfinite(m[name])]
         if len(values) == len(each):
-            made[name] = {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1))}
-    return made
+            result[name] = {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1))}
+    return result

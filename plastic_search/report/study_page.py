@@ -40,7 +40,7 @@ def contents(record: Record, title: str, prose: str, shown: dict[Figure, Any]) -
         shown: the figures with their data, None where the record lacks it.
     """
     study = record.study
-    made: dict[str, Any] = {
+    result: dict[str, Any] = {
         "schema": SCHEMA,
         "name": record.name,
         "title": title or _titled(record.name),
@@ -62,12 +62,12 @@ def contents(record: Record, title: str, prose: str, shown: dict[Figure, Any]) -
         "provenance": _provenance(record),
         "figures": [_figure(f, data) for f, data in shown.items() if data is not None],
     }
-    made["missing"] = [
+    result["missing"] = [
         {"section": s, "title": about, "command": reproduce.filling(record, verb)}
         for s, (about, verb) in _SECTIONS.items()
-        if not made[s]
+        if not result[s]
     ]
-    return plain(made)
+    return plain(result)
 
 
 def _titled(name: str) -> str:
@@ -87,12 +87,12 @@ def _figure(figure: Figure, data: Any) -> dict[str, Any]:
 
 
 def _searches(record: Record) -> list[dict[str, Any]] | None:
-    made = []
+    result = []
     for arm in groups.arms(record):
         tried = groups.trials(record, arm)
         complete = [t.score for t in tried if t.outcome == "complete" and t.score is not None]
         outcomes = [t.outcome for t in tried]
-        made.append(
+        result.append(
             {
                 "name": arm,
                 "label": groups.arm_label(arm),
@@ -104,7 +104,7 @@ def _searches(record: Record) -> list[dict[str, Any]] | None:
                 "seconds": sum(t.seconds for t in tried),
             }
         )
-    return made or None
+    return result or None
 
 
 def _leaderboard(record: Record) -> dict[str, Any] | None:
@@ -138,8 +138,8 @@ def _cell(column: str, trial: Trial) -> str:
     if column not in trial.choices:
         return ""
     below = [(a.removeprefix(f"{column}."), v) for a, v in trial.choices.items() if a.startswith(f"{column}.")]
-    told = ", ".join(f"{a.rpartition('.')[2]} {_value(v)}" for a, v in below)
-    return _value(trial.choices[column]) + (f" ({told})" if told else "")
+    parts = ", ".join(f"{a.rpartition('.')[2]} {_value(v)}" for a, v in below)
+    return _value(trial.choices[column]) + (f" ({parts})" if parts else "")
 
 
 def _value(value: Any) -> str:
@@ -173,30 +173,30 @@ def _topology(record: Record) -> dict[str, Any] | None:
 
 
 def _learning(record: Record) -> list[dict[str, Any]] | None:
-    made = learning_curves.data(record)
-    return made and [
+    result = learning_curves.data(record)
+    return result and [
         {"name": c.name, "label": c.label, "seeds": c.seeds, "steps": c.steps[-1], "last": c.mean[-1]}
-        for c in made.curves
+        for c in result.curves
     ]
 
 
 def _ablation(record: Record) -> list[Any] | None:
-    made = ablation.data(record)
-    return made and made.networks
+    result = ablation.data(record)
+    return result and result.networks
 
 
 def _bits(record: Record) -> dict[str, Any] | None:
-    made = bits.data(record)
-    if made is None:
+    result = bits.data(record)
+    if result is None:
         return None
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for v in made.variants:
+    for v in result.variants:
         rounding = v.rounding if v.bits["trace"] is not None else ""
         row = rows.setdefault((v.family, bits.tick(v), rounding), {"rounded": None, "tuned": None})
         row["tuned" if v.tuned else "rounded"] = v
     return {
         "float": groups.group(record, "winner").mean(),
-        "float_tuned": made.float_tuned,
+        "float_tuned": result.float_tuned,
         "rows": [{"family": f, "bits": b, "rounding": r} | row for (f, b, r), row in rows.items()],
     }
 

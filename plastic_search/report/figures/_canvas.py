@@ -45,7 +45,7 @@ __all__ = [
 CUT = " An arrowhead: the interval goes on beyond the axis."
 WIDTH = 680  # points; a page shows one as one pixel
 
-# Okabe and Ito's palette, told apart by colour-blind readers; `variable` lets the page adapt each to the dark.
+# Okabe and Ito's palette, distinguishable for colour-blind readers; `variable` lets the page adapt each to the dark.
 BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072b2", "#d55e00", "#009e73", "#b5548a", "#c98a00", "#3a9bdc"
 INK, MUTED, GRID, PAPER = "#1f2428", "#68707a", "#e4e3de", "#fdfcf9"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY)
@@ -150,7 +150,7 @@ def _attribute(key: str, value: str, name: str) -> str:
 
 
 def header(label: str, height: float) -> str:
-    """The opening of a drawing of WIDTH by `height`, which says what it shows."""
+    """The opening of a drawing of WIDTH by `height`, with its description."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
         f'viewBox="0 0 {WIDTH} {height:g}" style="stroke-linejoin: round; font-family: inherit" '

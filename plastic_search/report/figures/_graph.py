@@ -63,18 +63,18 @@ def picture(edges: list[Edge], sizes: list[int], most: int) -> tuple[str, float]
 
 def _places(sizes: list[int], right: float) -> dict[tuple[int, int], Place]:
     """Where each node stands; `right` is left free for edges that loop back to the last layer."""
-    made: dict[tuple[int, int], Place] = {}
+    result: dict[tuple[int, int], Place] = {}
     side, middle = grid(sizes[0]), _TOP + _HEIGHT / 2
     left = 14 + side * _cell(side) if side else 40.0
     for layer in range(-1, len(sizes) - 1):
         n = sizes[layer + 1]
         if layer == -1 and side:
-            made |= _grid_places(n, side, middle)
+            result |= _grid_places(n, side, middle)
             continue
         x = left + (WIDTH - right - left) * (layer + 1) / max(len(sizes) - 1, 1)
         step = min(_HEIGHT / max(n, 1), 46.0)
-        made |= {(layer, i): (x, middle + step * (i - (n - 1) / 2)) for i in range(n)}
-    return made
+        result |= {(layer, i): (x, middle + step * (i - (n - 1) / 2)) for i in range(n)}
+    return result
 
 
 def _cell(side: int) -> float:
@@ -86,11 +86,11 @@ def _grid_places(inputs: int, side: int, middle: float) -> dict[tuple[int, int],
     extra = inputs - side * side
     cell = _cell(side)
     top = middle - cell * (side + (2 if extra else 0)) / 2
-    made = {}
+    result = {}
     for i in range(inputs):
         row, column = (i // side, i % side) if i < side * side else (side + 1, i - side * side)
-        made[-1, i] = (14 + cell * (column + 0.5), top + cell * (row + 0.5))
-    return made
+        result[-1, i] = (14 + cell * (column + 0.5), top + cell * (row + 0.5))
+    return result
 
 
 def _group(drawn: list[tuple[Edge, float]], places: dict[tuple[int, int], Place], plastic: bool) -> str:
@@ -110,10 +110,10 @@ def _curve(edge: Edge, strength: float, places: dict[tuple[int, int], Place]) ->
         half = (x2 - x1) / 2
         path = f"M{x1:.1f} {y1:.1f}C{x1 + half:.1f} {y1:.1f} {x2 - half:.1f} {y2:.1f} {x2:.1f} {y2:.1f}"
     look = f"stroke-width: {0.4 + 2.0 * strength:.2f}; stroke-opacity: {0.1 + 0.65 * strength**1.5:.2f}"
-    return f'<path d="{path}" style="{look}"><title>{escape(told(edge))}</title></path>'
+    return f'<path d="{path}" style="{look}"><title>{escape(described(edge))}</title></path>'
 
 
-def told(edge: Edge) -> str:
+def described(edge: Edge) -> str:
     """An edge in words."""
     alpha = f", alpha {edge.alpha:+.3f}" if edge.plastic else ""
     return f"{edge.source} to {edge.target}: weight {edge.weight:+.3f}{alpha}, {'plastic' if edge.plastic else 'fixed'}"
@@ -185,9 +185,9 @@ def matrices(edges: list[Edge], sizes: list[int], top: float) -> tuple[str, floa
         parts.append(label(x, y + 12, f"into layer {layer}{cut}", "start"))
         for source in sources:
             width, height = sizes[source + 1] * cell, sizes[layer + 1] * cell
-            said = "itself" if source == layer else "input" if source == -1 else f"layer {source}"
+            name = "itself" if source == layer else "input" if source == -1 else f"layer {source}"
             from_x = x if width > 60 else x - 1
-            parts.append(label(from_x, y + 28, f"from {said}", "start", MUTED))
+            parts.append(label(from_x, y + 28, f"from {name}", "start", MUTED))
             block = [e for e in shown if e.pre[0] == source]
             parts.append(matrix(block, abs(mine[0].weight), (x, y + 34), (width, height), cell))
             x += max(width, 60.0) + gap

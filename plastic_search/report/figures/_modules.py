@@ -40,12 +40,12 @@ def _frame(i: int, group: set[str], corner: tuple[float, float], cell: float) ->
     counts: dict[str, int] = {}
     for layer, _ in sorted(map(_place, group)):
         counts[layer] = counts.get(layer, 0) + 1
-    told = ", ".join(f"{n} of {layer}" for layer, n in counts.items())
+    counted = ", ".join(f"{n} of {layer}" for layer, n in counts.items())
     side = cell * len(group)
     return (
         f'<rect x="{corner[0]:.1f}" y="{corner[1]:.1f}" width="{side:.1f}" height="{side:.1f}" '
         f'style="fill: {canvas.INK}; fill-opacity: 0; stroke: {canvas.INK}; stroke-width: 0.8">'
-        f"<title>{escape(f'community {i}: {told}')}</title></rect>"
+        f"<title>{escape(f'community {i}: {counted}')}</title></rect>"
     )
 
 

@@ -26,16 +26,16 @@ class Topology(NamedTuple):
     sizes: list[int]  # of the input, then of each layer
     edges: list[Edge]  # the strongest first
     drawn: list[int]  # how many edges into each layer the picture shows
-    blocks: list[Block]  # which parts of the network hear which, and how much of that is kept
+    blocks: list[Block]  # connections from each part of the network to each other
 
 
 def data(record: Record) -> Topology | None:
     """The winner's graph of the first seed; None where none was kept."""
     names = sorted(record.topologies, key=lambda name: (not name.startswith("winner"), name))
     for name in names:
-        made = read(name, [n for n in names if n != name], record.topologies[name])
-        if made is not None:
-            return made
+        result = read(name, [n for n in names if n != name], record.topologies[name])
+        if result is not None:
+            return result
     return None
 
 
@@ -66,12 +66,12 @@ def _edge(raw: dict[str, Any], nodes: dict[str, tuple[int, int]]) -> Edge | None
 
 def _blocks(edges: list[Edge], sizes: list[int]) -> list[Block]:
     pairs = sorted({(e.post[0], e.pre[0]) for e in edges})
-    made = []
+    result = []
     for post, pre in pairs:
         mine = [e for e in edges if (e.post[0], e.pre[0]) == (post, pre)]
         room = sizes[post + 1] * sizes[pre + 1]
-        made.append(Block(pre, post, len(mine), room, sum(e.plastic for e in mine)))
-    return made
+        result.append(Block(pre, post, len(mine), room, sum(e.plastic for e in mine)))
+    return result
 
 
 def caption(data: Topology) -> str:
@@ -89,7 +89,7 @@ def caption(data: Topology) -> str:
     return (
         f"Graph {data.name}. Orange connections are plastic, grey ones fixed; the wider, the larger the weight."
         f"{strongest}{image} The bolder an input, the more weight leaves it. Below, every connection: a row is a "
-        "unit, a column what it hears; the bolder, the larger the weight."
+        "unit, a column one of its inputs; the bolder, the larger the weight."
     )
 
 
