@@ -9,7 +9,7 @@ import tempfile
 import types
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing import context
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ class Ended(NamedTuple):
     stderr: str
 
 
-def processes() -> context.ForkServerContext:
+def processes() -> ForkServerContext:
     """Fresh processes in which what takes seconds to import is there already; `plastic_search` is not."""
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload([*PRELOADED])
