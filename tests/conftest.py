@@ -11,6 +11,8 @@ from hypothesis import settings
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports triton; tests on a GPU set it to 0
 
+from quick_code import compile_quickly
+
 from plastic_search.core.part import Part
 from plastic_search.tasks import _archives
 
@@ -26,6 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group("traced" if item.path.name in TRACED else item.path.stem))
+
+
+@pytest.fixture
+def quick_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is computed over many parts, by whatever code (see `quick_code.py`)."""
+    compile_quickly(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
