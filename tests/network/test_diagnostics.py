@@ -126,7 +126,7 @@ def test_an_answer_of_the_wrong_kind_or_shape_names_the_part(tmp_path: Path) -> 
         told = tried(part, tmp_path / name)
         assert message in told
         assert f" {name} (" in told
-        assert "test_mistakes.py:" in told
+        assert "test_diagnostics.py:" in told
         assert runs.load(tmp_path / name).runs == []
 
 
@@ -136,7 +136,7 @@ def test_a_failure_that_is_nobodys_alone_names_the_work_and_the_line() -> None:
     except RuntimeError as error:
         told = str(blamed(error, "tpe trial 3"))
     assert told.startswith("tpe trial 3 raised RuntimeError: two lines (")
-    assert "test_mistakes.py:" in told
+    assert "test_diagnostics.py:" in told
     assert "more memory" in str(blamed(MemoryError(), "tpe trial 3"))
 
 
