@@ -11,13 +11,29 @@ from hypothesis import settings
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports triton; tests on a GPU set it to 0
 
+from quick_code import compile_quickly
+
 from plastic_search.core.part import Part
 from plastic_search.tasks import _archives
 
 settings.register_profile("steady", deadline=None, derandomize=True)  # a busy machine fails nothing
 settings.load_profile("steady")
 
+TRACED = {"test_kernels.py", "test_gpu.py", "test_index_notation.py", "test_network.py", "test_benchmark.py"}
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests share a worker, and so its fixtures; those that trace every combination of parts share traces."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("traced" if item.path.name in TRACED else item.path.stem))
+
+
+@pytest.fixture
+def quick_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is computed over many parts, by whatever code (see `quick_code.py`)."""
+    compile_quickly(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,8 @@ def test_the_wheel_holds_code_content_and_template(tmp_path: Path) -> None:
     for shelf in ("search_spaces", "studies", "reports"):
         for file in (ROOT / shelf).glob("*.py"):
             assert f"plastic_search/_content/{shelf}/{file.name}" in names
-    assert {"plastic_search/py.typed", "plastic_search/step.py", "plastic_search/exports/runner.py"} <= names
-    assert any(n.startswith("plastic_search/templates/") for n in names)
+    assert {"plastic_search/py.typed", "plastic_search/network/step.py", "plastic_search/export/runner.py"} <= names
+    assert any(n.startswith("plastic_search/report/templates/") for n in names)
 
 
 def test_constraints_fix_a_version_of_every_dependency() -> None:

@@ -7,8 +7,10 @@ import os
 import re
 from pathlib import Path
 
+import command_line
+import forked
 import pytest
-from forked import Ended, command_line, in_a_fresh_process, program
+from forked import Ended, in_a_fresh_process, program
 
 from plastic_search.export import bundle
 from plastic_search.network.module import Network
@@ -23,7 +25,7 @@ RULE = next(code for _, code in PYTHON if "(Rule)" in code)
 
 def call(*words: str, cwd: Path) -> str:
     """What the command prints."""
-    return output(in_a_fresh_process(command_line, cwd, (cwd, ROOT), ("plastic-search", *words), os.environ))
+    return output(in_a_fresh_process(forked.command_line, cwd, (cwd, ROOT), ("plastic-search", *words), os.environ))
 
 
 def run(code: str, cwd: Path) -> str:
@@ -57,13 +59,17 @@ def test_the_rule_is_one_file_of_ones_own(tmp_path: Path) -> None:
     run(promises, tmp_path)
 
 
+@pytest.mark.xdist_group("traced")
 def test_light_commands_run_as_they_are_printed(tmp_path: Path) -> None:
     lines = re.findall(r"^    plastic-search (.*?)(?:  +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
     commands = {"list", "show", "copy", "run", "quantize", "export", "report", "table", "topology", "doctor", "bench"}
     assert {line.split()[0] for line in lines} == commands
     for line in lines:
-        if line.split()[0] in ("list", "show", "copy", "doctor"):
+        if line.split()[0] in ("list", "show", "copy"):
             call(*line.split(), cwd=tmp_path)
+        if line.split()[0] == "doctor":  # here, where other tests have traced every combination of parts
+            ended = command_line.call(*line.split(), cwd=tmp_path)
+            assert "every combination of parts has a fast kernel" in output(ended)
 
 
 def test_the_figures_are_those_of_the_published_page() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,8 +38,22 @@ def told(record: runs.Record) -> list[tuple[object, ...]]:
     return sorted((r.key, r.outcome, json.dumps(r.spec), r.metrics.get("score")) for r in record.runs)
 
 
-def test_a_study_leaves_searches_finals_models_and_a_topology(tmp_path: Path) -> None:
-    record = done(tmp_path / "a")
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the small study was run."""
+    out = tmp_path_factory.mktemp("finished") / "a"
+    done(out)
+    return out
+
+
+@pytest.fixture
+def out(finished: Path, tmp_path: Path) -> Path:
+    """The same folder, to be changed."""
+    return Path(shutil.copytree(finished, tmp_path / "a"))
+
+
+def test_a_study_leaves_searches_finals_models_and_a_topology(finished: Path) -> None:
+    record = runs.load(finished)
     assert {r.trial for r in record.stage("search", "tpe")} == {0, 1, 2}
     assert {r.trial for r in record.stage("search", "random")} == {0, 1, 2}
     names = {r.name for r in record.stage("final")}
@@ -52,16 +67,16 @@ def test_a_study_leaves_searches_finals_models_and_a_topology(tmp_path: Path) ->
     assert "frozen" not in record.stage("final", "fixed")[0].metrics
 
 
-def test_worker_processes_come_to_the_same_end_as_one(tmp_path: Path) -> None:
-    assert told(done(tmp_path / "one", 1)) == told(done(tmp_path / "two", 2))
+def test_worker_processes_come_to_the_same_end_as_one(finished: Path, tmp_path: Path) -> None:
+    assert told(runs.load(finished)) == told(done(tmp_path / "two", 2))
 
 
-def test_a_second_run_does_nothing_anew(tmp_path: Path) -> None:
-    first = done(tmp_path / "a")
-    lines = (tmp_path / "a" / "runs.jsonl").read_text()
-    assert list(run(study(), "small", tmp_path / "a", 1)) == []
-    assert (tmp_path / "a" / "runs.jsonl").read_text() == lines
-    assert told(runs.load(tmp_path / "a")) == told(first)
+def test_a_second_run_does_nothing_anew(out: Path) -> None:
+    first = runs.load(out)
+    lines = (out / "runs.jsonl").read_text()
+    assert list(run(study(), "small", out, 1)) == []
+    assert (out / "runs.jsonl").read_text() == lines
+    assert told(runs.load(out)) == told(first)
 
 
 def test_trials_are_a_total_and_more_of_them_go_on_from_the_old(tmp_path: Path) -> None:
@@ -71,8 +86,8 @@ def test_trials_are_a_total_and_more_of_them_go_on_from_the_old(tmp_path: Path) 
     assert grown.study["trials"] == 5
 
 
-def test_killed_at_any_event_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
-    whole = done(tmp_path / "whole")
+def test_killed_at_any_event_it_ends_as_if_it_had_not_been(finished: Path, tmp_path: Path) -> None:
+    whole = runs.load(finished)
     for _ in range(30):
         events = run(study(), "small", tmp_path / "cut", 1)
         if next(events, None) is None:
@@ -103,10 +118,9 @@ def test_kill_9_leaves_a_study_that_the_same_command_resumes(tmp_path: Path) -> 
     assert told(done(tmp_path / "killed", trials=4)) == told(whole)
 
 
-def test_another_question_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    done(tmp_path / "a")
+def test_another_question_in_the_same_folder_is_refused(out: Path) -> None:
     with pytest.raises(PlasticSearchError, match=r"trainer.steps was 4, is 5"):
-        done(tmp_path / "a", trainer=Gradient(steps=5, batch=8, reports=2))
+        done(out, trainer=Gradient(steps=5, batch=8, reports=2))
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -114,9 +128,8 @@ def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
         done(tmp_path / "a")
 
 
-def test_a_torn_journal_is_told_and_mended(tmp_path: Path) -> None:
-    out = tmp_path / "a"
-    whole = done(out)
+def test_a_torn_journal_is_told_and_mended(out: Path) -> None:
+    whole = runs.load(out)
     journal = out / runs.JOURNAL
     text = journal.read_text()
     journal.write_text(text[:-20])
@@ -130,9 +143,8 @@ def test_a_torn_journal_is_told_and_mended(tmp_path: Path) -> None:
     assert list(out.glob("journal.torn-*"))
 
 
-def test_a_journal_that_lost_whole_lines_is_told_and_mended(tmp_path: Path) -> None:
-    out = tmp_path / "a"
-    whole = done(out)
+def test_a_journal_that_lost_whole_lines_is_told_and_mended(out: Path) -> None:
+    whole = runs.load(out)
     lines = (out / runs.JOURNAL).read_text().splitlines(keepends=True)
     (out / runs.JOURNAL).write_text("".join(lines[: len(lines) // 3]))
     with pytest.raises(PlasticSearchError, match="lost its end"):
@@ -141,9 +153,8 @@ def test_a_journal_that_lost_whole_lines_is_told_and_mended(tmp_path: Path) -> N
     assert [k for k, *_ in told(done(out))] == [k for k, *_ in told(whole)]
 
 
-def test_nothing_broken_nothing_mended(tmp_path: Path) -> None:
-    done(tmp_path / "a")
-    assert repair(tmp_path / "a") == []
+def test_nothing_broken_nothing_mended(out: Path) -> None:
+    assert repair(out) == []
 
 
 def test_a_combination_that_cannot_be_built_is_counted_not_fatal(tmp_path: Path) -> None:
@@ -171,9 +182,7 @@ def test_the_smallest_within_one_standard_error_wins(tmp_path: Path) -> None:
     assert chosen.trial == 1
 
 
-def test_quantized_variants_resume_and_need_a_winner(tmp_path: Path) -> None:
-    out = tmp_path / "a"
-    done(out)
+def test_quantized_variants_resume_and_need_a_winner(out: Path) -> None:
     first = [e.text for e in quantize(out, (4,), 1)]
     assert len(first) == 2 * len(variants((4,)))
     assert list(quantize(out, (4,), 1)) == []
@@ -182,9 +191,8 @@ def test_quantized_variants_resume_and_need_a_winner(tmp_path: Path) -> None:
         list(quantize(out, (4,), 1))
 
 
-def test_the_folder_holds_the_whole_question(tmp_path: Path) -> None:
-    done(tmp_path / "a")
-    with RunFolder.open(tmp_path / "a") as folder:
+def test_the_folder_holds_the_whole_question(finished: Path) -> None:
+    with RunFolder.open(finished) as folder:
         again = open_study(folder)
     assert again == study()
     assert isinstance(again, Study)

@@ -37,6 +37,7 @@ from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.graph import Graph
 
+pytestmark = pytest.mark.usefixtures("quick_code")
 INPUTS = 5
 NAMES = ("rules", "cells", "modulations", "structures")
 FOUND: Any = {name: [kind() for kind in discover(open_set(name)).values()] for name in NAMES}

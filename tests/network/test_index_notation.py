@@ -9,7 +9,6 @@ from typing import Any
 import index_notation
 import pytest
 import torch
-from quick_code import compile_quickly
 from torch import Tensor
 
 from plastic_search.cells.linear import Linear
@@ -32,6 +31,7 @@ from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.graph import Graph
 from plastic_search.structures.self_recurrent import SelfRecurrent
 
+pytestmark = pytest.mark.usefixtures("quick_code")
 INPUTS, UNITS, STEPS = 3, 4, 5
 RULES = (Hebb(), Hebb(decay=0.4), Oja(), Delta(), BCM(rate=0.3), ABCD())
 MODULATIONS = (
@@ -72,8 +72,7 @@ def same(spec: NetworkSpec, exists: Callable[[int, int], bool] = lambda j, i: Tr
 
 @pytest.mark.parametrize("cell", [RNN(), LSTM(), Linear()], ids=str)
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_every_rule_in_every_cell_under_every_modulation(rule: Any, cell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    compile_quickly(monkeypatch)
+def test_every_rule_in_every_cell_under_every_modulation(rule: Any, cell: Any) -> None:
     for modulation, pathway in product(MODULATIONS, (Pathway.INPUT, Pathway.RECURRENT, Pathway.BOTH)):
         same(NetworkSpec((Layer(UNITS, cell, rule, modulation, plastic=pathway, limit=0.8),)))
 

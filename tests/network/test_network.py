@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from quick_code import compile_quickly
 from torch import Tensor
 
 from plastic_search.cells import Cell, Response
@@ -34,6 +33,7 @@ from plastic_search.structures.gated import Gated
 from plastic_search.structures.graph import Graph
 from plastic_search.structures.self_recurrent import SelfRecurrent
 
+pytestmark = pytest.mark.usefixtures("quick_code")
 CELLS: Any = discover(Cell)
 RULES: Any = discover(Rule)
 MODULATIONS: Any = discover(Modulation)
@@ -225,10 +225,7 @@ def test_gradients_are_those_of_finite_differences(layer: Layer) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("rule", RULES)
-def test_every_combination_runs_and_every_parameter_gets_a_gradient(
-    cell: str, rule: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compile_quickly(monkeypatch)
+def test_every_combination_runs_and_every_parameter_gets_a_gradient(cell: str, rule: str) -> None:
     shapes, alphas = ((1, 1), (7, 1), (1, 7)), list(AlphaShape)
     for n, (modulation, pathway) in enumerate(product(MODULATIONS, (Pathway.INPUT, Pathway.RECURRENT, Pathway.BOTH))):
         units, inputs = shapes[n % 3]

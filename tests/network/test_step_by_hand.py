@@ -67,6 +67,7 @@ def near(*numbers: float) -> object:
     return pytest.approx(list(numbers), abs=1e-12)
 
 
+pytestmark = pytest.mark.usefixtures("quick_code")
 ONE_STEP = [  # x = (1, 2), y = 3, H = (0.5, -1), so that H x = -1.5
     (Hebb(), (3.0, 6.0)),
     (Hebb(decay=1.0), (2.5, 7.0)),

@@ -36,6 +36,7 @@ from plastic_search.trainers.gradient import Gradient
 from plastic_search.trainers.windowed import Windowed
 from plastic_search.training.adaptation import Adaptation
 
+pytestmark = pytest.mark.usefixtures("quick_code")
 RULES = discover(Rule)
 READOUT = Layer(4, Linear(), structure=FeedForward())
 STILL = Grown(adds=0.0, deletes=0.0)

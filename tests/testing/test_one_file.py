@@ -19,7 +19,7 @@ import plastic_search
 from plastic_search.core.loading import value
 from plastic_search.core.part import discover
 from plastic_search.core.space import override, search_parameters
-from plastic_search.experiments.search import run
+from plastic_search.experiments.runner import run
 from plastic_search.records.run import load
 from plastic_search.rules import Rule
 from plastic_search.testing import rule_promises

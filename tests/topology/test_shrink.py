@@ -46,6 +46,7 @@ from plastic_search.topology.liveness import plan
 from plastic_search.topology.shrink import shrink
 from plastic_search.trainers.gradient import Gradient
 
+pytestmark = pytest.mark.usefixtures("quick_code")
 SPARSE = Gated(density=0.06, plastic=0.5)
 RANDOM = torch.Generator().manual_seed(3)
 
