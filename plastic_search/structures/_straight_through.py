@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.structures import Gates, Shape
-from plastic_search.structures._top import Count, Top, top, transformed
+from plastic_search.structures._top import Count, top
 
 __all__ = ["Choice", "Scores", "gates", "initial", "score"]
 
@@ -56,131 +56,110 @@ def gates(params: Any, allowed: Tensor | None, choice: Choice) -> Gates:
         params: begin with the fields of `Scores`; no gradient reaches those of a layer that is `frozen`.
         allowed: 1 where a connection may exist, else 0 [post, pre]; None allows all.
     """
-    choose = _apart if transformed() else _Chosen.apply
     scores = [each.detach() for each in params[:4]] if params.frozen else params[:4]
-    exists, learning = choose(*scores, allowed, choice)  # type: ignore[misc]
+    exists, carrying, *_ = _Selection.apply(*scores, allowed, choice)  # type: ignore[misc]
     if choice.columns.stop == choice.columns.start:
         return Gates(exists, None)
-    return Gates(exists, exists[:, choice.columns] if learning is None else learning)
+    return Gates(exists, exists[:, choice.columns] if carrying is None else carrying)
 
 
-def _choices(own: Sequence[Tensor], allowed: Tensor | None, choice: Choice) -> tuple[Tensor, Top, Top | None]:
-    """The score of each connection, the best of them, and the best of those to be plastic, if they have scores."""
-    connections, hearing, heard, plastic = own
-    scores = connections + hearing + heard
-    exists = top(scores, allowed, choice.existing)
-    if not plastic.numel():
-        return scores, exists, None
-    return scores, exists, top(plastic, exists.chosen[:, choice.columns], choice.plastic)
+class _Selection(torch.autograd.Function):
+    """From the four scores, the mask and the choice to both gates, followed by tensors that are only saved.
 
-
-class _Chosen(torch.autograd.Function):
-    """1 at the best scores, else 0; its gradient is that of a sigmoid around the last score kept.
-
-    One function for both choices, since what a small layer waits for is the number of calls; `_apart` is the same.
+    The gates are 1 at the highest scores, else 0; that of plasticity is the product with the gate of existence, and
+    None where plasticity has no scores. One function for both gates, because a small layer's time is the number of
+    calls: a function for each would cost about 8 % of an update of 64 units. For the same reason `forward` names no
+    arguments, since `apply` binds them by their signature.
     """
-
-    @staticmethod
-    def forward(ctx: Any, *given: Any) -> tuple[Tensor, Tensor | None]:
-        *own, ctx.allowed, ctx.choice = given
-        scores, exists, learning = _choices(own, ctx.allowed, ctx.choice)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*own, scores, *exists, *(learning or ()))
-        return exists.chosen, learning.chosen if learning else None
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        saved, choice = ctx.saved_tensors, ctx.choice
-        own, scores, exists = saved[:4], saved[4], Top(*saved[5:8])
-        learning = Top(*saved[8:]) if len(saved) > 8 else None
-        if torch.is_grad_enabled():  # as create_graph=True does
-            made = _joined(own, ctx.allowed, choice, _hard(exists), learning and _hard(learning))
-            return *_derived(made, own, grads), None, None
-        d_chosen, d_learning, d_plastic = *grads, None
-        if d_chosen is None:
-            d_chosen = torch.zeros_like(scores)
-        if d_learning is not None and learning is not None:
-            there = exists.chosen[:, choice.columns]
-            d_plastic = _passed(d_learning * there, own[3], learning.edge, learning.candidates, choice.width) * there
-            d_chosen = d_chosen.clone()
-            d_chosen[:, choice.columns].add_(d_learning * learning.chosen)  # what does not exist is not plastic
-        d_scores = _passed(d_chosen, scores, exists.edge, exists.candidates, choice.width)
-        if ctx.allowed is not None:
-            d_scores = d_scores * ctx.allowed
-        return d_scores, d_scores.sum(1, keepdim=True), d_scores.sum(0, keepdim=True), d_plastic, None, None
-
-
-def _hard(best: Top) -> Top:
-    return Top(*(each.detach() for each in best))
-
-
-def _passed(grad: Tensor, scores: Tensor, edge: Tensor, known: Tensor, width: float) -> Tensor:
-    """The derivative of what is chosen, as a sigmoid around the edge has it; where none is kept, nothing passes."""
-    spread = width * (known.std(correction=0).clamp_min(1e-3) if known.numel() else known.new_ones(()))
-    soft = torch.sigmoid((scores - edge) / spread)
-    return grad * soft * (1.0 - soft) / spread
-
-
-def _apart(*given: Any) -> tuple[Tensor, Tensor | None]:
-    """What `_Chosen` is, of operations that torch.func looks into, and that can be derived more than once."""
-    *own, allowed, choice = given
-    return _joined(own, allowed, choice, *_choices(own, allowed, choice)[1:])
-
-
-def _joined(
-    own: Sequence[Tensor], allowed: Tensor | None, choice: Choice, exists: Top, learning: Top | None
-) -> tuple[Tensor, Tensor | None]:
-    """Both choices, once they are made, each with its gradient."""
-    connections, hearing, heard, plastic = own
-    width = choice.width
-    chosen: Any = _Top.apply(connections + hearing + heard, exists.chosen, allowed, width)
-    if learning is None:
-        return chosen, None
-    there = chosen[:, choice.columns]
-    made: Any = _Top.apply(plastic, learning.chosen, there.detach(), width)
-    return chosen, made * there
-
-
-class _Top(torch.autograd.Function):
-    """What is chosen, with the gradient of a sigmoid around the last score kept."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(scores: Tensor, chosen: Tensor, allowed: Tensor | None, width: float) -> Tensor:
-        return chosen.clone()
+    def forward(*inputs: Any) -> tuple[Tensor | None, ...]:
+        connections, post, pre, plastic, allowed, choice = inputs
+        scores = connections + post + pre
+        exists = top(scores, allowed, choice.existing)
+        sigmoid = exists.edge, _spread(exists.candidates, choice.width)
+        if not plastic.numel():
+            return exists.chosen, None, scores, *sigmoid
+        carrying = top(plastic, exists.chosen[:, choice.columns], choice.plastic)
+        second = carrying.edge, _spread(carrying.candidates, choice.width)
+        return exists.chosen, carrying.chosen, scores, *sigmoid, *second
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        *tensors, ctx.width = inputs
-        ctx.save_for_backward(*tensors)
-        ctx.save_for_forward(*tensors)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
+        *tensors, ctx.choice = inputs
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*output[2:])
+        ctx.save_for_backward(*tensors, *output)
+        ctx.save_for_forward(*tensors, *output)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return _Top.jvp(ctx, *grads), None, None, None
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        d_exists, d_carrying, d_plastic = *grads[:2], None
+        own, columns = _saved(ctx), ctx.choice.columns
+        if d_exists is None:
+            d_exists = torch.zeros_like(own.scores)
+        if d_carrying is not None:
+            there = own.exists[:, columns]
+            d_plastic = _through(d_carrying * there, own.plastic, own.second, there.detach())
+            sides = columns.start, own.exists.shape[1] - columns.stop
+            d_exists = d_exists + torch.nn.functional.pad(d_carrying * own.carrying, sides)
+        d_scores = _through(d_exists, own.scores, own.first, own.allowed)
+        return d_scores, d_scores.sum(1, keepdim=True), d_scores.sum(0, keepdim=True), d_plastic, None, None
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        scores, chosen, allowed = ctx.saved_tensors
-        edge = torch.where(chosen > 0.5, scores, torch.inf).min()
-        passed = _passed(tangents[0], scores, edge, scores if allowed is None else scores[allowed > 0.5], ctx.width)
-        return passed if allowed is None else passed * allowed
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
+        own, t_carrying = _saved(ctx), None
+        t_scores = sum((t for t in tangents[:3] if t is not None), torch.zeros_like(own.scores))
+        t_exists = _through(t_scores, own.scores, own.first, own.allowed)
+        if own.carrying is not None:
+            there = own.exists[:, ctx.choice.columns]
+            t_carrying = own.carrying * t_exists[:, ctx.choice.columns]
+            if tangents[3] is not None:
+                t_carrying = t_carrying + there * _through(tangents[3], own.plastic, own.second, there.detach())
+        return t_exists, t_carrying, *[None] * (3 if own.carrying is None else 5)
 
 
-def _derived(
-    made: Sequence[Tensor | None], given: Sequence[Tensor], grads: Sequence[Tensor | None]
-) -> list[Tensor | None]:
-    """The derivatives of `given`, which can be derived again.
+class _Saved(NamedTuple):
+    """What the derivatives of a selection are made of. A sigmoid is (its edge, what scores are divided by)."""
 
-    Args:
-        made: what was made of `given`, by operations that autograd knows.
-        grads: those of `made`.
-    """
-    pairs = [(m, g) for m, g in zip(made, grads, strict=True) if m is not None and g is not None]
-    wanted = [t for t in given if t.requires_grad]
-    if not pairs or not wanted:
-        return [None for _ in given]
-    outputs, own = zip(*pairs, strict=True)
-    found = iter(torch.autograd.grad(outputs, wanted, own, create_graph=True, allow_unused=True))
-    return [next(found) if t.requires_grad else None for t in given]
+    scores: Tensor
+    first: Sequence[Tensor]  # the sigmoid of existence
+    allowed: Tensor | None
+    exists: Tensor
+    plastic: Tensor
+    second: Sequence[Tensor]  # the sigmoid of plasticity
+    carrying: Any  # the choice for plasticity, before the product with `exists`; None where there is none
+
+
+def _saved(ctx: Any) -> _Saved:
+    connections, post, pre, plastic, allowed, exists, carrying, scores, *sigmoids = ctx.saved_tensors
+    first, second, width = sigmoids[:2], sigmoids[2:], ctx.choice.width
+    if torch.is_grad_enabled():  # as create_graph=True and torch.func do: this derivative may be derived in turn
+        scores = connections + post + pre
+        first = _sigmoid(scores, exists, allowed, width)
+        if carrying is not None:
+            there = exists.detach()[:, ctx.choice.columns]
+            edge, spread = second
+            soft = torch.sigmoid((plastic - edge) / spread) * there
+            carrying, second = carrying.detach() + (soft - soft.detach()), _sigmoid(plastic, carrying, there, width)
+    return _Saved(scores, first, allowed, exists, plastic, second, carrying)
+
+
+def _through(grad: Tensor, scores: Tensor, sigmoid: Sequence[Tensor], allowed: Tensor | None) -> Tensor:
+    """`grad` times the sigmoid's derivative where a score may be chosen; 0 where none is kept: the edge is infinite."""
+    edge, spread = sigmoid
+    soft = torch.sigmoid((scores - edge) / spread)
+    passed = grad * soft * (1.0 - soft) / spread
+    return passed if allowed is None else passed * allowed
+
+
+def _sigmoid(scores: Tensor, chosen: Tensor, allowed: Tensor | None, width: float) -> tuple[Tensor, Tensor]:
+    """The sigmoid of a selection, differentiable in the scores."""
+    edge = torch.where(chosen.detach() > 0.5, scores, torch.inf).min()
+    return edge, _spread(scores if allowed is None else scores[allowed > 0.5], width)
+
+
+def _spread(candidates: Tensor, width: float) -> Tensor:
+    return width * (candidates.std(correction=0).clamp_min(1e-3) if candidates.numel() else candidates.new_ones(()))

@@ -148,6 +148,35 @@ def test_second_derivatives_are_those_of_the_first(structure: Gated | HardConcre
     assert second.abs().sum() > 0.0
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # as torch.func.jvp uses it
+@pytest.mark.parametrize("support", [Dense(), SelfRecurrent()])
+def test_forward_mode_and_second_derivatives_of_both_choices(support: Structure) -> None:
+    structure, draw = Gated(0.9, 0.6, support=support), rng()
+    params = GatedParams(*(each.double() for each in structure.params(SHAPE, draw)))
+    noise = [torch.randn(4, n, generator=draw, dtype=torch.float64) for n in (6, 4)]
+
+    def loss(*scores: Tensor) -> Tensor:
+        exists, plastic, _ = structure.gates(GatedParams(*scores, params.annealing_factor, params.frozen), SHAPE, noise[0])
+        assert exists is not None
+        assert plastic is not None
+        return ((noise[0] * exists).sum() + (noise[1] * plastic).sum()) ** 2
+
+    own = [each.requires_grad_() for each in params[:4]]
+    way = [torch.randn(each.shape, generator=draw, dtype=torch.float64) for each in own]
+    grads = torch.autograd.grad(loss(*own), own, create_graph=True)
+
+    def slope(gradient: tuple[Tensor, ...]) -> Tensor:
+        return torch.stack([(g * w).sum() for g, w in zip(gradient, way, strict=True)]).sum()
+
+    still, every = tuple(each.detach() for each in own), (0, 1, 2, 3)
+    torch.testing.assert_close(torch.func.jvp(loss, still, tuple(way))[1], slope(grads).detach())
+    first: Any = torch.func.grad(loss, every)
+    again: Any = torch.func.grad(lambda *scores: slope(first(*scores)), every)
+    second = again(*still)
+    torch.testing.assert_close(torch.autograd.grad(slope(grads), own), second)
+    assert all(each.abs().sum() > 0.0 for each in second)
+
+
 @pytest.mark.parametrize("kind", [Gated, HardConcrete, Pooled, Pruned, Rewired])
 def test_budgets_are_met_to_the_connection(kind: type[Gated]) -> None:
     task = PatternCompletion(bits=6)
