@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -219,12 +219,12 @@ def unpack(buffer: Tensor, layout: BufferLayout, call: Call) -> list[Tensor]:
     return tensors
 
 
-def _firsts(layout: BufferLayout, call: Call) -> list[list[int]]:
+def _firsts(layout: BufferLayout, call: Call) -> Iterator[list[int]]:
     """For each leaf, the offsets of its rows."""
     area, s, lanes = area_of(layout), call.sizes, call.signature.number.lanes
-    return [
-        [area.first(leaf.axis, leaf.first + i, s.post_padded, s.pre_padded, lanes) for i in range(leaf.rows)]
-        if leaf
-        else []
-        for leaf in layout.leaves
-    ]
+    for leaf in layout.leaves:
+        if leaf is None:
+            yield []
+            continue
+        rows = range(leaf.first, leaf.first + leaf.rows)
+        yield [area.first(leaf.axis, row, s.post_padded, s.pre_padded, lanes) for row in rows]

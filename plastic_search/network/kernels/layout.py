@@ -1,17 +1,20 @@
 """The memory layout of one layer's sequence: which rows every buffer has, and the order of the table of addresses.
 
-The Hebbian trace H is too large to be stored for every time step. The backward pass recomputes it instead (gradient
-checkpointing, Chen et al. 2016). Forward stores H every `segment_steps` steps: a checkpoint. The steps from one
-checkpoint to the next are a segment. Backward walks the segments from last to first; within each it first recomputes H
-forward from the checkpoint and stores it every `inner_steps` steps, as inner checkpoints in scratch memory that fits a
-core's cache, and then walks back over the sub-segments between those, recomputing the few steps inside in registers.
+The Hebbian trace H is too large to be stored for every time step, so backward recomputes it (gradient checkpointing,
+Chen et al. 2016):
+
+    checkpoint         H as forward stores it, every `segment_steps` steps
+    segment            the steps from one checkpoint to the next
+    inner checkpoint   H as backward recomputes it, every `inner_steps` steps of the current segment
 
     step                0   1   2   3   4   5   6   7   8   9  10  11  12      segment_steps = 6, inner_steps = 2
-    checkpoints         H                       H                       H      written by forward
+    checkpoints         H                       H                       H      in memory
     segments            |------ segment 0 ------|------ segment 1 ------|
-    inner checkpoints           h       h               h       h              in scratch, of one segment at a time
+    inner checkpoints           h       h               h       h              in scratch, which fits a core's cache
 
-On the GPU every step of the current segment is stored (`inner_steps` is 1).
+Backward takes the segments from last to first. In each it recomputes H forward from the checkpoint, storing the inner
+checkpoints; then it goes back step by step, and recomputes the few steps since the last inner checkpoint in registers.
+The GPU stores H at every step of the current segment (`inner_steps` is 1).
 """
 
 from __future__ import annotations
@@ -57,11 +60,11 @@ class Area(NamedTuple):
 
     def first(self, axis: Axis, number: int, post: int, pre: int, lanes: int) -> int:
         """The offset of a row."""
-        return {
-            Axis.POST: number * post,
-            Axis.PRE: self.post * post + number * pre,
-            Axis.ONE: self.post * post + self.pre * pre + number * lanes,
-        }[axis]
+        if axis is Axis.POST:
+            return number * post
+        if axis is Axis.PRE:
+            return self.post * post + number * pre
+        return self.post * post + self.pre * pre + number * lanes
 
 
 class Rows(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -25,10 +26,7 @@ class Leaf(NamedTuple):
 
     @property
     def rows(self) -> int:
-        count = 1
-        for n in self.other_dims:
-            count *= n
-        return count
+        return math.prod(self.other_dims)
 
 
 class BufferLayout(NamedTuple):
