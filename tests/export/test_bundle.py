@@ -62,7 +62,7 @@ def python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def resealed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Change a manifest as someone would who knows how its digest is made."""
+    """Change a manifest as someone would who knows how its digest is computed."""
     path = folder / "manifest.json"
     data = json.loads(path.read_text())
     change(data)
@@ -70,24 +70,24 @@ def resealed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 
 def test_the_manifest_says_what_the_bundle_is(written: tuple[Network, Bundle]) -> None:
-    net, made = written
-    said = manifest.read(made.folder)
-    assert said == made.manifest
-    assert said["format"] == "plastic_search/bundle/1"
-    assert NetworkSpec.from_json(said["spec"]) == net.spec
-    assert said["about"] == {"study": "test", "seed": 3}
-    assert said["precision"]["weight"] == {"bits": 4, "rounding": "nearest"}
-    assert said["precision"]["trace"] == {"bits": 8, "rounding": "stochastic"}
-    assert {each["name"]: each["shape"][1:] for each in said["state"]} == {
+    net, result = written
+    content = manifest.read(result.folder)
+    assert content == result.manifest
+    assert content["format"] == "plastic_search/bundle/1"
+    assert NetworkSpec.from_json(content["spec"]) == net.spec
+    assert content["about"] == {"study": "test", "seed": 3}
+    assert content["precision"]["weight"] == {"bits": 4, "rounding": "nearest"}
+    assert content["precision"]["trace"] == {"bits": 8, "rounding": "stochastic"}
+    assert {each["name"]: each["shape"][1:] for each in content["state"]} == {
         name: list(value.shape[1:]) for name, value in named(net.start(2)).items()
     }
-    assert (said["input"], said["output"]) == ({"name": "x", "width": 67}, {"name": "y", "width": 3})
-    assert said["parity"] == made.parity._asdict() | {"allowed": 1e-5}
-    assert said["examples"]["exported_score"] == made.score
-    assert abs(made.score - said["examples"]["score"]) <= 0.02
-    assert said["versions"].keys() == {"plastic_search", "torch", "onnx", "onnxruntime", "brevitas"}
-    assert made.size == sum(path.stat().st_size for path in made.folder.iterdir())
-    assert sorted(path.name for path in made.folder.iterdir()) == sorted([*FILES, "manifest.json"])
+    assert (content["input"], content["output"]) == ({"name": "x", "width": 67}, {"name": "y", "width": 3})
+    assert content["parity"] == result.parity._asdict() | {"allowed": 1e-5}
+    assert content["examples"]["exported_score"] == result.score
+    assert abs(result.score - content["examples"]["score"]) <= 0.02
+    assert content["versions"].keys() == {"plastic_search", "torch", "onnx", "onnxruntime", "brevitas"}
+    assert result.size == sum(path.stat().st_size for path in result.folder.iterdir())
+    assert sorted(path.name for path in result.folder.iterdir()) == sorted([*FILES, "manifest.json"])
 
 
 def test_a_bundle_of_before_the_free_runs_ties_were_told_is_still_one(copied: Path) -> None:
@@ -96,40 +96,40 @@ def test_a_bundle_of_before_the_free_runs_ties_were_told_is_still_one(copied: Pa
 
 
 def test_every_file_and_the_manifest_are_hashed(written: tuple[Network, Bundle]) -> None:
-    folder, said = written[1].folder, written[1].manifest
-    assert said["files"].keys() == set(FILES)
-    for name, each in said["files"].items():
+    folder, content = written[1].folder, written[1].manifest
+    assert content["files"].keys() == set(FILES)
+    for name, each in content["files"].items():
         data = (folder / name).read_bytes()
         assert each == {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    rest = {key: value for key, value in said.items() if key != "digest"}
+    rest = {key: value for key, value in content.items() if key != "digest"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
-    assert said["digest"] == hashlib.sha256(text.encode()).hexdigest()
+    assert content["digest"] == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_parameters_are_kept_as_the_integers_they_are(written: tuple[Network, Bundle]) -> None:
-    net, made = written
-    kept = load_file(made.folder / "parameters.safetensors")
+    net, result = written
+    stored = load_file(result.folder / "parameters.safetensors")
     for i, ready in enumerate(prepared(net)):
-        codes = kept[f"layers.{i}.weight.codes"]
+        codes = stored[f"layers.{i}.weight.codes"]
         assert codes.dtype is torch.int8
         assert int(codes.abs().max()) == 7
-        assert torch.equal(codes * kept[f"layers.{i}.weight.step"], ready.weight)
-        assert torch.equal(kept[f"layers.{i}.bias"], ready.bias)
-    assert torch.equal(kept["layers.1.modulation.fan"], net.parts()[1].modulation.fan)
+        assert torch.equal(codes * stored[f"layers.{i}.weight.step"], ready.weight)
+        assert torch.equal(stored[f"layers.{i}.bias"], ready.bias)
+    assert torch.equal(stored["layers.1.modulation.fan"], net.parts()[1].modulation.fan)
 
 
 def test_examples_are_unseen_and_answered_by_the_reference(written: tuple[Network, Bundle]) -> None:
-    net, made = written
-    kept = load_file(made.folder / "examples.safetensors")
-    assert kept["inputs"].shape == (4, 50, 67)
+    net, result = written
+    stored = load_file(result.folder / "examples.safetensors")
+    assert stored["inputs"].shape == (4, 50, 67)
     plain = copy.deepcopy(net)
     plain.kernel = "reference"
-    outputs, _ = plain(kept["inputs"])
+    outputs, _ = plain(stored["inputs"])
     torch.testing.assert_close(
-        kept["outputs"], outputs[3:].detach(), rtol=0, atol=1e-6
+        stored["outputs"], outputs[3:].detach(), rtol=0, atol=1e-6
     )  # last bits vary with the memory that is met
-    right = (kept["outputs"][-1].argmax(-1) == kept["targets"]).float().mean()
-    assert made.manifest["examples"]["score"] == pytest.approx(float(right))
+    right = (stored["outputs"][-1].argmax(-1) == stored["targets"]).float().mean()
+    assert result.manifest["examples"]["score"] == pytest.approx(float(right))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -215,8 +215,8 @@ def test_a_manifest_with_other_keys_is_refused(change: Callable[[Any], Any], mes
 def test_a_path_that_leaves_the_folder_is_refused(name: str, copied: Path) -> None:
     data = b"secret"
     (copied.parent / "secret").write_bytes(data)
-    said = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    resealed(copied, lambda manifest: manifest["files"].update({name: said}))
+    entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    resealed(copied, lambda manifest: manifest["files"].update({name: entry}))
     with pytest.raises(PlasticSearchError, match="leaves the bundle"):
         manifest.verify(copied)
 
@@ -232,8 +232,8 @@ def test_an_oversized_manifest_is_not_read(copied: Path) -> None:
 def test_an_oversized_header_is_refused(length: int, copied: Path) -> None:
     data = length.to_bytes(8, "little") + bytes(2**20 + 8)
     (copied / "parameters.safetensors").write_bytes(data)
-    said = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    resealed(copied, lambda manifest: manifest["files"].update({"parameters.safetensors": said}))
+    entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    resealed(copied, lambda manifest: manifest["files"].update({"parameters.safetensors": entry}))
     with pytest.raises(PlasticSearchError, match=r"parameters\.safetensors announces a header"):
         manifest.verify(copied)
 
@@ -246,28 +246,28 @@ def test_reading_needs_no_torch(copied: Path) -> None:
 
 
 def test_the_runner_needs_only_numpy_onnxruntime_and_safetensors(written: tuple[Network, Bundle]) -> None:
-    made = written[1]
-    done = python(f"{ALONE}import runpy; runpy.run_path('runner.py', run_name='__main__')", made.folder)
+    result = written[1]
+    done = python(f"{ALONE}import runpy; runpy.run_path('runner.py', run_name='__main__')", result.folder)
     assert done.stderr == ""
-    right = round(made.score * 50)
+    right = round(result.score * 50)
     assert done.stdout.startswith(f"recalled {right} of 50 ({2 * right:.1f} %); largest difference from the reference ")
-    manifest.verify(made.folder)
+    manifest.verify(result.folder)
 
 
 def test_the_runner_goes_on_learning_as_the_network_does(written: tuple[Network, Bundle]) -> None:
-    net, made = written
+    net, result = written
     x = torch.randn(20, 6, TASK.inputs, generator=torch.Generator().manual_seed(0))
     wanted, state = net(x)
-    beside = runner.Runner(made.folder)
+    beside = runner.Runner(result.folder)
     beside.reset(6)
     for name, value in named(net.start(6)).items():
         assert np.array_equal(beside.state[name], value.numpy())
-    given = np.stack([beside(each) for each in x.numpy()])
-    assert np.allclose(given, wanted.detach().numpy(), atol=1e-5)
+    outputs = np.stack([beside(each) for each in x.numpy()])
+    assert np.allclose(outputs, wanted.detach().numpy(), atol=1e-5)
     assert np.allclose(beside.state["layers.1.trace"], named(state)["layers.1.trace"].detach().numpy(), atol=1e-6)
     assert np.abs(beside.state["layers.1.trace"]).max() > 0
     beside.reset(6)
-    assert np.array_equal(beside(x[0].numpy()), given[0])
+    assert np.array_equal(beside(x[0].numpy()), outputs[0])
 
 
 @pytest.mark.parametrize("shape", [(3, 67), (1, 66), (67,)])
@@ -290,17 +290,19 @@ def test_the_runner_refuses_a_changed_bundle(copied: Path) -> None:
 def test_a_task_with_values_for_targets(tmp_path: Path) -> None:
     task = PatternCompletion(bits=4, patterns=2)
     net = Network(NetworkSpec((Layer(units=4, plastic=Pathway.RECURRENT),), Floating()), task.inputs)
-    made = bundle.write(net, tmp_path / "bundle", task=task, about={}, examples=20)
-    assert runner.examples(made.folder).startswith(f"ran 20 examples, on which the reference's {task.score_name} is 0.")
+    result = bundle.write(net, tmp_path / "bundle", task=task, about={}, examples=20)
+    assert runner.examples(result.folder).startswith(
+        f"ran 20 examples, on which the reference's {task.score_name} is 0."
+    )
 
 
 def test_without_a_task_there_are_no_examples(tmp_path: Path) -> None:
     net = Network(NetworkSpec((Layer(units=4),), Floating()), 3)
-    made = bundle.write(net, tmp_path / "deep" / "bundle", task=None, about={})
-    assert made.score != made.score
-    assert manifest.read(made.folder)["examples"] is None
-    assert runner.examples(made.folder) == "this bundle has no examples"
-    assert [path.name for path in made.folder.parent.iterdir()] == ["bundle"]
+    result = bundle.write(net, tmp_path / "deep" / "bundle", task=None, about={})
+    assert result.score != result.score
+    assert manifest.read(result.folder)["examples"] is None
+    assert runner.examples(result.folder) == "this bundle has no examples"
+    assert [path.name for path in result.folder.parent.iterdir()] == ["bundle"]
 
 
 def test_an_older_bundle_is_replaced_only_by_a_whole_one(copied: Path) -> None:
@@ -308,9 +310,9 @@ def test_an_older_bundle_is_replaced_only_by_a_whole_one(copied: Path) -> None:
     with pytest.raises(PlasticSearchError, match="look at `about`"):
         bundle.write(network(), copied, task=TASK, about={"path": copied}, examples=5)
     assert manifest.read(copied) == before
-    made = bundle.write(network(), copied, task=TASK, about={"turn": 2}, examples=5)
+    result = bundle.write(network(), copied, task=TASK, about={"turn": 2}, examples=5)
     assert manifest.read(copied)["about"] == {"turn": 2}
-    assert made.folder == copied
+    assert result.folder == copied
     assert [path.name for path in copied.parent.iterdir()] == ["bundle"]
 
 

@@ -122,8 +122,8 @@ def test_rounded_parameters_are_integers_in_the_file(bits: int, kind: int, tmp_p
             codes, step = held[f"layers.{i}.{name}.codes"], held[f"layers.{i}.{name}.step"]
             assert codes.data_type == kind
             assert f"layers.{i}.{name}" not in held
-            made = numpy_helper.to_array(codes).astype(np.float32) * numpy_helper.to_array(step)
-            assert np.array_equal(made, value.numpy())
+            restored = numpy_helper.to_array(codes).astype(np.float32) * numpy_helper.to_array(step)
+            assert np.array_equal(restored, value.numpy())
     assert sum(node.op_type == "DequantizeLinear" for node in graph.node) == 3
 
 
@@ -218,7 +218,7 @@ def test_the_step_of_another_network_is_refused(plain: tuple[Network, Path]) -> 
         check(network(replace(PLAIN, units=4)), plain[1])
 
 
-def test_a_network_that_magnifies_its_last_bits_is_not_blamed_on_the_export(tmp_path: Path) -> None:
+def test_a_network_that_amplifies_its_last_bits_is_not_blamed_on_the_export(tmp_path: Path) -> None:
     net = Network(NetworkSpec((Layer(units=30, plastic=Pathway.BOTH),)), INPUTS)
     with torch.no_grad():
         net.parts()[0].weight.mul_(5.0)
@@ -326,6 +326,6 @@ def test_the_network_is_left_as_it_was(plain: tuple[Network, Path]) -> None:
 
 def _with(spec: NetworkSpec, net: Network) -> Network:
     """A network of another spec with the parameters of `net`."""
-    made = Network(spec, INPUTS)
-    made.load_state_dict(net.state_dict())
-    return made
+    copy = Network(spec, INPUTS)
+    copy.load_state_dict(net.state_dict())
+    return copy

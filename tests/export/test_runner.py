@@ -1,4 +1,4 @@
-"""A bundle's own command line: what it takes, and that whatever is wrong is told in one line."""
+"""The command line of a bundle's runner: its arguments, and errors of one line."""
 
 from __future__ import annotations
 

@@ -51,10 +51,10 @@ class Compiler(GPU):
         from triton.backends.compiler import GPUTarget  # pyright: ignore[reportMissingImports]
         from triton.compiler import ASTSource  # pyright: ignore[reportMissingImports]
 
-        given = with_scratch(call, tensors, sums)
+        arguments = with_scratch(call, tensors, sums)
         pointer = "*fp64" if call.signature.double else "*fp32"
-        types = dict.fromkeys(map(argument, argument_names(given)), pointer) | {"TIMES": "i32", "BATCH": "i32"}
-        source = ASTSource(loaded(call_source(call, given))[function], types)
+        types = dict.fromkeys(map(argument, argument_names(arguments)), pointer) | {"TIMES": "i32", "BATCH": "i32"}
+        source = ASTSource(loaded(call_source(call, arguments))[function], types)
         options = {"num_warps": tile(call.signature, call.sizes, function).warps, "num_stages": 1}
         compiled = triton.compile(source, target=GPUTarget("cuda", self.architecture, 32), options=options)
         print(f"{function}: {len(compiled.asm['cubin'])} bytes")

@@ -114,7 +114,7 @@ def test_derivatives_are_those_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda x, *_: net(x)[0], (x, *net.parameters()))
 
 
-@pytest.mark.parametrize("batch", [45, 30])  # of an odd number of pairs the last may be parted
+@pytest.mark.parametrize("batch", [45, 30])  # of an odd number of pairs the last may be divided
 @pytest.mark.parametrize("plain", [False, True], ids=["torch's threads", "plain threads"])
 def test_the_number_of_threads_changes_nothing(plain: bool, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if plain:

@@ -190,6 +190,28 @@ class Emitter:
             return self._call(_LIBRARY[op], type_, f"{type_} {a}")
         return {"exp": self._exp, "tanh": self._tanh, "sigmoid": self._sigmoid}[op](a, type_)
 
+    # -- sums over the lanes of vectors
+
+    def sum_slot(self) -> str:
+        """A slot for a vector of sums, which begins as 0."""
+        slot = self.slot(self.vector)
+        self.store(self.constant(0.0), slot)
+        return slot
+
+    def accumulate(self, slot: str, a: str, b: str) -> None:
+        """slot += a * b"""
+        self.store(self.fma(a, b, self.load(slot)), slot)
+
+    def store_sums(self, slots: list[list[str]], targets: list[str], i: str, add: bool) -> None:
+        """For some slots of each target, store the sums of their lanes from its row `i` on, or add them to it."""
+        size, totals = sum(map(len, slots)), self.totals([self.load(slot) for rows in slots for slot in rows])
+        for k, (rows, target) in enumerate(zip(slots, targets, strict=True)):
+            value, type_ = totals if len(slots) == 1 else self._part(totals[0], size, k * len(rows), len(rows))
+            address = self.at(target, i)
+            if add:
+                value = self.binary("add", value, self.load(address, type_), type_)
+            self.store(value, address, type_)
+
     def total(self, value: str) -> str:
         """The sum of a vector's lanes."""
         one, name = self.number.name, f"@llvm.vector.reduce.fadd.{self._suffix(self.vector)}"
@@ -215,7 +237,7 @@ class Emitter:
             lanes *= 2
         return values[0], f"<{count} x {self.number.name}>"
 
-    def part(self, value: str, size: int, first: int, count: int) -> tuple[str, str]:
+    def _part(self, value: str, size: int, first: int, count: int) -> tuple[str, str]:
         """`count` numbers of a small vector of `size`, and their type."""
         if count == 1:
             return self.let(f"extractelement <{size} x {self.number.name}> {value}, i32 {first}"), self.number.name

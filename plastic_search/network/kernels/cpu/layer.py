@@ -72,22 +72,15 @@ class _Forward:
 
         def body(i: str, count: int) -> None:
             rows = [e.at(weight, e.mul(e.add(i, str(r)), f["post_padded"])) for r in range(count)]
-            slots = [[e.slot(e.vector) for _ in rows] for _ in vectors]
-            for slot in (slot for episode in slots for slot in episode):
-                e.store(e.constant(0.0), slot)
+            slots = [[e.sum_slot() for _ in rows] for _ in vectors]
             with e.loop(f.post_blocks) as block:
                 at = e.mul(block, str(e.number.lanes))
                 xs = [e.load(e.at(x, at)) for x in vectors]
                 for r, row in enumerate(rows):
                     value = e.load(e.at(row, at))
                     for k, x in enumerate(xs):
-                        e.store(e.fma(value, x, e.load(slots[k][r])), slots[k][r])
-            size = count * len(targets)
-            totals = e.totals([e.load(slot) for episode in slots for slot in episode])
-            for k, target in enumerate(targets):
-                total, type_ = totals if len(targets) == 1 else e.part(totals[0], size, k * count, count)
-                here = e.at(target, i)
-                e.store(e.binary("add", total, e.load(here, type_), type_), here, type_)
+                        e.accumulate(slots[k][r], value, x)
+            e.store_sums(slots, targets, i, add=True)
 
         e.groups(f["post"], body, len(vectors))
 

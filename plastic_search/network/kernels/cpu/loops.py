@@ -82,9 +82,7 @@ class Loops:
         if not (here or sums or keep):
             return
         e = self.e
-        totals = [e.slot(e.vector) for _ in sums]
-        for total in totals:
-            e.store(e.constant(0.0), total)
+        totals = [e.sum_slot() for _ in sums]
         spread = self._spread(here, sums, keep, depth)
         inputs = {x.index: self.source(*_slot(x)) for x in nodes if x.op == "input" and x.axis is axis}
         addresses = [self.target(o.buffer, axis, o.number) for o in here]

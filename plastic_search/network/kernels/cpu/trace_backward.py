@@ -136,8 +136,8 @@ class BackwardSweep:
             grads.append(first[r]._replace(trace=own.trace, eligibility=own.eligibility))
         d_drives = [s.spread(x.reads.drive, i, r) for r in range(count)]
         d_recalls = [s.spread(x.reads.recall, i, r) if x.reads.recall else "" for r in range(count)]
-        sums = {name: [s.zero() for _ in range(count)] for name in self._row_sums(x.w)}
-        rows, keep, d_eta = s.rows(x.m, x.w, i, count, like), s.keep(x.w), s.zero()
+        sums = {name: [self.e.sum_slot() for _ in range(count)] for name in self._row_sums(x.w)}
+        rows, keep, d_eta = s.rows(x.m, x.w, i, count, like), s.keep(x.w), self.e.sum_slot()
         return _Run(rows, grads, d_drives, d_recalls, sums, Scalars(keep, s.dither(x.w)), d_eta)
 
     def _cell(self, cell: _Cell, w: Writes | None, h: str, eligibility: str) -> None:
@@ -160,7 +160,7 @@ class BackwardSweep:
         for name in runs[0].sums:
             u = int(name[1:]) if name[0] == "u" else -1
             addresses = [x.d.writes.u[u] if u >= 0 else getattr(x.d.writes, name) for x in episodes]
-            s.store_sums([run.sums[name] for run in runs], addresses, i, add=False)
+            e.store_sums([run.sums[name] for run in runs], addresses, i, add=False)
         for x, run in zip(episodes, runs, strict=True):
             if x.w is not None and s.change.retroactive:
                 one = e.number.name
@@ -201,8 +201,8 @@ class BackwardSweep:
         if s.change.retroactive:
             target = e.at(grad.eligibility, block.at)
             old = e.load(target)
-            s.add(cell.slot("write"), d_change, eligibility)
-            s.add(cell.run.d_eta, e.unary("neg", old), eligibility)
+            e.accumulate(cell.slot("write"), d_change, eligibility)
+            e.accumulate(cell.run.d_eta, e.unary("neg", old), eligibility)
             e.store(e.fma(cell.run.scalars.keep, old, e.binary("mul", d_change, row.write)), target)
             d_change = old
         for k, (u, v, coef) in enumerate(zip(row.u, cell.columns.v, row.matrices.coefs, strict=True)):
@@ -210,7 +210,7 @@ class BackwardSweep:
             if coef:
                 block.add(grad.coefs[k], e.binary("mul", d_change, u), v)
                 scaled = e.binary("mul", d_change, block.load(coef))
-            s.add(cell.slot(f"u{k}"), scaled, v)
+            e.accumulate(cell.slot(f"u{k}"), scaled, v)
             cell.column_sums.add(f"v{k}", scaled, u)
         e.store(self._decay(cell, h, d_change, d_trace), e.at(grad.trace, block.at))
 
@@ -227,7 +227,7 @@ class BackwardSweep:
         if s.change.matrix:
             others = e.binary("mul", minus, block.load(row.matrices.decay))
             block.add(cell.grad.decay, minus, row.row)
-        s.add(cell.slot("row"), others, e.constant(1.0))
+        e.accumulate(cell.slot("row"), others, e.constant(1.0))
         return e.fma(e.unary("neg", decay), d_change, d_trace)
 
     def _adjoint_addresses(self, d: Adjoints, i: str, r: int) -> Adjoints:

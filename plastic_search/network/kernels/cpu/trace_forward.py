@@ -230,26 +230,6 @@ class Synapses:
             return ""
         return self.e.splat(self.e.load(w.dither, self.e.number.name))
 
-    # -- sums along rows
-
-    def zero(self) -> str:
-        """A slot for a sum."""
-        slot = self.e.slot(self.e.vector)
-        self.e.store(self.e.constant(0.0), slot)
-        return slot
-
-    def add(self, slot: str, a: str, b: str) -> None:
-        self.e.store(self.e.fma(a, b, self.e.load(slot)), slot)
-
-    def store_sums(self, slots: list[list[str]], addresses: list[str], i: str, add: bool) -> None:
-        """For each episode, store the total of each row's vector, or add it to what is there."""
-        e, size = self.e, sum(map(len, slots))
-        totals = e.totals([e.load(slot) for rows in slots for slot in rows])
-        for k, (rows, address) in enumerate(zip(slots, addresses, strict=True)):
-            value, type_ = totals if len(slots) == 1 else e.part(totals[0], size, k * len(rows), len(rows))
-            target = e.at(address, i)
-            e.store(e.binary("add", value, e.load(target, type_), type_) if add else value, target, type_)
-
 
 class ForwardEpisode(NamedTuple):
     """What a sweep does for one episode. Episodes that are swept together share all matrices but traces."""
@@ -297,18 +277,18 @@ class ForwardSweep:
                         h, eligibility = s.written(row, columns[k], run.scalars, h, eligibility, shared)
                         s.store(h, eligibility, run.targets[r], at)
                     if episode.reads:
-                        s.add(run.drives[r], s.gain(row, h, shared), pre[k])
+                        e.accumulate(run.drives[r], s.gain(row, h, shared), pre[k])
                         if episode.reads.recall:
-                            s.add(run.recalls[r], h, pre[k])
+                            e.accumulate(run.recalls[r], h, pre[k])
         reads = [episode.reads for episode in episodes if episode.reads]
         if reads:
-            s.store_sums([run.drives for run in runs], [each.drive for each in reads], i, add=True)
+            e.store_sums([run.drives for run in runs], [each.drive for each in reads], i, add=True)
         if reads and reads[0].recall:
-            s.store_sums([run.recalls for run in runs], [each.recall for each in reads], i, add=False)
+            e.store_sums([run.recalls for run in runs], [each.recall for each in reads], i, add=False)
 
     def _begin(self, i: str, count: int, episode: ForwardEpisode, like: Matrices) -> _Run:
         s = self.synapses
         rows = s.rows(episode.m, episode.w, i, count, like)
         targets = [s.addresses(episode.m, i, r) for r in range(count)]
-        drives, recalls = ([s.zero() for _ in rows] for _ in range(2))
+        drives, recalls = ([self.e.sum_slot() for _ in rows] for _ in range(2))
         return _Run(rows, targets, drives, recalls, Scalars(s.keep(episode.w), s.dither(episode.w)))
