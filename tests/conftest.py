@@ -22,7 +22,7 @@ BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def _data_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(url: str) -> bytes:
+    def refuse(url: str, path: Path) -> None:
         raise OSError("tests do not download")
 
     monkeypatch.setattr(_archives, "_download", refuse)

@@ -38,6 +38,7 @@ ONLY_IN = {  # a third party's only doors
     "onnxscript": {"export"},
     "onnxruntime": {"export"},
     "networkx": {"topology", "report"},
+    "pooch": {"tasks/_archives"},
     "pandas": {"records/table", "experiments", "report"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
