@@ -21,7 +21,7 @@ demo: $(READY)
 	$(BIN)/plastic-search export $(RUN)
 	@$(BIN)/plastic-search report $(RUN) > /dev/null
 	@echo "the report: $(RUN)/report.html"
-	@echo "its twin for programs: $(RUN)/report.json"
+	@echo "its JSON companion: $(RUN)/report.json"
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
@@ -31,7 +31,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# The page under reports/ is made anew from the demo's run folder.
+# The page under reports/ is written again from the demo's run folder.
 report-published: demo
 	$(BIN)/plastic-search report $(RUN) --out reports/digit_recall
 

@@ -1,4 +1,4 @@
-"""Features that do not change, and one plastic layer that hears them and, past them, the input."""
+"""Features that do not change, and one plastic layer that receives them and, by a skip connection, the input."""
 
 from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM

@@ -38,7 +38,7 @@ def quick_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _data_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(url: str) -> bytes:
+    def refuse(url: str, path: Path) -> None:
         raise OSError("tests do not download")
 
     monkeypatch.setattr(_archives, "_download", refuse)

@@ -17,7 +17,7 @@ def doctor(
     parts: Annotated[list[Path], typer.Option("--parts", help="A Python file with parts of your own.")] = [],  # noqa: B006
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
-    """Tell what this machine has, which kernel runs which parts here, and why not a faster one."""
+    """Report what this machine has, which kernel runs which parts here, and why not a faster one."""
     from plastic_search.cli.console import print_table
     from plastic_search.core import loading
     from plastic_search.experiments.bench import doctor as ask

@@ -1,1 +1,1 @@
-"""What is asked and carried out: studies, sweeps, searches, and the verbs of the command line."""
+"""Questions and how they are answered: studies, comparisons, sweeps, and the verbs of the command line."""

@@ -1,4 +1,4 @@
-"""What a network must be compared with: the same one without the thing it is said to owe its score to."""
+"""Controls of a winner: the same network without one of its features."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def fixed(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
 
     A graph's edges name columns that widening moves, so it goes with the gates. The task sets the width of a
     network's last layer: where that is the only one, a layer of the same kind is put before it and widened, and the
-    last layer hears both that one and the input.
+    last layer receives both that one and the input.
     """
     still = [replace(each, plastic=Pathway.NONE, structure=_open(each.structure)) for each in spec.layers]
     bare = replace(spec, layers=tuple(still))

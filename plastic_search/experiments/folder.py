@@ -1,4 +1,4 @@
-"""The question in a run folder: written, opened again, compared with the one that is asked now."""
+"""The question in a run folder: written, opened, compared with the current one."""
 
 from __future__ import annotations
 

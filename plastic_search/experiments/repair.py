@@ -1,4 +1,4 @@
-"""A run folder whose files were cut short, made whole again: what is broken is set aside, never deleted."""
+"""Repair of a run folder with truncated files: broken lines are set aside, never deleted."""
 
 from __future__ import annotations
 

@@ -137,8 +137,8 @@ def finals(record: Record) -> list[Group]:
 def group(record: Record, name: str, stage: str = "final") -> Group:
     """The runs of one network of a stage."""
     label, about = _FINALS.get(name, (name, "")) if stage == "final" else (name, "")
-    made = Group(name, label, about, record.stage(stage, name))
-    return made if stage != "final" or name not in _MATCHED else made._replace(about=_sized(record, made))
+    found = Group(name, label, about, record.stage(stage, name))
+    return found if stage != "final" or name not in _MATCHED else found._replace(about=_sized(record, found))
 
 
 def _sized(record: Record, control: Group) -> str:

@@ -23,8 +23,8 @@ def filling(record: Record, verb: str) -> str:
 
 def again(record: Record) -> list[str]:
     """The commands that would make the record anew, as it was asked for."""
-    asked, stages = _asked(record), {r.stage for r in record.runs}
-    where = str(asked.get("out") or folder(record))
+    command, stages = _asked(record), {r.stage for r in record.runs}
+    where = str(command.get("out") or folder(record))
     result = [_line(record, "run", where)]
     if "quantized" in stages:
         widths = _widths(record)
@@ -50,11 +50,11 @@ def folder(record: Record) -> str:
 
 def _line(record: Record, verb: str, where: str, options: list[str] | None = None) -> str:
     """One command line. Its parts are those of the study; a study that is a file may define parts itself."""
-    asked = _asked(record)
-    study, parts = str(asked.get("study") or record.name), [str(p) for p in asked.get("parts") or ()]
+    command = _asked(record)
+    study, parts = str(command.get("study") or record.name), [str(p) for p in command.get("parts") or ()]
     words = [where]
     if verb == "run":
-        words = [study, *(w for each in asked.get("sets") or () for w in ("--set", str(each)))]
+        words = [study, *(w for each in command.get("sets") or () for w in ("--set", str(each)))]
         words += [] if Path(where) == Path("runs") / Path(study).stem else ["--out", where]
     elif study.endswith(".py"):
         parts = [study, *parts]
@@ -66,8 +66,8 @@ def _line(record: Record, verb: str, where: str, options: list[str] | None = Non
 
 def _asked(record: Record) -> dict[str, Any]:
     """What was typed, where the record knows."""
-    asked = record.study.get("command", record.study.get("asked"))
-    return asked if isinstance(asked, dict) else {}
+    command = record.study.get("command", record.study.get("asked"))
+    return command if isinstance(command, dict) else {}
 
 
 def _widths(record: Record) -> str:

@@ -34,14 +34,14 @@ def stability(record: Record) -> list[dict[str, Any]]:
         for run in record.stage("sweep")
         if run.choices["group"] == record.study["reference"]
     ]
-    room = max(whole, default=0.0)
-    return [_row(at, graphs, plastic, room) for at, graphs in sorted(found.items()) if len(graphs) > 1]
+    possible = max(whole, default=0.0)
+    return [_row(at, graphs, plastic, possible) for at, graphs in sorted(found.items()) if len(graphs) > 1]
 
 
-def _row(at: float, graphs: list[nx.DiGraph], plastic: bool, room: float) -> dict[str, Any]:
+def _row(at: float, graphs: list[nx.DiGraph], plastic: bool, possible: float) -> dict[str, Any]:
     edges = [{(u, v) for u, v, edge in g.edges(data=True) if edge.get("plastic") or not plastic} for g in graphs]
     shared = [len(a & b) / max(len(a | b), 1) for a, b in combinations(edges, 2)]
-    density = min(float(np.mean([len(own) for own in edges])) / room if room else at, 1.0)
+    density = min(float(np.mean([len(own) for own in edges])) / possible if possible else at, 1.0)
     value, chance = float(np.mean(shared)), density / (2.0 - density)  # of two random graphs that are as dense
     return {
         "at": at,

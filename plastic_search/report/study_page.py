@@ -134,7 +134,7 @@ def _leaderboard(record: Record) -> dict[str, Any] | None:
 
 
 def _cell(column: str, trial: Trial) -> str:
-    """What stood at an address, and in brackets what stood below it: Hebb (decay 0.62)"""
+    """The value at a path, and in brackets the values below it: Hebb (decay 0.62)"""
     if column not in trial.choices:
         return ""
     below = [(a.removeprefix(f"{column}."), v) for a, v in trial.choices.items() if a.startswith(f"{column}.")]
@@ -259,7 +259,7 @@ def _kinds(spec: Any) -> Iterator[str]:
 
 def _provenance(record: Record) -> dict[str, Any]:
     study = record.study
-    asked, task = study.get("study", {}), study.get("task", {})
+    question, task = study.get("study", {}), study.get("task", {})
     versions = dict(study.get("versions", {}))
     others = sorted({f"{n} {v}" for r in record.runs for n, v in r.versions.items() if versions.get(n) != v})
     stages = dict.fromkeys(r.stage for r in record.runs)
@@ -276,9 +276,9 @@ def _provenance(record: Record) -> dict[str, Any]:
         "trials": study.get("trials"),
         "objectives": study.get("objectives", []),
         "trainers": {
-            name: asked.get(key, study.get("trainer") if key == "finalist" else None)
+            name: question.get(key, study.get("trainer") if key == "finalist" else None)
             for key, name in (("trainer", "search"), ("finalist", "finalists"), ("fine_tuning", "fine-tuning"))
-            if isinstance(asked.get(key, study.get("trainer") if key == "finalist" else None), dict)
+            if isinstance(question.get(key, study.get("trainer") if key == "finalist" else None), dict)
         },
         "stages": [
             {

@@ -113,20 +113,20 @@ def _mean_curve(points: DataFrame, counted: str) -> list[list[float]]:
 
 def _answers(page: dict[str, Any]) -> list[dict[str, Any]]:
     """What was asked of the sweep, place by place, worked out from the intervals alone."""
-    groups, ours, made = page["groups"], page["ours"], []
+    groups, ours, answers = page["groups"], page["ours"], []
     mine = {row["at"]: row for row in groups.get(ours, [])}
     if any("missed" in row for row in mine.values()):
         missed = {at: row["missed"] for at, row in mine.items()}
         holds = max(missed.values()) <= _EXACT
-        made.append({"question": "Is the budget met within 2 %?", "at": None, "answer": "yes" if holds else "no",
+        answers.append({"question": "Is the budget met within 2 %?", "at": None, "answer": "yes" if holds else "no",
                      "says": f"largest miss {100 * max(missed.values()):.2f} %", "difference": None})  # fmt: skip
     reference = groups.get(page["reference"], [])
     for at in sorted(mine, reverse=True):
         for group in [page["reference"]] * bool(reference) + [g for g in groups if g not in (ours, page["reference"])]:
             rows = reference if group == page["reference"] else [r for r in groups[group] if r["at"] == at]
             if rows:
-                made.append(compared(page, at, mine[at], group, rows[0]))
-    return made
+                answers.append(compared(page, at, mine[at], group, rows[0]))
+    return answers
 
 
 def compared(

@@ -41,21 +41,21 @@ def _plasticity(record: Record) -> Verdict:
         head = f"The winner, at {estimate(mean)}, has no trace: the search chose a network without plasticity."
         return Verdict("plasticity", question, "no", head, "", [])
     frozen = groups.compared(winner.values(), winner.values("frozen"))
-    held = winner.mean("frozen")
-    if frozen is None or held is None:
+    frozen_mean = winner.mean("frozen")
+    if frozen is None or frozen_mean is None:
         return Verdict("plasticity", question, "unknown", "The winner was not tested without its trace.", "", [])
-    made = [Contrast("winner", "winner, trace frozen", frozen, None)]
+    contrasts = [Contrast("winner", "winner, trace frozen", frozen, None)]
     without = [(g, c) for g in groups.baselines(record) if (c := compare(winner, g)) is not None]
     against = [c for _, c in without]
-    says = (
-        f"With its trace held at zero the winner scores {estimate(held)} instead of {estimate(mean)}: "
+    reason = (
+        f"With its trace fixed at zero the winner scores {estimate(frozen_mean)} instead of {estimate(mean)}: "
         f"{change(-frozen.value)} by seed, {reach(frozen, -1)}. That shows whether it uses its trace. Whether a "
         "trace was needed only networks without one can show"
     )
     if not against:
-        head = f"The winner scores {estimate(mean)}, and {score(held.value)} with its trace frozen."
-        return Verdict("plasticity", question, "unclear", head, f"{says}, and none was trained.", made)
-    told = [f"{c.theirs}{_weakness(record, g)} is {_short_of(c)}" for g, c in without]
+        head = f"The winner scores {estimate(mean)}, and {score(frozen_mean.value)} with its trace frozen."
+        return Verdict("plasticity", question, "unclear", head, f"{reason}, and none was trained.", contrasts)
+    shortfalls = [f"{c.theirs}{_weakness(record, g)} is {_short_of(c)}" for g, c in without]
     rival, nearest = min(without, key=lambda pair: pair[1].difference.value)
     signs = [frozen.sign, *(c.difference.sign for c in against)]
     answer = "yes" if min(signs) > 0 else "no" if nearest.difference.sign < 0 else "unclear"
@@ -68,7 +68,7 @@ def _plasticity(record: Record) -> Verdict:
         f"{start}: the winner scores {estimate(mean)}, {above(nearest.difference)} the best network without it "
         f"({nearest.theirs}{_caveat(record, rival) if nearest.difference.value > 0 else ''})."
     )
-    return Verdict("plasticity", question, answer, head, f"{says}: {listed(told)}.", made + against)
+    return Verdict("plasticity", question, answer, head, f"{reason}: {listed(shortfalls)}.", contrasts + against)
 
 
 def _weakness(record: Record, group: Group) -> str:
@@ -86,17 +86,17 @@ def _weakness(record: Record, group: Group) -> str:
 
 def _caveat(record: Record, rival: Group) -> str:
     """What else might explain that the winner is above the best network without plasticity."""
-    curve, made = learning_curves.curve(rival), ""
+    curve, text = learning_curves.curve(rival), ""
     if groups.smaller(record, rival):
-        made += f", which has only {count(rival.cost('parameters'))} parameters against " + count(
+        text += f", which has only {count(rival.cost('parameters'))} parameters against " + count(
             groups.group(record, "winner").cost("parameters")
         )
     if curve.rising:
-        made += (
+        text += (
             f"; its learning curve still rises, by {score(curve.rise)} over the last fifth of training, so longer "
             "training might narrow this"
         )
-    return made
+    return text
 
 
 def _guesses(group: Group, chance: float | None) -> bool:
@@ -113,11 +113,11 @@ def _search(record: Record) -> Verdict:
         return Verdict("search", question, "unknown", "No two searches have been run that could be compared.", "", [])
     name, trials = groups.arm_label(learned), [_complete(record, arm) for arm in (learned, "random")]
     ours, theirs = (groups.of_arm(record, arm) for arm in (learned, "random"))
-    says = _trial_by_trial(name, trials)
+    reason = _trial_by_trial(name, trials)
     found = compare(ours, theirs) if ours and theirs else None
     if found is None or ours is None or theirs is None or found.probability is None:
         head = f"Whether {name} beats random search is not known: their best networks were not both trained anew."
-        return Verdict("search", question, "unknown", head, says, [])
+        return Verdict("search", question, "unknown", head, reason, [])
     d, p = found.difference, found.probability
     answer = "yes" if d.sign > 0 else "no" if d.sign < 0 else "unclear"
     start = {
@@ -127,13 +127,13 @@ def _search(record: Record) -> Verdict:
     }[answer]
     head = f"{start}: {above(d)} it after retraining (probability of improvement {estimate(p)})."
     sizes = [count(g.cost("connections")) for g in (ours, theirs)]
-    says += (
+    reason += (
         f" Retrained alike, {name}'s best scores {estimate(ours.mean())} with {sizes[0]} connections, random search's "
         f"{estimate(theirs.mean())} with {sizes[1]}."
     )
     if answer != "yes":
-        says += " A search that does not beat random search has found nothing that chance would not have."
-    return Verdict("search", question, answer, head, says, [found])
+        reason += " A search that does not beat random search has found nothing that chance would not have."
+    return Verdict("search", question, answer, head, reason, [found])
 
 
 def _complete(record: Record, arm: str) -> list[float]:
@@ -171,13 +171,13 @@ def _structure(record: Record) -> Verdict:
     d = found.difference
     answer, lost = loss(d)
     head = f"{percent(share)} of the connections are kept: {above(d)} the dense network, {lost}."
-    says = (
+    reason = (
         f"With {count(kept)} connections the winner scores {estimate(winner.mean())}; the same network with all "
         f"{count(full)} of them, trained as long, scores {estimate(dense.mean())}."
     )
     others = [c for name in ("random_mask", "pruned") if (c := compare(winner, groups.group(record, name)))]
-    says += "".join(f" Above {c.theirs} of as many connections: {estimate(c.difference, True)}." for c in others)
-    return Verdict("structure", question, answer, head, says + _hardened(winner), [found, *others])
+    reason += "".join(f" Above {c.theirs} of as many connections: {estimate(c.difference, True)}." for c in others)
+    return Verdict("structure", question, answer, head, reason + _hardened(winner), [found, *others])
 
 
 def _hardened(winner: Group) -> str:
@@ -190,9 +190,9 @@ def _hardened(winner: Group) -> str:
 
 def _precision(record: Record) -> Verdict:
     question = "Does it survive in few bits?"
-    made = rounded.data(record)
-    together = [v for v in made.variants if v.family in ("uniform", "mixed") and v.change] if made else []
-    if not made or not together:
+    rounding = rounded.data(record)
+    together = [v for v in rounding.variants if v.family in ("uniform", "mixed") and v.change] if rounding else []
+    if not rounding or not together:
         return Verdict("precision", question, "unknown", "What rounding costs is not known yet.", "", [])
     chosen = min(together, key=lambda v: (v.family != "mixed", not v.tuned, v.rounding != "stochastic", _total(v)))
     d = chosen.cost
@@ -206,8 +206,8 @@ def _precision(record: Record) -> Verdict:
     against = f"the winner in {theirs}" if chosen.fair else "the winner in float, which was not trained on as long"
     head = f"In {how} its score changes by {estimate(d, True)} against {against}, {lost}."
     compared = [Contrast(f"{bits(chosen.bits)} bits", theirs, d, None)]
-    says = _trained_on(record, chosen) + _fewest(together) + _by_chance(made)
-    return Verdict("precision", question, answer, head, says, compared)
+    reason = _trained_on(record, chosen) + _fewest(together) + _by_chance(rounding)
+    return Verdict("precision", question, answer, head, reason, compared)
 
 
 def _trained_on(record: Record, chosen: rounded.Variant) -> str:
@@ -241,11 +241,13 @@ def _fewest(together: list[rounded.Variant]) -> str:
     return f"None of the {ways} surely stays within {MARGIN} of it."
 
 
-def _by_chance(made: rounded.Bits) -> str:
+def _by_chance(rounding: rounded.Bits) -> str:
     """What stochastic rounding does for the trace alone, at every width that has both."""
-    told, surely = [], {1: [], -1: []}
+    phrases, surely = [], {1: [], -1: []}
     for tuned, when in ((False, "without fine-tuning"), (True, "fine-tuned")):
-        alone = {(v.bits["trace"], v.rounding): v for v in made.variants if v.family == "trace" and v.tuned == tuned}
+        alone = {
+            (v.bits["trace"], v.rounding): v for v in rounding.variants if v.family == "trace" and v.tuned == tuned
+        }
         both = [b for b, rounding in alone if b is not None and rounding == "nearest" and (b, "stochastic") in alone]
         steps = []
         for b in sorted(both, reverse=True):
@@ -253,13 +255,13 @@ def _by_chance(made: rounded.Bits) -> str:
             steps.append(f"{estimate(d, True)} at {b} bits")
             if d.sign:
                 surely[d.sign].append(f"{b} bits ({when})")
-        told += [f"{when} by {listed(steps)}"] * bool(steps)
-    if not told:
+        phrases += [f"{when} by {listed(steps)}"] * bool(steps)
+    if not phrases:
         return ""
     sides = [f"surely {word} at {listed(surely[sign])}" for sign, word in ((1, "helps"), (-1, "hurts")) if surely[sign]]
     return (
         " Writing the trace alone by stochastic instead of nearest rounding changes the score, by seed, "
-        f"{'; '.join(told)}: it {' and '.join(sides) or 'makes no sure difference'}."
+        f"{'; '.join(phrases)}: it {' and '.join(sides) or 'makes no sure difference'}."
     )
 
 

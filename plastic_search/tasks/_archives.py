@@ -1,6 +1,7 @@
-"""Where real data lies: the folder that PLASTIC_SEARCH_DATA names, the user's cache, or its authors' own address.
+"""Archives of data sets: in the folder that PLASTIC_SEARCH_DATA names, in the user's cache, or downloaded into it.
 
-Whatever is found is checked against digests before any of it is read, and is read in memory: nothing is unpacked.
+pooch keeps the cache, downloads and tries again. An archive is compared with its digests before any of it is read, and
+is read in memory: nothing is unpacked, so no member's path can leave a folder.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ import hashlib
 import io
 import os
 import tarfile
-import urllib.request
+import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from plastic_search.core.errors import PlasticSearchError
 
@@ -22,27 +23,28 @@ __all__ = ["Archive", "DataMissing", "members", "obtain"]
 
 FOLDER = "PLASTIC_SEARCH_DATA"
 LARGEST = 64 * 2**20  # bytes of an archive
-PATIENCE = 30  # seconds that a silent server is waited for
+TIMEOUT = 30  # seconds without an answer
+RETRIES = 1
 
 
-class DataMissing(PlasticSearchError):  # noqa: N818, it says what is the matter
+class DataMissing(PlasticSearchError):  # noqa: N818, the name states the condition
     """The data is not on this machine, and could not be fetched."""
 
 
 class Archive(NamedTuple):
-    """One file that holds a data set, in one of the forms it is found in."""
+    """One file that holds a data set, in one of the forms in which it is published."""
 
-    path: str  # below the data folder
+    path: str  # relative to the data folder
     digests: tuple[tuple[str, str], ...]  # (kind, hex): sha256, md5, or git, which is the blob's id in git
     url: str | None = None
 
 
 def obtain(archives: tuple[Archive, ...]) -> tuple[Archive, bytes]:
-    """The first of `archives` that is found, and what is in it; they are forms of the same data, best first.
+    """The first of `archives` that is found, and its bytes; they are forms of the same data, best first.
 
     Raises:
-        DataMissing: there is none here, and none could be downloaded.
-        PlasticSearchError: a file is not what its digest says.
+        DataMissing: there is none on this machine, and none could be downloaded.
+        PlasticSearchError: a file does not match its digest.
     """
     for folder in _folders():
         for archive in archives:
@@ -53,21 +55,18 @@ def obtain(archives: tuple[Archive, ...]) -> tuple[Archive, bytes]:
     if archive is None or archive.url is None:
         raise _missing(archives, "and nobody offers it for download")
     try:
-        data = _download(archive.url)
+        return archive, _fetch(archive, archive.url)
     except OSError as error:
         raise _missing(archives, f"and {archive.url} could not be reached ({error})") from None
-    data = _checked(archive, data, archive.url)
-    _save(_cache() / archive.path, data)
-    return archive, data
 
 
 def members(archive: Archive, data: bytes, ending: str, largest: int, most: int) -> Iterator[tuple[str, bytes]]:
-    """Each file in an archive whose name has this ending, with its bytes, in the archive's order.
+    """Name and bytes of each file in an archive whose name has this ending, in the archive's order.
 
     Args:
-        data: the archive's own bytes, a zip or a tar.
-        largest: bytes that a member may have.
-        most: members that there may be.
+        data: the archive's bytes, a zip or a tar.
+        largest: the most bytes of a member.
+        most: the most members.
 
     Raises:
         PlasticSearchError: a member is larger, or there are more.
@@ -106,8 +105,9 @@ def _folders() -> Iterator[Path]:
 
 
 def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "plastic_search"
+    import pooch
+
+    return pooch.os_cache("plastic_search")
 
 
 def _read(path: Path) -> bytes:
@@ -116,14 +116,57 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _download(url: str) -> bytes:
+def _fetch(archive: Archive, url: str) -> bytes:
+    """Download an archive into the cache, and read it; a file that does not match its digests is not kept."""
+    import pooch
+
+    def download(url: str, output_file: Any, pooch: Any) -> None:
+        _download(url, Path(output_file))
+        _checked(archive, Path(output_file).read_bytes(), url)  # here, since pooch has no digests of git's
+
+    with _storage() as folder:
+        files = pooch.create(
+            folder, base_url="", registry={archive.path: None}, urls={archive.path: url}, retry_if_failed=RETRIES
+        )
+        return Path(files.fetch(archive.path, downloader=download)).read_bytes()  # type: ignore[arg-type]
+
+
+@contextmanager
+def _storage() -> Iterator[Path]:
+    """The cache; where it cannot be written, a temporary folder, and the data is downloaded again next time."""
+    cache = _cache()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        writable = os.access(cache, os.W_OK)
+    except OSError:
+        writable = False
+    if writable:
+        yield cache
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+
+
+def _download(url: str, path: Path) -> None:
+    """Write what `url` sends to a file, at most LARGEST bytes."""
+    import pooch
+
     if not url.startswith("https://"):
         raise PlasticSearchError(f"data is fetched over https only, but the address is {url}")
-    with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
-        data = answer.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise PlasticSearchError(f"{url} sends more than {LARGEST} bytes")
-    return data
+    with path.open("wb") as file:
+        pooch.HTTPDownloader(timeout=TIMEOUT)(url, _Bounded(file, url), None)
+
+
+class _Bounded:
+    """A file that takes at most LARGEST bytes: pooch's downloaders have no limit."""
+
+    def __init__(self, file: BinaryIO, url: str) -> None:
+        self._file, self._url, self.flush = file, url, file.flush
+
+    def write(self, data: bytes) -> None:
+        if self._file.tell() + len(data) > LARGEST:
+            raise PlasticSearchError(f"{self._url} sends more than {LARGEST} bytes")
+        self._file.write(data)
 
 
 def _checked(archive: Archive, data: bytes, where: str) -> bytes:
@@ -140,18 +183,6 @@ def _digest(kind: str, data: bytes) -> str:
     if kind == "git":
         return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
     return hashlib.new(kind, data, usedforsecurity=False).hexdigest()
-
-
-def _save(path: Path, data: bytes) -> None:
-    """Keep a download; where the cache cannot be written, it is fetched again next time."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def _missing(archives: tuple[Archive, ...], why: str) -> DataMissing:

@@ -210,7 +210,7 @@ def test_importances_keep_the_tail_in_the_caption(full: Record) -> None:
 def test_a_choice_that_is_there_only_below_another_says_in_how_many_trials(full: Record) -> None:
     data = importances.data(full)
     assert data is not None
-    said = dict(zip(data.addresses, zip(data.present, data.conditional, strict=True), strict=True))
+    said = dict(zip(data.paths, zip(data.present, data.conditional, strict=True), strict=True))
     assert said["layers.1.rule"] == (data.trials, False)
     assert said["layers.1.structure.density"][1] is False
     present, conditional = said["layers.1.rule.Hebb.decay"]

@@ -7,6 +7,7 @@ import io
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -70,7 +71,13 @@ def put(folder: Path, archive: Archive, data: bytes) -> None:
 
 def offer(monkeypatch: pytest.MonkeyPatch, data: bytes) -> list[str]:
     asked: list[str] = []
-    monkeypatch.setattr(_archives, "_download", lambda url: asked.append(url) or data)
+
+    def download(url: str, path: Path) -> None:
+        asked.append(url)
+        path.write_bytes(data)
+
+    monkeypatch.setattr(_archives, "_download", download)
+    monkeypatch.setattr(_archives, "RETRIES", 0)
     return asked
 
 
@@ -141,13 +148,38 @@ def test_members_are_read_in_memory(archive: Archive, data: bytes) -> None:
         list(members(archive, data, ".png", largest=3, most=2))
 
 
-def test_downloads_are_over_https_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+class Response:
+    """What a server sends, in chunks."""
+
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, *chunks: bytes) -> None:
+        self.chunks = chunks
+
+    def raise_for_status(self) -> None: ...
+
+    def iter_content(self, chunk_size: int) -> tuple[bytes, ...]:
+        return self.chunks
+
+
+def test_downloads_are_over_https_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "data.zip"
     with pytest.raises(PlasticSearchError, match="over https only"):
-        really_download("http://example.org/data.zip")
+        really_download("http://example.org/data.zip", path)
+    monkeypatch.setattr("requests.get", lambda url, **how: Response(b"ab", b"c"))
+    really_download("https://example.org/data.zip", path)
+    assert path.read_bytes() == b"abc"
     monkeypatch.setattr(_archives, "LARGEST", 2)
-    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: io.BytesIO(b"abc"))
     with pytest.raises(PlasticSearchError, match="sends more than 2 bytes"):
-        really_download("https://example.org/data.zip")
+        really_download("https://example.org/data.zip", path)
+
+
+def test_a_broken_download_is_tried_again(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = [ZIP[:-1], ZIP]
+    monkeypatch.setattr(_archives, "_download", lambda url, path: path.write_bytes(sent.pop(0)))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    assert obtain((THEIRS,)) == (THEIRS, ZIP)
+    assert not sent
 
 
 def test_a_file_too_large_is_not_read(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

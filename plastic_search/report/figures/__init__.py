@@ -53,5 +53,5 @@ def _figure(name: str) -> Figure:
     lacking = [n for n in (*constants, "data", "caption", "draw") if not hasattr(module, n)]
     if lacking:
         raise PlasticSearchError(f"{module.__file__} is no figure yet: it lacks {', '.join(lacking)}")
-    said = {n.lower(): getattr(module, n) for n in constants}
-    return Figure(name=name, data=module.data, caption=module.caption, draw=module.draw, **said)
+    declared = {n.lower(): getattr(module, n) for n in constants}
+    return Figure(name=name, data=module.data, caption=module.caption, draw=module.draw, **declared)

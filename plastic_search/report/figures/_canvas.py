@@ -194,24 +194,30 @@ def chance_line(axes: Axes, value: float | None, along: str = "x") -> None:
 
 
 def whiskers(
-    axes: Axes, at: float, made: Estimate, colour: str, along: str = "x", support: tuple[float, float] | None = None
+    axes: Axes, at: float, interval: Estimate, colour: str, along: str = "x", support: tuple[float, float] | None = None
 ) -> None:
-    """An interval, where there is one; an arrowhead where it goes on beyond the limits `within` of the axis."""
-    if made.low is None or made.high is None:
+    """An interval, where there is one; an arrowhead where it goes on beyond the limits `support` of the axis."""
+    if interval.low is None or interval.high is None:
         return
-    low, high = (made.low, made.high) if support is None else (max(made.low, support[0]), min(made.high, support[1]))
+    low, high = (
+        (interval.low, interval.high)
+        if support is None
+        else (max(interval.low, support[0]), min(interval.high, support[1]))
+    )
     line = axes.hlines if along == "x" else axes.vlines
     line(at, low, high, color=colour, linewidth=2.2, alpha=0.55, zorder=2)
-    for edge, cut, marker in ((low, low > made.low, "<v"), (high, high < made.high, ">^")):
+    for edge, cut, marker in ((low, low > interval.low, "<v"), (high, high < interval.high, ">^")):
         if cut:
             x, y = (edge, at) if along == "x" else (at, edge)
             axes.plot(x, y, marker=marker[along != "x"], color=colour, markersize=5, linestyle="none", clip_on=False,
                       zorder=3)  # fmt: skip
 
 
-def beyond(made: list[Estimate], support: tuple[float, float]) -> bool:
+def beyond(interval: list[Estimate], support: tuple[float, float]) -> bool:
     """Whether any interval goes on beyond the limits of an axis."""
-    return any(e.low is not None and e.high is not None and (e.low < support[0] or e.high > support[1]) for e in made)
+    return any(
+        e.low is not None and e.high is not None and (e.low < support[0] or e.high > support[1]) for e in interval
+    )
 
 
 def spread(count: int, width: float = 0.5) -> Sequence[float]:

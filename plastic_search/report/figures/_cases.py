@@ -111,8 +111,8 @@ def over_training(
         settled = [c.high[i] for c in curves for i, s in enumerate(c.steps) if s >= 0.1 * c.steps[-1]]
         lowest = min([*floors.values(), *(v for c in curves for v in c.low)])
         top = max([*settled, *floors.values()])
-        room = 0.05 * (top - lowest) or 0.05
-        axes.set_ylim(min(lowest - room, 0.0) if label in ("units", "connections") else lowest - room, top + room)
+        margin = 0.05 * (top - lowest) or 0.05
+        axes.set_ylim(min(lowest - margin, 0.0) if label in ("units", "connections") else lowest - margin, top + margin)
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
         axes.yaxis.set_major_formatter(lambda y, _: f"{y:,.4g}")
         axes.set(xlabel="updates", ylabel=label)
@@ -136,12 +136,12 @@ def every_seed(name: str, finals: list[Final], label: str, limit: float | None, 
                 axes.hlines(place, final.result.low, final.result.high, color=canvas.INK, linewidth=1.5)
             axes.plot([final.result.value], [place], "|", color=canvas.INK, markersize=16, markeredgewidth=2)
         values = [v for final in finals for v in final.values]
-        room = 0.06 * (max(values) - min(values)) or 0.05 * abs(max(values)) or 0.05
-        axes.set_xlim(min(values) - room, max(values) + room)
-        if limit is not None and min(values) - room <= limit <= max(values) + room:
+        margin = 0.06 * (max(values) - min(values)) or 0.05 * abs(max(values)) or 0.05
+        axes.set_xlim(min(values) - margin, max(values) + margin)
+        if limit is not None and min(values) - margin <= limit <= max(values) + margin:
             axes.axvline(limit, color=canvas.MUTED, linewidth=0.8, linestyle=_LIMIT)
         for floor in floors.values():
-            if min(values) - room <= floor <= max(values) + room:
+            if min(values) - margin <= floor <= max(values) + margin:
                 axes.axvline(floor, color=canvas.INK, linewidth=1, linestyle=_FLOOR)
         axes.set_yticks(range(len(finals)), [canvas.short(final.label, 40) for final in finals])
         axes.invert_yaxis()

@@ -145,8 +145,8 @@ def _titles(sizes: list[int], places: dict[tuple[int, int], Place]) -> str:
     parts = []
     for turn, (layer, x) in enumerate(spots):
         y = 12 + 15 * (turn % 2) if close else 14
-        room = min(x, WIDTH - x) >= _TITLE / 2
-        anchor, x = ("middle", x) if room else ("end", WIDTH - 2) if x > WIDTH / 2 else ("start", 2)
+        fits = min(x, WIDTH - x) >= _TITLE / 2
+        anchor, x = ("middle", x) if fits else ("end", WIDTH - 2) if x > WIDTH / 2 else ("start", 2)
         parts.append(label(x, y, called(layer, sizes[layer + 1]), anchor))
     return "".join(parts)
 

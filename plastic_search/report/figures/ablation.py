@@ -1,4 +1,4 @@
-"""Finalists as they are, with their trace held at zero, and with its entries shuffled among synapses."""
+"""Finalists as they are, with their trace fixed at zero, and with its entries shuffled among synapses."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def data(record: Record) -> Ablation | None:
 def caption(data: Ablation) -> str:
     """How to read it."""
     return (
-        "The same trained networks, each tested three times: as it is; with every trace held at zero, so that only "
+        "The same trained networks, each tested three times: as it is; with every trace fixed at zero, so that only "
         "the fixed weights answer; and with the trace's entries exchanged among the synapses of a layer just before "
         "the question, so that what was written is all there but no longer where it was written. Bars: 95 % Student "
         "intervals over seeds."

@@ -58,13 +58,13 @@ def data(record: Record) -> Bits | None:
     groups = [findings.group(record, n, "quantized") for n in dict.fromkeys(r.name for r in record.stage("quantized"))]
     reference = findings.group(record, "winner")
     longer = next((g.values() for g in groups if g.values() and not _rounded(g.runs[0])), {})
-    made = [_variant(g, score, reference.values(), longer) for g in groups if (score := g.mean()) is not None]
-    rounded = [v for v in made if v.family != _FLOAT]
+    variants = [_variant(g, score, reference.values(), longer) for g in groups if (score := g.mean()) is not None]
+    rounded = [v for v in variants if v.family != _FLOAT]
     if not rounded:
         return None
     mean = reference.mean()
     order = sorted(rounded, key=lambda v: (_FAMILIES.index(v.family), -_width(v), v.rounding, v.tuned, v.name))
-    tuned = next((v for v in made if v.family == _FLOAT), None)
+    tuned = next((v for v in variants if v.family == _FLOAT), None)
     return Bits(findings.score_name(record), findings.chance(record), mean.value if mean else None, tuned, order)
 
 
@@ -79,20 +79,20 @@ def _rounded(run: Run) -> dict[str, int]:
 
 def _variant(group: Group, score: Estimate, reference: dict[int, float], longer: dict[int, float]) -> Variant:
     run, values = group.runs[0], group.values()
-    held, tuned = _rounded(run), bool(run.choices.get("tuned", False))
-    bits = {role: held.get(role) for role in ROLES}
-    family = "uniform" if len(held) == len(ROLES) and len({*held.values()}) == 1 else "mixed"
-    family = next(iter(held)) if len(held) == 1 else family if held else _FLOAT
+    widths, tuned = _rounded(run), bool(run.choices.get("tuned", False))
+    bits = {role: widths.get(role) for role in ROLES}
+    family = "uniform" if len(widths) == len(ROLES) and len({*widths.values()}) == 1 else "mixed"
+    family = next(iter(widths)) if len(widths) == 1 else family if widths else _FLOAT
     rounding = str(run.choices.get("rounding", "nearest"))
     change = findings.compared(values, reference)
-    matched = findings.compared(values, longer) if tuned and held else None
+    matched = findings.compared(values, longer) if tuned and widths else None
     return Variant(group.name, family, bits, rounding, tuned, list(values.values()), score, change, matched)
 
 
 def _width(variant: Variant) -> float:
     """Mean bits of the roles that are rounded."""
-    held = [b for b in variant.bits.values() if b is not None]
-    return sum(held) / len(held) if held else 32.0
+    widths = [b for b in variant.bits.values() if b is not None]
+    return sum(widths) / len(widths) if widths else 32.0
 
 
 def tick(variant: Variant) -> str:
@@ -127,8 +127,8 @@ def _limits(data: Bits) -> tuple[float, float]:
     """Wide enough for every seed and every line."""
     marks = [s for v in data.variants for s in v.seeds] + [x for x in (data.chance, data.float_score) if x is not None]
     marks += data.float_tuned.seeds if data.float_tuned else []
-    room = 0.06 * (max(marks) - min(marks)) + 0.01
-    return min(marks) - room, max(marks) + room
+    margin = 0.06 * (max(marks) - min(marks)) + 0.01
+    return min(marks) - margin, max(marks) + margin
 
 
 def draw(data: Bits) -> str:

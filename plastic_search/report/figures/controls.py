@@ -58,8 +58,8 @@ def caption(data: Controls) -> str:
 def _limits(data: Controls) -> tuple[float, float]:
     """Wide enough for every seed and for chance; an interval that runs further is cut at the edge."""
     marks = [s for row in data.rows for s in row.seeds] + ([data.chance] if data.chance is not None else [])
-    room = 0.12 * (max(marks) - min(marks)) + 0.01
-    return min(marks) - room, max(marks) + room
+    margin = 0.12 * (max(marks) - min(marks)) + 0.01
+    return min(marks) - margin, max(marks) + margin
 
 
 def draw(data: Controls) -> str:

@@ -20,7 +20,7 @@ _MOST = 12
 
 
 class Importances(NamedTuple):
-    addresses: list[str]  # the most important first
+    paths: list[str]  # the most important first
     shares: list[float]
     present: list[int]  # in how many complete trials there was such a choice
     conditional: list[bool]  # whether it is there only where another choice took one of its options
@@ -28,11 +28,11 @@ class Importances(NamedTuple):
 
 
 def data(record: Record) -> Importances | None:
-    """Every address with its share; None where none was worked out."""
+    """Every path with its share; None where none was worked out."""
     known = {a: v for a, share in record.importances.items() if (v := groups.finite(share)) is not None}
     if not known:
         return None
-    order = sorted(known, key=lambda address: (-known[address], address))
+    order = sorted(known, key=lambda path: (-known[path], path))
     complete = [t for t in groups.trials(record) if t.outcome == "complete"]
     present = [sum(a in t.choices for t in complete) for a in order]
     others = {*known, *record.study.get("search_parameters", {})}
@@ -43,24 +43,24 @@ def data(record: Record) -> Importances | None:
 def caption(data: Importances) -> str:
     """How to read it."""
     rest = data.shares[_MOST:]
-    many = f"{len(rest)} addresses share" if len(rest) > 1 else "address has"
+    many = f"{len(rest)} paths share" if len(rest) > 1 else "path has"
     more = f" Another {many} {_percent(sum(rest))}." if rest else ""
     some = (
-        " An address below a choice is there only where the choice took its option: in as many trials as stand beside "
+        " A path below a choice is there only where the choice took its option: in as many trials as stand beside "
         "it, so that its share rests on fewer."
         if any(data.conditional)
         else ""
     )
     return (
-        "How far each address's values in the best tenth of the trials differ from those in all of them, as a share of "
+        "How far each path's values in the best tenth of the trials differ from those in all of them, as a share of "
         f"the sum: PED-ANOVA (Watanabe et al. 2023), over the {data.trials} complete trials of all searches.{some}"
         f"{more} With so few trials this is a hint, not a measurement."
     )
 
 
 def draw(data: Importances) -> str:
-    """One bar an address."""
-    rows = list(zip(data.addresses, data.shares, strict=True))[:_MOST]
+    """One bar an path."""
+    rows = list(zip(data.paths, data.shares, strict=True))[:_MOST]
     in_some = [f", in {n} of {data.trials}" if c else "" for n, c in zip(data.present, data.conditional, strict=True)]
 
     def paint(figure: Figure) -> None:
@@ -69,7 +69,7 @@ def draw(data: Importances) -> str:
         for y, (_, share) in enumerate(rows):
             axes.annotate(_percent(share) + in_some[y], (share, y), xytext=(6, 0),
                           textcoords="offset points", va="center")  # fmt: skip
-        axes.set_yticks(range(len(rows)), [canvas.short(address) for address, _ in rows])
+        axes.set_yticks(range(len(rows)), [canvas.short(path) for path, _ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlim(0, max((1.35 if any(data.conditional) else 1.12) * max(share for _, share in rows), 0.01))
         axes.set_xticks([])

@@ -55,7 +55,7 @@ class Curves(NamedTuple):
 
 def data(record: Record) -> Curves | None:
     """The curves of every finalist; None where none has one."""
-    curves = [made for each in groups.finals(record) if (made := curve(each)).steps]
+    curves = [found for each in groups.finals(record) if (found := curve(each)).steps]
     return Curves(groups.score_name(record), groups.chance(record), curves) if curves else None
 
 

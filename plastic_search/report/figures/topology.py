@@ -69,8 +69,8 @@ def _blocks(edges: list[Edge], sizes: list[int]) -> list[Block]:
     result = []
     for post, pre in pairs:
         mine = [e for e in edges if (e.post[0], e.pre[0]) == (post, pre)]
-        room = sizes[post + 1] * sizes[pre + 1]
-        result.append(Block(pre, post, len(mine), room, sum(e.plastic for e in mine)))
+        possible = sizes[post + 1] * sizes[pre + 1]
+        result.append(Block(pre, post, len(mine), possible, sum(e.plastic for e in mine)))
     return result
 
 
