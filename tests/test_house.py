@@ -38,11 +38,8 @@ ONLY_IN = {  # a third party's only doors
     "onnxscript": {"export"},
     "onnxruntime": {"export"},
     "networkx": {"topology", "report"},
-<<<<<<< HEAD
     "defusedxml": {"topology"},
-=======
     "pooch": {"tasks/_archives"},
->>>>>>> structures
     "pandas": {"records/table", "experiments", "report"},
     "matplotlib": {"report"},
     "jinja2": {"report"},

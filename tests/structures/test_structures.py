@@ -156,13 +156,8 @@ def test_forward_mode_and_second_derivatives_of_both_choices(support: Structure)
     noise = [torch.randn(4, n, generator=draw, dtype=torch.float64) for n in (6, 4)]
 
     def loss(*scores: Tensor) -> Tensor:
-<<<<<<< HEAD
         given = params._replace(**dict(zip(params._fields, scores, strict=False)))
         exists, plastic, _ = structure.gates(given, SHAPE, noise[0])
-=======
-        own = params._replace(**dict(zip(GatedParams._fields, scores, strict=False)))
-        exists, plastic, _ = structure.gates(own, SHAPE, noise[0])
->>>>>>> structures
         assert exists is not None
         assert plastic is not None
         return ((noise[0] * exists).sum() + (noise[1] * plastic).sum()) ** 2
