@@ -34,13 +34,14 @@ STUDY = Comparison(
             Published("easy-hard-easy", "9"), Published("fixed-20", "13 to 14"), Published("fixed-75", "13 to 14"),
             Published("fixed-100", "15.5"),
         )),
-        Metric("units", "units at the end", Better.LOWER, "units", published=(
+        Metric("units", "units at the end", Better.NEITHER, published=(
             Published("variable-hard", "37"), Published("variable-easy", "14 (figure: 16)"),
             Published("easy-hard-easy", "19"),
         )),
-        Metric("units_third", "units at a third", Better.LOWER, published=(Published("easy-hard-easy", "14"),)),
-        Metric("units_two_thirds", "units at two thirds", Better.LOWER, published=(Published("easy-hard-easy", "42"),)),
-        Metric("units_largest", "units at most", Better.LOWER, published=(Published("easy-hard-easy", "about 60"),)),
+        Metric("units_third", "units at a third", Better.NEITHER, published=(Published("easy-hard-easy", "14"),)),
+        Metric("units_two_thirds", "units at two thirds", Better.NEITHER,
+               published=(Published("easy-hard-easy", "42"),)),
+        Metric("units_largest", "units at most", Better.NEITHER, published=(Published("easy-hard-easy", "about 60"),)),
     ),
     reference="variable-hard",
     seeds=(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19),

@@ -23,6 +23,7 @@ class Better(Enum):
 
     HIGHER = "higher"
     LOWER = "lower"
+    NEITHER = "neither"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Metric(Part):
         return {
             "name": self.name,
             "label": self.label or self.name,
-            "better": self.better.value,
+            "better": "" if self.better is Better.NEITHER else self.better.value,
             "unit": self.unit,
             "limit": self.limit,
             "published": {each.case: each.text for each in self.published},
@@ -124,9 +125,15 @@ class Case(Part):
     at: float | None = None
 
     def describe(self) -> dict[str, Any]:
-        """The case in study.json."""
-        label = self.label or self.name
-        return {"name": self.name, "label": label, "about": self.about, "group": self.group, "at": self.at}
+        """The case in study.json; `task` is None where it has that of the comparison."""
+        return {
+            "name": self.name,
+            "label": self.label or self.name,
+            "about": self.about,
+            "group": self.group,
+            "at": self.at,
+            "task": self.task and self.task.to_json(),
+        }
 
 
 class Training(NamedTuple):

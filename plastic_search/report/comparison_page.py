@@ -83,16 +83,18 @@ def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]
     metrics = [Metric(**{k: v for k, v in each.items() if k in Metric._fields}) for each in study["metrics"]]
     rows = table.runs(record)
     rows = rows[rows.stage.isin(_STAGES)]
-    names = [case["name"] for case in study["cases"]]
+    described = _by_group(study["cases"])
+    names = [case["name"] for case in described]
     complete = rows[rows.outcome == "complete"]
     wide = {m.name: _wide(complete, f"metrics.{m.name}", names) for m in metrics}
     metrics = [m._replace(average=m.average or _average(wide[m.name])) for m in metrics]
-    cases = [_case(case, metrics, wide, rows) for case in study["cases"]]
-    reference = study.get("reference") or names[0]
+    cases = [_case(case, metrics, wide, rows) for case in described]
+    reference = study.get("reference") or study["cases"][0]["name"]
+    comparable = _comparable(described, reference)
     differences = [
         found
         for metric in metrics
-        for name in names
+        for name in comparable
         if name != reference and (found := _difference(metric, wide[metric.name], name, reference))
     ]
     page: dict[str, Any] = {
@@ -109,8 +111,9 @@ def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]
         "metrics": [m._asdict() | {"title": m.title, "digits": _digits(m, cases, differences)} for m in metrics],
         "cases": cases,
         "reference": reference,
+        "comparable": comparable,
         "differences": differences,
-        "curves": _curves(record, study["cases"]),
+        "curves": _curves(record, described),
         "floor": study.get("floor") or {},
         "notes": list(study.get("notes") or ()),
         "seconds": float(rows["costs.seconds"].sum()) if "costs.seconds" in rows else 0.0,
@@ -122,6 +125,18 @@ def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]
 
 
 _PROVENANCE: dict[str, Any] = {"machine": {}, "versions": {}, "code": "", "created": ""}
+
+
+def _by_group(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The cases, those of one group beside each other; groups in the order in which they begin."""
+    groups = list(dict.fromkeys(case.get("group", "") for case in cases))
+    return sorted(cases, key=lambda case: groups.index(case.get("group", "")))
+
+
+def _comparable(cases: list[dict[str, Any]], reference: str) -> list[str]:
+    """The names of the cases whose task is that of the reference."""
+    task = next((case.get("task") for case in cases if case["name"] == reference), None)
+    return [case["name"] for case in cases if case.get("task") == task]
 
 
 def _wide(rows: DataFrame, column: str, names: list[str]) -> DataFrame:
@@ -227,7 +242,10 @@ def _summary(page: dict[str, Any], metric: Metric, wide: DataFrame) -> dict[str,
     seeds, task = len(page["seeds"]), page["task"]["kind"]
     what = _series(list(labels.values())) if len(labels) <= 6 else f"{len(labels)} cases"
     sentences = [f"Compared{f' on {task}' if task else ''}, with {seeds} seed{'s' * (seeds != 1)} each: {what}."]
-    ranked = [case for case in page["cases"] if case["metrics"][metric.name]]
+    others = [case["label"] for case in page["cases"] if case["name"] not in page["comparable"]]
+    if others:
+        sentences.append(f"Not ranked, since their task is another: {_series(others)}.")
+    ranked = [c for c in page["cases"] if c["metrics"][metric.name] and c["name"] in page["comparable"]]
     if not ranked:
         return {"answer": "unknown", "best": None, "sentences": [*sentences, "No run is complete yet."], "beside": []}
     ranked.sort(key=lambda case: case["metrics"][metric.name].result.value, reverse=metric.better != "lower")

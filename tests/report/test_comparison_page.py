@@ -194,3 +194,13 @@ def test_names_that_are_markup_stay_text(full: Record, tmp_path: Path) -> None:
     assert text.count("</style>") == 1
     assert "&lt;b&gt;T" in text
     assert "&lt;i&gt;A" in text
+
+
+def test_cases_of_another_task_are_shown_but_neither_ranked_nor_compared(tmp_path: Path) -> None:
+    record = with_scores(tmp_path, {"a": [0.5, 0.51, 0.52], "b": [0.6, 0.61, 0.62], "easy": [0.9, 0.91, 0.92]})
+    record.study["cases"][2]["task"] = {"kind": "Easy"}
+    page = comparison_page.contents(record)
+    assert [case["name"] for case in page["cases"]] == ["a", "b", "easy"]
+    assert page["summary"]["best"] == "b"
+    assert "Not ranked, since their task is another: easy." in page["summary"]["sentences"]
+    assert {d.case for d in page["differences"]} == {"b"}
