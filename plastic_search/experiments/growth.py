@@ -69,7 +69,7 @@ def _fixed(units: int) -> Condition:
     return Condition(f"fixed-{units}", still, units, ReversedGroups())
 
 
-_VARIABLE = Grown(unasked=1e-4)  # as the released code has it
+_VARIABLE = Grown(spontaneous=1e-4)  # as the released code has it
 CONDITIONS = (
     Condition("variable-hard", _VARIABLE, _MOST, ReversedGroups()),
     _fixed(37),

@@ -19,8 +19,8 @@ from plastic_search.report.growth_findings import findings, verdicts
 from plastic_search.structures.grown import Grown
 
 FEW = (
-    Condition("variable-hard", Grown(adds=0.9, deletes=0.5, unasked=0.1), 6, CONDITIONS[0].task),
-    Condition("easy-hard-easy", Grown(adds=0.9, deletes=0.5, unasked=0.1), 5, CONDITIONS[3].task),
+    Condition("variable-hard", Grown(adds=0.9, deletes=0.5, spontaneous=0.1), 6, CONDITIONS[0].task),
+    Condition("easy-hard-easy", Grown(adds=0.9, deletes=0.5, spontaneous=0.1), 5, CONDITIONS[3].task),
     Condition("fixed-37", Grown(start=3, adds=0.0, deletes=0.0), 3, CONDITIONS[1].task),
 )
 
