@@ -22,8 +22,8 @@ class Scores(NamedTuple):
     """s_ij = c_ij + a_i + b_j for existing, p_ij for being plastic."""
 
     exists: Tensor  # c [post, pre], of connections
-    hearing: Tensor  # a [post, 1], of postsynaptic units
-    heard: Tensor  # b [1, pre], of presynaptic units
+    post: Tensor  # a [post, 1], of postsynaptic units
+    pre: Tensor  # b [1, pre], of presynaptic units
     plastic: Tensor  # p [post, width of the plastic pathway]; width 0 where every connection there is plastic
 
 
@@ -40,13 +40,13 @@ def initial(shape: Shape, scored: bool, rng: Generator) -> Scores:
     """Random scores; those for being plastic are left out where they are not `scored`, since nothing is chosen then."""
     width = shape.width
     sizes = (shape.post, shape.pre), (shape.post, 1), (1, shape.pre), (shape.post, width if scored else 0)
-    exists, hearing, heard, plastic = (torch.randn(size, generator=rng) for size in sizes)
-    return Scores(0.1 * exists, 0.2 * hearing, 0.2 * heard, 0.1 * plastic)
+    exists, post, pre, plastic = (torch.randn(size, generator=rng) for size in sizes)
+    return Scores(0.1 * exists, 0.2 * post, 0.2 * pre, 0.1 * plastic)
 
 
 def score(params: Any) -> Tensor:
     """The score of each connection for existing [post, pre]."""
-    return params.exists + params.hearing + params.heard
+    return params.exists + params.post + params.pre
 
 
 def gates(params: Any, allowed: Tensor | None, choice: Choice) -> Gates:

@@ -1,7 +1,7 @@
 """Which projections exist at all: each source of a layer, its units to one another, and each unit to itself.
 
-A projection is all of the connections from one group of units to another. Each has one score, and the best so many
-exist; the gradient and the narrowing are those of `Gated`, with whole projections for connections.
+A projection is all connections from one group of units to another. Each has one score, and the projections of highest
+score exist; the gradient is straight-through, and training begins with all projections, as in `Gated`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Blocks(LearnedSubset):
     uses_outgoing: ClassVar[bool] = False
 
     keep: int = 2  # projections
-    annealing_fraction: float = 0.5  # first share of training, over which all but these go
+    annealing_fraction: float = 0.5  # first share of training, over which the number of projections falls to `keep`
 
     def check(self) -> None:
         LearnedSubset.check(self)
@@ -48,13 +48,9 @@ class Blocks(LearnedSubset):
 
     def gates(self, params: BlocksParams, shape: Shape, like: Tensor) -> Gates:
         scores = params.scores.detach() if params.frozen else params.scores
-        count = len(scores)
-        kept = (
-            self.keep + round(float(params.annealing_factor.detach()) * (count - self.keep))
-            if count > self.keep
-            else count
-        )
-        hard, soft = highest(scores, None, kept), torch.sigmoid(scores - scores.detach().mean())
+        excess = max(len(scores) - self.keep, 0)
+        count = self.keep + round(float(params.annealing_factor.detach()) * excess)
+        hard, soft = highest(scores, None, count), torch.sigmoid(scores - scores.detach().mean())
         gates = hard + (soft - soft.detach())
         exists = (gates.view(-1, 1, 1) * _projections(shape, like)).sum(0)
         allowed = self.support.gates((), shape, like).exists
@@ -64,22 +60,21 @@ class Blocks(LearnedSubset):
     def adapt(self, context: TrainingContext, rng: Generator) -> None:
         params, done = context.params, context.step / context.steps
         if not params.frozen:
-            params.annealing_factor.fill_(
-                1.0 - done / self.annealing_fraction if done < self.annealing_fraction else 0.0
-            )
+            left = 1.0 - done / self.annealing_fraction if done < self.annealing_fraction else 0.0
+            params.annealing_factor.fill_(left)
             params.frozen.fill_(float(done >= 1.0))
 
 
 def _projections(shape: Shape, like: Tensor) -> Tensor:
-    """1 where each projection lies [projections, post, pre]."""
-    made = []
+    """The mask of each projection [projections, post, pre]."""
+    masks = []
     for source in shape.sources:
-        if source.units:  # nothing may be selected of one
-            made.append(like.new_zeros(shape.post, shape.pre))
-            made[-1][:, source.columns] = 1.0
+        if source.units:  # a source of which nothing is selected has no projection
+            masks.append(like.new_zeros(shape.post, shape.pre))
+            masks[-1][:, source.columns] = 1.0
     if shape.recurrent:
         itself = like.new_zeros(shape.post, shape.pre)
         itself[:, -shape.recurrent :] = torch.eye(shape.post, dtype=like.dtype, device=like.device)
-        made[-1] -= itself
-        made.append(itself)
-    return torch.stack(made)
+        masks[-1] -= itself
+        masks.append(itself)
+    return torch.stack(masks)

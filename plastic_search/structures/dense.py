@@ -1,4 +1,4 @@
-"""Every unit hears everything, itself and its neighbours included."""
+"""Every unit receives all sources and all units of its own layer, itself included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every unit hears all sources of the layer, and nothing of the layer itself."""
+"""Every unit receives all sources of the layer, and no unit of the layer itself."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ from plastic_search.structures._straight_through import Choice, gates, initial
 
 class GatedParams(NamedTuple):
     exists: Tensor  # [post, pre]; this and the next three as of `Scores`
-    hearing: Tensor  # [post, 1]
-    heard: Tensor  # [1, pre]
+    post: Tensor  # [post, 1]
+    pre: Tensor  # [1, pre]
     plastic: Tensor  # [post, width of the plastic pathway], or [post, 0]
     annealing_factor: Tensor  # [1], 0 where just the budget is kept, 1 where everything is
     frozen: Tensor  # [1], 1 once training has ended, and the gates are fixed

@@ -22,7 +22,7 @@ class Graph(Structure):
 
     fixed: tuple[tuple[int, int], ...] = ()
     plastic: tuple[tuple[int, int], ...] = ()
-    support: Structure = Dense()  # which says whether there is a recurrent block at all
+    support: Structure = Dense()  # defines whether there is a recurrent block, and which inputs are selected
 
     @property
     def recurrent(self) -> bool:
@@ -45,28 +45,33 @@ class Graph(Structure):
 
     def gates(self, params: tuple[()], shape: Shape, like: Tensor) -> Gates:
         self._refuse(shape)
-        places, first = torch.from_numpy(self._places(shape.pre)).to(like.device), len(self.fixed)
-        exists = like.new_zeros(shape.post * shape.pre).index_fill_(0, places, 1.0).view(shape.post, shape.pre)
+        indices, first = torch.from_numpy(self._indices(shape.pre)).to(like.device), len(self.fixed)
+        exists = like.new_zeros(shape.post * shape.pre).index_fill_(0, indices, 1.0).view(shape.post, shape.pre)
         if not first:
             return Gates(exists, exists[:, shape.plastic])
         if not self.plastic:
+<<<<<<< HEAD
             return Gates(exists, like.new_zeros(shape.post, shape.width))
         plastic = like.new_zeros(shape.post * shape.pre).index_fill_(0, places[first:], 1.0)
+=======
+            return Gates(exists, like.new_zeros(shape.post, shape.plastic.stop - shape.plastic.start))
+        plastic = like.new_zeros(shape.post * shape.pre).index_fill_(0, indices[first:], 1.0)
+>>>>>>> structures
         return Gates(exists, plastic.view(shape.post, shape.pre)[:, shape.plastic])
 
-    def _places(self, width: int) -> Any:
-        """Where in a matrix of so many columns each edge lies, those last that are plastic.
+    def _indices(self, width: int) -> Any:
+        """The flat index of each edge in a matrix of `width` columns, plastic edges last.
 
-        It is kept, since every episode asks, and not as a tensor, which could be one that holds no numbers.
+        Cached, since every episode needs it; as an array, since a tensor might be created under a FakeTensorMode.
         """
-        if width not in self._kept:
-            places = [post * width + pre for post, pre in self.fixed + self.plastic]
-            self._kept[width] = np.array(places, np.int64)
-        return self._kept[width]
+        if width not in self._cache:
+            indices = [post * width + pre for post, pre in self.fixed + self.plastic]
+            self._cache[width] = np.array(indices, np.int64)
+        return self._cache[width]
 
     @cached_property
-    def _kept(self) -> dict[int, Any]:
-        """What `_places` has made."""
+    def _cache(self) -> dict[int, Any]:
+        """The result of `_indices` for each width."""
         return {}
 
     @cached_property
@@ -77,19 +82,24 @@ class Graph(Structure):
         return *far, min(pres, default=0), max(pres, default=-1)
 
     def _refuse(self, shape: Shape) -> None:
-        """An edge that a layer of this shape cannot have."""
+        """Raise for an edge that a layer of this shape cannot have."""
         post, pre, first, last = self._reach
         if post >= shape.post or pre >= shape.pre:
             stray = next(e for e in self.fixed + self.plastic if e[0] >= shape.post or e[1] >= shape.pre)
             raise PlasticSearchError(
-                f"edge {stray} leaves the layer, which has {shape.post} units hearing {shape.pre}; "
+                f"edge {stray} leaves the layer, which has {shape.post} units with {shape.pre} inputs each; "
                 "an edge is (post, pre)"
             )
         if not self.plastic or shape.plastic.start <= first <= last < shape.plastic.stop:
             return
         stray = next(e for e in self.plastic if not shape.plastic.start <= e[1] < shape.plastic.stop)
+<<<<<<< HEAD
         takes = f"takes in only columns {shape.plastic.start} to {shape.plastic.stop - 1}"
         empty = not shape.width
+=======
+        takes = f"has only the columns {shape.plastic.start} to {shape.plastic.stop - 1}"
+        empty = shape.plastic.start == shape.plastic.stop
+>>>>>>> structures
         raise PlasticSearchError(
             f"edge {stray} is plastic, but the layer's plastic pathway {'is empty' if empty else takes}; "
             "name it among `fixed`, or give the layer another `plastic`"

@@ -1,7 +1,7 @@
-"""Which connections exist, and which of those are plastic, by magnitude: the smallest go, and do not come back.
+"""Which connections exist, and which of those are plastic, by magnitude: the smallest are pruned, and do not return.
 
-Training begins with all connections. The number that is kept falls as a cube over its first part (gradual magnitude
-pruning, Zhu and Gupta 2017). It is the control that a learned structure has to beat.
+Training begins with all connections; their number falls to the budget on a cubic schedule (gradual magnitude pruning,
+Zhu and Gupta 2017, arXiv 1710.01878). It is the control that a learned structure has to beat.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Pruned(LearnedSubset):
 
     density: float = 0.5  # share of the connections of `support` that exist; above 1, how many
     plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
-    annealing_fraction: float = 0.7  # first share of training, over which connections go
-    times: int = 40  # how often, were it to go on to the end of training
+    annealing_fraction: float = 0.7  # first share of training, over which the shares fall from 1 to the budget
+    times: int = 40  # prunings, if they went on to the end of training
 
     @property
     def budget(self) -> Budget:
@@ -45,12 +45,10 @@ class Pruned(LearnedSubset):
         positive(self, "times")
 
     def params(self, shape: Shape, rng: Generator) -> PrunedParams:
-        like = torch.zeros(shape.post, shape.pre)
-        exists = best(
-            torch.rand(like.shape, generator=rng), self.support.gates((), shape, like).exists, self.density, 1
-        )
-        heard = exists[:, shape.plastic]
-        return PrunedParams(exists, best(torch.rand(heard.shape, generator=rng), heard, self.plastic), torch.zeros(1))
+        scores = torch.rand(shape.post, shape.pre, generator=rng)
+        exists = best(scores, self.support.gates((), shape, scores).exists, self.density, least=1)
+        there = exists[:, shape.plastic]
+        return PrunedParams(exists, best(torch.rand(there.shape, generator=rng), there, self.plastic), torch.zeros(1))
 
     def gates(self, params: PrunedParams, shape: Shape, like: Tensor) -> Gates:
         return Gates(params.exists.detach(), params.plastic.detach() if params.plastic.numel() else None)
@@ -60,7 +58,7 @@ class Pruned(LearnedSubset):
         if params.frozen:
             return
         params.frozen.fill_(float(done >= 1.0))
-        if context.step == 0:  # until it is trained, a network has as many as in the end, drawn by chance
+        if context.step == 0:  # the random connections of an untrained network, as many as the budget, give way to all
             allowed = self.support.gates((), context.shape, context.weight).exists
             params.exists.copy_(torch.ones_like(params.exists) if allowed is None else allowed)
             params.plastic.fill_(1.0).mul_(params.exists[:, context.shape.plastic])

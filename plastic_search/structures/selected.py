@@ -1,4 +1,4 @@
-"""A layer that hears some of the numbers that its sources say, and holds nothing for the others."""
+"""A layer that receives a selection of its sources' outputs, and has no weights for the others."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Selected(Structure):
     """pre = sources[columns]; of that, the connections of `support`
 
     Args:
-        columns: places in what all sources say, one after the other, ascending from 0; () is all of them.
-        support: which connections there are from those.
+        columns: indices into the concatenated outputs of all sources, ascending from 0; () selects all of them.
+        support: the connections from those.
     """
 
     columns: tuple[int, ...] = ()
@@ -36,9 +36,8 @@ class Selected(Structure):
             raise PlasticSearchError(f"Selected.support wants a structure that learns nothing, but got {self.support}")
         if self.support.selection is not None:
             raise PlasticSearchError(f"Selected.support selects already: {self.support}; name the columns once")
-        places = self.columns
-        if any(b <= a for a, b in zip((-1, *places), places, strict=False)):
-            raise PlasticSearchError(f"Selected.columns wants ascending places from 0, but got {places}")
+        if any(b <= a for a, b in zip((-1, *self.columns), self.columns, strict=False)):
+            raise PlasticSearchError(f"Selected.columns wants ascending indices from 0, but got {self.columns}")
 
     def gates(self, params: tuple[()], shape: Shape, like: Tensor) -> Gates:
         return self.support.gates((), shape, like)

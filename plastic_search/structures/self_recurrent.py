@@ -1,4 +1,4 @@
-"""Every unit hears all sources and, of its own layer, only itself (the self-recurrence of ScSr-SNN)."""
+"""Every unit receives all sources and, of its own layer, only itself (the self-recurrence of ScSr-SNN)."""
 
 from __future__ import annotations
 

@@ -142,8 +142,8 @@ class TestOneUpdate:
         adapt(net, 20)
         assert net.units()[0] == 1, "the first is low from the beginning"
 
-    def test_may_add_one_unasked(self) -> None:
-        net = Network(spec(Grown(adds=0.0, deletes=0.0, unasked=1.0)), 3)
+    def test_may_add_one_spontaneous(self) -> None:
+        net = Network(spec(Grown(adds=0.0, deletes=0.0, spontaneous=1.0)), 3)
         adapt(net, 3)
         assert net.units()[0] == 4
 
@@ -171,8 +171,8 @@ class TestOneUpdate:
         adapt(net, 1)
         weights = [net.layers[i].get_parameter("weight").detach()[0] for i in range(2)]
         own, heard = weights[0][:2, 3 + 1], weights[1][:, 1]
-        assert heard.abs().sum().item() == pytest.approx(birth * grown.least, rel=1e-5)
-        assert 4 / 2 * own.abs().sum().item() == pytest.approx(birth * grown.least, rel=1e-5)
+        assert heard.abs().sum().item() == pytest.approx(birth * grown.threshold, rel=1e-5)
+        assert 4 / 2 * own.abs().sum().item() == pytest.approx(birth * grown.threshold, rel=1e-5)
         assert not net.layers[0].get_parameter("bias").any()
 
     @pytest.mark.parametrize("pathway", [Pathway.INPUT, Pathway.RECURRENT, Pathway.BOTH])
@@ -214,7 +214,7 @@ class TestOneUpdate:
 
 
 def test_the_last_layer_cannot_be_grown() -> None:
-    with pytest.raises(PlasticSearchError, match="wants a layer that others hear"):
+    with pytest.raises(PlasticSearchError, match="wants a layer that other layers receive"):
         adapt(Network(NetworkSpec((Layer(4, structure=Grown()),)), 3), 0)
     with pytest.raises(PlasticSearchError, match="starts with 9 units, but the layer has room for 6"):
         Network(spec(Grown(start=9)), 3)
@@ -222,9 +222,18 @@ def test_the_last_layer_cannot_be_grown() -> None:
         Grown(adds=1.5)
 
 
+def test_fields_of_earlier_versions_are_read() -> None:
+    data = Grown(spontaneous=0.1, threshold=0.2).to_json()
+    data["unasked"], data["least"] = data.pop("spontaneous"), data.pop("threshold")
+    data["within"] = data.pop("support")
+    assert Grown.from_json(data) == Grown(spontaneous=0.1, threshold=0.2)
+    with pytest.raises(PlasticSearchError, match=r"Grown\.unasked is now called Grown\.spontaneous"):
+        Grown(unasked=0.1)  # pyright: ignore[reportCallIssue]
+
+
 @pytest.mark.parametrize("cell", [RNN(), LSTM()])
 def test_a_population_does_what_its_members_do_alone(cell: Cell) -> None:
-    grown = Grown(adds=0.6, deletes=0.6, unasked=0.1, shrink=1e-3)
+    grown = Grown(adds=0.6, deletes=0.6, spontaneous=0.1, shrink=1e-3)
     made = [Network(spec(grown, 8, cell=cell, plastic=Pathway.RECURRENT), 4, seed).double() for seed in range(3)]
     population, trainer = Population(made), Windowed(steps=30, reports=3)
     told = list(trainer.train_together(population, ReversedGroups(window=6), range(3)))
@@ -339,7 +348,7 @@ def test_the_trainer_does_what_is_published() -> None:
 
 
 def test_a_new_unit_begins_with_a_memory_of_its_own() -> None:
-    net = Network(spec(Grown(adds=0.0, deletes=0.0, unasked=1.0)), 4)
+    net = Network(spec(Grown(adds=0.0, deletes=0.0, spontaneous=1.0)), 4)
     course = Windowed(steps=9).begin(Population([net]), ReversedGroups(), (0,))
     for born in (1, 2, 3):
         course.advance(1)
@@ -353,7 +362,7 @@ def test_a_new_unit_begins_with_a_memory_of_its_own() -> None:
 
 
 def test_a_course_that_is_put_down_and_taken_up_again_is_the_same() -> None:
-    grown = Grown(adds=0.5, deletes=0.5, unasked=0.1)
+    grown = Grown(adds=0.5, deletes=0.5, spontaneous=0.1)
 
     def begun() -> tuple[Population, Any]:
         population = Population([Network(spec(grown), 4, seed) for seed in range(2)])

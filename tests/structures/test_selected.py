@@ -105,9 +105,9 @@ def test_it_is_exported_and_said_in_json(tmp_path: Path) -> None:
 def test_what_cannot_be_selected_is_refused() -> None:
     with pytest.raises(PlasticSearchError, match=r"layers\.1 selects column 10, but its sources emit 10 outputs"):
         Network(spec(Selected((0, 10))), 4)
-    with pytest.raises(PlasticSearchError, match="wants ascending places from 0"):
+    with pytest.raises(PlasticSearchError, match="wants ascending indices from 0"):
         Selected((3, 3))
-    with pytest.raises(PlasticSearchError, match="wants ascending places from 0"):
+    with pytest.raises(PlasticSearchError, match="wants ascending indices from 0"):
         Selected((-1, 3))
     with pytest.raises(PlasticSearchError, match="wants a structure that learns nothing"):
         Selected((3,), Gated(0.5))

@@ -104,7 +104,7 @@ def test_the_gradients_of_both_choices_meet_where_a_connection_exists() -> None:
     assert allowed is not None
 
     def loss(own: tuple[Tensor, ...], by_hand: bool) -> Tensor:
-        tuned = params._replace(exists=own[0], hearing=own[1], heard=own[2], plastic=own[3])
+        tuned = params._replace(exists=own[0], post=own[1], pre=own[2], plastic=own[3])
         exists, plastic, _ = structure.gates(tuned, SHAPE, torch.zeros(1))
         assert exists is not None
         assert plastic is not None
@@ -195,18 +195,18 @@ def test_units_compete_by_scores_of_their_own() -> None:
     assert gates.exists is not None
     assert gates.plastic is not None
     (noise * gates.exists).sum().backward()
-    scores = (params.exists + params.hearing + params.heard).detach()
+    scores = (params.exists + params.post + params.pre).detach()
     kept = best(scores, None, 6) > 0.5
     assert torch.equal(gates.exists > 0.5, kept)
     assert torch.equal(gates.plastic, gates.exists[:, 2:])
     steps = (scores - scores[kept].min()) / (0.7 * scores.std(correction=0))
     wanted = noise * torch.sigmoid(steps) * (1 - torch.sigmoid(steps)) / (0.7 * scores.std(correction=0))
     torch.testing.assert_close(params.exists.grad, wanted)
-    torch.testing.assert_close(params.hearing.grad, wanted.sum(1, keepdim=True))
-    torch.testing.assert_close(params.heard.grad, wanted.sum(0, keepdim=True))
+    torch.testing.assert_close(params.post.grad, wanted.sum(1, keepdim=True))
+    torch.testing.assert_close(params.pre.grad, wanted.sum(0, keepdim=True))
     with torch.no_grad():
-        params.hearing[2] += 10.0  # a unit that hears all, and one that is not heard
-        params.heard[0, 5] -= 100.0
+        params.post[2] += 10.0  # a unit with all of its inputs, and one without outputs
+        params.pre[0, 5] -= 100.0
     now = exists(structure, params)
     assert now[2].tolist() == [1, 1, 1, 1, 1, 0]
     assert now[:, 5].sum() == 0
@@ -222,7 +222,7 @@ def test_a_pool_spends_one_budget_where_it_is_worth_most(density: float, plastic
     )
     nets = [Network(NetworkSpec(layers), task.inputs, seed) for seed in (0, 1, 0)]
     for net in nets:
-        net.get_parameter("layers.2.structure__hearing").data += 0.5  # what is there is worth more
+        net.get_parameter("layers.2.structure__post").data += 0.5  # what is there is worth more
     room = [20 * task.inputs, task.outputs * (10 + task.outputs)]
     wanted = round(density * sum(room)) if density <= 1 else density
     list(Gradient(steps=20, batch=2).train(nets[0], task, 0))
@@ -276,7 +276,7 @@ def test_what_a_pool_was_told_last_is_what_stays() -> None:
     own = Pooled(density=0.25, annealing_fraction=0.5)
     params = [own.params(SHAPE, rng()) for _ in range(2)]
     for step, louder in ((9, 0), (10, 1)):
-        params[louder].hearing.add_(9.0)
+        params[louder].post.add_(9.0)
         own.adapt_pool([(own, context(each, torch.zeros(1, 4, 6), step, 10)) for each in params])
         assert [int(each.counts[0]) for each in params] == [11, 1]
     assert all(each.frozen for each in params)
