@@ -12,7 +12,7 @@ from plastic_search.trainers.windowed import Windowed
 
 STUDY = Comparison(
     question="Do networks that choose their number of units adapt it to the task, and do better for it?",
-    spec=NetworkSpec((Layer(100, structure=Grown(unasked=1e-4)), Layer(4, Linear(), structure=FeedForward()))),
+    spec=NetworkSpec((Layer(100, structure=Grown(spontaneous=1e-4)), Layer(4, Linear(), structure=FeedForward()))),
     task=ReversedGroups(),
     trainer=Windowed(steps=100_000, reports=200),
     cases=(

@@ -13,7 +13,10 @@ from plastic_search.records.files import replacing
 
 __all__ = ["load_parameters", "save_parameters"]
 
-_RENAMED = {"structure__opened": "structure__annealing_factor", "structure__settled": "structure__frozen"}  # since 0.1
+_RENAMED = {  # of a structure's parameters, since 0.1
+    "opened": "annealing_factor", "settled": "frozen", "hearing": "post", "heard": "pre", "asked": "probe",
+    "asked_plastic": "plastic_probe",
+}  # fmt: skip
 _AGAIN = "remove it, and the command that trained it (`plastic-search run`, or `quantize`) trains it again"
 
 
@@ -47,5 +50,5 @@ def load_parameters(net: Network, path: Path) -> None:
 
 def _renamed(name: str) -> str:
     """`layers.0.structure__frozen` for `layers.0.structure__settled`."""
-    head, dot, last = name.rpartition(".")
-    return f"{head}{dot}{_RENAMED.get(last, last)}"
+    head, structure, last = name.partition("structure__")
+    return f"{head}{structure}{_RENAMED.get(last, last) if structure else last}"

@@ -32,7 +32,7 @@ COMPARISON, SWEEP = "plastic_search/comparison/1", "plastic_search/sweep/2"  # s
 RUNS, STUDY, JOURNAL, IMPORTANCES = "runs.jsonl", "study.json", "journal.log", "importances.json"
 TOPOLOGIES, MODELS, CHECKPOINTS = "topologies", "models", "checkpoints"
 
-_FORMER = {"support": "within", "annealing_fraction": "narrowing"}
+_FORMER = {"support": "within", "annealing_fraction": "narrowing", "spontaneous": "unasked", "threshold": "least"}
 _ELSEWHERE = "put a copy of it back, or ask the study in another folder with --out FOLDER"
 
 

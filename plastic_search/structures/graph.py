@@ -50,13 +50,8 @@ class Graph(Structure):
         if not first:
             return Gates(exists, exists[:, shape.plastic])
         if not self.plastic:
-<<<<<<< HEAD
             return Gates(exists, like.new_zeros(shape.post, shape.width))
-        plastic = like.new_zeros(shape.post * shape.pre).index_fill_(0, places[first:], 1.0)
-=======
-            return Gates(exists, like.new_zeros(shape.post, shape.plastic.stop - shape.plastic.start))
         plastic = like.new_zeros(shape.post * shape.pre).index_fill_(0, indices[first:], 1.0)
->>>>>>> structures
         return Gates(exists, plastic.view(shape.post, shape.pre)[:, shape.plastic])
 
     def _indices(self, width: int) -> Any:
@@ -93,13 +88,8 @@ class Graph(Structure):
         if not self.plastic or shape.plastic.start <= first <= last < shape.plastic.stop:
             return
         stray = next(e for e in self.plastic if not shape.plastic.start <= e[1] < shape.plastic.stop)
-<<<<<<< HEAD
-        takes = f"takes in only columns {shape.plastic.start} to {shape.plastic.stop - 1}"
-        empty = not shape.width
-=======
         takes = f"has only the columns {shape.plastic.start} to {shape.plastic.stop - 1}"
-        empty = shape.plastic.start == shape.plastic.stop
->>>>>>> structures
+        empty = not shape.width
         raise PlasticSearchError(
             f"edge {stray} is plastic, but the layer's plastic pathway {'is empty' if empty else takes}; "
             "name it among `fixed`, or give the layer another `plastic`"

@@ -35,7 +35,7 @@ from plastic_search.trainers.windowed import Windowed
 
 GROWING = Comparison(
     question="Do they grow?",
-    spec=NetworkSpec((Layer(6, structure=Grown(adds=0.9, deletes=0.5, unasked=0.1)), Layer(4, Linear()))),
+    spec=NetworkSpec((Layer(6, structure=Grown(adds=0.9, deletes=0.5, spontaneous=0.1)), Layer(4, Linear()))),
     task=ReversedGroups(),
     trainer=Windowed(steps=20, reports=5),
     cases=(
