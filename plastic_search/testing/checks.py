@@ -52,7 +52,7 @@ def dynamics(part: Part, run: Run, params: Any, seen: tuple[Tensor, ...], shape:
         for b in range(BATCH):
             alone, final = run(params, tuple(t[:, b : b + 1] for t in seen))
             assert_close([alone, *tensors(final)], [t[b : b + 1] for t in [result, *tensors(state)]])
-    with promise(part, "it stays on the device of its inputs, and does not branch on a tensor's values"):
+    with promise(part, "it stays on its inputs' device, and does not branch on a tensor's values"):
         result, state = run(mapped(params, lambda t: t.to("meta")), tuple(t.to("meta") for t in seen))
         keep({t.device.type for t in [result, *tensors(state)]} == {"meta"}, "a tensor is on another device")
     _gradients(part, run, params, seen)
@@ -105,9 +105,8 @@ def variants(kind: type[Part] | Part) -> list[Any]:
     try:
         part = kind()
     except Exception as error:
-        raise AssertionError(
-            f"{kind.__name__} breaks a promise: it can be constructed with its defaults ({error})"
-        ) from error
+        message = f"{kind.__name__} breaks a promise: it can be constructed with its defaults ({error})"
+        raise AssertionError(message) from error
     now = {f.name: getattr(part, f.name) for f in fields(part)}
     enums = {name: value for name, value in now.items() if isinstance(value, Enum)}
     others = [(name, member) for name, value in enums.items() for member in type(value) if member is not value]

@@ -23,9 +23,7 @@ def part_promises(kind: type[Part] | Part) -> None:
             keep(_round_trip(part) == part, f"it came back as {_round_trip(part)}")
         with promise(part, "its docstring begins with its equation, or a summary"):
             keep(equation(type(part)) != NO_EQUATION, "it has no docstring of its own")
-        with promise(
-            part, "`space()`, where it has one, is a part of its kind with search parameters, and survives JSON"
-        ):
+        with promise(part, "`space()`, where there is one, is of its kind, with search parameters, and survives JSON"):
             space = part.space() if hasattr(part, "space") else None
             if space is not None:
                 keep(isinstance(space, type(part)) and any(search_parameters(space)), f"it is {space}")
