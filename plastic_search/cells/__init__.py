@@ -1,4 +1,4 @@
-"""Cells: what a unit does with its drive."""
+"""Cells: how a unit's output and state follow from its drive, the weighted sum of its inputs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ __all__ = ["Cell", "Response"]
 
 
 class Response(NamedTuple):
-    """What one step of a cell gives back."""
+    """The result of one step of a cell."""
 
-    output: Tensor  # [batch, post], what the other units hear
-    post: Tensor  # [batch, post], what this unit's own synapses see
+    output: Tensor  # [batch, post], what other units receive
+    post: Tensor  # [batch, post], the postsynaptic activity in the plasticity rule
 
 
 @dataclass(frozen=True)
 class Cell(Part):
-    """What a unit does with its drive."""
+    """How a unit's output and state follow from its drive."""
 
-    drives: ClassVar[int] = 1  # how many summed inputs a unit needs
-    plastic: ClassVar[int] = 0  # which of them carries the plastic weights
+    drives: ClassVar[int] = 1  # weighted sums of its inputs that a unit needs
+    plastic: ClassVar[int] = 0  # index of the drive with the plastic weights
 
     def state(self, batch: int, post: int, like: Tensor) -> Any:
-        """What a unit remembers within an episode, of `like`'s type and device. Nothing, by default."""
+        """The state at the start of an episode, of `like`'s type and device; () by default, for none."""
         return ()
 
     @abstractmethod
@@ -36,6 +36,6 @@ class Cell(Part):
         """One time step.
 
         Args:
-            state: what `state` made, or an earlier step returned.
+            state: the result of `state`, or of the previous step.
             drive: [batch, drives, post].
         """

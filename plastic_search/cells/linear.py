@@ -1,4 +1,4 @@
-"""A unit that passes its drive on."""
+"""A linear unit."""
 
 from __future__ import annotations
 

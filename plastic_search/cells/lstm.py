@@ -1,4 +1,4 @@
-"""A gated memory whose synapses see the candidate, not the output (Miconi et al. 2019, after Hochreiter 1997)."""
+"""An LSTM whose plastic synapses use the candidate as postsynaptic activity (Miconi et al. 2019; Hochreiter 1997)."""
 
 from __future__ import annotations
 

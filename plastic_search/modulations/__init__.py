@@ -1,4 +1,4 @@
-"""Modulations: how much of a rule's change is applied, and when."""
+"""Modulations: the plasticity rate, by which a rule's change is multiplied, and when it is applied."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ __all__ = ["FanOut", "Modulation", "Rate", "Signal"]
 
 
 class FanOut(Enum):
-    """How many rates one modulator signal sets."""
+    """How many rates follow from one modulator signal."""
 
     NEURON = "neuron"  # rate_j = fan_j * signal + base_j
     NETWORK = "network"  # rate = signal, one for the whole layer
 
 
 class Rate(NamedTuple):
-    """How much is written in one step."""
+    """The plasticity rate of one step."""
 
-    write: Tensor  # broadcasts over [batch, post], of the change or of the eligibility trace
+    write: Tensor  # broadcasts over [batch, post]; multiplies the change, or the eligibility trace
     eligibility: Tensor | None = None  # scalar eta of E' = (1 - eta) E + eta dH; None: the change is written at once
 
 
 class Signal(NamedTuple):
-    """What a modulator signal learns: M = tanh(v . h + b), rate_j = fan_j M + base_j."""
+    """Parameters of a modulator signal: M = tanh(v . h + b), rate_j = fan_j M + base_j."""
 
     weight: Tensor  # [post], v
     bias: Tensor  # [1], b
@@ -39,24 +39,23 @@ class Signal(NamedTuple):
 
     @classmethod
     def start(cls, post: int, fan_out: FanOut, rate: float, rng: Generator) -> Signal:
-        """A weak signal around a small positive rate, so that plasticity begins switched on."""
-        reach = post**-0.5
-        weight = reach * (2 * torch.rand(post, generator=rng) - 1)
+        """A weak signal around a small positive rate, so that there is plasticity from the start of training."""
+        weight = post**-0.5 * (2 * torch.rand(post, generator=rng) - 1)
         per_neuron = torch.full((post if fan_out is FanOut.NEURON else 0,), rate)
         return cls(weight, torch.full((1,), rate), per_neuron, per_neuron.clone())
 
     def rates(self, output: Tensor, fan_out: FanOut) -> Tensor:
-        """The rates [batch, post] or [batch, 1] that this signal sets, from a layer's new output [batch, post]."""
+        """The rates [batch, post] or [batch, 1], from a layer's new output [batch, post]."""
         signal = torch.tanh((output * self.weight).sum(-1, keepdim=True) + self.bias)
         return signal * self.fan + self.base if fan_out is FanOut.NEURON else signal
 
 
 @dataclass(frozen=True)
 class Modulation(Part):
-    """How much of a rule's change is applied, and when."""
+    """The plasticity rate, by which a rule's change is multiplied, and when it is applied."""
 
     def params(self, post: int, rng: Generator) -> Any:
-        """What training may tune: a NamedTuple of tensors, drawn from `rng`. Nothing, by default."""
+        """Trainable parameters: a NamedTuple of tensors, drawn from `rng`; () by default, for none."""
         return ()
 
     @abstractmethod

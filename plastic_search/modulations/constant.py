@@ -1,4 +1,4 @@
-"""One rate, always."""
+"""A constant plasticity rate."""
 
 from __future__ import annotations
 

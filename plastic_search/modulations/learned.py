@@ -1,4 +1,4 @@
-"""One rate for the layer, learned between episodes (the eta of Miconi et al. 2018)."""
+"""One plasticity rate for the layer, learned by the trainer (the eta of Miconi et al. 2018)."""
 
 from __future__ import annotations
 

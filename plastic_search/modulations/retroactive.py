@@ -1,4 +1,4 @@
-"""Retroactive neuromodulation: the signal writes what was eligible a moment ago (Miconi et al. 2019, eq. 4 and 5)."""
+"""Retroactive neuromodulation: the signal multiplies an eligibility trace (Miconi et al. 2019, eq. 4 and 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Precisions: how finely each role of a network's numbers is held."""
+"""Precisions: the number format of each role, weight, alpha or trace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Format", "Precision", "Role", "Rounding"]
 
 
 class Role(Enum):
-    """What a number is for."""
+    """The role of a number in a network."""
 
     WEIGHT = "weight"
     ALPHA = "alpha"
@@ -21,10 +21,10 @@ class Role(Enum):
 
 
 class Rounding(Enum):
-    """How a value between two levels is written."""
+    """How a value between two levels is rounded."""
 
-    NEAREST = "nearest"  # to the closer level: a change below half a step is never written
-    STOCHASTIC = "stochastic"  # up with a probability equal to the distance covered: right on average
+    NEAREST = "nearest"  # to the closer level: a change of the trace below half a step is lost
+    STOCHASTIC = "stochastic"  # up with a probability equal to the fraction: unbiased
 
 
 class Format(NamedTuple):
@@ -41,7 +41,7 @@ class Format(NamedTuple):
 
 @dataclass(frozen=True)
 class Precision(Part):
-    """How finely each role of a network's numbers is held."""
+    """The number format of each role."""
 
     @abstractmethod
     def format(self, role: Role) -> Format | None:

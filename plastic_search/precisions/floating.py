@@ -1,4 +1,4 @@
-"""Nothing is rounded beyond the floats that hold it."""
+"""Floating point: no rounding beyond that of the tensors' own type."""
 
 from __future__ import annotations
 

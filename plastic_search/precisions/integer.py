@@ -1,4 +1,4 @@
-"""Weight, alpha and trace as symmetric integers, each of its own width (straight-through: Hubara et al. 2018)."""
+"""Weight, alpha and trace as symmetric integers, each with its own bit width (straight-through: Hubara et al. 2018)."""
 
 from __future__ import annotations
 

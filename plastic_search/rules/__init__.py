@@ -1,10 +1,10 @@
-"""Plasticity rules: in which direction a synapse changes.
+"""Plasticity rules: the direction of a synapse's change.
 
-A rule sees one step of activity and answers with a `Change`, a sum of outer products minus a decay:
+A rule maps one step of activity to a `Change`, a sum of outer products minus a decay:
 
     dH = sum(coef * post (x) pre) - decay * H
 
-How much of that change is applied is the modulation's business, never the rule's.
+The plasticity rate, by which the change is multiplied, is set by the modulation, never by the rule.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Activity", "Change", "Outer", "Rule"]
 
 
 class Activity(NamedTuple):
-    """One step at a layer's plastic synapses: who spoke, who answered, and what the trace recalled."""
+    """Pre- and postsynaptic activity of one step at a layer's plastic synapses, and the output of the trace alone."""
 
     pre: Tensor  # [batch, pre]
     post: Tensor  # [batch, post]
@@ -44,7 +44,7 @@ class Change(NamedTuple):
     decay: Tensor | float = 0.0  # broadcasts over [batch, post, pre]
 
     def dense(self, trace: Tensor) -> Tensor:
-        """The change as a full matrix [batch, post, pre]: the definition that kernels must equal."""
+        """The change as a full matrix [batch, post, pre]: the definition that all kernels reproduce."""
         change = -self.decay * trace
         for term in self.terms:
             change = change + term.coef * torch.einsum("bm,bn->bmn", term.post, term.pre)
@@ -53,16 +53,16 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Rule(Part):
-    """In which direction a synapse changes."""
+    """The direction of a synapse's change."""
 
     def params(self, post: int, pre: int, rng: Generator) -> Any:
-        """What training may tune: a NamedTuple of tensors, drawn from `rng`. Nothing, by default."""
+        """Trainable parameters: a NamedTuple of tensors, drawn from `rng`; () by default, for none."""
         return ()
 
     def state(self, batch: int, post: int, pre: int, like: Tensor) -> Any:
-        """What the rule remembers within an episode, of `like`'s type and device. Nothing, by default."""
+        """The state at the start of an episode, of `like`'s type and device; () by default, for none."""
         return ()
 
     @abstractmethod
     def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
-        """The change that one step of activity asks for, and the rule's next state."""
+        """The change caused by one step of activity, and the rule's next state."""

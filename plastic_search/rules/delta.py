@@ -1,4 +1,4 @@
-"""Write only what the trace does not yet recall (Widrow and Hoff 1960)."""
+"""The delta rule: write the difference between the output and what the trace recalls (Widrow and Hoff 1960)."""
 
 from __future__ import annotations
 

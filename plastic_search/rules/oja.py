@@ -1,4 +1,4 @@
-"""Hebb with a brake: the trace's norm stays bounded (Oja 1982)."""
+"""Hebbian learning with a decay that bounds the norm of the trace (Oja 1982)."""
 
 from __future__ import annotations
 

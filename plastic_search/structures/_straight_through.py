@@ -122,7 +122,7 @@ class _Selection(torch.autograd.Function):
 
 
 class _Saved(NamedTuple):
-    """What the derivatives of a selection are made of. A sigmoid is (its edge, what scores are divided by)."""
+    """The tensors of a selection's derivatives. A sigmoid is (the score at its centre, its scale)."""
 
     scores: Tensor
     first: Sequence[Tensor]  # the sigmoid of existence

@@ -119,7 +119,7 @@ def transformed() -> bool:
 def strength(context: TrainingContext) -> Tensor:
     """The magnitude of each connection [post, pre]: the norm of w over drives, plus |alpha| on the plastic pathway.
 
-    |alpha| counts because a trace can reach 1: where the trace does the work, |w| alone says little of a connection.
+    |alpha| is the plastic weight at a trace of 1: where the trace dominates, |w| alone underestimates a connection.
     """
     norm = context.weight.norm(dim=0)
     width = context.shape.width

@@ -1,4 +1,4 @@
-"""Tasks: what a network is asked to do within one episode."""
+"""Tasks: what a network has to do within one episode."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["Episodes", "Split", "Stream", "Task"]
 
 
 class Split(Enum):
-    """Which of a task's material an episode is drawn from. No item is in two splits."""
+    """Which part of a task's data an episode is drawn from. No item is in two splits."""
 
-    TRAIN = "train"  # what parameters are fitted to
-    VALIDATION = "validation"  # what a search chooses by
-    TEST = "test"  # what is reported
+    TRAIN = "train"  # for fitting parameters
+    VALIDATION = "validation"  # for selecting models in a search
+    TEST = "test"  # for reported results
 
 
 class Episodes(NamedTuple):
@@ -38,32 +38,32 @@ class Episodes(NamedTuple):
 
 @dataclass(frozen=True)
 class Task(Part):
-    """What a network is asked to do within one episode."""
+    """What a network has to do within one episode."""
 
     score_name: ClassVar[str] = "accuracy"
 
     @property
     @abstractmethod
     def inputs(self) -> int:
-        """Numbers heard per step."""
+        """Input size."""
 
     @property
     @abstractmethod
     def outputs(self) -> int:
-        """Numbers said per step."""
+        """Output size."""
 
     @property
     @abstractmethod
     def chance(self) -> float:
-        """The score of a guess."""
+        """The expected score of a random guess."""
 
     @abstractmethod
     def episodes(self, size: int, split: Split, rng: Generator) -> Episodes:
-        """`size` fresh episodes."""
+        """`size` random episodes."""
 
     @abstractmethod
     def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        """What training makes small, from the outputs [time, batch, outputs]."""
+        """The training loss, one number, from the outputs [time, batch, outputs]."""
 
     @abstractmethod
     def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:

@@ -12,10 +12,10 @@ __all__ = ["Classes", "OneShot", "named_right", "naming_loss", "one_shot"]
 
 
 class Classes(NamedTuple):
-    """Images of several classes, padded to one length."""
+    """Images sorted by class, padded to the size of the largest class."""
 
-    images: Tensor  # [classes, most, pixels]
-    counts: Tensor  # [classes], how many of `most` are real
+    images: Tensor  # [classes, size of the largest class, pixels]
+    counts: Tensor  # [classes], images of each; the rest is padding
 
 
 class OneShot(NamedTuple):

@@ -39,6 +39,6 @@ class RepeatedPairs(Stream):
         # a slot is a pair, and then brackets where no other pair follows
         follows = (~more).long()
         starts = torch.arange(slots) + follows.cumsum(0) - follows
-        made = pair.repeat(slots + int(follows.sum()), 1)
-        made[starts[~more] + 1] = brackets
-        return torch.cat([torch.tensor([2]), made.flatten()])[:length]
+        symbols = pair.repeat(slots + int(follows.sum()), 1)
+        symbols[starts[~more] + 1] = brackets
+        return torch.cat([torch.tensor([2]), symbols.flatten()])[:length]

@@ -27,7 +27,7 @@ class ReversedGroups(Stream):
 
     @property
     def entropy(self) -> float:
-        """Which letter is exchanged, once in a group and its two brackets."""
+        """Of the choice of the exchanged letter, one for each group and its two brackets."""
         return math.log(self.letters) / (self.letters + 2)
 
     def text(self, length: int, rng: Generator) -> Tensor:
@@ -35,7 +35,7 @@ class ReversedGroups(Stream):
         groups = length // (size + 2) + 1
         first = torch.randint(2, (1, size), generator=rng)
         where = torch.randint(size, (groups - 1,), generator=rng)
-        changed = torch.cat([first, torch.nn.functional.one_hot(where, size)]).cumsum(0) % 2  # not yet turned round
+        changed = torch.cat([first, torch.nn.functional.one_hot(where, size)]).cumsum(0) % 2  # before reversals
         letters = torch.where((torch.arange(groups) % 2 == 1).unsqueeze(1), changed.flip(1), changed)
         opening, closing = (torch.full((groups, 1), code) for code in (2, 3))
         return torch.cat([opening, letters, closing], 1).flatten()[:length]

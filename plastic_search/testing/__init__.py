@@ -1,11 +1,11 @@
-"""The promises that every part makes: ours, and those of anyone who writes a part.
+"""Promises: conformance tests for parts, ours and users' own.
 
+Example:
     def test_my_rule():
         rule_promises(MyRule)
 
-Each function takes a class, which it makes with its defaults and once with every other member of its enums, or a
-value, which it takes as it is. It returns quietly, or raises an AssertionError that says which promise is broken
-by which part.
+Each function takes a class, which it constructs with its defaults and once with every other member of its enums, or an
+instance. It returns None, or raises an AssertionError that names the part and the broken promise.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ __all__ += ["structure_promises", "task_promises"]
 
 
 def rule_promises(kind: type[Rule] | Rule) -> None:
-    """What every rule promises, at one step, through time, and within a network."""
+    """Check a rule: single steps, steps through time, and within a network."""
     part_promises(kind)
     for rule in variants(kind):
         with promise(rule, "its docstring states its equation, `dH = ...`"):
@@ -60,7 +60,7 @@ def rule_promises(kind: type[Rule] | Rule) -> None:
 
 
 def cell_promises(kind: type[Cell] | Cell) -> None:
-    """What every cell promises: a response of every unit, and a plastic drive among its drives."""
+    """Check a cell: the response of every unit, and which drive is plastic."""
     part_promises(kind)
     for cell in variants(kind):
         with promise(cell, "one of its drives is plastic"):
@@ -70,7 +70,7 @@ def cell_promises(kind: type[Cell] | Cell) -> None:
 
 
 def modulation_promises(kind: type[Modulation] | Modulation) -> None:
-    """What every modulation promises: a rate that spreads over [batch, post], from the layer's output alone."""
+    """Check a modulation: its rate broadcasts over [batch, post], and depends on the layer's output alone."""
     part_promises(kind)
     for modulation in variants(kind):
         _modulation_dynamics(modulation)
@@ -78,7 +78,7 @@ def modulation_promises(kind: type[Modulation] | Modulation) -> None:
 
 
 def structure_promises(kind: type[Structure] | Structure) -> None:
-    """What every structure promises: gates of 0 and 1, no trace where there is no synapse, and a way to learn them."""
+    """Check a structure: gates of 0 and 1, no trace without a synapse, gradients of parameters, frozen in the end."""
     part_promises(kind)
     for structure in variants(kind):
         for pathway in Pathway if structure.recurrent else (Pathway.NONE, Pathway.INPUT):
@@ -89,7 +89,7 @@ def structure_promises(kind: type[Structure] | Structure) -> None:
 
 
 def precision_promises(kind: type[Precision] | Precision) -> None:
-    """What every precision promises: few levels, the same for the same value, and gradients that pass through."""
+    """Check a precision: few levels, idempotent rounding, and straight-through gradients."""
     part_promises(kind)
     for precision in variants(kind):
         for role in Role:
@@ -117,21 +117,21 @@ def _rule_dynamics(rule: Rule) -> None:
 
 
 def _cell_dynamics(cell: Cell) -> None:
-    def answer(params: Any, seen: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
+    def respond(params: Any, seen: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
         (drives,) = seen
-        state, said = cell.state(drives.shape[1], POST, drives), []
+        state, outputs = cell.state(drives.shape[1], POST, drives), []
         for drive in drives:
             state, response = cell.step(state, drive)
             keep({t.dtype for t in response} == {drive.dtype}, f"its response is not {drive.dtype}")
-            said.append(response.output + 0.5 * response.post)
-        return torch.stack(said, 1), state
+            outputs.append(response.output + 0.5 * response.post)
+        return torch.stack(outputs, 1), state
 
     drives = 0.5 + noise(STEPS, BATCH, cell.drives, POST)
-    dynamics(cell, answer, (), (drives,), (BATCH, STEPS, POST))
-    with promise(cell, "what it remembers carries a gradient from its last answer to its first drive"):
+    dynamics(cell, respond, (), (drives,), (BATCH, STEPS, POST))
+    with promise(cell, "its state carries a gradient from the last output to the first drive"):
         drives.requires_grad_()
-        said, state = answer((), (drives,))
-        said[:, -1].sum().backward()
+        outputs, state = respond((), (drives,))
+        outputs[:, -1].sum().backward()
         keep(not tensors(state) or (drives.grad is not None and bool(drives.grad[0].any())), "it carries none")
 
 
@@ -157,27 +157,27 @@ def _gates(structure: Structure, shape: Shape) -> None:
     params = seeded(structure, lambda rng: structure.params(shape, rng))
     _hard(structure, shape, params)
     between_updates(structure, shape, params, step=0)
-    with promise(structure, "in training, gradients reach every tuned parameter"):
-        tuned = map_tensors(lambda t: t.clone().requires_grad_(), params)
-        for gate in structure.gates(tuned, shape, noise(1)):
+    with promise(structure, "in training, gradients reach every parameter that is no buffer"):
+        trainable = map_tensors(lambda t: t.clone().requires_grad_(), params)
+        for gate in structure.gates(trainable, shape, noise(1)):
             if gate is not None and gate.requires_grad:
                 (noise(*gate.shape) * gate).sum().backward(retain_graph=True)
-        for own, t in flatten(tuned).items():
-            untouched = own in structure.buffers or t.numel() == 0
-            keep(untouched or (t.grad is not None and bool(t.grad.any())), f"{own} gets no gradient")
+        for name, t in flatten(trainable).items():
+            exempt = name in structure.buffers or t.numel() == 0
+            keep(exempt or (t.grad is not None and bool(t.grad.any())), f"{name} gets no gradient")
     between_updates(structure, shape, params, step=1)
     between_updates(structure, shape, params, step=2)
     _hard(structure, shape, params)  # as training left it
-    with promise(structure, "what training has settled, more training does not change"):
+    with promise(structure, "gates are frozen when training has ended, and more training does not change them"):
         before = structure.gates(params, shape, noise(1))
         between_updates(structure, shape, params, step=0)
         for one, other in zip(before, structure.gates(params, shape, noise(1)), strict=True):
-            keep(one is other if one is None or other is None else torch.equal(one, other), "a gate has moved")
+            keep(one is other if one is None or other is None else torch.equal(one, other), "a gate has changed")
 
 
 def _hard(structure: Structure, shape: Shape, params: Any) -> None:
     width = shape.width
-    with promise(structure, "gates are 0 or 1, of the layer's shape and of the type that is asked"):
+    with promise(structure, "gates are 0 or 1, of the layer's shape and of the type of `like`"):
         gates = structure.gates(params, shape, noise(1))
         for gate, wanted in ((gates.exists, (POST, shape.pre)), (gates.plastic, (POST, width))):
             if gate is not None:

@@ -1,4 +1,4 @@
-"""What the promises are made of: the checks that parts of several folders share."""
+"""Checks that the promises of several kinds of parts share."""
 
 from __future__ import annotations
 
@@ -31,63 +31,65 @@ Run = Callable[[Any, tuple[Tensor, ...]], tuple[Tensor, Any]]
 
 
 def dynamics(part: Part, run: Run, params: Any, seen: tuple[Tensor, ...], shape: tuple[int, ...]) -> None:
-    """What a part's steps must be like.
+    """Check the steps of a cell, a rule or a modulation.
 
     Args:
-        run: from parameters and what is seen to a result of `shape`, batch first, and the last state.
-        params: as the part draws them, in float64.
-        seen: [steps, batch, ...] each, in float64.
+        run: maps parameters and the inputs `seen` to a result of `shape`, batch first, and the last state.
+        params: the part's initial parameters, in float64.
+        seen: the inputs, [steps, batch, ...] each, in float64.
     """
-    with promise(part, f"shapes stay what they are, here {list(shape)}, and numbers finite"):
+    with promise(part, f"shapes are kept, here {list(shape)}, and values are finite"):
         result, state = run(params, seen)
         keep(result.shape == shape and bool(result.isfinite().all()), f"got {result}")
-    with promise(part, "float64 in, float64 out, in its state as well"):
+    with promise(part, "float64 inputs give float64 outputs and state"):
         found = {t.dtype for t in [result, *tensors(state)] if t.is_floating_point()}
         keep(found == {torch.float64}, f"found {found}")
-    with promise(part, "it is deterministic, and changes nothing that it was given"):
+    with promise(part, "it is deterministic, and does not change its inputs in place"):
         before = [t.clone() for t in seen]
         assert_close(run(params, seen)[0], result, rtol=0, atol=0)
         keep(all(torch.equal(a, b) for a, b in zip(before, seen, strict=True)), "its inputs were changed in place")
-    with promise(part, "an element alone does what it does within a batch"):
+    with promise(part, "elements of a batch are independent"):
         for b in range(BATCH):
-            alone, its = run(params, tuple(t[:, b : b + 1] for t in seen))
-            assert_close([alone, *tensors(its)], [t[b : b + 1] for t in [result, *tensors(state)]])
-    with promise(part, "it stays on the device of what it is given, and never branches on a tensor's values"):
-        far, its = run(map_tensors(lambda t: t.to("meta"), params), tuple(t.to("meta") for t in seen))
-        keep({t.device.type for t in [far, *tensors(its)]} == {"meta"}, "something is elsewhere")
+            alone, final = run(params, tuple(t[:, b : b + 1] for t in seen))
+            assert_close([alone, *tensors(final)], [t[b : b + 1] for t in [result, *tensors(state)]])
+    with promise(part, "it stays on its inputs' device, and does not branch on a tensor's values"):
+        result, state = run(map_tensors(lambda t: t.to("meta"), params), tuple(t.to("meta") for t in seen))
+        keep({t.device.type for t in [result, *tensors(state)]} == {"meta"}, "a tensor is on another device")
     _gradients(part, run, params, seen)
 
 
 def _gradients(part: Part, run: Run, params: Any, seen: tuple[Tensor, ...]) -> None:
-    with promise(part, "gradients reach activity through time, and every tuned parameter"):
-        free = tuple(t.clone().requires_grad_() for t in seen)
-        tuned = map_tensors(lambda t: t.clone().requires_grad_(), params)
-        result, _ = run(tuned, free)
-        reached = [t for t in tensors(tuned) if t.numel()]
+    with promise(part, "gradients reach its inputs through time, and every parameter"):
+        inputs = tuple(t.clone().requires_grad_() for t in seen)
+        trainable = map_tensors(lambda t: t.clone().requires_grad_(), params)
+        result, _ = run(trainable, inputs)
+        reached = [t for t in tensors(trainable) if t.numel()]
         if not torch.equal(result, run(params, tuple(t + 1.0 for t in seen))[0]):
-            reached += free
+            reached += inputs
         if reached:
             (result * noise(*result.shape)).sum().backward()
         for t in reached:
-            keep(t.grad is not None and bool(t.grad.isfinite().all()) and bool(t.grad.any()), "one gets no gradient")
+            keep(
+                t.grad is not None and bool(t.grad.isfinite().all()) and bool(t.grad.any()), "a tensor gets no gradient"
+            )
 
 
 def in_a_network(part: Part, layer: Layer, precision: Precision | None = None) -> None:
-    """What a network whose one layer holds the part must be like, by the law in `step`."""
+    """Check a network whose one layer has the part, run by the reference step."""
     spec = NetworkSpec((layer,), precision or Floating())
     x = noise(STEPS, BATCH, PRE)
-    with promise(part, "a network of it starts the same from the same seed, and runs in float64"):
+    with promise(part, "a network with it starts the same from the same seed, and runs in float64"):
         net, twin = (Network(spec, PRE, seed=1).double() for _ in range(2))
         y, end = net(x)
         assert_close(twin(x)[0], y, rtol=0, atol=0)
         keep(y.shape == (STEPS, BATCH, POST) and bool(y.isfinite().all()), f"got {y}")
         keep({t.dtype for t in named(end).values()} == {torch.float64}, "its state is not float64")
-    with promise(part, "in a network, an element alone does what it does within a batch"):
+    with promise(part, "in a network, elements of a batch are independent"):
         start = net.start(BATCH)
         for b in range(BATCH):
-            alone, its = net(x[:, b : b + 1], _row(start, b))
-            assert_close([alone[:, 0], named(its)], [y[:, b], named(_row(end, b))])
-    with promise(part, "in a network, time goes on where it stopped"):
+            alone, final = net(x[:, b : b + 1], _row(start, b))
+            assert_close([alone[:, 0], named(final)], [y[:, b], named(_row(end, b))])
+    with promise(part, "in a network, an episode goes on from a saved state"):
         _, middle = net(x[:2])
         assert_close(named(net(x[2:], middle)[1]), named(end))
     with promise(part, "in a network, every parameter gets a finite gradient"):
@@ -103,7 +105,8 @@ def variants(kind: type[Part] | Part) -> list[Any]:
     try:
         part = kind()
     except Exception as error:
-        raise AssertionError(f"{kind.__name__} breaks a promise: it can be made with its defaults ({error})") from error
+        message = f"{kind.__name__} breaks a promise: it can be constructed with its defaults ({error})"
+        raise AssertionError(message) from error
     now = {f.name: getattr(part, f.name) for f in fields(part)}
     enums = {name: value for name, value in now.items() if isinstance(value, Enum)}
     others = [(name, member) for name, value in enums.items() for member in type(value) if member is not value]
@@ -111,20 +114,20 @@ def variants(kind: type[Part] | Part) -> list[Any]:
 
 
 def seeded(part: Part, make: Callable[[Generator], Any]) -> Any:
-    """The part's parameters in float64, once it is known that the same seed makes the same."""
-    with promise(part, "its parameters are drawn from the generator it is given, and from nothing else"):
-        made = make(rng_of(0))
-        assert_close(tensors(make(rng_of(0))), tensors(made), rtol=0, atol=0)
-    return map_tensors(Tensor.double, made)
+    """The part's parameters in float64, after checking that the same seed gives the same."""
+    with promise(part, "its parameters are drawn from the generator that it receives, and from nothing else"):
+        params = make(rng_of(0))
+        assert_close(tensors(make(rng_of(0))), tensors(params), rtol=0, atol=0)
+    return map_tensors(Tensor.double, params)
 
 
 def tensors(tree: Any) -> list[Tensor]:
-    """Every tensor in nested tuples."""
+    """Every tensor of a nested tuple."""
     return [leaf for leaf in leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def noise(*shape: int) -> Tensor:
-    """The same normal numbers for the same shape, in float64."""
+    """Normal numbers in float64, the same for the same shape."""
     return torch.randn(*shape, generator=rng_of(sum(shape)), dtype=torch.float64)
 
 
@@ -133,14 +136,14 @@ def rng_of(seed: int) -> Generator:
 
 
 def keep(kept: bool, otherwise: str) -> None:
-    """Like `assert`, but never switched off."""
+    """`assert` that `python -O` does not remove."""
     if not kept:
         raise AssertionError(otherwise)
 
 
 @contextmanager
 def promise(part: Part, what: str) -> Iterator[None]:
-    """Whatever goes wrong inside is told as this part's broken promise."""
+    """Raise whatever fails inside as an AssertionError that names the part and its promise."""
     try:
         yield
     except DataMissing:
@@ -162,9 +165,9 @@ def between_updates(structure: Structure, shape: Shape, params: Any, step: int) 
     grads = map_tensors(lambda t: noise(*t.shape).to(t), params)
     with promise(structure, "it changes itself between updates"), torch.no_grad():
         rng = torch.Generator().manual_seed(step)
-        own = (weight[..., shape.pre - shape.recurrent :],) if shape.recurrent else ()
-        context = TrainingContext(shape, params, grads, weight, bias, alpha, (*own, noise(1, 3, shape.post)), step, 2)
-        many = map_tensors(lambda t: t.unsqueeze(0), context)
+        block = (weight[..., shape.pre - shape.recurrent :],) if shape.recurrent else ()
+        context = TrainingContext(shape, params, grads, weight, bias, alpha, (*block, noise(1, 3, shape.post)), step, 2)
+        many = mapped(context, lambda t: t.unsqueeze(0))
         structure.adapt_all(many, [rng])
         if structure.pool is not None:
             structure.adapt_pool([(structure, context)])

@@ -1,4 +1,4 @@
-"""What any part promises."""
+"""Promises of every part."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ __all__ = ["part_promises"]
 
 
 def part_promises(kind: type[Part] | Part) -> None:
-    """What any part promises: to be a frozen value that JSON carries, with a docstring that says what it is."""
+    """Check that a part is a frozen value with a JSON form and a docstring."""
     for part in variants(kind):
-        with promise(part, "it is a frozen value: equal to its like, hashable, never changed"):
-            twin = replace(part)
-            keep(part == twin and hash(part) == hash(twin), "its like is not equal to it, or hashes differently")
+        with promise(part, "it is a frozen value: equal to its copy, hashable, immutable"):
+            copy = replace(part)
+            keep(part == copy and hash(part) == hash(copy), "its copy is not equal to it, or hashes differently")
             keep(_frozen(part), "a field of it can be set; is it a dataclass(frozen=True) of its own?")
-        with promise(part, "JSON carries it there and back"):
-            keep(_carried(part) == part, f"it came back as {_carried(part)}")
-        with promise(part, "its docstring says in one line what it does"):
+        with promise(part, "it survives a round trip through JSON"):
+            keep(_round_trip(part) == part, f"it came back as {_round_trip(part)}")
+        with promise(part, "its docstring begins with its equation, or a summary"):
             keep(equation(type(part)) != NO_EQUATION, "it has no docstring of its own")
-        with promise(part, "`space()`, where it has one, is a part of its kind with holes that JSON carries"):
+        with promise(part, "`space()`, where there is one, is of its kind, with search parameters, and survives JSON"):
             space = part.space() if hasattr(part, "space") else None
             if space is not None:
                 keep(isinstance(space, type(part)) and any(search_parameters(space)), f"it is {space}")
-                keep(_carried(space) == space, f"it came back as {_carried(space)}")
+                keep(_round_trip(space) == space, f"it came back as {_round_trip(space)}")
 
 
-def _carried(part: Part) -> Part:
+def _round_trip(part: Part) -> Part:
     return type(part).from_json(json.loads(json.dumps(part.to_json(), allow_nan=False)))
 
 

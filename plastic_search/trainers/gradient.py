@@ -31,7 +31,7 @@ class Gradient(Trainer):
     batch: int = 64
     clip: float = 1.0  # largest norm of the whole gradient
     cooldown_fraction: float = 0.5  # last share of the steps, over which the learning rate falls linearly to zero
-    reports: int = 10  # how many times progress is told
+    reports: int = 10  # how many times progress is yielded
 
     def check(self) -> None:
         positive(self, "steps", "learning_rate", "batch", "clip", "reports")
@@ -58,14 +58,6 @@ class Gradient(Trainer):
     def train_together(
         self, population: Population, task: Task, seeds: Sequence[int]
     ) -> Iterator[tuple[Progress, ...]]:
-        """Train every member in place, each as `train` would alone; the caller is told of each one's progress.
-
-        Args:
-            seeds: one a member, for the episodes that it hears.
-
-        Raises:
-            PlasticSearchError: there is not one seed for each member.
-        """
         one_seed_each(population, seeds)
         rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         params = list(population.parameters())
@@ -73,7 +65,7 @@ class Gradient(Trainer):
         def losses() -> Tensor:
             drawn = [task.episodes(self.batch, Split.TRAIN, rng).beside(params[0]) for rng in rngs]
             outputs, _ = population(torch.stack([episodes.inputs for episodes in drawn]))
-            return torch.stack([task.loss(said, own) for said, own in zip(outputs, drawn, strict=True)])
+            return torch.stack([task.loss(output, episodes) for output, episodes in zip(outputs, drawn, strict=True)])
 
         def clip() -> None:
             grads = [p.grad for p in params if p.grad is not None]
@@ -91,10 +83,15 @@ class Gradient(Trainer):
         clip: Callable[[], None],
         adaptation: Adaptation,
     ) -> Iterator[tuple[Progress, ...]]:
-        """All updates. `losses` are one a network, and `clip` bounds each one's gradient."""
+        """Make all updates.
+
+        Args:
+            losses: draws episodes and returns the loss of each network [networks].
+            clip: bounds the norm of each network's gradient, in place.
+        """
         adam = torch.optim.Adam(params, self.learning_rate, foreach=True)
-        fall = torch.optim.lr_scheduler.LambdaLR(adam, self._share)
-        every, told = max(1, self.steps // self.reports), []
+        schedule = torch.optim.lr_scheduler.LambdaLR(adam, self._share)
+        every, recent = max(1, self.steps // self.reports), []
         adaptation.after(0)
         for step in range(1, self.steps + 1):
             loss = losses()
@@ -102,21 +99,21 @@ class Gradient(Trainer):
             (loss + adaptation.constraint()).sum().backward()
             clip()
             adam.step()
-            fall.step()
+            schedule.step()
             if step < self.steps:
-                adaptation.after(step, *(partial(_kept, adam, name) for name in ("exp_avg", "exp_avg_sq")))
-            told.append(loss.detach())
+                adaptation.after(step, *(partial(_moments, adam, name) for name in ("exp_avg", "exp_avg_sq")))
+            recent.append(loss.detach())
             if step % every == 0 or step == self.steps:
-                yield tuple(Progress(step, self.steps, mean) for mean in torch.stack(told).mean(0).tolist())
-                told = []
-        adaptation.after(self.steps)  # gates are made hard after the last progress was told
+                yield tuple(Progress(step, self.steps, mean) for mean in torch.stack(recent).mean(0).tolist())
+                recent = []
+        adaptation.after(self.steps)  # gates are made hard after the last progress was yielded
 
     def _share(self, step: int) -> float:
-        """The share of the learning rate that is used at `step`."""
+        """The factor of the learning rate at `step`."""
         left = 1.0 - step / self.steps
         return min(1.0, left / self.cooldown_fraction) if self.cooldown_fraction else 1.0
 
 
-def _kept(adam: torch.optim.Optimizer, name: str, parameter: Tensor) -> Tensor | None:
-    """What Adam remembers of a parameter."""
+def _moments(adam: torch.optim.Optimizer, name: str, parameter: Tensor) -> Tensor | None:
+    """Adam's running mean `name` for a parameter; None before its first gradient."""
     return adam.state[parameter].get(name)

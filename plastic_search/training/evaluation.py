@@ -1,4 +1,4 @@
-"""How well a network does its task, as it is and with its trace taken away."""
+"""The score of a network on its task, as it is and with its traces ablated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Edit", "evaluate", "frozen", "shuffled"]
 
 Edit = Callable[[int, State], State]
 
-_CHUNK = 500  # episodes run at once, so that traces stay small
+_CHUNK = 500  # episodes in a batch, which bounds the memory of traces
 
 
 @torch.no_grad()
@@ -23,7 +23,7 @@ def evaluate(net: Network, task: Task, split: Split, episodes: int, edit: Edit |
     """The mean score, from 0 to 1, over `episodes` episodes, which are the same at every call.
 
     Args:
-        edit: what happens to the state before each step: None, `frozen`, or what `shuffled` makes.
+        edit: an ablation of the state before each step: None, `frozen`, or the result of `shuffled`.
     """
     rng = torch.Generator().manual_seed(20_000 + list(Split).index(split))
     scores = []
@@ -35,25 +35,25 @@ def evaluate(net: Network, task: Task, split: Split, episodes: int, edit: Edit |
 
 
 def frozen(time: int, state: State) -> State:
-    """Every trace held at zero: what the fixed weights do alone."""
+    """An ablation: every trace is zero, so that the fixed weights work alone."""
     return tuple(s if s.trace is None else s._replace(trace=torch.zeros_like(s.trace)) for s in state)
 
 
 def shuffled(query_step: int, seed: int = 0) -> Edit:
-    """Every trace's entries exchanged among the synapses of its layer, from the first scored step on.
+    """An ablation: every trace's entries are permuted among the synapses of its layer from the first scored step on.
 
-    What was written is all still there, but not where it was written: a control for the trace's mere size.
+    The distribution of the trace's entries stays the same, but not their places: a control for the trace's magnitude.
     """
 
     def edit(time: int, state: State) -> State:
         if time < query_step:
             return state
         rng = torch.Generator().manual_seed(seed + time)
-        return tuple(s if s.trace is None else s._replace(trace=_exchanged(s.trace, rng)) for s in state)
+        return tuple(s if s.trace is None else s._replace(trace=_permuted(s.trace, rng)) for s in state)
 
     return edit
 
 
-def _exchanged(trace: Tensor, rng: torch.Generator) -> Tensor:
+def _permuted(trace: Tensor, rng: torch.Generator) -> Tensor:
     order = torch.randperm(trace[0].numel(), generator=rng).to(trace.device)
     return trace.flatten(1)[:, order].view_as(trace)

@@ -115,21 +115,21 @@ class TestABrokenPartIsCaught:
             def step(self, params: tuple[()], state: tuple[()], seen: Activity) -> tuple[Change, tuple[()]]:
                 return Change((Outer(seen.post, seen.pre, self.need),)), state
 
-        with pytest.raises(AssertionError, match="Needy breaks a promise: it can be made with its defaults"):
+        with pytest.raises(AssertionError, match="Needy breaks a promise: it can be constructed with its defaults"):
             testing.rule_promises(Needy)
         testing.rule_promises(Needy(2.0))
 
     @pytest.mark.parametrize(
         ("spoil", "broken"),
         [
-            (lambda post: post - post.mean(0), "an element alone does what it does within a batch"),
+            (lambda post: post - post.mean(0), "elements of a batch are independent"),
             (lambda post: post.float(), "[Ff]loat"),
-            (lambda post: post + torch.zeros(5).double(), "stays on the device"),
-            (lambda post: post if post.isfinite().all() else -post, "never branches on a tensor's values"),
-            (lambda post: post.detach() + torch.zeros_like(post), "gradients reach activity through time"),
+            (lambda post: post + torch.zeros(5).double(), "stays on its inputs. device"),
+            (lambda post: post if post.isfinite().all() else -post, "does not branch on a tensor's values"),
+            (lambda post: post.detach() + torch.zeros_like(post), "gradients reach its inputs through time"),
             (lambda post: post * torch.rand(1).double(), "it is deterministic"),
-            (lambda post: post.add_(1.0), "changes nothing that it was given"),
-            (lambda post: post / 0.0, "numbers finite"),
+            (lambda post: post.add_(1.0), "does not change its inputs in place"),
+            (lambda post: post / 0.0, "values are finite"),
         ],
     )
     def test_that_spoils_its_activity(self, spoil: Callable[[Tensor], Tensor], broken: str) -> None:
