@@ -124,15 +124,16 @@ class Case(Part):
     group: str = ""
     at: float | None = None
 
-    def describe(self) -> dict[str, Any]:
-        """The case in study.json; `task` is None where it has that of the comparison."""
+    def describe(self, common: Task | None) -> dict[str, Any]:
+        """The case in study.json; `common` is the task of cases that have none of their own."""
+        task = self.task or common
         return {
             "name": self.name,
             "label": self.label or self.name,
             "about": self.about,
             "group": self.group,
             "at": self.at,
-            "task": self.task and self.task.to_json(),
+            "task": task and task.to_json(),
         }
 
 
@@ -228,17 +229,19 @@ class Comparison(Part):
 
     def about(self) -> dict[str, Any]:
         """What study.json holds for a comparison alone."""
-        return about(COMPARISON, self.cases, self.metrics, self.reference) | {
+        return about(COMPARISON, self.cases, self.metrics, self.reference, self.task) | {
             "floor": {floor.label: floor.value for floor in self.floors},
             "notes": list(self.notes),
         }
 
 
-def about(schema: str, cases: Sequence[Case], metrics: Sequence[Metric], reference: str) -> dict[str, Any]:
+def about(
+    schema: str, cases: Sequence[Case], metrics: Sequence[Metric], reference: str, task: Task | None
+) -> dict[str, Any]:
     """What study.json holds for comparisons and sweeps alike."""
     return {
         "schema": schema,
-        "cases": [case.describe() for case in cases],
+        "cases": [case.describe(task) for case in cases],
         "metrics": [metric.about() for metric in metrics],
         "reference": reference,
         "axis": "",

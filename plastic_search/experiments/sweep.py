@@ -110,7 +110,7 @@ class Sweep(Part):
 
     def about(self) -> dict[str, Any]:
         """What study.json holds for a sweep alone."""
-        return about(SWEEP, self.cases, self.metrics, self.base_name) | {
+        return about(SWEEP, self.cases, self.metrics, self.base_name, self.task) | {
             "axis": self.axis,
             "ours": self.groups[0].name,
             "budget": self.budget,

@@ -167,7 +167,7 @@ def between_updates(structure: Structure, shape: Shape, params: Any, step: int) 
         rng = torch.Generator().manual_seed(step)
         block = (weight[..., shape.pre - shape.recurrent :],) if shape.recurrent else ()
         context = TrainingContext(shape, params, grads, weight, bias, alpha, (*block, noise(1, 3, shape.post)), step, 2)
-        many = mapped(context, lambda t: t.unsqueeze(0))
+        many = map_tensors(lambda t: t.unsqueeze(0), context)
         structure.adapt_all(many, [rng])
         if structure.pool is not None:
             structure.adapt_pool([(structure, context)])
