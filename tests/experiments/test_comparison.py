@@ -162,7 +162,7 @@ def test_cases_may_differ_in_task_trainer_and_network(tmp_path: Path) -> None:
     assert about["schema"] == "plastic_search/comparison/1"
     assert about["task"] == {}
     fixed = {"name": "fixed", "label": "no trace", "about": "", "group": "controls", "at": None}
-    assert about["cases"][1] == fixed | {"task": PatternCompletion(bits=4).to_json()}
+    assert about["cases"][1] == fixed | {"task": TASK.to_json()}
     assert about["cases"][2]["at"] == 2.0
     assert about["metrics"][0] == {
         "name": "score", "label": "accuracy", "better": "higher", "unit": "", "limit": None, "published": {},
