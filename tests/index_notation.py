@@ -152,12 +152,12 @@ def network(spec: NetworkSpec, params: list[Any], xs: Table, exists: Any) -> tup
         widths.append(layer.units)
     ys = []
     for x in xs:
-        said = [x]
+        text = [x]
         for n, layer in enumerate(spec.layers):
-            sources = list(said[-1])
+            sources = list(text[-1])
             for k in layer.skip:
-                sources += said[-1 - k]
+                sources += text[-1 - k]
             state[n] = layer_step(layer, params[n], state[n], sources, exists)
-            said.append(state[n]["output"])
-        ys.append(said[-1])
+            text.append(state[n]["output"])
+        ys.append(text[-1])
     return ys, state

@@ -42,11 +42,11 @@ def full(folder: Path, trials: int = 24, seeds: tuple[int, ...] = (0, 1, 2)) -> 
     """A study that was run to its end."""
     study(folder, trials=trials, seeds=seeds)
     rng = np.random.default_rng(7)
-    made = search(rng, trials)
-    made += finals(rng, made, seeds)
-    made += quantized(rng, made, seeds)
-    made += exported(made)
-    runs.append(folder, made)
+    result = search(rng, trials)
+    result += finals(rng, result, seeds)
+    result += quantized(rng, result, seeds)
+    result += exported(result)
+    runs.append(folder, result)
     importances = {"layers.1.rule": 0.41, "layers.0.units": 0.27, "layers.1.structure.density": 0.2}
     importances |= {"layers.1.rule.Hebb.decay": 0.07, "layers.0.cell": 0.05}
     write_text(folder / runs.IMPORTANCES, json.dumps(importances))
@@ -113,7 +113,7 @@ def study(
 
 def search(rng: np.random.Generator, trials: int) -> list[Run]:
     """Two searches: TPE learns, random search does not; some trials are pruned, one cannot be built."""
-    made = []
+    result = []
     for arm, gain in (("tpe", 0.12), ("random", 0.0)):
         for trial in range(trials):
             rule = str(rng.choice(_RULES))
@@ -122,7 +122,7 @@ def search(rng: np.random.Generator, trials: int) -> list[Run]:
                 choices["layers.1.rule.Hebb.decay"] = round(float(rng.random()), 4)
             choices["layers.1.structure.density"] = round(float(rng.uniform(0.15, 0.5)), 4)
             if arm == "random" and trial == 3:
-                made.append(_infeasible(arm, trial, choices))
+                result.append(_infeasible(arm, trial, choices))
                 continue
             score = min(0.93, 0.55 + 0.3 * float(rng.beta(2, 2)) + gain * min(1.0, trial / 12))
             outcome = Outcome.PRUNED if rng.random() < 0.25 and trial > 4 else Outcome.COMPLETE
@@ -130,14 +130,14 @@ def search(rng: np.random.Generator, trials: int) -> list[Run]:
             connections = float(rng.integers(600, 2600))
             score = curve[-1].score or 0.0
             metrics = {"score": score, "validation": score, "connections": connections}
-            made.append(_run(Stage.SEARCH, arm, trial, 0, choices, metrics, curve, 7268, outcome, arm))
-    return made
+            result.append(_run(Stage.SEARCH, arm, trial, 0, choices, metrics, curve, 7268, outcome, arm))
+    return result
 
 
 def finals(rng: np.random.Generator, searched: list[Run], seeds: tuple[int, ...]) -> list[Run]:
     """The winner and its controls."""
     tpe, random = (_best(searched, arm) for arm in ("tpe", "random"))
-    made = []
+    result = []
     for name, (score, parameters, connections, plastic) in _FINALS.items():
         source = random if name == "best_random" else tpe
         for seed in seeds:
@@ -159,14 +159,14 @@ def finals(rng: np.random.Generator, searched: list[Run], seeds: tuple[int, ...]
                 name,
             )
             keeps = name in ("winner", "best_random")
-            made.append(Run(**{**vars(run), "spec": source.spec if keeps else run.spec}))
-    return made
+            result.append(Run(**{**vars(run), "spec": source.spec if keeps else run.spec}))
+    return result
 
 
 def quantized(rng: np.random.Generator, before: list[Run], seeds: tuple[int, ...]) -> list[Run]:
     """The winner in few bits, as `plastic-search quantize` makes it."""
     winners = {r.seed: r for r in before if r.name == "winner" and r.stage is Stage.FINAL}
-    made = [_longer(r) for r in winners.values()]
+    result = [_longer(r) for r in winners.values()]
     for tuned in (False, True):
         for rounding in ("nearest", "stochastic"):
             widths = [(b, b, b) for b in (8, 4, 3, 2)] + [(4, 4, 8)] + [(None, None, b) for b in (8, 4, 3, 2)]
@@ -182,8 +182,8 @@ def quantized(rng: np.random.Generator, before: list[Run], seeds: tuple[int, ...
                     metrics = {"score": round(score, 6), "connections": 1300.0}
                     spec = winners[seed].spec | {"precision": {"kind": "Integer", "weight": weight}}
                     run = _rounded(name, winners[seed], choices, metrics)
-                    made.append(Run(**{**vars(run), "spec": spec}))
-    return made
+                    result.append(Run(**{**vars(run), "spec": spec}))
+    return result
 
 
 def _longer(winner: Run) -> Run:
@@ -225,15 +225,15 @@ def graph(seed: int, sizes: tuple[int, ...] = SIZES, edges: int = 1300) -> dict[
     ]
     places = [(a, b, False) for a in names[0] for b in names[1]]
     places += [(a, b, True) for a in names[1] + names[0] for b in names[2]]
-    made = []
+    result = []
     for at in sorted(rng.choice(len(places), min(edges, len(places)), replace=False)):
         source, target, may = places[at]
         plastic = bool(may and rng.random() < 0.7)
         weight, alpha = (round(float(v), 6) for v in rng.standard_normal(2) * 0.2)
-        made.append(
+        result.append(
             {"source": source, "target": target, "weight": weight, "alpha": alpha * plastic, "plastic": plastic}
         )
-    return {"directed": True, "multigraph": False, "graph": {"inputs": sizes[0]}, "nodes": nodes, "edges": made}
+    return {"directed": True, "multigraph": False, "graph": {"inputs": sizes[0]}, "nodes": nodes, "edges": result}
 
 
 def _run(

@@ -17,7 +17,7 @@ SHORT = ("trials=1", "trainer.steps=2", "finalist.steps=2", "fine_tuning.steps=1
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which digit_recall was run, quantized, exported and reported, all as short as can be."""
     folder = tmp_path_factory.mktemp("cli")
     sets = [word for each in SHORT for word in ("--set", each)]
@@ -46,16 +46,16 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
 
 
 def test_list_in_both_forms() -> None:
-    told = json.loads(call("list", "rules", "--json").stdout)
-    assert told["rules"]["Oja"] == "dH = post (x) pre - post^2 * H"
+    output = json.loads(call("list", "rules", "--json").stdout)
+    assert output["rules"]["Oja"] == "dH = post (x) pre - post^2 * H"
     assert "digit_recall" in call("list", "studies").stdout
 
 
 def test_a_users_rule_is_listed_shown_and_searched(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(USERS)
     assert "Sleepy" in spawn("list", "rules", "--parts", "mine.py", cwd=tmp_path).stdout
-    told = json.loads(spawn("show", "Sleepy", "--parts", "mine.py", "--json", cwd=tmp_path).stdout)
-    assert told["equation"] == "dH = 0.5 * post (x) pre"
+    output = json.loads(spawn("show", "Sleepy", "--parts", "mine.py", "--json", cwd=tmp_path).stdout)
+    assert output["equation"] == "dH = 0.5 * post (x) pre"
     ran = spawn("run", "mine.py", "--workers", "2", "--json", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "winner" in json.loads(ran.stdout)["stages"]["final"]
@@ -146,50 +146,50 @@ def test_an_unknown_command_or_option_is_refused() -> None:
 def test_a_copy_runs_as_ones_own_and_is_not_written_over(tmp_path: Path) -> None:
     assert call("copy", "studies/pattern_completion", "own.py", cwd=tmp_path).stdout.strip() == "own.py"
     assert "exists already" in refused("copy", "pattern_completion", "own.py", cwd=tmp_path)
-    told = json.loads(call("show", "own.py", "--json", cwd=tmp_path).stdout)
-    assert "layers.0.rule" in told
+    output = json.loads(call("show", "own.py", "--json", cwd=tmp_path).stdout)
+    assert "layers.0.rule" in output
 
 
-def test_a_finished_run_can_be_shown_and_run_again(made: Path) -> None:
-    told = json.loads(call("show", "runs/digit_recall", "--json", cwd=made).stdout)
-    assert told["stages"]["final"]["winner"]["runs"] == 3
-    assert "winner" in call("show", "runs/digit_recall", cwd=made).stdout
-    told = refused("show", "runs/digit_recal", cwd=made)
-    assert told == "plastic-search: there is no folder runs/digit_recal; runs holds runs/digit_recall\n"
+def test_a_finished_run_can_be_shown_and_run_again(result: Path) -> None:
+    output = json.loads(call("show", "runs/digit_recall", "--json", cwd=result).stdout)
+    assert output["stages"]["final"]["winner"]["runs"] == 3
+    assert "winner" in call("show", "runs/digit_recall", cwd=result).stdout
+    output = refused("show", "runs/digit_recal", cwd=result)
+    assert output == "plastic-search: there is no folder runs/digit_recal; runs holds runs/digit_recall\n"
 
 
-def test_export_and_report_of_a_finished_run(made: Path) -> None:
-    exported = call("export", "runs/digit_recall", "--json", cwd=made)
+def test_export_and_report_of_a_finished_run(result: Path) -> None:
+    exported = call("export", "runs/digit_recall", "--json", cwd=result)
     assert exported.returncode == 0, exported.stderr
-    told = json.loads(exported.stdout)
-    assert told["name"] == "w4a4t8-stochastic-tuned"
-    assert told["parity"] <= 1e-5
-    shown = json.loads(call("show", "runs/digit_recall/bundle", "--json", cwd=made).stdout)
+    output = json.loads(exported.stdout)
+    assert output["name"] == "w4a4t8-stochastic-tuned"
+    assert output["parity"] <= 1e-5
+    shown = json.loads(call("show", "runs/digit_recall/bundle", "--json", cwd=result).stdout)
     assert shown["format"] == "plastic_search/bundle/1"
-    page = call("report", "runs/digit_recall", cwd=made)
+    page = call("report", "runs/digit_recall", cwd=result)
     assert page.returncode == 0, page.stderr
-    assert (made / page.stdout.strip()).stat().st_size > 10_000
+    assert (result / page.stdout.strip()).stat().st_size > 10_000
 
 
-def test_a_bundle_with_a_changed_byte_is_refused(made: Path) -> None:
-    assert call("export", "runs/digit_recall", "--out", "changed", cwd=made).returncode == 0
-    path = made / "changed" / "step.onnx"
+def test_a_bundle_with_a_changed_byte_is_refused(result: Path) -> None:
+    assert call("export", "runs/digit_recall", "--out", "changed", cwd=result).returncode == 0
+    path = result / "changed" / "step.onnx"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
-    assert "step.onnx" in refused("show", "changed", cwd=made)
+    assert "step.onnx" in refused("show", "changed", cwd=result)
 
 
-def test_what_is_in_the_way_of_a_page_or_a_bundle_is_named(made: Path) -> None:
-    (made / "afile").write_text("")
+def test_what_is_in_the_way_of_a_page_or_a_bundle_is_named(result: Path) -> None:
+    (result / "afile").write_text("")
     for verb in ("report", "export"):
-        told = refused(verb, "runs/digit_recall", "--out", "afile", cwd=made)
-        assert told == "plastic-search: afile is a file, not a folder; choose another folder with --out\n"
+        output = refused(verb, "runs/digit_recall", "--out", "afile", cwd=result)
+        assert output == "plastic-search: afile is a file, not a folder; choose another folder with --out\n"
 
 
-def test_a_network_that_is_not_there_cannot_be_exported(made: Path) -> None:
-    assert "Did you mean 'winner'?" in refused("export", "runs/digit_recall", "--name", "winer", cwd=made)
-    assert "seed 99" in refused("export", "runs/digit_recall", "--seed", "99", cwd=made)
+def test_a_network_that_is_not_there_cannot_be_exported(result: Path) -> None:
+    assert "Did you mean 'winner'?" in refused("export", "runs/digit_recall", "--name", "winer", cwd=result)
+    assert "seed 99" in refused("export", "runs/digit_recall", "--seed", "99", cwd=result)
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
@@ -211,8 +211,8 @@ def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
         assert process.stderr is not None
         process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        told = process.stderr.read()
+        output = process.stderr.read()
     assert process.returncode == 130
-    assert told.endswith("plastic-search: stopped; the same command goes on from here\n")
-    assert "Traceback" not in told
+    assert output.endswith("plastic-search: stopped; the same command goes on from here\n")
+    assert "Traceback" not in output
     assert (tmp_path / "runs" / "mine" / "runs.jsonl").is_file()

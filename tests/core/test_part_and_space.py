@@ -200,9 +200,9 @@ def test_what_cannot_be_is_refused_when_it_is_made(make: Any, message: str) -> N
 def test_a_plastic_recurrent_pathway_needs_a_recurrent_block(structure: str) -> None:
     from plastic_search.structures.feed_forward import FeedForward
 
-    made = FeedForward() if structure == "feed_forward" else Gated(support=FeedForward())
+    result = FeedForward() if structure == "feed_forward" else Gated(support=FeedForward())
     with pytest.raises(PlasticSearchError, match="needs a recurrent block"):
-        Layer(structure=made, plastic=Pathway.RECURRENT)
+        Layer(structure=result, plastic=Pathway.RECURRENT)
 
 
 def test_unknown_guesses_and_hints() -> None:

@@ -33,7 +33,7 @@ def done(out: Path, workers: int = 1, **changes: object) -> runs.Record:
     return runs.load(out)
 
 
-def told(record: runs.Record) -> list[tuple[object, ...]]:
+def output(record: runs.Record) -> list[tuple[object, ...]]:
     """What must be the same of two runs of one study: all but times."""
     return sorted((r.key, r.outcome, json.dumps(r.spec), r.metrics.get("score")) for r in record.runs)
 
@@ -68,7 +68,7 @@ def test_a_study_leaves_searches_finals_models_and_a_topology(finished: Path) ->
 
 
 def test_worker_processes_come_to_the_same_end_as_one(finished: Path, tmp_path: Path) -> None:
-    assert told(runs.load(finished)) == told(done(tmp_path / "two", 2))
+    assert output(runs.load(finished)) == output(done(tmp_path / "two", 2))
 
 
 def test_a_second_run_does_nothing_anew(out: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_second_run_does_nothing_anew(out: Path) -> None:
     lines = (out / "runs.jsonl").read_text()
     assert list(run(study(), "small", out, 1)) == []
     assert (out / "runs.jsonl").read_text() == lines
-    assert told(runs.load(out)) == told(first)
+    assert output(runs.load(out)) == output(first)
 
 
 def test_trials_are_a_total_and_more_of_them_go_on_from_the_old(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_killed_at_any_event_it_ends_as_if_it_had_not_been(finished: Path, tmp_p
         if next(events, None) is None:
             break
         events.close()  # as Ctrl-C would: between two pieces of work
-    assert told(runs.load(tmp_path / "cut")) == told(whole)
+    assert output(runs.load(tmp_path / "cut")) == output(whole)
 
 
 def test_kill_9_leaves_a_study_that_the_same_command_resumes(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_kill_9_leaves_a_study_that_the_same_command_resumes(tmp_path: Path) -> 
     process.wait()
     process.stdout.close()
     time.sleep(1.5)  # the workers notice within a second that their parent is gone
-    assert told(done(tmp_path / "killed", trials=4)) == told(whole)
+    assert output(done(tmp_path / "killed", trials=4)) == output(whole)
 
 
 def test_another_question_in_the_same_folder_is_refused(out: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_torn_journal_is_told_and_mended(out: Path) -> None:
     assert (out / runs.RUNS).read_text() == before
     assert journal.read_text() == text[:-20]
     assert any("journal.log: kept" in line for line in repair(out))
-    assert told(done(out)) == told(whole)
+    assert output(done(out)) == output(whole)
     assert list(out.glob("journal.torn-*"))
 
 
@@ -150,7 +150,7 @@ def test_a_journal_that_lost_whole_lines_is_told_and_mended(out: Path) -> None:
     with pytest.raises(PlasticSearchError, match="lost its end"):
         done(out)
     assert any("no longer knows" in line for line in repair(out))
-    assert [k for k, *_ in told(done(out))] == [k for k, *_ in told(whole)]
+    assert [k for k, *_ in output(done(out))] == [k for k, *_ in output(whole)]
 
 
 def test_nothing_broken_nothing_mended(out: Path) -> None:
@@ -175,8 +175,8 @@ def test_the_smallest_within_one_standard_error_wins(tmp_path: Path) -> None:
         metrics = {"score": score, "connections": float(connections)}
         return runs.Run("s", runs.Stage.SEARCH, "tpe", number, 0, runs.Outcome.COMPLETE, {}, {}, metrics)
 
-    made = [trial(0, 0.950, 900), trial(1, 0.947, 300), trial(2, 0.900, 100)]
-    record = runs.Record("s", tmp_path, {}, made, {}, {})
+    result = [trial(0, 0.950, 900), trial(1, 0.947, 300), trial(2, 0.900, 100)]
+    record = runs.Record("s", tmp_path, {}, result, {}, {})
     chosen = best(record, "tpe")
     assert chosen is not None
     assert chosen.trial == 1

@@ -60,10 +60,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_case_is_trained_with_every_seed_within_its_budget(folder: Path) -> None:
-    made = runs.load(folder).stage("sweep")
-    assert len(made) == 14
-    dense = next(r for r in made if r.name == "dense 1").metrics["connections"]
-    for run in made:
+    result = runs.load(folder).stage("sweep")
+    assert len(result) == 14
+    dense = next(r for r in result if r.name == "dense 1").metrics["connections"]
+    for run in result:
         asked = run.choices["at"] * dense
         assert abs(run.metrics["connections"] - asked) <= 1.0  # one in each layer may be rounded
         assert run.costs["steps"] == 16
@@ -117,19 +117,19 @@ def test_its_page_says_what_holds(folder: Path) -> None:
 def test_chance_is_that_of_graphs_as_dense(folder: Path) -> None:
     record = runs.load(folder)
     for row in stability(record):
-        made = [r.metrics["connections"] for r in record.stage("sweep", f"learned {row['at']:g}")]
-        share = sum(made) / len(made) / record.stage("sweep", "dense 1")[0].metrics["connections"]
+        result = [r.metrics["connections"] for r in record.stage("sweep", f"learned {row['at']:g}")]
+        share = sum(result) / len(result) / record.stage("sweep", "dense 1")[0].metrics["connections"]
         assert row["chance"] == pytest.approx(share / (2 - share))
 
 
 def test_its_networks_are_kept_and_can_be_shrunk_and_exported(folder: Path, tmp_path: Path) -> None:
-    told = shrunk(folder, "learned 0.1", 1, tmp_path / "small")
-    assert shrunk(folder, "learned-0.1-1", 1)["after"]["units"] == told["after"]["units"]
+    message = shrunk(folder, "learned 0.1", 1, tmp_path / "small")
+    assert shrunk(folder, "learned-0.1-1", 1)["after"]["units"] == message["after"]["units"]
     assert find(folder, "learned 0.1")[0] == "learned-0.1-0"
-    assert told["after"]["connections"] <= told["before"]["connections"]
+    assert message["after"]["connections"] <= message["before"]["connections"]
     assert (tmp_path / "small" / "step.onnx").is_file()
-    made = export(folder, "learned 0.5", folder=tmp_path / "bundle")
-    assert (made["name"], made["seed"]) == ("learned 0.5", 0)
+    result = export(folder, "learned 0.5", folder=tmp_path / "bundle")
+    assert (result["name"], result["seed"]) == ("learned 0.5", 0)
     with pytest.raises(PlasticSearchError, match=r"no exportable network is called 'winner'; known: learned 0\.1"):
         shrunk(folder)
 

@@ -114,14 +114,14 @@ def test_rounded_parameters_are_integers_in_the_file(bits: int, kind: int, tmp_p
     net = network(replace(PLAIN, structure=Gated(density=0.6, plastic=0.5)), Integer(bits, bits, bits))
     export_step(net, tmp_path / "step.onnx")
     graph = onnx.load(tmp_path / "step.onnx").graph
-    held = {each.name: each for each in graph.initializer}
+    kept = {each.name: each for each in graph.initializer}
     for i, ready in enumerate(prepared(net)):
         for name, value in (("weight", ready.weight), ("alpha", ready.alpha)):
             if value is None:
                 continue
-            codes, step = held[f"layers.{i}.{name}.codes"], held[f"layers.{i}.{name}.step"]
+            codes, step = kept[f"layers.{i}.{name}.codes"], kept[f"layers.{i}.{name}.step"]
             assert codes.data_type == kind
-            assert f"layers.{i}.{name}" not in held
+            assert f"layers.{i}.{name}" not in kept
             restored = numpy_helper.to_array(codes).astype(np.float32) * numpy_helper.to_array(step)
             assert np.array_equal(restored, value.numpy())
     assert sum(node.op_type == "DequantizeLinear" for node in graph.node) == 3
@@ -197,8 +197,8 @@ def test_another_rounding_of_fine_levels_is_refused(rounding: Rounding, tmp_path
 @pytest.mark.parametrize("name", ["layers.0.bias", "layers.1.weight.step", "layers.1.modulation.fan"])
 def test_a_changed_parameter_is_refused(name: str, plain: tuple[Network, Path], tmp_path: Path) -> None:
     model = onnx.load(plain[1])
-    held = next(each for each in model.graph.initializer if each.name == name)
-    held.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(held) * np.float32(1.01), name))
+    kept = next(each for each in model.graph.initializer if each.name == name)
+    kept.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kept) * np.float32(1.01), name))
     onnx.save(model, tmp_path / "step.onnx")
     with pytest.raises(PlasticSearchError, match=r"differs from the network's by \d\.\de-0\d at (layers|y)|writes or"):
         check(plain[0], tmp_path / "step.onnx")

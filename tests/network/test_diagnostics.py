@@ -189,14 +189,14 @@ IMPOSSIBLE = [
 def test_what_no_filling_can_mend_is_refused_before_there_is_a_folder(
     sets: dict[str, str], message: str, tmp_path: Path
 ) -> None:
-    def asked() -> None:
+    def requested() -> None:
         value = study()
         for path, text in sets.items():
             value = override(value, f"space.{path}", text)
         next(run(value, "small", tmp_path / "a", 1))
 
     with pytest.raises(PlasticSearchError, match=re.escape(message)):
-        asked()
+        requested()
     assert not (tmp_path / "a").exists()
 
 
@@ -244,13 +244,13 @@ def test_after_a_kill_trials_are_counted_from_where_they_were(tmp_path: Path) ->
 
 
 def test_a_folder_remembers_how_it_was_asked_and_an_older_one_learns_it(tmp_path: Path) -> None:
-    asked = {"study": "small", "sets": ["trials=1"], "parts": [], "out": ""}
+    requested = {"study": "small", "sets": ["trials=1"], "parts": [], "out": ""}
     list(run(study(trials=1), "small", tmp_path, 1))
     assert "command" not in runs.load(tmp_path).study
-    list(run(study(trials=1), "small", tmp_path, command=asked))
-    assert runs.load(tmp_path).study["command"] == asked
-    list(run(study(trials=1), "small", tmp_path, command=asked | {"study": "otherwise"}))
-    assert runs.load(tmp_path).study["command"] == asked
+    list(run(study(trials=1), "small", tmp_path, command=requested))
+    assert runs.load(tmp_path).study["command"] == requested
+    list(run(study(trials=1), "small", tmp_path, command=requested | {"study": "otherwise"}))
+    assert runs.load(tmp_path).study["command"] == requested
 
 
 def test_another_question_says_what_is_new_or_gone_and_where_long_values_part() -> None:

@@ -66,8 +66,8 @@ def opened(out: Path) -> Study:
         return open_study(folder)
 
 
-def done(asked: Study, out: Path) -> dict[str, Any]:
-    list(runner.run(asked, "s", out, 1))
+def done(requested: Study, out: Path) -> dict[str, Any]:
+    list(runner.run(requested, "s", out, 1))
     return runs.load(out).study
 
 
@@ -75,8 +75,8 @@ def test_a_part_that_was_changed_after_runs_were_made_is_refused_everywhere(tmp_
     out, file = tmp_path / "a", tmp_path / "loud.py"
     before = done(loaded(file), out)
     assert list(before["own"]) == ["Loud"]
-    made = runs.load(out).runs
-    count = sum("Loud" in str(run.spec) for run in made)
+    result = runs.load(out).runs
+    count = sum("Loud" in str(run.spec) for run in result)
     louder = replace(loaded(file, LOUD.replace("POWER = 3", "POWER = 2")), trials=2)
     for work in (
         lambda: list(runner.run(louder, "s", out, 1)),
@@ -86,7 +86,7 @@ def test_a_part_that_was_changed_after_runs_were_made_is_refused_everywhere(tmp_
         with pytest.raises(PlasticSearchError, match=REFUSED.format(f"{count} runs were")):
             work()
     assert runs.load(out).study == before
-    assert runs.load(out).runs == made
+    assert runs.load(out).runs == result
     again = replace(loaded(file), trials=2)
     assert done(again, out)["own"] == before["own"], "the old text goes on"
 
@@ -186,9 +186,9 @@ def test_the_command_line_says_so_in_one_line(tmp_path: Path) -> None:
     words = ("run", "mine.py", "--parts", "loud.py", "--set", "layers.1.rule=Loud", "--workers", "1")
     assert spawn(*words, cwd=tmp_path).returncode == 0
     (tmp_path / "loud.py").write_text(LOUD.replace("POWER = 3", "POWER = 2"))
-    told = one_line(spawn(*words, "--set", "trials=2", cwd=tmp_path))
-    assert "plastic-search: Loud has changed since " in told
-    assert "runs were made with it (loud.py); give the changed part a folder of its own" in told
+    message = one_line(spawn(*words, "--set", "trials=2", cwd=tmp_path))
+    assert "plastic-search: Loud has changed since " in message
+    assert "runs were made with it (loud.py); give the changed part a folder of its own" in message
 
 
 def test_a_part_that_states_no_equation_is_said_to_give_none(tmp_path: Path) -> None:
@@ -205,8 +205,8 @@ def test_a_part_that_states_no_equation_is_said_to_give_none(tmp_path: Path) -> 
     assert [equation(kind) for kind in (Bare, Mute)] == ["no equation is given"] * 2
     assert equation(Plain) == equation(Oja), "it works as its base does"
     (tmp_path / "loud.py").write_text(LOUD.replace('    """dH = post^3 (x) pre"""\n', ""))
-    told = call("show", "Loud", "--parts", "loud.py", "--json", cwd=tmp_path)
-    assert json.loads(told.stdout)["equation"] == "no equation is given"
+    message = call("show", "Loud", "--parts", "loud.py", "--json", cwd=tmp_path)
+    assert json.loads(message.stdout)["equation"] == "no equation is given"
 
 
 def test_a_module_that_moved_does_not_count_and_a_digest_of_version_0_1_is_accepted(tmp_path: Path) -> None:

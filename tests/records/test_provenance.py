@@ -8,10 +8,10 @@ from plastic_search.records import provenance
 
 
 def test_the_machine_is_told_without_naming_it() -> None:
-    told = provenance.machine()
-    assert list(told) == ["processor", "cores", "system", "python"]
-    assert all(told.values())
-    assert platform.node() not in told.values()
+    text = provenance.machine()
+    assert list(text) == ["processor", "cores", "system", "python"]
+    assert all(text.values())
+    assert platform.node() not in text.values()
 
 
 def test_a_commit_is_one_or_nothing() -> None:

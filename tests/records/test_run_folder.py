@@ -74,8 +74,8 @@ def test_it_says_how_it_was_asked(home: Path) -> None:
 
 
 def test_fewer_trials_than_it_holds_are_told(mine: Path) -> None:
-    told = again(mine, "--set", "trials=1")
-    assert "runs/mine has 2 trials of each search already, more than the 1 requested; all stay" in told
+    output = again(mine, "--set", "trials=1")
+    assert "runs/mine has 2 trials of each search already, more than the 1 requested; all stay" in output
 
 
 def test_names_are_whole_on_a_narrow_terminal(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,26 +88,26 @@ def test_names_are_whole_on_a_narrow_terminal(home: Path, monkeypatch: pytest.Mo
 
 
 def test_every_address_is_shown_and_can_be_set_to_what_it_is(home: Path) -> None:
-    told = json.loads(call("show", "mine.py", "--json", cwd=home).stdout)
-    assert told["layers.0.units"] == "3 to 7"
-    settings = told["settings"]
+    output = json.loads(call("show", "mine.py", "--json", cwd=home).stdout)
+    assert output["layers.0.units"] == "3 to 7"
+    settings = output["settings"]
     assert settings["trainer.steps"] == "4"
     assert settings["seeds"] == "[0, 1]"
     assert settings["layers.1.modulation.rate"] == "0.2"
-    assert not settings.keys() & told.keys()
+    assert not settings.keys() & output.keys()
     values = {a: text for a, text in settings.items() if not text[0].isupper()}  # to name a part sets it anew
     values |= {"seeds": "[0]", "task.present": "3"}
     sets = [word for address, text in values.items() for word in ("--set", f"{address}={text}")]
-    told = refused("run", "mine.py", *sets, cwd=home)
-    assert "runs/mine holds another question: task.present was 1, is 3. Nothing was changed; give this" in told
+    output = refused("run", "mine.py", *sets, cwd=home)
+    assert "runs/mine holds another question: task.present was 1, is 3. Nothing was changed; give this" in output
     table = call("show", "mine.py", cwd=home).stdout
     assert table.index("layers.0.units") < table.index("settings: --set ADDRESS=VALUE") < table.index("trainer.steps")
 
 
 def test_a_part_of_the_users_own_is_shown_with_its_file(home: Path) -> None:
     (home / "aside.py").write_text(MINE.format(rule="Dozing"))
-    told = json.loads(call("show", "Dozing", "--parts", "aside.py", "--json", cwd=home).stdout)
-    assert told["file"] == "aside.py"
+    output = json.loads(call("show", "Dozing", "--parts", "aside.py", "--json", cwd=home).stdout)
+    assert output["file"] == "aside.py"
 
 
 def test_repair_keeps_every_whole_line_of_the_runs(mine: Path) -> None:
@@ -117,8 +117,8 @@ def test_repair_keeps_every_whole_line_of_the_runs(mine: Path) -> None:
     (folder / run.RUNS).write_text("".join(broken))
     for command in ("show", "report", "quantize", "export"):
         assert "torn at line 5; nothing was changed" in refused(command, "runs/mine", cwd=mine)
-    told = call("repair", "runs/mine", cwd=mine).stdout
-    assert told.startswith(
+    output = call("repair", "runs/mine", cwd=mine).stdout
+    assert output.startswith(
         f"runs.jsonl: kept {len(lines)} of {len(broken)} lines, all that are whole; the old file is "
     )
     assert (folder / run.RUNS).read_text() == "".join(lines)
@@ -136,9 +136,9 @@ def test_a_damaged_model_is_trained_again_once_removed(mine: Path) -> None:
     (model,) = (mine / "runs" / "mine" / run.MODELS).glob("winner-*/0.safetensors")
     whole = model.read_bytes()
     model.write_bytes(b"\x00" * 20)
-    told = refused("export", "runs/mine", "--name", "winner", cwd=mine)
-    assert "is damaged" in told
-    assert "remove it, and the command that trained it (`plastic-search run`, or `quantize`) trains it again" in told
+    output = refused("export", "runs/mine", "--name", "winner", cwd=mine)
+    assert "is damaged" in output
+    assert "remove it, and the command that trained it (`plastic-search run`, or `quantize`) trains it again" in output
     model.unlink()
     assert "(winner, seed 0" in again(mine)
     assert model.read_bytes() == whole
@@ -188,21 +188,21 @@ def killed(how: signal.Signals, workers: str, group: bool, home: Path) -> tuple[
         assert process.stderr is not None
         process.stderr.readline()
         (os.killpg if group else os.kill)(process.pid, how)
-        told = process.stderr.read()
-    return process.returncode, told
+        output = process.stderr.read()
+    return process.returncode, output
 
 
 @pytest.mark.parametrize(("workers", "group"), [("1", False), ("2", False), ("2", True)])
 def test_a_polite_kill_is_answered_like_ctrl_c(workers: str, group: bool, tmp_path: Path) -> None:
-    code, told = killed(signal.SIGTERM, workers, group, tmp_path)
+    code, output = killed(signal.SIGTERM, workers, group, tmp_path)
     assert code == 130
-    assert told.endswith("plastic-search: stopped; the same command goes on from here\n")
-    assert "Traceback" not in told
-    assert "leaked" not in told
+    assert output.endswith("plastic-search: stopped; the same command goes on from here\n")
+    assert "Traceback" not in output
+    assert "leaked" not in output
 
 
 def test_kill_9_leaves_no_warning_on_the_terminal(tmp_path: Path) -> None:
-    code, told = killed(signal.SIGKILL, "2", False, tmp_path)
+    code, output = killed(signal.SIGKILL, "2", False, tmp_path)
     assert code == -signal.SIGKILL
-    assert "leaked" not in told
-    assert "Traceback" not in told
+    assert "leaked" not in output
+    assert "Traceback" not in output

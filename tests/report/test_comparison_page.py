@@ -115,8 +115,8 @@ def test_a_case_is_called_better_only_where_its_interval_says_so(
     page = comparison_page.contents(with_scores(tmp_path, scores, better))
     assert [d.answer for d in page["differences"]] == answers
     assert (page["summary"]["best"], page["summary"]["answer"]) == best
-    said = " ".join(page["summary"]["sentences"] + page["summary"]["beside"])
-    assert ("surely better" in said.lower()) == ("yes" in (best[1], *answers))
+    emitted = " ".join(page["summary"]["sentences"] + page["summary"]["beside"])
+    assert ("surely better" in emitted.lower()) == ("yes" in (best[1], *answers))
 
 
 def test_the_words_of_a_summary(tmp_path: Path) -> None:

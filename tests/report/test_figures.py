@@ -92,14 +92,14 @@ FIVE = {"connections": 5.0}
 
 def test_progress_follows_the_best_complete_trial(tmp_path: Path) -> None:
     synthetic.study(tmp_path)
-    made = [
+    result = [
         run.Run("s", run.Stage.SEARCH, "tpe", n, seed, run.Outcome(outcome), {}, metrics={"score": score} | FIVE)
         for n, seed, outcome, score in [
             (0, 0, "complete", 0.4), (0, 1, "complete", 0.6), (1, 0, "pruned", 0.9), (2, 0, "complete", 0.7),
             (3, 0, "complete", 0.6),
         ]
     ]  # fmt: skip
-    run.append(tmp_path, made)
+    run.append(tmp_path, result)
     data = progress.data(run.load(tmp_path))
     assert data is not None
     (arm,) = data.arms
@@ -210,10 +210,10 @@ def test_importances_keep_the_tail_in_the_caption(full: Record) -> None:
 def test_a_choice_that_is_there_only_below_another_says_in_how_many_trials(full: Record) -> None:
     data = importances.data(full)
     assert data is not None
-    said = dict(zip(data.paths, zip(data.present, data.conditional, strict=True), strict=True))
-    assert said["layers.1.rule"] == (data.trials, False)
-    assert said["layers.1.structure.density"][1] is False
-    present, conditional = said["layers.1.rule.Hebb.decay"]
+    emitted = dict(zip(data.paths, zip(data.present, data.conditional, strict=True), strict=True))
+    assert emitted["layers.1.rule"] == (data.trials, False)
+    assert emitted["layers.1.structure.density"][1] is False
+    present, conditional = emitted["layers.1.rule.Hebb.decay"]
     assert conditional
     assert 0 < present < data.trials
     assert f"7%, in {present} of {data.trials}" in importances.draw(data)
@@ -227,11 +227,11 @@ def _learned(values: list[list[float]], loss: list[float] | None = None) -> lear
     rows = [
         [run.CurvePoint(100.0 * (i + 1), loss[i] if loss else 0.0, y) for i, y in enumerate(seed)] for seed in values
     ]
-    made = [
+    result = [
         run.Run("s", run.Stage.FINAL, "fixed", 0, n, run.Outcome.COMPLETE, {}, curve=curve)
         for n, curve in enumerate(rows)
     ]
-    return learning_curves.curve(Group("fixed", "fixed", "", made))
+    return learning_curves.curve(Group("fixed", "fixed", "", result))
 
 
 def _rising(values: list[list[float]]) -> bool:
@@ -252,15 +252,15 @@ def test_a_loss_that_still_falls_is_told_where_the_score_is_too_noisy_to_rise() 
     slow, done = [1.7 / (i + 1) for i in range(10)], [1.7, 0.6, 0.2, 0.1, 0.05, 0.04, 0.05, 0.03, 0.05, 0.04]
     lstm, winner = _learned(noisy, slow), _learned(noisy, done)._replace(label="winner")
     assert [(c.rising, c.falling) for c in (lstm, winner)] == [(False, True), (False, False)]
-    told = learning_curves.caption(learning_curves.Curves("accuracy", 0.2, [winner, lstm]))
+    message = learning_curves.caption(learning_curves.Curves("accuracy", 0.2, [winner, lstm]))
     assert (
         " Over the last fifth of training none rises by more than its noise. The training loss, which scatters less, "
-        "then still falls for fixed (by 0.043). " in told
+        "then still falls for fixed (by 0.043). " in message
     )
     rises = _learned([[0.2 + 0.05 * i for i in range(10)]], slow)._replace(label="dense")
-    told = learning_curves.caption(learning_curves.Curves("accuracy", 0.2, [winner, lstm, rises]))
-    assert "these rise by more than their noise: dense (by 0.100)." in told
-    assert "then still falls for fixed (by 0.043), dense (by 0.043)." in told
+    message = learning_curves.caption(learning_curves.Curves("accuracy", 0.2, [winner, lstm, rises]))
+    assert "these rise by more than their noise: dense (by 0.100)." in message
+    assert "then still falls for fixed (by 0.043), dense (by 0.043)." in message
 
 
 def test_topology_counts_and_says_what_it_leaves_out(full: Record) -> None:

@@ -101,22 +101,22 @@ def test_a_whole_study(full: Record, tmp_path: Path) -> None:
 
 
 def test_the_same_record_makes_the_same_bytes(full: Record, tmp_path: Path) -> None:
-    made = [write(full, tmp_path / name) for name in ("a", "b")]
-    assert made[0].read_bytes() == made[1].read_bytes()
+    result = [write(full, tmp_path / name) for name in ("a", "b")]
+    assert result[0].read_bytes() == result[1].read_bytes()
     assert (tmp_path / "a/report.json").read_bytes() == (tmp_path / "b/report.json").read_bytes()
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["report.html", "report.json"]
 
 
 def test_the_answers_of_a_whole_study(full: Record) -> None:
-    made = {v.key: v for v in verdicts(full)}
-    assert made["plasticity"].answer == "yes"
-    assert "above the best network without it (fixed LSTM)" in made["plasticity"].head
-    assert made["search"].answer == "unclear"
-    assert "was not shown to beat random search" in made["search"].head
-    assert made["search"].comparisons[0].probability is not None
-    assert made["structure"].answer == "yes"
-    assert made["structure"].head.endswith(" below the dense network, so surely no more than 0.02 is lost.")
-    assert made["export"].answer == "yes"
+    result = {v.key: v for v in verdicts(full)}
+    assert result["plasticity"].answer == "yes"
+    assert "above the best network without it (fixed LSTM)" in result["plasticity"].head
+    assert result["search"].answer == "unclear"
+    assert "was not shown to beat random search" in result["search"].head
+    assert result["search"].comparisons[0].probability is not None
+    assert result["structure"].answer == "yes"
+    assert result["structure"].head.endswith(" below the dense network, so surely no more than 0.02 is lost.")
+    assert result["export"].answer == "yes"
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_the_answers_of_a_whole_study(full: Record) -> None:
 def test_plasticity_must_beat_both_controls(tmp_path: Path, fixed: float, frozen: float, answer: str) -> None:
     synthetic.study(tmp_path)
     noise = (-0.01, 0.0, 0.01)
-    made = [_final("winner", s, 0.93 + d, frozen + d * (-1) ** s) for s, d in enumerate(noise)]
-    made += [_final("fixed", s, fixed + d) for s, d in enumerate(noise)]
-    run.append(tmp_path, made)
+    result = [_final("winner", s, 0.93 + d, frozen + d * (-1) ** s) for s, d in enumerate(noise)]
+    result += [_final("fixed", s, fixed + d) for s, d in enumerate(noise)]
+    run.append(tmp_path, result)
     assert verdicts(run.load(tmp_path))[0].answer == answer
 
 
@@ -142,9 +142,9 @@ def test_a_control_that_only_guesses_is_called_so(tmp_path: Path) -> None:
 def test_a_winner_without_a_trace_is_an_answer(tmp_path: Path) -> None:
     synthetic.study(tmp_path)
     run.append(tmp_path, [_final("winner", s, 0.9 + s / 100) for s in range(3)])
-    made = verdicts(run.load(tmp_path))[0]
-    assert made.answer == "no"
-    assert "without plasticity" in made.head
+    result = verdicts(run.load(tmp_path))[0]
+    assert result.answer == "no"
+    assert "without plasticity" in result.head
 
 
 def test_a_search_that_lost_is_told_plainly(tmp_path: Path) -> None:
@@ -166,9 +166,9 @@ def test_a_search_that_lost_is_told_plainly(tmp_path: Path) -> None:
     ended = [_final("winner", s, 0.9 + s / 1000, 0.2, {"arm": "random"}) for s in range(3)]
     ended += [_final("best_tpe", s, 0.8 + s / 1000, 0.2, {"arm": "tpe"}) for s in range(3)]
     run.append(tmp_path, tried + ended)
-    made = verdicts(run.load(tmp_path))[1]
-    assert made.answer == "no"
-    assert made.head.startswith("TPE did worse than random search: 0.100")
+    result = verdicts(run.load(tmp_path))[1]
+    assert result.answer == "no"
+    assert result.head.startswith("TPE did worse than random search: 0.100")
 
 
 def _final(
@@ -201,11 +201,11 @@ def test_an_empty_study(tmp_path: Path) -> None:
 
 def test_trials_that_all_failed(tmp_path: Path) -> None:
     synthetic.study(tmp_path, chance=None)
-    made = [
+    result = [
         run.Run("s", run.Stage.SEARCH, "tpe", n, -1, outcome, {}, {})  # type: ignore[arg-type]
         for n, outcome in enumerate(("infeasible", "diverged", "odd"))
     ]
-    run.append(tmp_path, made)
+    run.append(tmp_path, result)
     _, twin = _written(run.load(tmp_path), tmp_path)
     assert twin["search"][0]["outcomes"] == {"complete": 0, "pruned": 0, "infeasible": 1, "diverged": 1, "odd": 1}
     assert twin["leaderboard"] is None

@@ -66,18 +66,18 @@ def test_other_widths_and_other_bundles_are_told(full: Record) -> None:
     spec = full.stage("final", "dense")[0].spec
     other = {"name": "dense", "seed": 2, "spec": spec, "choices": {"bundle": "../mine"}}
     few.append(runs.Run(**{**vars(run), **other}))
-    told = reproduce.again(full._replace(runs=few, folder=Path("runs/digit_recall")))
-    assert told[1] == "plastic-search quantize runs/digit_recall --bits 8,4"
-    assert told[3] == "plastic-search export runs/digit_recall --name dense --seed 2 --out runs/mine"
+    text = reproduce.again(full._replace(runs=few, folder=Path("runs/digit_recall")))
+    assert text[1] == "plastic-search quantize runs/digit_recall --bits 8,4"
+    assert text[3] == "plastic-search export runs/digit_recall --name dense --seed 2 --out runs/mine"
 
 
 def test_the_bundle_of_an_earlier_winner_is_not_asked_for_again(full: Record) -> None:
     """Its rounded networks are gone, so its name would be refused."""
     spec = {"kind": "NetworkSpec", "layers": [{"kind": "Layer", "units": 9}]}
     kept = [r for r in full.runs if r.stage != "quantized"]
-    made = [replace(r, spec=spec) if r.name == "winner" else r for r in kept]
-    told = reproduce.again(full._replace(runs=made, folder=Path("runs/digit_recall")))
-    assert "plastic-search export runs/digit_recall" in told
+    result = [replace(r, spec=spec) if r.name == "winner" else r for r in kept]
+    text = reproduce.again(full._replace(runs=result, folder=Path("runs/digit_recall")))
+    assert "plastic-search export runs/digit_recall" in text
 
 
 def test_what_is_left_unsaid_is_what_the_commands_take() -> None:

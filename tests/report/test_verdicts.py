@@ -38,39 +38,39 @@ def test_parameters_are_said_to_match_only_where_they_do(full: Record) -> None:
     assert groups.group(full, "fixed").about.endswith("gates; 4,266 parameters against 4,210")
     few = changed(full, "final", "fixed", costs={"parameters": 820.0})
     assert groups.group(few, "fixed").about.endswith("gates; 820 parameters against 4,210: not matched")
-    told = answers(changed(few, "final", "fixed", metrics={"score": 0.7}))["plasticity"]
-    assert "(fixed, which has only 820 parameters against 4,210)" in told.head
-    assert "fixed, of fewer parameters than the winner and its training loss still falling at the end, is" in told.says
+    text = answers(changed(few, "final", "fixed", metrics={"score": 0.7}))["plasticity"]
+    assert "(fixed, which has only 820 parameters against 4,210)" in text.head
+    assert "fixed, of fewer parameters than the winner and its training loss still falling at the end, is" in text.says
     assert "not matched" not in groups.group(full, "dense").about
 
 
 def test_a_control_that_still_learns_is_a_caveat_of_the_headline(full: Record) -> None:
     assert "still rises" not in answers(full)["plasticity"].head
     curve = [[200.0 * i, 1.0, 0.2 + 0.03 * i] for i in range(1, 11)]
-    told = answers(changed(full, "final", "fixed_lstm", curve=curve))["plasticity"]
-    assert "(fixed LSTM; its learning curve still rises, by 0.060 over the last fifth of training" in told.head
-    assert "still rising at the end of its training" in told.says
+    text = answers(changed(full, "final", "fixed_lstm", curve=curve))["plasticity"]
+    assert "(fixed LSTM; its learning curve still rises, by 0.060 over the last fifth of training" in text.head
+    assert "still rising at the end of its training" in text.says
     flat = [[200.0 * i, 2.0 - 0.1 * i, 0.5] for i in range(1, 11)]
-    told = answers(changed(full, "final", "fixed_lstm", curve=flat))["plasticity"]
-    assert "still rises" not in told.head
-    assert "fixed LSTM, its training loss still falling at the end, is " in told.says
+    text = answers(changed(full, "final", "fixed_lstm", curve=flat))["plasticity"]
+    assert "still rises" not in text.head
+    assert "fixed LSTM, its training loss still falling at the end, is " in text.says
 
 
 def test_one_seed_has_no_interval_that_could_reach_anywhere(tmp_path: Path) -> None:
     record = runs.load(synthetic.full(tmp_path, seeds=(3,)))
-    told = answers(record)
+    text = answers(record)
     for key in ("structure", "precision"):
-        assert told[key].answer == "unclear"
-        assert "interval reaches" not in told[key].head
-        assert told[key].head.endswith(", and without an interval it is not shown whether more than 0.02 is lost.")
-    assert "With one seed, none of the" in told["precision"].says
+        assert text[key].answer == "unclear"
+        assert "interval reaches" not in text[key].head
+        assert text[key].head.endswith(", and without an interval it is not shown whether more than 0.02 is lost.")
+    assert "With one seed, none of the" in text["precision"].says
 
 
 def test_a_rounded_network_that_was_trained_on_is_compared_with_one_that_was_too(full: Record) -> None:
-    told = answers(full)["precision"]
-    assert "against the winner in float, trained on as long" in told.head
-    assert told.comparisons[0].theirs == "float, trained on as long"
-    assert "Against the winner as it was, before any training on" in told.says
+    text = answers(full)["precision"]
+    assert "against the winner in float, trained on as long" in text.head
+    assert text.comparisons[0].theirs == "float, trained on as long"
+    assert "Against the winner as it was, before any training on" in text.says
     page = contents(full, "", "", {})
     assert page["bits"]["float_tuned"]["name"] == "w32a32t32-tuned"
     assert all(row["family"] != "float" for row in page["bits"]["rows"])
@@ -97,37 +97,37 @@ def test_a_loss_is_called_small_or_large_only_where_the_interval_is(
         score = run.metrics["score"] if way is None else 0.8 if way else 0.8 + changes[run.seed]
         return Run(**{**vars(run), "metrics": run.metrics | {"score": score}})
 
-    told = answers(full._replace(runs=[new(r) if r.stage != "search" else r for r in full.runs]))
+    text = answers(full._replace(runs=[new(r) if r.stage != "search" else r for r in full.runs]))
     for key in ("structure", "precision"):
-        assert (key, told[key].answer) == (key, answer)
-        assert told[key].head.endswith(f", {words}.")
+        assert (key, text[key].answer) == (key, answer)
+        assert text[key].head.endswith(f", {words}.")
 
 
 def test_a_loss_against_a_network_that_was_trained_less_is_never_called_small(full: Record) -> None:
     older = full._replace(runs=[r for r in full.runs if r.name != "w32a32t32-tuned"])
     for name in ("winner", "w4a4t8-stochastic-tuned"):
         older = changed(older, "final" if name == "winner" else "quantized", name, metrics={"score": 0.8})
-    told = answers(older)["precision"]
-    assert told.answer == "unclear"
-    assert told.head.endswith("which was not trained on as long, and that may hide what rounding costs.")
+    text = answers(older)["precision"]
+    assert text.answer == "unclear"
+    assert text.head.endswith("which was not trained on as long, and that may hide what rounding costs.")
 
 
 def test_without_that_the_comparison_is_called_unfair(full: Record) -> None:
     older = full._replace(runs=[r for r in full.runs if r.name != "w32a32t32-tuned"])
-    told = answers(older)["precision"]
-    assert told.answer == "unclear"
-    assert "which was not trained on as long" in told.head
-    assert "trains the float winner on as long" in told.says
-    assert "not fine-tuned), " in told.says, "the fewest bits are sought where the comparison is fair"
+    text = answers(older)["precision"]
+    assert text.answer == "unclear"
+    assert "which was not trained on as long" in text.head
+    assert "trains the float winner on as long" in text.says
+    assert "not fine-tuned), " in text.says, "the fewest bits are sought where the comparison is fair"
 
 
 def test_both_roundings_are_quoted_at_every_width(full: Record) -> None:
     better = changed(full, "quantized", "w32a32t8-nearest", metrics={"score": 0.99})
-    told = answers(better)["precision"].says
+    text = answers(better)["precision"].says
     for width in (8, 4, 3, 2):
-        assert told.count(f" at {width} bits") >= 2, "without fine-tuning, and fine-tuned"
-    assert "surely helps at 4 bits (without fine-tuning)" in told
-    assert "surely hurts at 8 bits (without fine-tuning)" in told
+        assert text.count(f" at {width} bits") >= 2, "without fine-tuning, and fine-tuned"
+    assert "surely helps at 4 bits (without fine-tuning)" in text
+    assert "surely hurts at 8 bits (without fine-tuning)" in text
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,10 @@ def test_an_older_record_does_not_say_which_and_a_float_trace_has_no_ties(full: 
 
 def test_the_bundle_of_an_earlier_winner_is_not_this_winners(full: Record) -> None:
     record = changed(full, "final", "winner", spec={"kind": "NetworkSpec", "layers": [{"kind": "Layer", "units": 9}]})
-    told = answers(record)["export"]
-    assert told.answer == "unclear"
-    assert "The bundle is of an earlier winner" in told.head
-    assert f"`plastic-search export {full.folder}` makes it anew" in told.head
+    text = answers(record)["export"]
+    assert text.answer == "unclear"
+    assert "The bundle is of an earlier winner" in text.head
+    assert f"`plastic-search export {full.folder}` makes it anew" in text.head
     (entry,) = contents(record, "", "", {})["export"]
     assert entry["outdated"]
     assert not contents(full, "", "", {})["export"][0]["outdated"]
@@ -165,18 +165,18 @@ def test_the_bundle_of_a_control_is_not_the_winners(full: Record) -> None:
     (control,) = full.stage("final", "fixed")[:1]
     (run,) = full.stage("exported")
     other = Run(**{**vars(run), "name": "fixed", "spec": control.spec})
-    told = answers(full._replace(runs=[*(r for r in full.runs if r is not run), other]))["export"]
-    assert (told.answer, "The bundle is of fixed, not of this winner" in told.head) == ("unclear", True)
+    text = answers(full._replace(runs=[*(r for r in full.runs if r is not run), other]))["export"]
+    assert (text.answer, "The bundle is of fixed, not of this winner" in text.head) == ("unclear", True)
 
 
 def test_seeds_of_two_winners_are_never_one_group(tmp_path: Path) -> None:
     """A study that went on and was stopped while its new winner was being trained."""
     synthetic.study(tmp_path)
     one, two = ({"kind": "NetworkSpec", "layers": [{"units": n}]} for n in (1, 2))
-    made = [
+    result = [
         Run("s", runs.Stage.FINAL, "winner", 0, seed, runs.Outcome.COMPLETE, one, {}, {"score": 0.5})
         for seed in range(3)
     ]
-    made.append(Run("s", runs.Stage.FINAL, "winner", 7, 0, runs.Outcome.COMPLETE, two, {}, {"score": 0.9}))
-    runs.append(tmp_path, made)
+    result.append(Run("s", runs.Stage.FINAL, "winner", 7, 0, runs.Outcome.COMPLETE, two, {}, {"score": 0.9}))
+    runs.append(tmp_path, result)
     assert [r.metrics["score"] for r in runs.load(tmp_path).stage("final", "winner")] == [0.9]

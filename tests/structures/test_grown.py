@@ -234,13 +234,13 @@ def test_fields_of_earlier_versions_are_read() -> None:
 @pytest.mark.parametrize("cell", [RNN(), LSTM()])
 def test_a_population_does_what_its_members_do_alone(cell: Cell) -> None:
     grown = Grown(adds=0.6, deletes=0.6, spontaneous=0.1, shrink=1e-3)
-    made = [Network(spec(grown, 8, cell=cell, plastic=Pathway.RECURRENT), 4, seed).double() for seed in range(3)]
-    population, trainer = Population(made), Windowed(steps=30, reports=3)
-    told = list(trainer.train_together(population, ReversedGroups(window=6), range(3)))
+    result = [Network(spec(grown, 8, cell=cell, plastic=Pathway.RECURRENT), 4, seed).double() for seed in range(3)]
+    population, trainer = Population(result), Windowed(steps=30, reports=3)
+    message = list(trainer.train_together(population, ReversedGroups(window=6), range(3)))
     assert set(population.units()) != {(1, 4)}, "something grew"
-    for k, net in enumerate(made):
+    for k, net in enumerate(result):
         alone = list(trainer.train(net, ReversedGroups(window=6), k))
-        assert [p.loss for p in alone] == pytest.approx([each[k].loss for each in told])
+        assert [p.loss for p in alone] == pytest.approx([each[k].loss for each in message])
         for name, p in net.named_parameters():
             torch.testing.assert_close(population.get_parameter(name)[k], p, rtol=1e-6, atol=1e-8)
 
@@ -254,15 +254,15 @@ class TestTexts:
     def test_floors_are_what_the_best_predictor_costs(self) -> None:
         rng = torch.Generator().manual_seed(0)
         for more in (0.75, 0.6):
-            said = "".join("ab()"[i] for i in RepeatedPairs(more=more).text(200_000, rng).tolist())
-            again, ended = said.count("ba"), said.count("b)")
-            cost = -(again * np.log(more) + ended * np.log(1 - more)) / len(said) * 40
+            emitted = "".join("ab()"[i] for i in RepeatedPairs(more=more).text(200_000, rng).tolist())
+            again, ended = emitted.count("ba"), emitted.count("b)")
+            cost = -(again * np.log(more) + ended * np.log(1 - more)) / len(emitted) * 40
             assert cost == pytest.approx(RepeatedPairs(more=more).floor, rel=0.02)
 
     def test_pairs_are_in_brackets(self) -> None:
-        said = "".join("ab()"[i] for i in RepeatedPairs().text(500, torch.Generator().manual_seed(1)).tolist())
-        assert said[0] == "("
-        groups = said[1:].split(")(")
+        emitted = "".join("ab()"[i] for i in RepeatedPairs().text(500, torch.Generator().manual_seed(1)).tolist())
+        assert emitted[0] == "("
+        groups = emitted[1:].split(")(")
         assert all(group == "ab" * (len(group) // 2) and group for group in groups[:-1])
 
     @pytest.mark.parametrize("letters", [5, 6])
@@ -353,11 +353,11 @@ def test_a_new_unit_begins_with_a_memory_of_its_own() -> None:
     for born in (1, 2, 3):
         course.advance(1)
         kept = {name: t[0, 0] for name, t in course.saved().items() if name.startswith("squares") and t.dim() == 4}
-        own, said = kept["squares.layers.0.weight"], kept["squares.layers.1.weight"]
+        own, emitted = kept["squares.layers.0.weight"], kept["squares.layers.1.weight"]
         assert (own[born] == 0.01).all()
         assert (own[:, 4 + born] == 0.01).all()
-        assert (said[:, born] == 0.01).all()
-        assert not (said[:, 0] == 0.01).any()
+        assert (emitted[:, born] == 0.01).all()
+        assert not (emitted[:, 0] == 0.01).any()
     assert course.units() == [(4, 4)]
 
 

@@ -134,8 +134,8 @@ def test_second_derivatives_are_those_of_the_first(structure: Gated | HardConcre
     def loss(exists: Tensor) -> Tensor:
         own = params._replace(exists=exists)
         gates, price = structure.gates(own, SHAPE, noise[0]), structure.constraint(own, SHAPE)
-        told = [(n * g).sum() for n, g in zip(noise, gates[:2], strict=True) if g is not None]
-        return torch.stack(told).sum() ** 2 + (0.0 if price is None else price)
+        text = [(n * g).sum() for n, g in zip(noise, gates[:2], strict=True) if g is not None]
+        return torch.stack(text).sum() ** 2 + (0.0 if price is None else price)
 
     def first(exists: Tensor, again: bool) -> Tensor:
         return torch.autograd.grad(loss(exists), exists, create_graph=again)[0]
@@ -286,18 +286,18 @@ def test_the_weakest_are_exchanged_for_those_that_are_asked_for() -> None:
     structure, weight = Rewired(density=0.5, exchanged=0.5, times=10), torch.randn(1, 4, 6, generator=rng())
     params = structure.params(SHAPE, rng())
     structure.adapt(context(params, weight, 0, 10), rng())
-    before, asked = exists(structure, params), torch.rand(4, 6, generator=rng())
+    before, requested = exists(structure, params), torch.rand(4, 6, generator=rng())
     assert bool((weight[0][before < 0.5] == 6**-0.5).all())
     strength = weight.abs()[0].clone()
     strength[:, 2:] += 1.0  # alpha, in the plastic columns
-    grads = RewiredParams(None, None, asked, torch.rand(4, 4), None)  # type: ignore[arg-type]
+    grads = RewiredParams(None, None, requested, torch.rand(4, 4), None)  # type: ignore[arg-type]
     structure.adapt(context(params, weight, 1, 10, grads), rng())
     now = exists(structure, params)
     came, went = (now > before), (now < before)
     assert int(came.sum()) == int(went.sum()) > 0
     assert bool((weight[0][came] == 0.0).all())
     assert strength[went].max() <= strength[(before > 0.5) & (now > 0.5)].min()
-    assert asked[came].min() >= asked[(before < 0.5) & (now < 0.5)].max()
+    assert requested[came].min() >= requested[(before < 0.5) & (now < 0.5)].max()
 
 
 def test_a_multiplier_rises_while_too_many_gates_are_open_and_begins_again_after() -> None:

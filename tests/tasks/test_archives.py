@@ -20,14 +20,14 @@ FILES = {"a/1.png": b"one", "a/2.png": b"two", "a/readme.txt": b"words" * 100, "
 
 
 def tarred(files: dict[str, bytes]) -> bytes:
-    held = io.BytesIO()
-    with tarfile.open(fileobj=held, mode="w:xz") as tar:
+    stored = io.BytesIO()
+    with tarfile.open(fileobj=stored, mode="w:xz") as tar:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
         tar.addfile(_link("a/link.png"))
-    return held.getvalue()
+    return stored.getvalue()
 
 
 def _link(name: str) -> tarfile.TarInfo:
@@ -37,12 +37,12 @@ def _link(name: str) -> tarfile.TarInfo:
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w") as folder:
+    stored = io.BytesIO()
+    with zipfile.ZipFile(stored, "w") as folder:
         folder.mkdir("a")
         for name, content in files.items():
             folder.writestr(name, content)
-    return held.getvalue()
+    return stored.getvalue()
 
 
 TAR, ZIP = tarred(FILES), zipped(FILES)
@@ -70,28 +70,28 @@ def put(folder: Path, archive: Archive, data: bytes) -> None:
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, data: bytes) -> list[str]:
-    asked: list[str] = []
+    requested: list[str] = []
 
     def download(url: str, path: Path) -> None:
-        asked.append(url)
+        requested.append(url)
         path.write_bytes(data)
 
     monkeypatch.setattr(_archives, "_download", download)
     monkeypatch.setattr(_archives, "RETRIES", 0)
-    return asked
+    return requested
 
 
 def test_the_named_folder_comes_before_the_cache_and_the_cache_before_the_network(
     places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named, cache = places
-    asked = offer(monkeypatch, ZIP)
+    requested = offer(monkeypatch, ZIP)
     assert obtain((OURS, THEIRS)) == (THEIRS, ZIP)
-    assert asked == ["https://example.org/data.zip"]
+    assert requested == ["https://example.org/data.zip"]
     assert (cache / THEIRS.path).read_bytes() == ZIP
     assert [p.name for p in (cache / "set").iterdir()] == ["data.zip"], "no temporary file is left"
     assert obtain((OURS, THEIRS)) == (THEIRS, ZIP)
-    assert len(asked) == 1, "what was downloaded is not downloaded again"
+    assert len(requested) == 1, "what was downloaded is not downloaded again"
     put(named, OURS, TAR)
     assert obtain((OURS, THEIRS)) == (OURS, TAR)
 
@@ -130,10 +130,10 @@ def test_a_git_digest_is_that_of_git() -> None:
 def test_what_is_nowhere_is_explained(places: tuple[Path, Path]) -> None:
     with pytest.raises(DataMissing) as caught:
         obtain((OURS, THEIRS))
-    told = str(caught.value)
-    assert "set/data.tar.xz or set/data.zip is neither in the folder that PLASTIC_SEARCH_DATA names" in told
-    assert "https://example.org/data.zip could not be reached" in told
-    assert told.endswith("set PLASTIC_SEARCH_DATA to a folder that holds it")
+    text = str(caught.value)
+    assert "set/data.tar.xz or set/data.zip is neither in the folder that PLASTIC_SEARCH_DATA names" in text
+    assert "https://example.org/data.zip could not be reached" in text
+    assert text.endswith("set PLASTIC_SEARCH_DATA to a folder that holds it")
     with pytest.raises(DataMissing, match="and nobody offers it for download"):
         obtain((OURS,))
 

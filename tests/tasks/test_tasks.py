@@ -94,11 +94,11 @@ def test_a_pattern_is_shown_and_comes_back_half_erased() -> None:
 
 def test_only_the_erased_bits_are_marked() -> None:
     task, inputs, targets = completion()
-    made = task.episodes(50, Split.TRAIN, rng())
+    result = task.episodes(50, Split.TRAIN, rng())
     erased = inputs[-1] == 0
     for answer, score in ((targets, 1.0), (-targets, 0.0), (torch.where(erased, targets, -targets), 1.0)):
-        assert task.scores(answer.expand(9, -1, -1), made).eq(score).all()
-    assert task.loss(targets.expand(9, -1, -1), made).item() == 0.0
+        assert task.scores(answer.expand(9, -1, -1), result).eq(score).all()
+    assert task.loss(targets.expand(9, -1, -1), result).item() == 0.0
 
 
 @pytest.mark.parametrize(("fields", "message"), [

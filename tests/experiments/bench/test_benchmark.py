@@ -102,9 +102,9 @@ def test_a_step_compiled_by_torch_is_the_reference_step(monkeypatch: pytest.Monk
     monkeypatch.setattr(torch, "compile", compile)
     for layer in (Layer(5, plastic=PLASTIC), Layer(3, LSTM(), plastic=Pathway.BOTH)):
         net, x = Network(NetworkSpec((layer,)), 4, kernel="reference"), torch.randn(6, 2, 4)
-        made = compiled_step(net, x)
-        assert made.forward is not None, made.reason
-        torch.testing.assert_close(made.forward(x)[0], net(x)[0])
+        result = compiled_step(net, x)
+        assert result.forward is not None, result.reason
+        torch.testing.assert_close(result.forward(x)[0], net(x)[0])
 
 
 def test_a_compiler_that_fails_is_a_reason_on_the_page(
@@ -166,10 +166,10 @@ def test_a_benchmark_of_nothing_is_refused() -> None:
 
 
 def test_the_doctor_finds_a_fast_kernel_for_every_combination_of_ours() -> None:
-    told = examine()
-    assert told["slow"] == {}
-    assert told["kernels"]["cpu"] >= 60
-    assert told["versions"]["llvmlite"] != "not installed"
+    message = examine()
+    assert message["slow"] == {}
+    assert message["kernels"]["cpu"] >= 60
+    assert message["versions"]["llvmlite"] != "not installed"
 
 
 MINE = '''
@@ -198,10 +198,10 @@ def test_bench_answers_on_the_command_line_about_a_rule_of_the_users_own_and_wit
     words = ["bench", str(file), "--out", str(tmp_path / "page"), "--json"]
     env = os.environ | {"CXX": str(tmp_path / "none")}
     done = subprocess.run([*command, *words], capture_output=True, text=True, check=True, env=env)
-    told = json.loads(done.stdout)
-    assert told["question"] == "?"
-    assert told["own_rules"] == {"Quiet": "dH = 0.5 post (x) pre"}
-    assert "No working C++ compiler" in told["stepped"][0]["reason"]
+    message = json.loads(done.stdout)
+    assert message["question"] == "?"
+    assert message["own_rules"] == {"Quiet": "dH = 0.5 post (x) pre"}
+    assert "No working C++ compiler" in message["stepped"][0]["reason"]
     assert "Quiet is a rule of the benchmark" in (tmp_path / "page" / "report.html").read_text()
     assert "no benchmark is called 'nothing'; known: layers" in refused("bench", "nothing")
 
