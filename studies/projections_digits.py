@@ -13,7 +13,7 @@ STUDY = Sweep(
     axis="projections into each layer that exist",
     base=NetworkSpec(
         (
-            Layer(units=64, cell=LSTM()),  # may hear the input, its other units, and each unit itself
+            Layer(units=64, cell=LSTM()),  # may receive the input, its other units, and each unit itself
             Layer(units=5, skip=(1,), plastic=Pathway.BOTH, rule=Oja()),  # ... and the layer before
         )
     ),

@@ -14,7 +14,6 @@ from plastic_search.core import loading
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.part import OPEN_SETS, Part, SearchParameter, discover, equation, field_types, open_set, source
 from plastic_search.core.space import Choice, children, search_parameters
-from plastic_search.experiments.study import Study
 from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.records import run
 
@@ -68,7 +67,7 @@ def _space(value: Part) -> dict[str, Any]:
     Paths of a study's space leave out `space.`, as they may on the command line.
     """
     space = getattr(value, "space", value)
-    question = {"question": value.question} if isinstance(value, Study) else {}
+    question = {"question": str(getattr(value, "question", ""))} if hasattr(value, "question") else {}
     searched = {path: str(parameter) for path, parameter in search_parameters(space)}
     around = dict(_settings(value)) if space is not value else {}
     settings = {at: value for at, value in around.items() if at.split(".")[0] not in ("space", "question")}
