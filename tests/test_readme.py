@@ -10,6 +10,7 @@ from pathlib import Path
 import command_line
 import forked
 import pytest
+import synthetic
 from forked import Ended, in_a_fresh_process, program
 
 from plastic_search.export import bundle
@@ -40,10 +41,11 @@ def output(ended: Ended) -> str:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which `make demo` has left a bundle."""
+    """A folder in which `make demo` has left a run folder with a bundle."""
     task, folder = DigitRecall(), tmp_path_factory.mktemp("demo")
     net = Network(NetworkSpec((Layer(units=5, plastic=Pathway.INPUT),)), task.inputs)
     bundle.write(net, folder / "runs" / "digit_recall" / "bundle", task=task, about={}, examples=5)
+    synthetic.full(folder / "runs" / "digit_recall", trials=6)
     return folder
 
 

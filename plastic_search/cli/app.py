@@ -69,7 +69,7 @@ def _misused(error: Any) -> NoReturn:
     if "\n" in text or not text:
         error.show()
     else:
-        hint = f" ({context.command_path} see --help)" if context is not None else ""
+        hint = f" (see {context.command_path} --help)" if context is not None else ""
         print(f"plastic-search: {text}{hint}", file=sys.stderr)
     sys.exit(error.exit_code)
 

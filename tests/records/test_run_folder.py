@@ -101,7 +101,7 @@ def test_every_address_is_shown_and_can_be_set_to_what_it_is(home: Path) -> None
     output = refused("run", "mine.py", *sets, cwd=home)
     assert "runs/mine holds another question: task.present was 1, is 3. Nothing was changed; give this" in output
     table = call("show", "mine.py", cwd=home).stdout
-    assert table.index("layers.0.units") < table.index("settings: --set ADDRESS=VALUE") < table.index("trainer.steps")
+    assert table.index("layers.0.units") < table.index("settings: --set PATH=VALUE") < table.index("trainer.steps")
 
 
 def test_a_part_of_the_users_own_is_shown_with_its_file(home: Path) -> None:
@@ -173,7 +173,7 @@ def test_what_is_misused_is_one_line(tmp_path: Path) -> None:
     for words in (("run", "digit_recall", "--workers", "0"), ("frob",), ("list", "--nope"), ("run",)):
         ended = call(*words, cwd=tmp_path)
         assert (ended.returncode, ended.stderr.count("\n")) == (2, 1), ended
-        assert "--help tells more)" in ended.stderr
+        assert "(see plastic-search" in ended.stderr
 
 
 def killed(how: signal.Signals, workers: str, group: bool, home: Path) -> tuple[int, str]:

@@ -204,7 +204,7 @@ def test_importances_keep_the_tail_in_the_caption(full: Record) -> None:
     data = importances.data(many)
     assert data is not None
     assert len(data.shares) == 20
-    assert "Another 8 addresses share 40%" in importances.caption(data)
+    assert "Another 8 paths share 40%" in importances.caption(data)
 
 
 def test_a_choice_that_is_there_only_below_another_says_in_how_many_trials(full: Record) -> None:
@@ -220,7 +220,7 @@ def test_a_choice_that_is_there_only_below_another_says_in_how_many_trials(full:
     assert "only where the choice took its option" in importances.caption(data)
     one = importances.data(full._replace(importances={f"a{i}": 1 / 13 for i in range(13)}))
     assert one is not None
-    assert "Another address has 8%" in importances.caption(one)
+    assert "Another path has 8%" in importances.caption(one)
 
 
 def _learned(values: list[list[float]], loss: list[float] | None = None) -> learning_curves.Curve:
