@@ -31,6 +31,8 @@ class Adaptation:
         PlasticSearchError: a structure needs all outgoing weights of its layer, and a layer receives a selection of it.
 
     Example:
+        from plastic_search.structures.grown import Grown
+
         net = Network(NetworkSpec((Layer(8, structure=Grown(start=2)), Layer(2))), inputs=3)
         optimiser, adaptation = torch.optim.Adam(net.parameters()), Adaptation(net, seeds=(0,), steps=20)
         adaptation.after(0)

@@ -142,15 +142,18 @@ def test_a_failure_that_is_nobodys_alone_names_the_work_and_the_line() -> None:
     assert "more memory" in str(attributed(MemoryError(), "tpe trial 3"))
 
 
-@dataclass(frozen=True)
-class Calls(Rule):
-    """A rule that calls whatever it is given."""
-
-    def step(self, params: Any, state: Any, seen: Any) -> Any:
-        return seen()
-
-
 def test_the_innermost_part_is_named_unless_it_only_called_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Calls(Rule):
+        """A rule that calls its argument."""
+
+        def step(self, params: Any, state: Any, seen: Any) -> Any:
+            return seen()
+
+    @dataclass(frozen=True)
+    class Twice(Calls):
+        """Another one."""
+
     def fails(*_: Any) -> Any:
         raise RuntimeError("no")
 
@@ -166,11 +169,6 @@ def test_the_innermost_part_is_named_unless_it_only_called_the_network(monkeypat
     monkeypatch.setattr("plastic_search.network.module.sequences", fails)
     within = message(lambda: rule.step((), (), lambda: net(torch.zeros(1, 1, 3))))
     assert within.startswith("tpe trial 3 raised RuntimeError: no (tests/network/test_diagnostics.py:")
-
-
-@dataclass(frozen=True)
-class Twice(Calls):
-    """Another one."""
 
 
 IMPOSSIBLE = [

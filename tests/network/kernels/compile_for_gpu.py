@@ -57,7 +57,7 @@ class Compiler(GPU):
         source = ASTSource(loaded(call_source(call, arguments))[function], types)
         options = {"num_warps": tile(call.signature, call.sizes, function).warps, "num_stages": 1}
         compiled = triton.compile(source, target=GPUTarget("cuda", self.architecture, 32), options=options)
-        print(f"{function}: {len(compiled.asm['cubin'])} bytes")
+        print(f"sm_{self.architecture} {function}: {len(compiled.asm['cubin'])} bytes")
 
         def clear() -> None:
             for tensor in (*tensors.values(), *sums.values()):
