@@ -14,7 +14,6 @@ from plastic_search.experiments.study import Study
 from plastic_search.experiments.sweep import Sweep
 from plastic_search.records import fingerprints, provenance
 from plastic_search.records.folder import RunFolder
-from plastic_search.records.provenance import versions
 
 __all__ = ["begin", "open_question", "open_study"]
 
@@ -27,7 +26,7 @@ def open_question(folder: RunFolder) -> Study | Sweep | Comparison:
     Raises:
         PlasticSearchError: the folder is no whole one, or a part of the user's own is unknown, or was changed.
     """
-    data = (folder.study or _absent(folder))["study"]
+    data = folder.study["study"]
     question = KINDS.get(str(data.get("kind")), Study).from_json(data)
     _check_parts(folder)
     return question
@@ -72,10 +71,6 @@ def begin(folder: RunFolder, question: Question, name: str, command: dict[str, A
     folder.describe(about)
 
 
-def _absent(folder: RunFolder) -> dict[str, Any]:
-    raise PlasticSearchError(f"{folder.path} holds no study; `plastic-search run STUDY` makes one")
-
-
 def _check_parts(folder: RunFolder) -> None:
     """Check that the user's own parts are unchanged, and keep digests of those that are new.
 
@@ -113,7 +108,7 @@ def _common(question: Question, name: str, data: dict[str, Any]) -> dict[str, An
         "trials": question.trials,
         "seeds": list(question.seeds),
         "study": data,
-        "versions": versions(),
+        "versions": provenance.versions(),
         "machine": provenance.machine(),
         "code": provenance.code(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

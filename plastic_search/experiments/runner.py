@@ -63,7 +63,8 @@ def _compare(question: Sweep | Comparison, folder: RunFolder, pool: Pool) -> Gen
     outcomes = {(r.name, r.seed): r.outcome for r in recorded}
     jobs = _jobs(question, folder)
     left = [job for job in jobs if not job.is_done(outcomes)]
-    total, done = (sum(len(job.seeds) for job in each) for each in (jobs, [j for j in jobs if j not in left]))
+    total = sum(len(job.seeds) for job in jobs)
+    done = total - sum(len(job.seeds) for job in left)
     scores = [r.metrics["score"] for r in recorded if "score" in r.metrics]
     for result in pool.each(left):
         if isinstance(result, Progressed):
@@ -82,9 +83,9 @@ def _compare(question: Sweep | Comparison, folder: RunFolder, pool: Pool) -> Gen
 
 def _jobs(question: Sweep | Comparison, folder: RunFolder) -> list[Job]:
     """One job for each case and seed, or for each case where its seeds are trained together."""
-    jobs = []
+    jobs, trainings = [], question.trainings()
     for seed in question.seeds:
-        for number, training in enumerate(question.trainings()):
+        for number, training in enumerate(trainings):
             if not trains_together(training.trainer):
                 jobs.append(_job(question, folder, number, training, (seed,)))
             elif seed == question.seeds[0]:
