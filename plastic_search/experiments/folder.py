@@ -14,6 +14,7 @@ from plastic_search.experiments.study import Study
 from plastic_search.experiments.sweep import Sweep
 from plastic_search.records import fingerprints, provenance
 from plastic_search.records.folder import RunFolder
+from plastic_search.records.run import read_study
 
 __all__ = ["begin", "open_question", "open_study"]
 
@@ -26,7 +27,7 @@ def open_question(folder: RunFolder) -> Study | Sweep | Comparison:
     Raises:
         PlasticSearchError: the folder is no whole one, or a part of the user's own is unknown, or was changed.
     """
-    data = folder.study["study"]
+    data = (folder.study or read_study(folder.path))["study"]  # which raises
     question = KINDS.get(str(data.get("kind")), Study).from_json(data)
     _check_parts(folder)
     return question

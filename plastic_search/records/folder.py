@@ -43,11 +43,11 @@ class RunFolder:
             create: make the folder where it does not exist.
 
         Raises:
-            PlasticSearchError: it holds no study, cannot be written, or another process works in it.
+            PlasticSearchError: it does not exist, cannot be written, or another process works in it.
         """
         if create:
             make_folder(path)
-        elif not (path / files.STUDY).is_file():
+        elif not path.is_dir():
             files.read_study(path)  # raises
         lock = FileLock(path / ".lock", timeout=0)
         try:
