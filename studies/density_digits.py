@@ -30,7 +30,7 @@ STUDY = Sweep(
         Group("random", Rewired(exchanged=0.0, support=FeedForward())),
         Group("pruned", Pruned(support=FeedForward())),
     ),
-    places=(0.5, 0.2, 0.1, 0.05),
+    values=(0.5, 0.2, 0.1, 0.05),
     task=DigitRecall(ways=5),
     trainer=Gradient(steps=1500),
     tuning=Gradient(steps=500, learning_rate=3e-3, cooldown_fraction=1.0),

@@ -23,7 +23,7 @@ STUDY = Sweep(
         Group("learned", Gated(density=1.0, support=FeedForward())),
         Group("random", Rewired(density=1.0, exchanged=0.0, support=FeedForward())),
     ),
-    places=(0.5, 0.2, 0.1, 0.05, 0.02),
+    values=(0.5, 0.2, 0.1, 0.05, 0.02),
     base_name="all plastic",
     field="plastic",
     layers=(1,),

@@ -19,7 +19,7 @@ STUDY = Sweep(
     ),
     base_name="all",
     groups=(Group("learned", Blocks()),),
-    places=(1, 2, 3),
+    values=(1, 2, 3),
     field="keep",
     budget="",
     task=DigitRecall(ways=5),

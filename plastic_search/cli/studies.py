@@ -10,6 +10,7 @@ import typer
 
 from plastic_search.cli.options import CORES, Folder, Json, Parts, Workers, print_json
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.records.run import WIDTHS
 
 __all__ = ["export", "quantize", "repair", "report", "run"]
 
@@ -53,7 +54,7 @@ def run(
 
 def quantize(
     folder: Folder,
-    bits: Annotated[str, typer.Option(help="Widths to try, with commas.")] = "8,4,3,2",
+    bits: Annotated[str, typer.Option(help="Widths to try, with commas.")] = ",".join(map(str, WIDTHS)),
     workers: Workers = CORES,
     parts: Parts = [],  # noqa: B006
     as_json: Json = False,

@@ -59,15 +59,18 @@ class Choice(SearchParameter):
 
 
 @dataclass(frozen=True)
-class IntegerRange(SearchParameter):
-    """A whole number from `low` to `high`, both included."""
+class _Range(SearchParameter):
+    """A number from `low` to `high`, both included, drawn evenly or on a logarithmic scale."""
 
-    low: int
-    high: int
+    low: float
+    high: float
     log: bool = False
 
     def check(self) -> None:
-        _ordered(self.low, self.high, self.log)
+        if not self.low <= self.high or (self.log and self.low <= 0):
+            raise PlasticSearchError(
+                f"a range needs low <= high, and low > 0 where log is on; got {self.low} to {self.high}"
+            )
 
     def __str__(self) -> str:
         return f"{self.low} to {self.high}{', log scale' if self.log else ''}"
@@ -78,22 +81,16 @@ class IntegerRange(SearchParameter):
 
 
 @dataclass(frozen=True)
-class RealRange(SearchParameter):
+class IntegerRange(_Range):
+    """A whole number from `low` to `high`."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class RealRange(_Range):
     """A real number from `low` to `high`."""
-
-    low: float
-    high: float
-    log: bool = False
-
-    def check(self) -> None:
-        _ordered(self.low, self.high, self.log)
-
-    def __str__(self) -> str:
-        return f"{self.low} to {self.high}{', log scale' if self.log else ''}"
-
-    def standing_for(self, kind: Any, where: str) -> SearchParameter:
-        coerce(self.low, kind, where)
-        return self
 
 
 # Search parameters stand where values will stand, so to a type checker they are values.
@@ -258,11 +255,6 @@ def _parse(value: Any, kind: Any, text: str, path: str) -> Any:
     if isinstance(data, dict) and isinstance(kind, type) and issubclass(kind, Part):
         return kind.from_json(data)
     return coerce(data, kind if kind is not Any else type(value), path)
-
-
-def _ordered(low: float, high: float, log: bool) -> None:
-    if not low <= high or (log and low <= 0):
-        raise PlasticSearchError(f"a range needs low <= high, and low > 0 where log is on; got {low} to {high}")
 
 
 def _label(option: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -123,6 +124,12 @@ class Case(Part):
     about: str = ""
     group: str = ""
     at: float | None = None
+
+    def check(self) -> None:
+        if not re.fullmatch(r"\w[\w .,+=-]*", self.name):
+            raise PlasticSearchError(
+                f"a case's name is part of file names: letters, digits, spaces and . , + = - _, but it is {self.name!r}"
+            )
 
     def describe(self, common: Task | None) -> dict[str, Any]:
         """The case in study.json; `common` is the task of cases that have none of their own."""

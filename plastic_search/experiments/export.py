@@ -17,15 +17,14 @@ from plastic_search.network.module import Network
 from plastic_search.network.spec import NetworkSpec
 from plastic_search.records.folder import RunFolder
 from plastic_search.records.provenance import versions
-from plastic_search.records.run import Finalist, Outcome, Run, Stage
+from plastic_search.records.run import PREFERRED, Finalist, Outcome, Run, Stage, file_name
 from plastic_search.tasks import Task
 
 if TYPE_CHECKING:
     from plastic_search.export.bundle import Bundle
 
-__all__ = ["PREFERRED", "export", "parameter_file", "saved_run", "task_of"]
+__all__ = ["export", "parameter_file", "saved_run", "task_of"]
 
-PREFERRED = "w4a4t8-stochastic-tuned"
 _SAVED = (Stage.FINAL, Stage.QUANTIZED, Stage.SWEEP, Stage.COMPARISON)
 _CHOOSE = "Choose with --name."
 
@@ -97,7 +96,7 @@ def saved_run(folder: RunFolder, name: str, seed: int) -> Run:
             f"{folder.path} has no trained network of seed {seed} yet; `plastic-search run` makes them"
         )
     asked = name or (PREFERRED if PREFERRED in saved else Finalist.WINNER)
-    by_graph = {f"{known.replace(' ', '-')}-{seed}": known for known in saved}  # as `topology show` calls them
+    by_graph = {f"{file_name(known)}-{seed}": known for known in saved}  # as `topology show` calls them
     chosen = by_graph.get(asked, asked)
     if chosen not in saved:
         more = "`plastic-search quantize` makes the quantized ones." if Finalist.WINNER in saved else _CHOOSE

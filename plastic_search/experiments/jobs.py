@@ -16,7 +16,7 @@ from plastic_search.network.module import Network
 from plastic_search.network.spec import NetworkSpec, Pathway
 from plastic_search.records.files import write_text
 from plastic_search.records.provenance import versions
-from plastic_search.records.run import CurvePoint, Outcome, Run, Stage
+from plastic_search.records.run import CurvePoint, Outcome, Run, Stage, file_name
 from plastic_search.structures import LearnedStructure
 from plastic_search.tasks import Split, Task
 from plastic_search.topology.conversion import to_graph
@@ -157,7 +157,7 @@ def keep(job: Job, net: Network, seed: int) -> None:
 
 
 def _graph_file(folder: Path, name: str, seed: int) -> Path:
-    return folder / f"{name.replace(' ', '-')}-{seed}.json"
+    return folder / f"{file_name(name)}-{seed}.json"
 
 
 def learns(spec: NetworkSpec) -> bool:

@@ -21,11 +21,10 @@ from plastic_search.precisions import Role, Rounding
 from plastic_search.precisions.floating import Floating
 from plastic_search.precisions.integer import Integer
 from plastic_search.records.folder import RunFolder
-from plastic_search.records.run import Finalist, Run, Stage
+from plastic_search.records.run import WIDTHS, Finalist, Run, Stage
 
-__all__ = ["BITS", "Variant", "quantize", "variants"]
+__all__ = ["Variant", "quantize", "variants"]
 
-BITS = (8, 4, 3, 2)
 _FLOAT = 32  # how a float role is written in a name
 
 
@@ -45,7 +44,7 @@ class Variant(NamedTuple):
         return "-".join([bits, p.rounding.value] + ["tuned"] * self.tuned)
 
 
-def variants(bits: tuple[int, ...] = BITS) -> list[Variant]:
+def variants(bits: tuple[int, ...] = WIDTHS) -> list[Variant]:
     """All roles at each width, each role alone, and 4-bit weight and alpha with an 8-bit trace; float, trained on."""
     found = [Variant(Floating(), tuned=True)]
     for tuned in (False, True):
@@ -58,7 +57,7 @@ def variants(bits: tuple[int, ...] = BITS) -> list[Variant]:
 
 
 def quantize(
-    out: Path, bits: tuple[int, ...] = BITS, workers: int = 2, files: tuple[Path, ...] = ()
+    out: Path, bits: tuple[int, ...] = WIDTHS, workers: int = 2, files: tuple[Path, ...] = ()
 ) -> Generator[Event]:
     """Round the winner of the study in `out` in every way of `variants`; an event after each network.
 

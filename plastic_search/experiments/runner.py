@@ -17,7 +17,7 @@ from plastic_search.experiments.study import Study
 from plastic_search.experiments.sweep import Sweep
 from plastic_search.experiments.workers import Pool, Progressed
 from plastic_search.records.folder import RunFolder
-from plastic_search.records.run import CHECKPOINTS, TOPOLOGIES
+from plastic_search.records.run import CHECKPOINTS, TOPOLOGIES, file_name
 
 __all__ = ["run"]
 
@@ -99,7 +99,7 @@ def _job(
     case = training.case
     wanted = {metric.name for metric in question.metrics}
     wanted |= {"validation", "test"} if "score" in wanted else set()
-    checkpoint = folder.path / CHECKPOINTS / f"{case.name.replace(' ', '-')}-{seeds[0]}.safetensors"
+    checkpoint = folder.path / CHECKPOINTS / f"{file_name(case.name)}-{seeds[0]}.safetensors"
     return Job(
         study=folder.name,
         stage=question.stage,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.part import Part, field_types
@@ -24,7 +24,7 @@ class Group(Part):
 
     Args:
         name: what they are called.
-        structure: its field that the sweep goes along is set to each place in turn.
+        structure: its field that the sweep varies is set to each value in turn.
     """
 
     name: str
@@ -33,29 +33,31 @@ class Group(Part):
 
 @dataclass(frozen=True)
 class Sweep(Part):
-    """base, and base with each group's structure at each place, x task x trainer x seeds
+    """base, and base with each group's structure at each value, x task x trainer x seeds
 
     Args:
         question: what it asks, in one sentence.
-        axis: what the places are, in a few words.
+        axis: what the values are, in a few words.
         base: the network that all others are measured against.
         base_name: what it is called.
         groups: what is put into it; the first is ours, the others are there to be compared with it.
-        places: the values that `field` takes in every group's structure.
+        values: those that `field` takes in every group's structure.
         field: of the structures; the base counts as 1.
         layers: which layers get the structure; () is all.
-        budget: the metric that must come to a place times that of the base; "" for none.
+        budget: the metric that must come to a value times that of the base; "" for none.
         task: what they are trained for.
         trainer: how each is trained.
         tuning: how each is trained on after its gates have been made hard; None leaves that out.
         seeds: of each case.
     """
 
+    renamed: ClassVar[dict[str, str]] = {"places": "values"}
+
     question: str
     axis: str
     base: NetworkSpec
     groups: tuple[Group, ...]
-    places: tuple[float, ...]
+    values: tuple[float, ...]
     task: Task
     base_name: str = "dense"
     field: str = "density"
@@ -67,7 +69,7 @@ class Sweep(Part):
 
     def check(self) -> None:
         names = [self.base_name, *(group.name for group in self.groups)]
-        check_distinct("sweep", seeds=self.seeds, places=self.places, names_of_groups=names)
+        check_distinct("sweep", seeds=self.seeds, values=self.values, names_of_groups=names)
         if self.budget not in ("", "connections", "plastic_connections"):
             raise PlasticSearchError(f"budget must be connections, plastic_connections or '', but is {self.budget!r}")
         for group in self.groups:
@@ -79,7 +81,7 @@ class Sweep(Part):
 
     @property
     def cases(self) -> tuple[Case, ...]:
-        """The base, and then each place with every group."""
+        """The base, and then each value with every group."""
         return tuple(training.case for training in self.trainings())
 
     @property
@@ -95,12 +97,12 @@ class Sweep(Part):
     @property
     def trials(self) -> int:
         """How many cases there are."""
-        return 1 + len(self.groups) * len(self.places)
+        return 1 + len(self.groups) * len(self.values)
 
     def trainings(self) -> list[Training]:
         """What is trained with each seed; parameters and topologies of the first group are kept."""
         base = (Case(f"{self.base_name} 1", group=self.base_name, at=1.0), self.base)
-        ours, others = self.groups[0].name, [self._case(group, place) for place in self.places for group in self.groups]
+        ours, others = self.groups[0].name, [self._case(group, value) for value in self.values for group in self.groups]
         return [
             Training(
                 case, spec, self.task, self.trainer, self.tuning, keep=case.group == ours, graph=case.group == ours
@@ -116,12 +118,12 @@ class Sweep(Part):
             "budget": self.budget,
         }
 
-    def _case(self, group: Group, place: float) -> tuple[Case, NetworkSpec]:
-        whole = field_types(type(group.structure))[self.field] is int and place == int(place)
-        structure = replace(group.structure, **{self.field: int(place) if whole else place})
+    def _case(self, group: Group, value: float) -> tuple[Case, NetworkSpec]:
+        whole = field_types(type(group.structure))[self.field] is int and value == int(value)
+        structure = replace(group.structure, **{self.field: int(value) if whole else value})
         chosen = self.layers or range(len(self.base.layers))
         layers = [
             replace(each, structure=structure) if i in chosen else each for i, each in enumerate(self.base.layers)
         ]
         spec = replace(self.base, layers=tuple(layers))
-        return Case(f"{group.name} {place:g}", group=group.name, at=place), spec
+        return Case(f"{group.name} {value:g}", group=group.name, at=value), spec

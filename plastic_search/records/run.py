@@ -25,12 +25,14 @@ from plastic_search.records.files import append_lines, read_json, read_lines, to
 
 __all__ = [
     "CurrentRuns", "CurvePoint", "Finalist", "Outcome", "Record", "Run", "Stage",
-    "append", "identity", "is_run", "load", "models",
+    "append", "file_name", "identity", "is_run", "load", "models",
 ]  # fmt: skip
 
 COMPARISON, SWEEP = "plastic_search/comparison/1", "plastic_search/sweep/2"  # schemas of study.json
 RUNS, STUDY, JOURNAL, IMPORTANCES = "runs.jsonl", "study.json", "journal.log", "importances.json"
 TOPOLOGIES, MODELS, CHECKPOINTS = "topologies", "models", "checkpoints"
+WIDTHS = (8, 4, 3, 2)  # bits that `quantize` tries by default
+PREFERRED = "w4a4t8-stochastic-tuned"  # the quantized network that `export` takes by default, where it exists
 
 _FORMER = {"support": "within", "annealing_fraction": "narrowing", "spontaneous": "unasked", "threshold": "least"}
 _ELSEWHERE = "put a copy of it back, or ask the study in another folder with --out FOLDER"
@@ -265,6 +267,11 @@ def _former_names(data: dict[str, Any]) -> dict[str, Any]:
     return {_FORMER.get(name, name): value for name, value in data.items()}
 
 
+def file_name(name: str) -> str:
+    """A network's name in the names of its files: `learned-0.2` for `learned 0.2`."""
+    return name.replace(" ", "-")
+
+
 def models(folder: Path, name: str, spec: dict[str, Any]) -> Path:
     """The folder of a network's parameters, a file a seed."""
-    return folder / MODELS / f"{name.replace(' ', '-')}-{identity(spec)}"
+    return folder / MODELS / f"{file_name(name)}-{identity(spec)}"

@@ -7,13 +7,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from plastic_search.records.run import Record, Run
+from plastic_search.records.run import PREFERRED, WIDTHS, Record, Run
 from plastic_search.report import groups
 
 __all__ = ["again", "filling", "folder", "running"]
-
-_WIDTHS = "8,4,3,2"  # the default of quantize
-_PREFERRED = "w4a4t8-stochastic-tuned"  # the default of export, where it exists
 
 
 def filling(record: Record, verb: str) -> str:
@@ -28,7 +25,11 @@ def again(record: Record) -> list[str]:
     result = [_line(record, "run", where)]
     if "quantized" in stages:
         widths = _widths(record)
-        result.append(_line(record, "quantize", where, ["--bits", widths] if widths not in ("", _WIDTHS) else []))
+        result.append(
+            _line(
+                record, "quantize", where, ["--bits", widths] if widths not in ("", ",".join(map(str, WIDTHS))) else []
+            )
+        )
     exported = record.stage("exported")
     mine = [_options(record, run) for run in exported if not groups.outdated(record, run)]
     result += [_line(record, "export", where, options) for options in mine or [[]] * bool(exported)]
@@ -80,7 +81,7 @@ def _widths(record: Record) -> str:
 def _options(record: Record, run: Run) -> list[str]:
     """The options of export that differ from its defaults."""
     rounded = {r.name for r in record.stage("quantized")}
-    usual = _PREFERRED if _PREFERRED in rounded else "winner"
+    usual = PREFERRED if PREFERRED in rounded else "winner"
     first = next(iter(record.study.get("seeds") or ()), run.seed)
     bundle = str(run.choices.get("bundle", "bundle"))
     result = ["--name", run.name] if run.name != usual else []

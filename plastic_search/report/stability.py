@@ -8,7 +8,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from plastic_search.records.run import Record
+from plastic_search.records.run import Record, file_name
 from plastic_search.topology.files import from_json
 from plastic_search.topology.metrics import metrics
 
@@ -25,7 +25,7 @@ def stability(record: Record) -> list[dict[str, Any]]:
     """
     found: dict[float, list[nx.DiGraph]] = {}
     for run in record.stage("sweep"):
-        graph = record.topologies.get(f"{run.name.replace(' ', '-')}-{run.seed}")
+        graph = record.topologies.get(f"{file_name(run.name)}-{run.seed}")
         if graph is not None and run.choices["group"] == record.study["ours"]:
             found.setdefault(run.choices["at"], []).append(from_json(graph))
     plastic = record.study["budget"] == "plastic_connections"

@@ -125,7 +125,7 @@ def _in_run_folder(folder: Path, name: str) -> Path:
         )
     name = name or min(files, key=lambda each: (not each.startswith("winner"), len(each), each))
     if name not in files:  # a network's name without its seed, as for `export` and `shrink`
-        seeds = re.compile(re.escape(name.replace(" ", "-")) + r"-\d+")
+        seeds = re.compile(re.escape(run.file_name(name)) + r"-\d+")
         name = min(filter(seeds.fullmatch, files), key=len, default=name)
     if name not in files:
         raise unknown("graph", name, files, f"They are in {folder / run.TOPOLOGIES}.")

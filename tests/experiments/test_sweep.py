@@ -44,7 +44,7 @@ SWEEP = Sweep(
         Group("noisy", HardConcrete(support=FeedForward())),
         Group("random", Rewired(exchanged=0.0, support=FeedForward())),
     ),
-    places=(0.5, 0.1),
+    values=(0.5, 0.1),
     task=TASK,
     trainer=Gradient(steps=12, batch=4, reports=3),
     tuning=Gradient(steps=4, batch=4, reports=1),
@@ -72,7 +72,7 @@ def test_every_case_is_trained_with_every_seed_within_its_budget(folder: Path) -
 
 
 def test_the_same_seed_gives_the_same_graph(folder: Path, tmp_path: Path) -> None:
-    once = replace(SWEEP, groups=SWEEP.groups[:1], places=(0.1,), seeds=(1,))
+    once = replace(SWEEP, groups=SWEEP.groups[:1], values=(0.1,), seeds=(1,))
     list(runner.run(once, "few", tmp_path, workers=1))
     again, first = runs.load(tmp_path).topologies, runs.load(folder).topologies
     assert again["learned-0.1-1"] == first["learned-0.1-1"]
@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_graph(folder: Path, tmp_path: Path) -> Non
 
 
 def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    short = replace(SWEEP, groups=SWEEP.groups[:1], places=(0.5,))
+    short = replace(SWEEP, groups=SWEEP.groups[:1], values=(0.5,))
     events = runner.run(short, "few", tmp_path, workers=1)
     next(events)
     events.close()
@@ -91,7 +91,7 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 
 def test_a_torn_sweep_is_mended(tmp_path: Path) -> None:
-    short = replace(SWEEP, groups=SWEEP.groups[:1], places=(0.5,), seeds=(0,))
+    short = replace(SWEEP, groups=SWEEP.groups[:1], values=(0.5,), seeds=(0,))
     list(runner.run(short, "few", tmp_path, workers=1))
     with (tmp_path / runs.RUNS).open("a") as file:
         file.write('{"broken": ')
@@ -152,8 +152,8 @@ def test_what_a_sweep_cannot_be_is_refused(tmp_path: Path, folder: Path) -> None
         replace(SWEEP, field="dense")
     with pytest.raises(PlasticSearchError, match="names of groups must all differ"):
         replace(SWEEP, base_name="learned")
-    with pytest.raises(PlasticSearchError, match=r"places must all differ, and be there, but are \[\]"):
-        replace(SWEEP, places=())
+    with pytest.raises(PlasticSearchError, match=r"values must all differ, and be there, but are \[\]"):
+        replace(SWEEP, values=())
     with pytest.raises(PlasticSearchError, match=r"layers are 0 to 1, but got \[2\]"):
         replace(SWEEP, layers=(2,))
     with pytest.raises(PlasticSearchError, match="the last layer has units="):
@@ -187,7 +187,7 @@ def test_it_goes_along_whole_numbers_too(tmp_path: Path) -> None:
     few = replace(
         SWEEP,
         groups=(Group("learned", Blocks(support=FeedForward())),),
-        places=(1, 2),
+        values=(1, 2),
         field="keep",
         budget="",
         seeds=(0,),
@@ -198,4 +198,4 @@ def test_it_goes_along_whole_numbers_too(tmp_path: Path) -> None:
     assert found["dense 1"] == found["learned 2"] > found["learned 1"]
     assert sweep_page.write(runs.load(tmp_path), tmp_path).is_file()
     with pytest.raises(PlasticSearchError, match=r"Blocks\.keep wants an int, but got 1\.5"):
-        replace(few, places=(1.5,)).cases  # noqa: B018
+        replace(few, values=(1.5,)).cases  # noqa: B018

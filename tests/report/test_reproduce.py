@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import synthetic
 
-from plastic_search.experiments import export, quantize
 from plastic_search.records import run as runs
 from plastic_search.records.run import Record
 from plastic_search.report import reproduce
@@ -78,8 +77,3 @@ def test_the_bundle_of_an_earlier_winner_is_not_asked_for_again(full: Record) ->
     result = [replace(r, spec=spec) if r.name == "winner" else r for r in kept]
     text = reproduce.again(full._replace(runs=result, folder=Path("runs/digit_recall")))
     assert "plastic-search export runs/digit_recall" in text
-
-
-def test_what_is_left_unsaid_is_what_the_commands_take() -> None:
-    assert reproduce.__dict__["_PREFERRED"] == export.PREFERRED
-    assert reproduce.__dict__["_WIDTHS"] == ",".join(map(str, quantize.BITS))
