@@ -89,7 +89,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     Args:
         whole: number of leading columns that are never wrapped, so that names can be copied from them.
     """
-    table = Table(title=escape(title), title_justify="left", header_style="bold", box=None, pad_edge=False)
+    table = Table(header_style="bold", box=None, pad_edge=False)
     for i, name in enumerate(columns):
         table.add_column(escape(name), overflow="fold", no_wrap=i < whole)
     for row in rows:
@@ -97,6 +97,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     console = Console(highlight=False)
     least = console.measure(table, options=console.options.update(max_width=1000)).minimum
     console.width = max(console.width, least)  # the terminal wraps lines rather than truncate numbers
+    console.print(f"[italic]{escape(title)}[/italic]", soft_wrap=True)  # a narrow table would break a title of its own
     console.print(table)
 
 
