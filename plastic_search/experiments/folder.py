@@ -65,7 +65,7 @@ def begin(folder: RunFolder, question: Question, name: str, command: dict[str, A
     own = fingerprints.kept(old, folder.runs.all()) if old else fingerprints.digests(data)
     fresh = not old or old["trials"] < question.trials
     about = _common(question, name, data) | question.about() if fresh else dict(old)
-    if command is not None and not about.keys() & {"command", "asked"} and about["trials"] == question.trials:
+    if command is not None and "command" not in about and about["trials"] == question.trials:
         about["command"] = command
     if own:
         about["own"] = own

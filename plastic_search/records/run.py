@@ -35,6 +35,7 @@ WIDTHS = (8, 4, 3, 2)  # bits that `quantize` tries by default
 PREFERRED = "w4a4t8-stochastic-tuned"  # the quantized network that `export` takes by default, where it exists
 
 _FORMER = {"support": "within", "annealing_fraction": "narrowing", "spontaneous": "unasked", "threshold": "least"}
+_RENAMED = {"asked": "command", "holes": "search_parameters"}  # keys of study.json, since 0.1
 _ELSEWHERE = "put a copy of it back, or ask the study in another folder with --out FOLDER"
 
 
@@ -220,7 +221,7 @@ def load(folder: Path) -> Record:
 
 
 def read_study(folder: Path) -> dict[str, Any]:
-    """The content of study.json.
+    """The content of study.json, under today's keys.
 
     Raises:
         PlasticSearchError: there is none, or it is damaged.
@@ -233,7 +234,7 @@ def read_study(folder: Path) -> dict[str, Any]:
     for name in ("name", "question", "study", "trials"):
         if name not in study:
             raise PlasticSearchError(f"{folder / STUDY} is not a study of ours: it lacks {name!r}; {_ELSEWHERE}")
-    return study
+    return {_RENAMED.get(key, key): value for key, value in study.items()}
 
 
 def read_runs(folder: Path) -> Iterator[Run]:

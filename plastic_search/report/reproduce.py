@@ -19,8 +19,8 @@ def filling(record: Record, verb: str) -> str:
 
 
 def again(record: Record) -> list[str]:
-    """The commands that would make the record anew, as it was asked for."""
-    command, stages = _asked(record), {r.stage for r in record.runs}
+    """The commands that would make the record anew, as they were typed."""
+    command, stages = _typed(record), {r.stage for r in record.runs}
     where = str(command.get("out") or folder(record))
     result = [_line(record, "run", where)]
     if "quantized" in stages:
@@ -51,7 +51,7 @@ def folder(record: Record) -> str:
 
 def _line(record: Record, verb: str, where: str, options: list[str] | None = None) -> str:
     """One command line. Its parts are those of the study; a study that is a file may define parts itself."""
-    command = _asked(record)
+    command = _typed(record)
     study, parts = str(command.get("study") or record.name), [str(p) for p in command.get("parts") or ()]
     words = [where]
     if verb == "run":
@@ -65,9 +65,9 @@ def _line(record: Record, verb: str, where: str, options: list[str] | None = Non
     return shlex.join(["plastic-search", verb, *words])
 
 
-def _asked(record: Record) -> dict[str, Any]:
+def _typed(record: Record) -> dict[str, Any]:
     """What was typed, where the record knows."""
-    command = record.study.get("command", record.study.get("asked"))
+    command = record.study.get("command")
     return command if isinstance(command, dict) else {}
 
 

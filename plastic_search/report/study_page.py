@@ -115,10 +115,9 @@ def _leaderboard(record: Record) -> dict[str, Any] | None:
     )
     if not ranked:
         return None
-    addresses = [a for a in record.study.get("search_parameters", {}) if any(a in t.choices for t in tried)]
-    addresses += [a for t in tried for a in t.choices if a not in addresses]
-    addresses = list(dict.fromkeys(addresses))
-    columns = [a for a in addresses if not any(a.startswith(f"{b}.") for b in addresses)]
+    chosen = dict.fromkeys(path for t in tried for path in t.choices)
+    paths = dict.fromkeys([*(p for p in record.study.get("search_parameters", {}) if p in chosen), *chosen])
+    columns = [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
     best = groups.winning_trial(record)
     won = (best.arm, best.number) if best else None
     rows = [
@@ -154,13 +153,12 @@ def _topology(record: Record) -> dict[str, Any] | None:
     winner, dense = groups.group(record, "winner"), groups.group(record, "dense")
     ours, theirs = list(winner.values().values()), list(dense.values().values())
     difference = statistics.difference(ours, theirs) if ours and theirs else None
-    full, possible = dense.cost("connections"), sum(b.possible for b in graph.blocks)
-    room = full or possible
+    possible = dense.cost("connections") or sum(b.possible for b in graph.blocks)
     return {
         "graph": graph.name,
         "connections": edges,
-        "possible": room,
-        "share": edges / room if room else None,
+        "possible": possible,
+        "share": edges / possible if possible else None,
         "plastic": plastic,
         "plastic_share": plastic / edges if edges else None,
         "blocks": graph.blocks,

@@ -28,7 +28,17 @@ class Verdict(NamedTuple):
 
 def verdicts(record: Record) -> list[Verdict]:
     """Every answer, in the order in which a page gives them."""
-    return [_plasticity(record), _search(record), _structure(record), _precision(record), _export(record)]
+    kept = [_unless_at_chance(record, verdict) for verdict in (_structure(record), _precision(record))]
+    return [_plasticity(record), _search(record), *kept, _export(record)]
+
+
+def _unless_at_chance(record: Record, verdict: Verdict) -> Verdict:
+    """The verdict on what is lost; unclear where the winner may have nothing to lose."""
+    mean, chance = groups.group(record, "winner").mean(), groups.chance(record)
+    if mean is None or mean.low is None or chance is None or mean.low > chance or verdict.answer == "unknown":
+        return verdict
+    head = f"{verdict.head} But the winner is not shown to score above chance, {score(chance)}: {estimate(mean)}."
+    return verdict._replace(answer="unclear", head=head)
 
 
 def _plasticity(record: Record) -> Verdict:

@@ -98,3 +98,11 @@ def test_a_folder_of_version_0_1_goes_on(tmp_path: Path) -> None:
     assert export(tmp_path, "winner")["name"] == "winner"
     with pytest.raises(PlasticSearchError, match=r"holds another question: feasibility_threshold was 0\.9, is 0\.5"):
         list(run(replace(few, feasibility_threshold=0.5), "small", tmp_path, 1))
+
+
+def test_keys_of_study_json_of_an_earlier_version_are_read_under_todays_names(tmp_path: Path) -> None:
+    study = {"name": "s", "question": "?", "study": {}, "trials": 1, "asked": {"study": "s"}, "holes": {"layers.0": {}}}
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    found = load(tmp_path).study
+    assert (found["command"], found["search_parameters"]) == (study["asked"], study["holes"])
+    assert not {"asked", "holes"} & found.keys()

@@ -20,7 +20,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Record:
 
 
 def asked(record: Record, folder: str, **words: Any) -> Record:
-    return record._replace(folder=Path(folder), study=record.study | {"asked": words})
+    return record._replace(folder=Path(folder), study=record.study | {"command": words})
 
 
 def test_what_was_typed_is_printed(full: Record) -> None:

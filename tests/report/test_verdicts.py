@@ -180,3 +180,12 @@ def test_seeds_of_two_winners_are_never_one_group(tmp_path: Path) -> None:
     result.append(Run("s", runs.Stage.FINAL, "winner", 7, 0, runs.Outcome.COMPLETE, two, {}, {"score": 0.9}))
     runs.append(tmp_path, result)
     assert [r.metrics["score"] for r in runs.load(tmp_path).stage("final", "winner")] == [0.9]
+
+
+def test_nothing_is_lost_only_where_there_was_something_to_lose(full: Record) -> None:
+    assert "yes" in {answers(full)[key].answer for key in ("structure", "precision")}
+    task = full.study["task"] | {"chance": groups.group(full, "winner").mean().value}  # type: ignore[union-attr]
+    guessing = answers(full._replace(study=full.study | {"task": task}))
+    for key in ("structure", "precision"):
+        assert guessing[key].answer == "unclear"
+        assert "the winner is not shown to score above chance" in guessing[key].head
