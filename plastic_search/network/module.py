@@ -12,7 +12,7 @@ from plastic_search.network.kernels.dispatch import known, sequences
 from plastic_search.network.pytree import Bag
 from plastic_search.network.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
 from plastic_search.network.state import State, describe, same_shapes
-from plastic_search.network.step import LayerParams, Ready, layer_inputs, resolve, start, step
+from plastic_search.network.step import LayerParams, Ready, layer_inputs, resolve, start
 from plastic_search.structures import Gates, Shape
 
 __all__ = ["Network"]
@@ -84,7 +84,7 @@ class Network(nn.Module):
             x: [time, batch, inputs].
             state: the state from which the episodes continue; None starts new ones.
             edit: called with the time and the state before each step, returns the state that the step starts from.
-                The reference step runs then, whatever the kernel.
+                The kernel then runs one step at a time.
 
         Returns:
             The outputs [time, batch, outputs], and the state after the last step.
@@ -102,9 +102,9 @@ class Network(nn.Module):
             return sequences(self.spec, self.shapes, ready, now, x, self.kernel)
         outputs = []
         for t in range(x.shape[0]):
-            y, now = step(self.spec, self.shapes, ready, edit(t, now), x[t])
+            y, now = sequences(self.spec, self.shapes, ready, edit(t, now), x[t : t + 1], self.kernel)
             outputs.append(y)
-        return torch.stack(outputs), now
+        return torch.cat(outputs), now
 
     def connections(self) -> int:
         """Number of synapses that exist, gates thresholded at 0.5; those from units that do not exist are excluded."""
