@@ -174,9 +174,10 @@ class Network(nn.Module):
 
 
 def _initial(layer: Layer, shape: Shape, rng: Generator) -> LayerParams:
-    """Initial parameters: weights of standard deviation 1 / sqrt(pre), alphas of 0.01, biases 0."""
+    """Initial parameters: weights of standard deviation 1 / sqrt(pre), or the structure's; alphas of 0.01, biases 0."""
     width = shape.width
     weight = shape.pre**-0.5 * torch.randn(layer.cell.drives, shape.post, shape.pre, generator=rng)
+    weight[layer.cell.plastic] = layer.structure.initial(weight[layer.cell.plastic], shape)
     sizes = {
         AlphaShape.SYNAPSE: (shape.post, width),
         AlphaShape.NEURON: (shape.post, 1),

@@ -145,7 +145,7 @@ def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
 
     Raises:
         PlasticSearchError: a search parameter has no value yet, and the message lists their paths; or a structure
-            selects a column that the layer does not receive.
+            selects a column that the layer does not receive, or was made for a layer of another shape.
 
     Example:
         from plastic_search.structures.feed_forward import FeedForward
@@ -176,7 +176,12 @@ def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
             Pathway.RECURRENT: slice(first, pre),
             Pathway.BOTH: slice(0, pre),
         }
-        result.append(Shape(layer.units, pre, recurrent, plastic[layer.plastic], sources))
+        shape = Shape(layer.units, pre, recurrent, plastic[layer.plastic], sources)
+        try:
+            layer.structure.check_shape(shape)
+        except PlasticSearchError as error:
+            raise PlasticSearchError(f"layers.{i}: {error}") from None
+        result.append(shape)
     return tuple(result)
 
 

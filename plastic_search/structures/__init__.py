@@ -145,6 +145,13 @@ class Structure(Part):
         """The structure's parameters, drawn from `rng`: a NamedTuple of tensors, or ()."""
         return ()
 
+    def check_shape(self, shape: Shape) -> None:
+        """Refuse a layer that the structure was not made for; called where the shapes of a network are computed."""
+
+    def initial(self, weight: Tensor, shape: Shape) -> Tensor:
+        """Initial weights [post, pre] of the plastic drive, given those that were drawn."""
+        return weight
+
     @abstractmethod
     def gates(self, params: Any, shape: Shape, like: Tensor) -> Gates:
         """The gates of one episode, of `like`'s type and device; differentiable in `params`."""
