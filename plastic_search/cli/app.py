@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from plastic_search import __version__
 from plastic_search.cli import bench, catalog, studies, table, topology
-from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.errors import PlasticSearchError, Stopped, one_line
+from plastic_search.core.loading import staying
 
 __all__ = ["app", "main"]
 
@@ -40,37 +42,65 @@ _INTERRUPTED = 130  # exit code of the parser after Ctrl-C
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 1."""
-    before = signal.signal(signal.SIGTERM, _stop)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler in (signal.SIG_DFL, signal.default_int_handler):  # not what runs in the background and ignores it
+            signal.signal(number, _stop)
     try:
-        code = app(prog_name="plastic-search", standalone_mode=False)
-    except PlasticSearchError as error:
-        print(f"plastic-search: {error}", file=sys.stderr)
-        sys.exit(1)
-    except Exception as error:
-        if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of the parser's own
-            _misused(error)
-        raise
+        with staying():
+            code = app(prog_name="plastic-search", standalone_mode=False)
+    except BaseException as error:
+        _failed(error)
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
     if code == _INTERRUPTED:
-        print("plastic-search: stopped; the same command goes on from here", file=sys.stderr)
+        _failed(Stopped())
     if isinstance(code, int):
         sys.exit(code)
 
 
 def _stop(number: int, frame: Any) -> None:
-    """SIGTERM is handled like Ctrl-C: what is finished is kept, and worker processes end."""
-    raise KeyboardInterrupt
+    """Ctrl-C and SIGTERM: what is finished is kept, and worker processes end."""
+    raise Stopped
+
+
+def _failed(error: BaseException) -> NoReturn:
+    """Say how a command ended, and leave."""
+    from plastic_search.cli.console import fail, say
+
+    if type(error).__name__ == "Abort" and error.__cause__:  # the parser's own, for an EOFError
+        error = error.__cause__
+    if isinstance(error, PlasticSearchError):
+        fail(str(error))
+    elif isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+        sys.exit(error.code)  # the reader of a pipe has left
+    elif isinstance(error, Stopped):
+        fail("stopped; the same command goes on from here")
+        sys.exit(_INTERRUPTED)
+    elif hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of the parser's own
+        _misused(error)
+    else:
+        from plastic_search.network.diagnostics import attributed, is_users
+
+        if isinstance(error, OSError) and not is_users(error):
+            fail(f"{error.strerror or one_line(error)}{f': {error.filename}' if error.filename else ''}")
+        elif isinstance(error, Exception) and not is_users(error):  # a fault of ours
+            say("".join(traceback.format_exception(error)))
+        else:  # of a part: SystemExit too, which nothing of ours raises inside a command
+            fail(str(attributed(error, "the command")))
+    sys.exit(1)
 
 
 def _misused(error: Any) -> NoReturn:
     """A usage error of the parser: one line where it has one, else the help."""
+    from plastic_search.cli.console import fail
+
     text, context = error.format_message(), getattr(error, "ctx", None)
-    if "\n" in text or not text:
+    if not text or type(error).__name__ == "NoArgsIsHelpError":
         error.show()
     else:
-        hint = f" (see {context.command_path} --help)" if context is not None else ""
-        print(f"plastic-search: {text}{hint}", file=sys.stderr)
+        fail(f"{text}{f' (see {context.command_path} --help)' if context is not None else ''}")
     sys.exit(error.exit_code)
 
 

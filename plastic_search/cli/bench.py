@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -18,12 +17,12 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Report what this machine has, which kernel runs which parts here, and why not a faster one."""
-    from plastic_search.cli.console import print_table
+    from plastic_search.cli.console import print_line, print_table, say
     from plastic_search.core import loading
     from plastic_search.experiments.bench import doctor as ask
 
     loading.load_parts(parts)
-    print("looking at every cell, rule and modulation together, which takes some seconds", file=sys.stderr, flush=True)
+    say("looking at every cell, rule and modulation together, which takes some seconds")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what runs slowly is in the table
         found = ask.examine()
@@ -33,7 +32,7 @@ def doctor(
     for title in ("versions", "machine", "cache", "kernels", "slow"):
         rows = [(str(key), str(value)) for key, value in found[title].items()]
         print_table(title, ("what", "is"), rows or [("nothing", "every combination of parts has a fast kernel")])
-    print(f"gpu: {found['gpu']}")
+    print_line(f"gpu: {found['gpu']}")
 
 
 def bench(
@@ -47,6 +46,7 @@ def bench(
 
     Where a C++ compiler is found, the reference step compiled by torch is timed too.
     """
+    from plastic_search.cli.console import print_line, say
     from plastic_search.core import loading
     from plastic_search.core.errors import PlasticSearchError
     from plastic_search.experiments.bench.benchmark import Benchmark, measure
@@ -59,7 +59,10 @@ def bench(
     make_folder(out)
     found = {}
     for text, so_far in measure(value, (path,)):
-        print(text, file=sys.stderr, flush=True)
+        say(text)
         found = so_far.to_json()
     page = bench_page.write(found, out)
-    print(json.dumps(found, indent=1) if as_json else page)
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        print_line(page)

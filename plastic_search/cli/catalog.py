@@ -22,7 +22,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List the parts of networks, and the studies, search spaces, reports and benchmarks that are available."""
-    from plastic_search.cli.console import print_table
+    from plastic_search.cli.console import print_line, print_table
     from plastic_search.core import loading
     from plastic_search.core.part import discover, equation, open_set
 
@@ -39,7 +39,7 @@ def list_(
         return
     for title, members in lists.items():
         print_table(title, ("name", "is"), members.items())
-        print()
+        print_line()
 
 
 def copy(
@@ -47,6 +47,7 @@ def copy(
     to: Annotated[Path, typer.Argument(help="The new file, or a folder.")] = Path("."),
 ) -> None:
     """Copy one of our studies, search spaces, reports or benchmarks, to change it."""
+    from plastic_search.cli.console import print_line
     from plastic_search.core import loading
     from plastic_search.records.files import write_text
 
@@ -56,7 +57,7 @@ def copy(
     if target.exists():
         raise PlasticSearchError(f"{target} exists already; nothing was copied")
     write_text(target, source.read_text())
-    print(target)
+    print_line(target)
 
 
 def show(
@@ -65,7 +66,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show a run folder's results, a bundle's manifest, or the equation and settings of a part or a study."""
-    from plastic_search.cli.console import print_table, summary_table
+    from plastic_search.cli.console import print_line, print_table, summary_table
     from plastic_search.cli.show import show as describe
     from plastic_search.core import loading
 
@@ -83,5 +84,5 @@ def show(
     rows = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in description.items()]
     print_table(what, ("what", "value"), rows)
     if settings:
-        print()
+        print_line()
         print_table("settings: --set PATH=VALUE changes any of them", ("path", "value"), settings.items())

@@ -1,4 +1,7 @@
-"""Progress, tables and summaries in the terminal; programs read `--json` instead."""
+"""Whatever is printed in the terminal: messages, progress, tables and summaries; programs read `--json` instead.
+
+Names, questions and messages come from files, some of them other people's: all text passes `printable` here.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from plastic_search.core.printable import printable
 from plastic_search.experiments.events import Event
 from plastic_search.records.run import Record, Run
 
-__all__ = ["follow", "print_table", "say", "summary", "summary_table"]
+__all__ = ["fail", "follow", "print_line", "print_table", "say", "summary", "summary_table"]
 
 _BEST = {"final": "winner's best"}  # stages whose best score is of one network, not of all
 _STAGES = {
@@ -25,9 +29,19 @@ _STAGES = {
 _QUIET = 30.0  # seconds between two lines about the same piece of work
 
 
+def fail(text: str) -> None:
+    """Print an error on standard error, in one line."""
+    print(f"plastic-search: {printable(' '.join(text.split()), keep='')}", file=sys.stderr)
+
+
+def print_line(text: object = "") -> None:
+    """Print a line of a result on standard output."""
+    print(printable(str(text), keep=""))
+
+
 def say(text: str) -> None:
     """Print a message on standard error, so that standard output holds results alone."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(escape(text))
+    Console(stderr=True, highlight=False, soft_wrap=True).print(_plain(text))
 
 
 def follow(events: Iterable[Event]) -> None:
@@ -57,7 +71,7 @@ def _live(events: Iterable[Event], console: Console) -> None:
                 name = _STAGES.get(event.stage, event.stage)
                 tasks[event.stage] = progress.add_task(name, total=event.total, best="", last="")
             best = _best(event)
-            last = escape(event.text)
+            last = _plain(event.text)
             progress.update(tasks[event.stage], completed=event.done, total=event.total, best=best, last=last)
 
 
@@ -76,7 +90,8 @@ def _lines(events: Iterable[Event]) -> None:
         left = f", about {spent / completed * (event.total - event.done):.0f} s left" if completed else ""
         best = f", {_best(event)}" if event.best is not None else ""
         name = _STAGES.get(event.stage, event.stage)
-        print(f"{name} {event.done}/{event.total}{best}{left} ({event.text})", file=sys.stderr, flush=True)
+        text = f"{name} {event.done}/{event.total}{best}{left} ({event.text})"
+        print(printable(text, keep=""), file=sys.stderr, flush=True)
 
 
 def _best(event: Event) -> str:
@@ -91,13 +106,13 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     """
     table = Table(header_style="bold", box=None, pad_edge=False)
     for i, name in enumerate(columns):
-        table.add_column(escape(name), overflow="fold", no_wrap=i < whole)
+        table.add_column(_plain(name), overflow="fold", no_wrap=i < whole)
     for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
+        table.add_row(*(_plain(str(cell)) for cell in row))
     console = Console(highlight=False)
     least = console.measure(table, options=console.options.update(max_width=1000)).minimum
     console.width = max(console.width, least)  # the terminal wraps lines rather than truncate numbers
-    console.print(f"[italic]{escape(title)}[/italic]", soft_wrap=True)  # a narrow table would break a title of its own
+    console.print(f"[italic]{_plain(title)}[/italic]", soft_wrap=True)  # a narrow table would break a title of its own
     console.print(table)
 
 
@@ -127,6 +142,11 @@ def summary_table(record: Record) -> None:
     ]
     columns = ("stage", "network", "runs", "mean\nscore", "trace\nfrozen", "trace\nshuffled", "connections")
     print_table(f"{data['folder']}: means over complete runs", columns, rows, whole=len(columns))
+
+
+def _plain(text: str) -> str:
+    """Text as rich prints it: its brackets are no markup."""
+    return escape(printable(text))
 
 
 def _means(runs: list[Run]) -> dict[str, Any]:

@@ -21,6 +21,9 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/STUDY.")] = None,
     workers: Workers = CORES,
     parts: Parts = [],  # noqa: B006
+    trial_timeout: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds after which the training of a network is ended.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Search a space (TPE, and random search of equal budget), then train the winners and their controls.
@@ -40,7 +43,7 @@ def run(
     value = _with_sets(loading.value("studies", study), sets, path)
     folder = out or Path("runs") / path.stem
     command = {"study": study, "sets": sets, "parts": [str(p) for p in parts], "out": str(out or "")}
-    follow(runner.run(value, path.stem, folder, workers, (*parts, *_own(path)), command))
+    follow(runner.run(value, path.stem, folder, workers, (*parts, *_own(path)), command, trial_timeout))
     record = load(folder)
     recorded = len({r.trial for r in record.stage(Stage.SEARCH, "tpe")})
     if isinstance(value, Study) and recorded > value.trials:
@@ -84,6 +87,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a bundle that runs, and keeps learning, outside torch; refuse if it differs from the reference."""
+    from plastic_search.cli.console import print_line
     from plastic_search.core import loading
     from plastic_search.experiments import export as exported
 
@@ -93,10 +97,12 @@ def export(
         print_json(result)
         return
     size = f"{result['bytes']:.0f} bytes"
-    print(f"{result['bundle']}: {result['name']}, {size}, score {result['score']:.3f} on its examples")
-    print(f"against the reference, each of {result['steps']:.0f} steps: largest difference {result['stepwise']:.1e}")
-    print(f"running freely, the first {result['compared']:.0f} steps: largest difference {result['parity']:.1e}")
-    print(f"run it without torch: python {result['bundle']}/runner.py")
+    print_line(f"{result['bundle']}: {result['name']}, {size}, score {result['score']:.3f} on its examples")
+    print_line(
+        f"against the reference, each of {result['steps']:.0f} steps: largest difference {result['stepwise']:.1e}"
+    )
+    print_line(f"running freely, the first {result['compared']:.0f} steps: largest difference {result['parity']:.1e}")
+    print_line(f"run it without torch: python {result['bundle']}/runner.py")
 
 
 def report(
@@ -105,6 +111,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write one self-contained page about a run folder, and its JSON companion."""
+    from plastic_search.cli.console import print_line
     from plastic_search.core import loading
     from plastic_search.records import run as runs
     from plastic_search.report import report as page
@@ -112,15 +119,19 @@ def report(
     record = runs.load(folder)
     value = loading.value("reports", record.name) if record.name in loading.names("reports") else None
     path = page.write(record, out or folder, value)
-    print((path.parent / "report.json").read_text() if as_json else path)
+    if as_json:
+        print((path.parent / "report.json").read_text())
+    else:
+        print_line(path)
 
 
 def repair(folder: Folder) -> None:
     """Repair a run folder whose journal or runs are truncated; broken lines are set aside, never deleted."""
+    from plastic_search.cli.console import print_line
     from plastic_search.experiments import repair as repairs
 
     for line in repairs.repair(folder) or ["nothing was broken"]:
-        print(line)
+        print_line(line)
 
 
 def _with_sets(study: Any, sets: list[str], path: Path) -> Any:

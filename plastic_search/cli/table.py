@@ -24,18 +24,18 @@ def table(
 
     Example: plastic-search table runs/digit_recall runs/density_digits --csv runs.csv
     """
-    from plastic_search.cli.console import print_table
+    from plastic_search.cli.console import print_line, print_table
     from plastic_search.records import table as tables
 
     rows = tables.folders(folders)
     if csv is not None:
         tables.write(rows, csv, "csv")
-        print(csv)
+        print_line(csv)
     if parquet is not None:
         tables.write(rows, parquet, "parquet")
-        print(parquet)
+        print_line(parquet)
     if as_json:
-        print(rows.to_json(orient="records", indent=1))
+        print(rows.to_json(orient="records", indent=1))  # in ASCII
     elif csv is None and parquet is None:
         shown = rows[[name for name in _MAIN if name in rows]]
         cells = ([_cell(value) for value in row] for row in shown.itertuples(index=False))

@@ -22,7 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 @app.command()
 def show(source: Source, name: Name = "", seed: Seed = 0, as_json: Json = False) -> None:
     """Measure a graph: density, degrees, loops, clusters, motifs, communities, paths."""
-    from plastic_search.cli.console import print_table
+    from plastic_search.cli.console import print_line, print_table
     from plastic_search.topology.files import find
     from plastic_search.topology.metrics import metrics
 
@@ -36,17 +36,17 @@ def show(source: Source, name: Name = "", seed: Seed = 0, as_json: Json = False)
     rows = [(key.replace("_", " "), _figure(value)) for key, value in measures.items()]
     print_table(str(source), ("measure", "value"), rows)
     columns = ("from", "to", "edges", "density", "plastic")
-    print()
+    print_line()
     print_table("edges from layer to layer", columns, [[_figure(p[c]) for c in columns] for p in parts], whole=5)
-    print()
+    print_line()
     rows = [(way, *(_figure(d[c]) for c in ("mean", "median", "most", "idle"))) for way, d in degrees.items()]
     print_table("degrees", ("direction", "mean", "median", "maximum", "nodes of degree 0"), rows, whole=5)
     if motifs:
-        print()
+        print_line()
         rows = [(m, *(_figure(v[c]) for c in ("count", "random", "z"))) for m, v in motifs.items()]
         print_table("connected triads", ("motif", "count", "in random graphs", "z"), rows, whole=4)
     for note in notes:
-        print(note)
+        print_line(note)
 
 
 @app.command()
@@ -59,7 +59,7 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Compare two graphs of one size edge by edge, with the overlap expected by chance."""
-    from plastic_search.cli.console import print_table
+    from plastic_search.cli.console import print_line, print_table
     from plastic_search.topology.comparison import compare
     from plastic_search.topology.files import find
 
@@ -84,10 +84,10 @@ def diff(
         ("shared, plastic only in b", data["plastic_only_b"]),
     ]
     print_table("edges", ("edges", "value"), [(name, _figure(value)) for name, value in rows])
-    print()
+    print_line()
     measured = [(key.replace("_", " "), *map(_figure, pair)) for key, pair in data["metrics"].items()]
     print_table("measures that differ", ("measure", "a", "b"), measured, whole=3)
-    print("lists of the edges: --json")
+    print_line("lists of the edges: --json")
 
 
 @app.command()
@@ -98,6 +98,7 @@ def draw(
     seed: Seed = 0,
 ) -> None:
     """Draw a graph: layers in columns, plastic edges in orange, matrices, and communities side by side."""
+    from plastic_search.cli.console import print_line
     from plastic_search.core.errors import PlasticSearchError
     from plastic_search.records.files import write_text
     from plastic_search.report.figures import topology
@@ -112,7 +113,7 @@ def draw(
         raise PlasticSearchError(f"{source} has no layers to draw")
     sheet = topology.sheet(data, communities(graph, seed))
     write_text(out, sheet if out.suffix == ".svg" else topology.page(data, sheet))
-    print(out)
+    print_line(out)
 
 
 @app.command()
@@ -122,9 +123,10 @@ def export(
     name: Name = "",
 ) -> None:
     """Write a graph as GraphML or node-link JSON, for other programs."""
+    from plastic_search.cli.console import print_line
     from plastic_search.topology.files import find, write
 
-    print(write(find(source, name)[1], out))
+    print_line(write(find(source, name)[1], out))
 
 
 @app.command()
@@ -137,7 +139,7 @@ def shrink(
     as_json: Json = False,
 ) -> None:
     """Remove dead units from a trained network, with unchanged outputs, and report the savings in size and time."""
-    from plastic_search.cli.console import print_table
+    from plastic_search.cli.console import print_line, print_table
     from plastic_search.core import loading
     from plastic_search.experiments import shrink as shrunk
 
@@ -156,11 +158,11 @@ def shrink(
     print_table(f"{result['name']}, seed {result['seed']}", ("measure", "before", "after"), rows, whole=3)
     for how, each in result["faster"].items():
         faster = ", ".join(f"{times:.2f} times as fast for {at}" for at, times in each.items())
-        print(f"{how}: {faster} ({result['timed']})")
+        print_line(f"{how}: {faster} ({result['timed']})")
     for reason in result["kept"]:
-        print(reason)
+        print_line(reason)
     if out is not None:
-        print(out)
+        print_line(out)
 
 
 def _figure(value: Any) -> str:

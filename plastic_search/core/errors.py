@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["PlasticSearchError", "unknown"]
+__all__ = ["PlasticSearchError", "Stopped", "is_stop", "one_line", "unknown"]
+
+_LONGEST = 400  # characters of another's message within one of ours
 
 
 class PlasticSearchError(ValueError):
     """A mistake of the user; the message is one sentence that can be acted on."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or a signal, as the command line raises it."""
+
+
+def is_stop(error: BaseException) -> bool:
+    """Whether the user stops the program; under the command line, another KeyboardInterrupt is raised by some code."""
+    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return isinstance(error, Stopped) or (isinstance(error, KeyboardInterrupt) and default)
+
+
+def one_line(error: BaseException) -> str:
+    """`ValueError: two lines`: the kind and the message of any exception, of which the message alone may fail."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception as failure:
+        text = f"its message cannot be shown, __str__ raised {type(failure).__name__}"
+    cut = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return f"{type(error).__name__}{': ' if cut else ''}{cut}"
 
 
 def unknown(what: str, name: str, known: Iterable[str], hint: str = "") -> PlasticSearchError:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import entry_points
 from pathlib import Path
 from traceback import walk_tb
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
-from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.errors import PlasticSearchError, is_stop, one_line, unknown
 from plastic_search.core.part import Part, source, unfinished
 
-__all__ = ["anywhere", "find", "folder", "load_module", "load_parts", "names", "sentence", "value"]
+__all__ = [
+    "anywhere", "contained", "find", "folder", "load_module", "load_parts", "names", "sentence", "staying", "value",
+]  # fmt: skip
 
 VARIABLES = {"search_spaces": "SPACE", "studies": "STUDY", "reports": "REPORT", "benchmarks": "BENCHMARK"}
 
@@ -84,15 +89,18 @@ def load_module(path: Path) -> ModuleType:
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
     try:
-        spec.loader.exec_module(module)
+        with contained():
+            spec.loader.exec_module(module)
     except SyntaxError as error:
         where = name_or_path if error.filename in (None, str(path)) else Path(str(error.filename))
         raise PlasticSearchError(f"{where}, line {error.lineno}: {error.msg}") from None
-    except Exception as error:
+    except BaseException as error:
+        if is_stop(error):
+            raise
         if isinstance(error, TypeError):  # Python raises it where a part that lacks a method is constructed
             _refuse_unfinished(before)
-        kind = "" if isinstance(error, PlasticSearchError) else f"{type(error).__name__}: "
-        raise PlasticSearchError(f"{name_or_path}{_line(error, path)}: {kind}{error}") from error
+        text = str(error) if isinstance(error, PlasticSearchError) else one_line(error)
+        raise PlasticSearchError(f"{name_or_path}{_line(error, path)}: {text}") from error
     finally:
         sys.path.remove(str(path.parent))
     _refuse_unfinished(before)
@@ -107,7 +115,7 @@ def _refuse_unfinished(before: set[type[Part]]) -> None:
             raise PlasticSearchError(f"{source(kind)}: {lack}")
 
 
-def _line(error: Exception, path: Path) -> str:
+def _line(error: BaseException, path: Path) -> str:
     """`, line 3`: the last line of `path` in the traceback."""
     lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
     return f", line {lines[-1]}" if lines else ""
@@ -117,10 +125,41 @@ def load_parts(files: list[Path]) -> None:
     """Register users' parts: those of installed packages, by entry point, and those in `files`."""
     before = set(Part.kinds.values())
     for entry in entry_points(group="plastic_search.parts"):
-        entry.load()
+        try:
+            with contained():
+                entry.load()
+        except Exception as error:
+            raise PlasticSearchError(
+                f"the parts of the installed package {entry.value} cannot be loaded: {one_line(error)}; "
+                "repair the package, or uninstall it"
+            ) from error
     _refuse_unfinished(before)
     for file in files:
         load_module(file)
+
+
+@contextmanager
+def staying() -> Iterator[None]:
+    """Within the block `os._exit` raises SystemExit, so that code of a user's cannot end the program without a word."""
+    leave, here = os._exit, os.getpid()
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != here:  # a process that was forked meanwhile ends as it must
+            leave(status)
+        raise SystemExit(status)
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = leave
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """While code of a user's runs: it cannot end the program (`staying`), and prints on standard error."""
+    with staying(), redirect_stdout(sys.stderr):
+        yield
 
 
 def anywhere(name: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,7 @@ from plastic_search.experiments.parameters import save_parameters
 from plastic_search.network.module import Network
 from plastic_search.network.spec import NetworkSpec, Pathway
 from plastic_search.records.files import write_text
+from plastic_search.records.folder import removed
 from plastic_search.records.provenance import versions
 from plastic_search.records.run import CurvePoint, Outcome, Run, Stage, file_name
 from plastic_search.structures import LearnedStructure
@@ -22,9 +24,22 @@ from plastic_search.tasks import Split, Task
 from plastic_search.topology.conversion import to_graph
 from plastic_search.topology.files import to_json
 from plastic_search.trainers import Trainer
+from plastic_search.training.contract import check_sizes, draw
 from plastic_search.training.evaluation import evaluate, frozen, shuffled
 
-__all__ = ["Advance", "Job", "Measure", "Rival", "fit", "keep", "learns", "measure", "run_of"]
+__all__ = [
+    "Advance",
+    "Job",
+    "Measure",
+    "Rival",
+    "fit",
+    "keep",
+    "learns",
+    "measure",
+    "not_finite",
+    "run_of",
+    "timed_out",
+]
 
 _FINAL_EPISODES = 2000  # behind a score
 
@@ -100,9 +115,13 @@ class Job:
 
 def run_of(
     job: Job, net: Network, seed: int, outcome: Outcome, *, metrics: dict[str, float], curve: list[CurvePoint],
-    seconds: float, steps: int,
+    seconds: float, steps: int, note: str = "",
 ) -> Run:  # fmt: skip
-    """A job's run with one seed, as it is recorded."""
+    """A job's run with one seed, as it is recorded.
+
+    Args:
+        note: why it is not complete; it follows the job's own.
+    """
     costs = {
         "seconds": round(seconds, 3),
         "steps": float(steps),
@@ -122,8 +141,29 @@ def run_of(
         curve=curve,
         costs=costs,
         versions=versions(),
-        note=job.note,
+        note="; ".join(each for each in (job.note, note) if each),
     )
+
+
+def timed_out(job: Job, seconds: float) -> list[Run]:
+    """The runs of a job that was ended after so many seconds, one a seed."""
+    note = f"it took longer than the {seconds:g} s of --trial-timeout"
+    return [
+        Run(
+            study=job.study,
+            stage=job.stage,
+            name=job.name,
+            trial=job.trial,
+            seed=seed,
+            outcome=Outcome.TIMEOUT,
+            spec=job.spec.to_json(),
+            choices=job.choices,
+            costs={"seconds": round(seconds, 3)},
+            versions=versions(),
+            note="; ".join(each for each in (job.note, note) if each),
+        )
+        for seed in job.seeds
+    ]
 
 
 def measure(measures: tuple[Measure, ...], net: Network, task: Task) -> dict[str, float]:
@@ -139,21 +179,46 @@ def measure(measures: tuple[Measure, ...], net: Network, task: Task) -> dict[str
             case Measure.FROZEN if plastic:
                 score = evaluate(net, task, Split.TEST, _FINAL_EPISODES, frozen)
             case Measure.SHUFFLED if plastic:
-                query_step = task.episodes(1, Split.TRAIN, torch.Generator().manual_seed(0)).query_step
-                score = evaluate(net, task, Split.TEST, _FINAL_EPISODES, shuffled(query_step))
+                first = draw(task, 1, Split.TRAIN, torch.Generator().manual_seed(0), next(net.parameters()))
+                score = evaluate(net, task, Split.TEST, _FINAL_EPISODES, shuffled(first.query_step))
             case _:
                 continue
         found[each.value] = round(score, 6)
     return found
 
 
+def not_finite(metrics: dict[str, float], task: Task) -> str:
+    """Which scores of a network are not finite, as the note of a run that diverged; "" where all are."""
+    where = {
+        Measure.VALIDATION: "the validation split",
+        Measure.TEST: "the test split",
+        Measure.FROZEN: "the test split with its trace held at zero",
+        Measure.SHUFFLED: "the test split with its trace shuffled",
+    }
+    found = [where[Measure(name)] for name, value in metrics.items() if not math.isfinite(value)]
+    return f"the score of {type(task).__name__} is not finite on {' and '.join(found)}" if found else ""
+
+
 def keep(job: Job, net: Network, seed: int) -> None:
-    """Write the parameters and the topology, where the job wants them."""
+    """Write the parameters and the topology, where the job wants them.
+
+    Raises:
+        PlasticSearchError: they cannot be written, or the run folder was removed.
+    """
+    check_there(job)
     if job.save:
         save_parameters(net, job.save / f"{seed}.safetensors")
     if job.graph:
         data = to_json(to_graph(net))
         write_text(_graph_file(job.graph, job.name, seed), json.dumps(data))
+
+
+def check_there(job: Job) -> None:
+    """Refuse to make the run folder of a job anew, if it was removed meanwhile."""
+    inside = [job.save and job.save.parent, job.graph, job.checkpoint and job.checkpoint.parent]
+    for each in inside:
+        if each and not each.parent.is_dir():
+            raise removed(each.parent)
 
 
 def _graph_file(folder: Path, name: str, seed: int) -> Path:
@@ -167,6 +232,7 @@ def learns(spec: NetworkSpec) -> bool:
 
 def fit(spec: NetworkSpec, task: Task) -> None:
     """Refuse a network whose output size is not the task's."""
+    check_sizes(task)
     units = spec.layers[-1].units
     if units != task.outputs:
         raise PlasticSearchError(

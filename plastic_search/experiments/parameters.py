@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
-from plastic_search.records.files import replacing
+from plastic_search.records.files import write_bytes
 
 __all__ = ["load_parameters", "save_parameters"]
 
@@ -21,9 +21,12 @@ _AGAIN = "remove it, and the command that trained it (`plastic-search run`, or `
 
 
 def save_parameters(net: Network, path: Path) -> None:
-    """Write the parameters and buffers of `net`, whole or not at all."""
-    with replacing(path) as temporary:
-        save_file({name: p.detach().contiguous() for name, p in net.state_dict().items()}, temporary)
+    """Write the parameters and buffers of `net`, whole or not at all.
+
+    Raises:
+        PlasticSearchError: the file cannot be written.
+    """
+    write_bytes(path, save({name: p.detach().contiguous() for name, p in net.state_dict().items()}))
 
 
 def load_parameters(net: Network, path: Path) -> None:

@@ -10,13 +10,17 @@ from typing import Any, NamedTuple
 
 import torch
 
-from plastic_search.experiments.jobs import Advance, Job, Rival, fit, keep, learns, measure, run_of
+from plastic_search.core.errors import is_stop
+from plastic_search.core.loading import contained
+from plastic_search.experiments.jobs import Advance, Job, Rival, fit, keep, learns, measure, not_finite, run_of
 from plastic_search.experiments.parameters import load_parameters
 from plastic_search.experiments.population import perform_together, trains_together
-from plastic_search.network.diagnostics import attributed, validate_parts
+from plastic_search.network.contract import build
+from plastic_search.network.diagnostics import attributed
 from plastic_search.network.module import Network
 from plastic_search.records.run import CurvePoint, Outcome, Run
 from plastic_search.tasks import Split
+from plastic_search.trainers import progress_of
 from plastic_search.training.evaluation import evaluate
 
 __all__ = ["perform"]
@@ -28,25 +32,36 @@ def perform(job: Job) -> Iterator[Advance | list[Run]]:
     """Do a job: its runs come last, one a seed. A run that is not complete is the last.
 
     Raises:
-        PlasticSearchError: it cannot be done; the message says which job, whose the fault is, and where.
+        PlasticSearchError: it cannot be done; the message says which job, whose the fault is, and where. Whatever a
+            part raises becomes one, SystemExit and GeneratorExit too.
     """
     torch.set_num_threads(1)  # what is this small is slowed down by a second one
-    try:
-        if trains_together(job.trainer):
-            yield from perform_together(job, job.trainer)
-        else:
-            yield _one_by_one(job)
-    except Exception as error:  # a part of the user's own may raise anything, and not all of it crosses processes
-        raise attributed(error, job.title) from error
+    results = _results(job)
+    while True:
+        try:
+            with contained():
+                result = next(results, None)
+        except (
+            BaseException
+        ) as error:  # a part of the user's own may raise anything, and not all of it crosses processes
+            if is_stop(error):
+                raise
+            raise attributed(error, job.title) from error
+        if result is None:
+            return
+        yield result
 
 
-def _one_by_one(job: Job) -> list[Run]:
+def _results(job: Job) -> Iterator[Advance | list[Run]]:
+    if trains_together(job.trainer):
+        yield from perform_together(job, job.trainer)
+        return
     runs: list[Run] = []
     for seed in job.seeds:
         runs.append(_one(job, seed))
         if runs[-1].outcome is not Outcome.COMPLETE:
             break
-    return runs
+    yield runs
 
 
 class _Training(NamedTuple):
@@ -55,28 +70,22 @@ class _Training(NamedTuple):
     outcome: Outcome
     curve: list[CurvePoint]
     steps: int
+    note: str = ""  # why it did not come to its end
 
 
 def _one(job: Job, seed: int) -> Run:
     began = time.perf_counter()
     fit(job.spec, job.task)
-    net = Network(job.spec, job.task.inputs, seed)
-    validate_parts(net)
+    net = build(job.spec, job.task.inputs, seed)
     if job.begin:
         load_parameters(net, job.begin / f"{seed}.safetensors")
-    outcome, curve, steps = _train(job, net, seed)
-    stages: dict[str, float | None] = {}
-    if outcome is Outcome.COMPLETE and curve and learns(job.spec):
-        hard = round(evaluate(net, job.task, Split.VALIDATION, _EPISODES), 6)
-        stages = {"soft": curve[-1].score, "hard": hard}
-    if outcome is Outcome.COMPLETE and job.tuning is not None:
-        outcome, more, further = _train(replace(job, trainer=job.tuning, rivals=()), net, seed)
-        curve += [point._replace(step=steps + point.step) for point in more]
-        steps += further
-        stages |= {"tuned": curve[-1].score}
+    ended, stages = _stages(job, net, seed)
     metrics: dict[str, Any] = {}
-    if outcome is not Outcome.DIVERGED:
-        metrics = measure(job.measures if outcome is Outcome.COMPLETE else (), net, job.task)
+    if ended.outcome is Outcome.COMPLETE:
+        metrics = measure(job.measures, net, job.task)
+        if note := not_finite(metrics, job.task):
+            ended, metrics = ended._replace(outcome=Outcome.DIVERGED, note=note), {}
+    outcome, curve = ended.outcome, ended.curve
     metrics |= stages
     if curve and "validation" not in metrics:
         metrics["validation"] = curve[-1].score
@@ -87,7 +96,26 @@ def _one(job: Job, seed: int) -> Run:
     if outcome is Outcome.COMPLETE:
         keep(job, net, seed)
     seconds = time.perf_counter() - began
-    return run_of(job, net, seed, outcome, metrics=metrics, curve=curve, seconds=seconds, steps=steps)
+    return run_of(
+        job, net, seed, outcome, metrics=metrics, curve=curve, seconds=seconds, steps=ended.steps, note=ended.note
+    )
+
+
+def _stages(job: Job, net: Network, seed: int) -> tuple[_Training, dict[str, float | None]]:
+    """Train a network, and where its gates have been made hard, train it on; its scores in between."""
+    ended, stages = _train(job, net, seed), dict[str, float | None]()
+    if ended.outcome is Outcome.COMPLETE and ended.curve and learns(job.spec):
+        hard = round(evaluate(net, job.task, Split.VALIDATION, _EPISODES), 6)
+        stages = {"soft": ended.curve[-1].score, "hard": hard}
+        if not math.isfinite(hard):
+            note = not_finite({"validation": hard}, job.task)
+            return ended._replace(outcome=Outcome.DIVERGED, note=f"{note} once its gates are hard"), {}
+    if ended.outcome is Outcome.COMPLETE and job.tuning is not None:
+        more = _train(replace(job, trainer=job.tuning, rivals=()), net, seed)
+        curve = ended.curve + [point._replace(step=ended.steps + point.step) for point in more.curve]
+        ended = more._replace(curve=curve, steps=ended.steps + more.steps)
+        stages |= {"tuned": curve[-1].score}
+    return ended, stages
 
 
 def _train(job: Job, net: Network, seed: int) -> _Training:
@@ -95,11 +123,13 @@ def _train(job: Job, net: Network, seed: int) -> _Training:
     if job.trainer is None:
         return _Training(Outcome.COMPLETE, curve, 0)
     size, step = net.connections(), 0
-    for progress in job.trainer.train(net, job.task, seed):
+    for progress in progress_of(job.trainer, net, job.task, seed):
         step = progress.step
         if not math.isfinite(progress.loss):
-            return _Training(Outcome.DIVERGED, curve, step)
+            return _Training(Outcome.DIVERGED, curve, step, f"the loss is not finite at step {step}")
         score = evaluate(net, job.task, Split.VALIDATION, _EPISODES)
+        if note := not_finite({"validation": score}, job.task):
+            return _Training(Outcome.DIVERGED, curve, step, f"{note} at step {step}")
         point = CurvePoint(
             step=float(step),
             loss=round(progress.loss, 6),

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TypeGuard
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.experiments.jobs import Advance, Job, fit, keep, learns, measure, run_of
-from plastic_search.network.diagnostics import validate_parts
+from plastic_search.experiments.jobs import Advance, Job, check_there, fit, keep, learns, measure, not_finite, run_of
+from plastic_search.network.contract import build
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
-from plastic_search.records.files import replacing
+from plastic_search.records.files import write_bytes
 from plastic_search.records.run import CurvePoint, Outcome, Run
-from plastic_search.trainers import ResumableTrainer, Trainer, Training
+from plastic_search.trainers import ResumableTrainer, Trainer, Training, advance
 
 __all__ = ["perform_together", "stream_metrics", "trains_together"]
 
@@ -41,20 +41,20 @@ def perform_together(job: Job, trainer: ResumableTrainer) -> Iterator[Advance | 
         PlasticSearchError: the network does not fit the task, or the checkpoint is damaged.
     """
     fit(job.spec, job.task)
-    nets = [Network(job.spec, job.task.inputs, seed) for seed in job.seeds]
-    validate_parts(nets[0])
-    population = Population(nets)
+    build(job.spec, job.task.inputs)
+    population = Population([Network(job.spec, job.task.inputs, seed) for seed in job.seeds])
     training = trainer.begin(population, job.task, job.seeds)
     curves, spent = _restored(job, training)
     began = saved = reported = time.monotonic()
     every = max(1, training.steps // int(vars(trainer).get("reports", _POINTS)))
     while training.step < training.steps:
-        training.advance(min(every, training.steps - training.step))
-        for curve, loss, units in zip(curves, training.running.tolist(), population.units(), strict=True):
+        losses = advance(trainer, training, min(every, training.steps - training.step), len(job.seeds))
+        for curve, loss, units in zip(curves, losses, population.units(), strict=True):
             hidden = float(sum(units[:-1])) if learns(job.spec) else None
             curve.append(CurvePoint(step=float(training.step), loss=round(loss, 4), units=hidden))
         if job.checkpoint and time.monotonic() - saved >= _SECONDS:
             saved = time.monotonic()
+            check_there(job)
             _save(job.checkpoint, training, curves, spent + saved - began)
         if time.monotonic() - reported >= _REPORT:
             reported = time.monotonic()
@@ -68,9 +68,16 @@ def perform_together(job: Job, trainer: ResumableTrainer) -> Iterator[Advance | 
 
 def _run(job: Job, net: Network, seed: int, curve: list[CurvePoint], seconds: float) -> Run:
     finite, steps = list(takewhile(lambda point: math.isfinite(point.loss), curve)), int(curve[-1].step)
+    note, metrics = "", dict[str, float]()
     if len(finite) < len(curve):
-        return run_of(job, net, seed, Outcome.DIVERGED, metrics={}, curve=finite, seconds=seconds, steps=steps)
-    metrics = measure(job.measures, net, job.task) | stream_metrics(curve)
+        note = f"the loss is not finite at step {curve[len(finite)].step:.0f}"
+    else:
+        metrics = measure(job.measures, net, job.task)
+        note = not_finite(metrics, job.task)
+    if note:
+        outcome = Outcome.DIVERGED
+        return run_of(job, net, seed, outcome, metrics={}, curve=finite, seconds=seconds, steps=steps, note=note)
+    metrics |= stream_metrics(curve)
     if "test" in metrics:
         metrics["score"] = metrics["test"]
     metrics["connections"] = float(net.connections())
@@ -109,5 +116,4 @@ def _restored(job: Job, training: Training) -> tuple[list[list[CurvePoint]], flo
 
 def _save(path: Path, training: Training, curves: list[list[CurvePoint]], seconds: float) -> None:
     about = {"curves": [[point.to_json() for point in curve] for curve in curves], "seconds": seconds}
-    with replacing(path) as temporary:
-        save_file(training.saved(), temporary, {"about": json.dumps(about)})
+    write_bytes(path, save(training.saved(), {"about": json.dumps(about)}))

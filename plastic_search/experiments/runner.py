@@ -29,6 +29,7 @@ def run(
     workers: int = 2,
     files: tuple[Path, ...] = (),
     command: dict[str, Any] | None = None,
+    trial_timeout: float | None = None,
 ) -> Generator[Event]:
     """Carry out a study, a sweep or a comparison; an event after each piece of work.
 
@@ -40,6 +41,8 @@ def run(
         workers: processes.
         files: Python files with the user's own parts.
         command: the words that were typed, which study.json keeps.
+        trial_timeout: seconds after which the training of a network is ended, its outcome then `timeout`; None for no
+            limit.
 
     Raises:
         PlasticSearchError: nothing of the space can be built, or a network does not fit its task; a part of the
@@ -52,7 +55,7 @@ def run(
             fit(each.spec, each.task)
     with RunFolder.open(out, create=True) as folder:
         begin(folder, question, name, command)
-        with Pool(workers, list(files)) as pool:
+        with Pool(workers, list(files), trial_timeout) as pool:
             work = search.carry_out if isinstance(question, Study) else _compare
             yield from work(question, folder, pool)  # type: ignore[arg-type]
 

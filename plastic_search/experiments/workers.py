@@ -5,27 +5,27 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.errors import PlasticSearchError, one_line
 from plastic_search.core.loading import load_parts
-from plastic_search.experiments.jobs import Advance, Job
+from plastic_search.experiments.jobs import Advance, Job, timed_out
 from plastic_search.experiments.perform import perform
 from plastic_search.records.run import Run
 
 __all__ = ["Ended", "Pool", "Progressed"]
 
-_POLL = 0.5  # seconds between two looks at what workers report
-_channel: Any = None  # in a worker: where it reports how far its job has come
+_POLL = 0.5  # seconds between two looks at what workers do
+_PATIENCE = 5.0  # seconds in which an idle worker must leave
+_KEPT = "what was finished is kept, and the same command goes on from there"
+_leave = os._exit  # which is another function while a part's code runs
 
 
 class Progressed(NamedTuple):
@@ -42,90 +42,172 @@ class Ended(NamedTuple):
     runs: list[Run]
 
 
+class _Failed(NamedTuple):
+    """A worker could not do what it was given."""
+
+    message: str
+
+
+class _Worker:
+    """A process that does one job after another."""
+
+    def __init__(self, files: list[Path]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(os.getpid(), files, other))
+        self._process.start()
+        other.close()
+        self.job: Job | None = None
+        self.began = 0.0  # when it was given its job
+        self.ready = False  # whether it has loaded the parts
+
+    def give(self, job: Job) -> None:
+        """Let the worker begin a job."""
+        try:
+            self.connection.send(job)
+        except OSError:
+            self._process.join()
+            raise PlasticSearchError(f"{self._death(self._process.exitcode)}; {_KEPT}") from None
+        except Exception as error:  # a part with a field that cannot be sent
+            raise PlasticSearchError(
+                f"{job.title} cannot be sent to another process ({one_line(error)}); try --workers 1"
+            ) from None
+        self.job, self.began = job, time.monotonic()
+
+    def received(self) -> Iterator[Advance | list[Run] | _Failed | None]:
+        """What it has reported since the last call; what a worker that is gone could not report is said for it."""
+        gone = not self._process.is_alive()  # asked first: what it sent before is there then
+        try:
+            while self.connection.poll():
+                yield self.connection.recv()
+        except (EOFError, OSError):
+            gone = True
+        if gone:
+            self._process.join()
+            yield _Failed(f"{self._death(self._process.exitcode)}; {_KEPT}")
+
+    def _death(self, code: int | None) -> str:
+        work = f"the worker that trained {self.job.title}" if self.job else "a worker that loaded the parts"
+        if code is None or code >= 0:
+            return f"{work} left with exit code {code}: a part, or a library that it uses, ended the process"
+        known = {each.value: each.name for each in signal.Signals}
+        hint = " (out of memory? try --workers 1)" if code == -signal.SIGKILL else ""
+        return f"{work} was ended by {known.get(-code, -code)}{hint}"
+
+    def end(self) -> None:
+        """Let it end: an idle one leaves by itself."""
+        self.connection.close()
+        if self.job is None and self.ready:
+            self._process.join(_PATIENCE)
+        self._process.kill()
+        self._process.join()
+
+
 class Pool:
-    """`workers` processes, or none for one worker: then jobs are done in this process.
+    """`workers` processes; for one worker none, unless its jobs have a limit of time: they are done in this process.
 
     Args:
         workers: how many jobs are done at a time.
         files: Python files with the user's own parts, which every worker must load.
+        timeout: seconds after which a job is ended; None for no limit.
     """
 
-    def __init__(self, workers: int, files: list[Path]) -> None:
+    def __init__(self, workers: int, files: list[Path], timeout: float | None = None) -> None:
         if workers < 1:
             raise PlasticSearchError(f"at least 1 worker is needed, but got {workers}")
-        self._executor = None
-        self._others = set(multiprocessing.active_children())  # not ours
-        if workers > 1:
-            _quiet_tracker()
-            context = multiprocessing.get_context("spawn")
-            self._progress = context.SimpleQueue()
-            self._executor = ProcessPoolExecutor(workers, context, _start, (os.getpid(), files, self._progress))
+        self._count, self._files, self._timeout = workers, files, timeout
+        self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._executor is None:
-            return
-        if kind is not None:
-            for process in set(multiprocessing.active_children()) - self._others:
-                process.kill()
-        self._executor.shutdown(wait=kind is None, cancel_futures=True)
+        for worker in self._workers:
+            worker.end()
 
     def each(self, jobs: list[Job]) -> Iterator[Progressed | Ended]:
-        """Every job with its runs, in the order in which they end; in between, how far long ones have come."""
-        if self._executor is None:
+        """Every job with its runs, in the order in which they end; in between, how far long ones have come.
+
+        Raises:
+            PlasticSearchError: a job could not be done, or its worker is gone.
+        """
+        if self._count == 1 and self._timeout is None:
             for job in jobs:
                 for result in perform(job):
                     yield Progressed(job.title, result) if isinstance(result, Advance) else Ended(job, result)
             return
-        pending: dict[Future[list[Run]], Job] = {self._executor.submit(_work, job): job for job in jobs}
-        while pending:
-            done, _ = wait(pending, timeout=_POLL, return_when=FIRST_COMPLETED)
-            while not self._progress.empty():
-                yield Progressed(*self._progress.get())
-            for future in sorted(done, key=lambda f: f.exception() is not None):  # what is finished is kept
-                job = pending.pop(future)
-                try:
-                    yield Ended(job, future.result())
-                except BrokenProcessPool:
-                    raise PlasticSearchError(
-                        f"a worker died while it trained {job.title} (out of memory?); "
-                        "what was finished is kept, and the same command goes on from there; try --workers 1"
-                    ) from None
+        waiting = deque(jobs)
+        while waiting or any(worker.job for worker in self._workers):
+            self._give(waiting)
+            wait([worker.connection for worker in self._workers], _POLL)
+            failures: list[str] = []
+            for worker in list(self._workers):
+                yield from self._results(worker, failures)
+            if failures:  # last, so that what is finished is kept
+                raise PlasticSearchError(failures[0])
+
+    def _give(self, waiting: deque[Job]) -> None:
+        """Give waiting jobs to workers that are ready, and start as many as are needed."""
+        for worker in self._workers:
+            if waiting and worker.ready and worker.job is None:
+                worker.give(waiting.popleft())
+        starting = sum(not worker.ready for worker in self._workers)
+        for _ in range(min(self._count - len(self._workers), len(waiting) - starting)):
+            self._workers.append(_Worker(self._files))
+
+    def _results(self, worker: _Worker, failures: list[str]) -> Iterator[Progressed | Ended]:
+        """What a worker has done since the last look."""
+        for message in worker.received():
+            match message, worker.job:
+                case _Failed(text), _:
+                    failures.append(text)
+                case Advance(), Job() as job:
+                    yield Progressed(job.title, message)
+                case list(), Job() as job:
+                    worker.job = None
+                    yield Ended(job, message)
+                case _:
+                    worker.ready = True
+        if worker.job and self._timeout is not None and time.monotonic() - worker.began > self._timeout:
+            self._workers.remove(worker)
+            worker.end()
+            yield Ended(worker.job, timed_out(worker.job, self._timeout))
 
 
-def _work(job: Job) -> list[Run]:
-    """A job in a worker, which reports its progress to the parent."""
-    runs: list[Run] = []
-    for result in perform(job):
-        if isinstance(result, Advance):
-            _channel.put((job.title, result))
-        else:
-            runs = result
-    return runs
-
-
-def _quiet_tracker() -> None:
-    """Start the process that clears semaphores away after a kill -9; it need not warn that it had to."""
-    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
-    try:
-        resource_tracker.ensure_running()
-    finally:
-        sys.warnoptions.pop()
-
-
-def _start(parent: int, files: list[Path], progress: Any) -> None:
-    """A worker's first act: load the user's parts, leave Ctrl-C to the parent, and leave when that is gone."""
-    global _channel
-    _channel = progress
+def _serve(parent: int, files: list[Path], connection: Connection) -> None:
+    """A worker: load the user's parts, leave Ctrl-C to the parent, do jobs, and leave when the parent is gone."""
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1.0)
-        os._exit(1)
+        _leave(1)
 
     for number in (signal.SIGINT, signal.SIGTERM):  # they may reach the whole group; the parent alone acts on them
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
-    load_parts(files)
+    try:
+        load_parts(files)
+        _report(connection, None)
+        while (job := _next(connection)) is not None:
+            for result in perform(job):
+                _report(connection, result)
+    except PlasticSearchError as error:
+        _report(connection, _Failed(str(error)))
+        _next(connection)  # the parent ends this process
+
+
+def _report(connection: Connection, message: Any) -> None:
+    try:
+        connection.send(message)
+    except OSError:  # the parent is gone
+        _leave(1)
+
+
+def _next(connection: Connection) -> Any:
+    """The next job; None when there are no more."""
+    try:
+        return connection.recv()
+    except (EOFError, OSError):
+        return None
+    except Exception as error:
+        raise PlasticSearchError(f"a worker process cannot make the job ({one_line(error)}); try --workers 1") from None

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from plastic_search.core.errors import PlasticSearchError
 
 __all__ = [
-    "append_lines", "is_whole", "make_folder", "read_json", "read_lines", "replacing", "torn",
-    "unwritable", "write_text",
+    "append_lines", "is_temporary", "is_whole", "make_folder", "parse", "read_json", "read_lines", "replacing", "torn",
+    "undone", "unwritable", "write_bytes", "write_text",
 ]  # fmt: skip
 
 _LARGEST = 64 * 2**20  # bytes of a JSON file
+_DEEPEST = 100  # nested lists and objects in one
+_TEMPORARY = re.compile(r"\..+\.(json|jsonl|log|html|safetensors|csv|parquet)\.[a-z0-9_]{8}")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -47,7 +52,21 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_temporary(name: str) -> bool:
+    """Whether `replacing` may have given a file this name, which then was left by a process that was killed."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        PlasticSearchError: it cannot be written.
+    """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all.
 
     Raises:
@@ -55,25 +74,44 @@ def write_text(path: Path, text: str) -> None:
     """
     try:
         with replacing(path) as temporary:
-            temporary.write_text(text)
+            temporary.write_bytes(data)
     except OSError as error:
         raise unwritable(path.parent, error) from None
 
 
 def append_lines(path: Path, objects: Iterable[dict[str, Any]]) -> None:
-    """Add JSON objects to a file, a line each, in one write that reaches the disk before this returns.
+    """Add JSON objects to a file, a line each; all of them have reached the disk when this returns, or none is there.
 
     Raises:
         PlasticSearchError: the file cannot be written.
     """
     text = "".join(json.dumps(each, allow_nan=False) + "\n" for each in objects)
+    with undone(path), path.open("ab", buffering=0) as file:
+        left = memoryview(text.encode())
+        while left:  # a full disk takes a part of it
+            left = left[file.write(left) or 0 :]
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def undone(path: Path) -> Iterator[None]:
+    """Cut off what the block added to a file, if it does not come to its end.
+
+    Raises:
+        PlasticSearchError: for an OSError inside.
+    """
+    size = path.stat().st_size if path.is_file() else None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab", buffering=0) as file:
-            file.write(text.encode())
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise unwritable(path.parent, error) from None
+        yield
+    except BaseException as error:
+        with suppress(OSError):
+            if size is None:
+                path.unlink(missing_ok=True)
+            else:
+                os.truncate(path, size)
+        if isinstance(error, OSError):
+            raise unwritable(path.parent, error) from None
+        raise
 
 
 def make_folder(path: Path) -> Path:
@@ -111,9 +149,37 @@ def is_whole(line: str, check: Callable[[dict[str, Any]], bool] = lambda data: T
     return data is not None and check(data)
 
 
+def parse(text: str) -> Any:
+    """JSON data.
+
+    Raises:
+        ValueError: it is none; or lists and objects in it are nested more than 100 deep; or a text in it has half a
+            character, which nothing can print.
+    """
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    level, depth = [data], 0
+    while level := [child for each in level for child in _children(each)]:
+        depth += 1
+        if depth > _DEEPEST:
+            raise ValueError(f"it is nested more than {_DEEPEST} deep")
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(data, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("a text in it has half a character, a lone surrogate") from None
+    return data
+
+
+def _children(data: Any) -> Iterable[Any]:
+    return data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+
+
 def _object(line: str) -> dict[str, Any] | None:
     try:
-        data = json.loads(line) if line.endswith("\n") else None
+        data = parse(line) if line.endswith("\n") else None
     except ValueError:
         return None
     return data if isinstance(data, dict) else None
@@ -139,7 +205,7 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     if path.stat().st_size > _LARGEST:
         raise PlasticSearchError(f"{path} is larger than any file of ours: {path.stat().st_size} bytes; {remedy}")
     try:
-        data = json.loads(path.read_text())
+        data = parse(path.read_text())
     except ValueError as error:
         raise PlasticSearchError(f"{path} is damaged, it is not JSON ({error}); {remedy}") from None
     if not isinstance(data, dict):
@@ -151,5 +217,15 @@ def unwritable(folder: Path, error: OSError) -> PlasticSearchError:
     """The error for a folder in which nothing can be written."""
     blocked = isinstance(error, FileExistsError | NotADirectoryError)
     file = next((p for p in (folder, *folder.parents) if p.is_file()), None) if blocked else None
-    reason = f"{file} is a file, not a folder" if file else f"cannot write in {folder}: {error.strerror}"
+    if error.errno in _FULL:
+        return PlasticSearchError(
+            f"no space left in {folder} ({error.strerror}); what was written before is whole: make room, and give the "
+            "same command again"
+        )
+    if error.errno == errno.EFBIG:
+        return PlasticSearchError(
+            f"cannot write in {folder}: {error.strerror}, there is a limit on the size of files (ulimit -f); what was "
+            "written before is whole: raise the limit, and give the same command again"
+        )
+    reason = f"{file} is a file, not a folder" if file else f"cannot write in {folder}: {error.strerror or error}"
     return PlasticSearchError(f"{reason}; choose another folder with --out")

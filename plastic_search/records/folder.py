@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ from filelock import FileLock, Timeout
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.records import run as files
-from plastic_search.records.files import make_folder, unwritable, write_text
+from plastic_search.records.files import is_temporary, make_folder, unwritable, write_text
 from plastic_search.records.run import CurrentRuns, Record, Run, Stage
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "removed"]
+
+_LOCK = ".lock"
 
 
 class RunFolder:
@@ -33,11 +37,12 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._inode = _inode(path / _LOCK)
 
     @classmethod
     @contextmanager
     def open(cls, path: Path, create: bool = False) -> Iterator[RunFolder]:
-        """Lock a run folder until the block ends.
+        """Lock a run folder until the block ends, and remove what killed processes left in it half written.
 
         Args:
             create: make the folder where it does not exist.
@@ -49,14 +54,16 @@ class RunFolder:
             make_folder(path)
         elif not path.is_dir():
             files.read_study(path)  # raises
-        lock = FileLock(path / ".lock", timeout=0)
+        lock = FileLock(path / _LOCK, timeout=0)
         try:
             lock.acquire()
         except Timeout:
-            raise PlasticSearchError(f"another process is at work in {path}; wait for it, or choose --out") from None
+            at = f"{path}{_holder(path / _LOCK)}"
+            raise PlasticSearchError(f"another process is at work in {at}; wait for it, or choose --out") from None
         except OSError as error:
             raise unwritable(path, error) from None
         try:
+            _clean(path)
             yield cls(path)
         finally:
             lock.release()
@@ -85,8 +92,13 @@ class RunFolder:
         return files.load(self.path)._replace(runs=self.runs.all())
 
     def append(self, *runs: Run) -> None:
-        """Record runs; they are on the disk when this returns."""
+        """Record runs; they are on the disk when this returns.
+
+        Raises:
+            PlasticSearchError: they cannot be written, or the folder was removed.
+        """
         known = self.runs  # read before the file grows
+        self._check_there()
         files.append(self.path, list(runs))
         for run in runs:
             known.add(run)
@@ -94,13 +106,69 @@ class RunFolder:
     def describe(self, study: dict[str, Any]) -> None:
         """Write study.json, where it does not hold the same already."""
         if study != self.study:
+            self._check_there()
             write_text(self.path / files.STUDY, json.dumps(study, indent=1))
             self.study = study
 
     def write(self, name: str, data: Any) -> None:
         """Write a JSON file into the folder."""
+        self._check_there()
         write_text(self.path / name, json.dumps(data))
 
     def models(self, name: str, spec: dict[str, Any]) -> Path:
         """The folder of a network's parameters, a file a seed."""
         return files.models(self.path, name, spec)
+
+    def _check_there(self) -> None:
+        """Refuse to make a folder anew that was removed, or to write into another one that took its place."""
+        if _inode(self.path / _LOCK) != self._inode:
+            raise removed(self.path)
+
+
+def removed(folder: Path) -> PlasticSearchError:
+    """The error for a run folder that is no longer the one in which work began."""
+    return PlasticSearchError(
+        f"{folder} was removed or replaced while this command worked in it, so nothing more is written; "
+        "put it back, or give the command again to start anew"
+    )
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
+def _clean(folder: Path) -> None:
+    """Remove what processes that were killed left half written; nobody else works here."""
+    for path in folder.glob(f"{files.JOURNAL}.lock*"):  # of Optuna, for which earlier versions waited
+        path.unlink(missing_ok=True)
+    models = [path for path in (folder / files.MODELS).glob("*") if path.is_dir()]
+    for place in (folder, folder / files.TOPOLOGIES, folder / files.CHECKPOINTS, *models):
+        for path in place.glob(".*"):
+            with suppress(OSError):
+                if is_temporary(path.name) and path.is_file():
+                    path.unlink()
+                elif _is_half_a_bundle(path):
+                    whole, aside = path.with_name(path.name[1:].rpartition(".")[0]), path / "old"
+                    if aside.is_dir() and not whole.exists():  # killed after the old one was moved
+                        aside.rename(whole)
+                    shutil.rmtree(path)
+
+
+def _is_half_a_bundle(path: Path) -> bool:
+    """Whether `export` made a folder beside a bundle, to replace that by what is in it."""
+    named = path.is_dir() and re.fullmatch(r"\..+\.[a-z0-9_]{8}", path.name) is not None
+    return named and {each.name for each in path.iterdir()} <= {"new", "old"}
+
+
+def _holder(lock: Path) -> str:
+    """` (process 1234)`, where Linux tells who holds a lock."""
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return ""
+    found = [line.split() for line in lines]
+    pids = [words[4] for words in found if len(words) > 5 and words[5].endswith(f":{_inode(lock)}")]
+    return f" (process {pids[0]})" if pids and pids[0].isdigit() and pids[0] != "0" else ""

@@ -55,7 +55,8 @@ class Outcome(StrEnum):
 
     COMPLETE = "complete"
     PRUNED = "pruned"  # stopped early, dominated by finished trials
-    DIVERGED = "diverged"  # its loss is no longer finite
+    DIVERGED = "diverged"  # its loss, or its score, is no longer finite; the note says which
+    TIMEOUT = "timeout"  # it took longer than `run --trial-timeout` allows
     INFEASIBLE = "infeasible"  # its network cannot be built
 
 

@@ -31,7 +31,7 @@ __all__ = ["curves", "folders", "runs", "trials", "write"]
 Source = Path | str | Record
 _KEYS = ("study", "stage", "name", "trial", "seed", "outcome", "note")
 _MEASURED = ("metrics.", "costs.")
-_WORST = [str(o) for o in (Outcome.INFEASIBLE, Outcome.DIVERGED, Outcome.PRUNED, Outcome.COMPLETE)]
+_WORST = [str(o) for o in (Outcome.INFEASIBLE, Outcome.TIMEOUT, Outcome.DIVERGED, Outcome.PRUNED, Outcome.COMPLETE)]
 _CONTAINERS = ("NetworkSpec", "Layer")  # in a path, their fields follow directly; those of a part follow its name
 
 

@@ -25,10 +25,12 @@ class Split(Enum):
 
 
 class Episodes(NamedTuple):
-    """A batch of episodes."""
+    """A batch of episodes. Time comes first and the batch second; what an episode has once begins with the batch."""
 
     inputs: Tensor  # [time, batch, inputs]
-    targets: Tensor  # [batch] class numbers, [batch, outputs], or [batch, time] class numbers
+    targets: (
+        Tensor  # [batch, ...], one for each episode, or [time, batch, ...], one for each step: for `loss`, `scores`
+    )
     query_step: int  # the first time step whose output is scored
 
     def beside(self, like: Tensor) -> Episodes:
@@ -63,11 +65,11 @@ class Task(Part):
 
     @abstractmethod
     def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        """The training loss, one number, from the outputs [time, batch, outputs]."""
+        """The training loss, one number with a gradient, from the outputs [time, batch, outputs]."""
 
     @abstractmethod
     def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        """Each episode's score [batch], from 0 to 1, larger is better."""
+        """Each episode's score, floats [batch] from 0 to 1, larger is better."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,10 @@ class Stream(Task):
     def episodes(self, size: int, split: Split, rng: Generator) -> Episodes:
         """Windows from the beginnings of random texts. Splits differ in nothing but the generator that is passed."""
         texts = torch.stack([self.text(self.window + 1, rng) for _ in range(size)])
-        return Episodes(self.encode(texts[:, :-1].T), texts[:, 1:], 0)
+        return Episodes(self.encode(texts[:, :-1].T), texts[:, 1:].T, 0)
 
     def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return self.nats(outputs, episodes.targets.T).sum(0).mean()
+        return self.nats(outputs, episodes.targets).sum(0).mean()
 
     def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return (episodes.targets == outputs.argmax(-1).T).float().mean(1)
+        return (episodes.targets == outputs.argmax(-1)).float().mean(0)

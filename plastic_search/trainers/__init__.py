@@ -7,6 +7,7 @@ and restored.
 
 from __future__ import annotations
 
+import operator
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part
+from plastic_search.network.diagnostics import described, fault
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.tasks import Task
 
-__all__ = ["Progress", "ResumableTrainer", "Trainer", "Training", "one_seed_each"]
+__all__ = ["Progress", "ResumableTrainer", "Trainer", "Training", "advance", "one_seed_each", "progress_of"]
 
 
 class Progress(NamedTuple):
@@ -37,7 +39,10 @@ class Trainer(Part):
 
     @abstractmethod
     def train(self, net: Network, task: Task, seed: int) -> Iterator[Progress]:
-        """Train `net` in place, and yield progress now and then; a caller that stops iterating stops the training."""
+        """Train `net` in place, and yield progress now and then, the last at the end of training.
+
+        A caller that stops iterating stops the training.
+        """
 
     def train_together(
         self, population: Population, task: Task, seeds: Sequence[int]
@@ -118,3 +123,43 @@ def one_seed_each(population: Population, seeds: Sequence[int]) -> None:
     """Refuse a number of seeds other than that of the population's members."""
     if len(seeds) != len(population):
         raise PlasticSearchError(f"{len(population)} members want as many seeds, but there are {len(seeds)}")
+
+
+def progress_of(trainer: Trainer, net: Network, task: Task, seed: int) -> Iterator[Progress]:
+    """The progress of `trainer.train`, of which every one is checked.
+
+    Raises:
+        PlasticSearchError: the trainer yields something else, or nothing; the message names it, its file and line.
+    """
+    training, last = trainer.train(net, task, seed), None
+    if not isinstance(training, Iterator):
+        wanted = "be a generator that yields Progress(step, steps, loss)"
+        raise fault(trainer, "train", f"`train` must {wanted}, but returned {described(training)}")
+    for last in training:
+        if not isinstance(last, Progress):
+            raise fault(
+                trainer, "train", f"`train` must yield Progress(step, steps, loss), but yielded {described(last)}"
+            )
+        if type(last.step) is not int or type(last.steps) is not int or not isinstance(last.loss, float | int):
+            found = f"Progress({', '.join(map(described, last))})"
+            raise fault(trainer, "train", f"`train` must yield Progress of two ints and a float, but yielded {found}")
+        yield last
+    if last is None:
+        raise fault(trainer, "train", "`train` must yield Progress at the end of training, but yielded nothing")
+
+
+def advance(trainer: ResumableTrainer, training: Training, count: int, members: int) -> list[float]:
+    """Make `count` more updates; returns the running mean of each member's loss.
+
+    Raises:
+        PlasticSearchError: the training did not advance, or `running` is not a tensor [member].
+    """
+    before = training.step
+    training.advance(count)
+    if operator.index(training.step) <= before:
+        raise fault(trainer, "begin", f"`advance` of its training must make updates, but step stayed {before}")
+    running = training.running
+    if not isinstance(running, Tensor) or running.shape != (members,):
+        wanted = f"be a tensor [member], here [{members}]"
+        raise fault(trainer, "begin", f"`running` of its training must {wanted}, but is {described(running)}")
+    return running.tolist()

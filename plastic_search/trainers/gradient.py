@@ -18,6 +18,7 @@ from plastic_search.network.population import Population
 from plastic_search.tasks import Split, Task
 from plastic_search.trainers import Progress, Trainer, one_seed_each
 from plastic_search.training.adaptation import Adaptation
+from plastic_search.training.contract import draw, loss_of
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class Gradient(Trainer):
         adaptation = Adaptation(net, (seed,), self.steps)
 
         def losses() -> Tensor:
-            episodes = task.episodes(self.batch, Split.TRAIN, rng).beside(params[0])
+            episodes = draw(task, self.batch, Split.TRAIN, rng, params[0])
             outputs, _ = net(episodes.inputs)
-            return task.loss(outputs, episodes).unsqueeze(0)
+            return loss_of(task, outputs, episodes).unsqueeze(0)
 
         def clip() -> None:
             torch.nn.utils.clip_grad_norm_(params, self.clip)
@@ -63,9 +64,9 @@ class Gradient(Trainer):
         params = list(population.parameters())
 
         def losses() -> Tensor:
-            drawn = [task.episodes(self.batch, Split.TRAIN, rng).beside(params[0]) for rng in rngs]
+            drawn = [draw(task, self.batch, Split.TRAIN, rng, params[0]) for rng in rngs]
             outputs, _ = population(torch.stack([episodes.inputs for episodes in drawn]))
-            return torch.stack([task.loss(output, episodes) for output, episodes in zip(outputs, drawn, strict=True)])
+            return torch.stack([loss_of(task, *each) for each in zip(outputs, drawn, strict=True)])
 
         def clip() -> None:
             grads = [p.grad for p in params if p.grad is not None]

@@ -10,6 +10,7 @@ from torch import Tensor
 from plastic_search.network.module import Network
 from plastic_search.network.state import State
 from plastic_search.tasks import Split, Task
+from plastic_search.training.contract import draw, scores_of
 
 __all__ = ["Edit", "evaluate", "frozen", "shuffled"]
 
@@ -20,17 +21,20 @@ _CHUNK = 500  # episodes in a batch, which bounds the memory of traces
 
 @torch.no_grad()
 def evaluate(net: Network, task: Task, split: Split, episodes: int, edit: Edit | None = None) -> float:
-    """The mean score, from 0 to 1, over `episodes` episodes, which are the same at every call.
+    """The mean score, from 0 to 1, over `episodes` episodes, which are the same at every call; nan where one is nan.
 
     Args:
         edit: an ablation of the state before each step: None, `frozen`, or the result of `shuffled`.
+
+    Raises:
+        PlasticSearchError: the task's episodes or scores are not what `tasks.Task` describes.
     """
     rng = torch.Generator().manual_seed(20_000 + list(Split).index(split))
     scores = []
     for size in [_CHUNK] * (episodes // _CHUNK) + [episodes % _CHUNK] * (episodes % _CHUNK > 0):
-        drawn = task.episodes(size, split, rng).beside(next(net.parameters()))
+        drawn = draw(task, size, split, rng, next(net.parameters()))
         outputs, _ = net(drawn.inputs, edit=edit)
-        scores.append(task.scores(outputs, drawn))
+        scores.append(scores_of(task, outputs, drawn))
     return torch.cat(scores).mean().item()
 
 

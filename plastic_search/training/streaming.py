@@ -17,6 +17,7 @@ from plastic_search.network.population import Population
 from plastic_search.network.state import State, load_named, named
 from plastic_search.tasks import Stream
 from plastic_search.training.adaptation import Adaptation
+from plastic_search.training.contract import following_loss, phase_of, text_of
 
 __all__ = ["RMSProp", "StreamingTraining"]
 
@@ -97,14 +98,14 @@ class StreamingTraining:
         return self._params | dict(self._population.named_buffers())
 
     def _update(self) -> None:
-        phase = self._task.phase(self.step / self.steps)
+        phase = phase_of(self._task, self.step / self.steps)
         if phase != self._phase or self.step - self._text_start == _SEGMENT:
             self._begin_text(self.step)
         window, first = phase.window, (self.step - self._text_start) * phase.window
         text = self._texts[:, first : first + window + 1].long()
         x = phase.encode(text[:, :-1]).to(self.running.dtype)
         outputs, state = self._population(x.unsqueeze(2), self.state)
-        nats = phase.nats(outputs[:, :, 0], text[:, 1:]).sum(1)
+        nats = following_loss(phase, outputs[:, :, 0], text[:, 1:]).sum(1)
         (nats + self._adaptation.constraint()).sum().backward()
         self._descend()
         self.step += 1
@@ -127,12 +128,12 @@ class StreamingTraining:
 
     def _begin_text(self, step: int = 0) -> None:
         """Generate the members' texts from `step` on."""
-        self._text_start, self._phase = step, self._task.phase(step / self.steps)
+        self._text_start, self._phase = step, phase_of(self._task, step / self.steps)
         length = min(_SEGMENT, self.steps - step) * self._phase.window + 1
         texts = []
         for seed in self._seeds:
             rng = torch.Generator().manual_seed((step + 1) * _SEED_STRIDE + seed)
-            texts.append(self._phase.text(length, rng).to(torch.uint8))
+            texts.append(text_of(self._phase, length, rng).to(torch.uint8))
         self._texts = torch.stack(texts)
 
 
