@@ -71,14 +71,9 @@ def test_damaged_files_are_compiled_again(home: Path) -> None:
     whole, key = file.read_bytes(), file.stem
     garbage = b"no object file" * 100
     trusted = hashlib.sha256(f"{key}\n".encode() + garbage).digest() + garbage  # as the user could have written it
-    for data in (
-        b"",
-        whole[:20],
-        whole[:-1],
-        whole[:40] + bytes([whole[40] ^ 1]) + whole[41:],
-        hashlib.sha256(garbage).digest(),
-        trusted,
-    ):
+    flipped = whole[:40] + bytes([whole[40] ^ 1]) + whole[41:]
+    hashed = hashlib.sha256(garbage).digest() + garbage  # as earlier versions had it, which anybody could write
+    for data in (b"", whole[:20], whole[:-1], flipped, hashed, trusted):
         file.write_bytes(data)
         assert ran(1) == (1, False), data[:20]
         assert file.read_bytes() == whole

@@ -17,6 +17,7 @@ __all__ = ["Code", "Compiled", "compiled", "flushes", "wide"]
 _SPEED = 2  # of the passes over a module; those left out find nothing to do, since vectors are written as such
 _LEFT_OUT = ("loop_vectorization", "slp_vectorization", "loop_unrolling")
 _GENERATOR = 3  # the level of the code generator
+_OBJECTS = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"d\x86", b"d\xaa")  # how object files begin; LLVM crashes on others
 
 Code = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
@@ -63,8 +64,8 @@ def _kept(key: str, names: tuple[str, ...]) -> dict[str, Any] | None:
     """The functions that are in the cache; None where they are not."""
     data = kept.read(key)
     try:
-        return None if data is None else _loaded(data, names)
-    except (RuntimeError, ValueError):  # as LLVM raises for what is no object file
+        return _loaded(data, names) if data and data.startswith(_OBJECTS) else None
+    except (RuntimeError, ValueError):  # of LLVM, or a function is not there
         return None
 
 
