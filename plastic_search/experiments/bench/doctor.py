@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from plastic_search.core.part import discover, open_set
-from plastic_search.network.kernels.cpu.compiler import cache_folder
+from plastic_search.network.kernels.cpu.cache import folder
 from plastic_search.network.kernels.dispatch import choose
 from plastic_search.network.kernels.gpu import backend
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway, shapes
@@ -23,8 +23,8 @@ _UNITS, _INPUTS = 4, 3  # of the layers that are looked at; what runs them does 
 
 def examine() -> dict[str, Any]:
     """Versions, machine, cache, and the kernel of every cell x rule x modulation with the reason where it is slow."""
-    folder = cache_folder()
-    files = list(folder.glob("*.o")) if folder.is_dir() else []
+    place = folder()
+    files = list(place.glob("*.o")) if place.is_dir() else []
     cells, rules, modulations = (discover(open_set(axis)) for axis in ("cells", "rules", "modulations"))
     layers = {}
     for (cell, a), (rule, b), (modulation, c) in itertools.product(cells.items(), rules.items(), modulations.items()):
@@ -35,7 +35,7 @@ def examine() -> dict[str, Any]:
         "versions": versions(),
         "machine": provenance.machine() | {"threads": torch.get_num_threads()},
         "gpu": _gpu(),
-        "cache": {"folder": str(folder), "kernels": len(files), "bytes": sum(f.stat().st_size for f in files)},
+        "cache": {"folder": str(place), "kernels": len(files), "bytes": sum(f.stat().st_size for f in files)},
         "kernels": {"cpu": len(layers) - len(slow), "reference": len(slow)},
         "slow": slow,
     }
