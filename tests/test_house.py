@@ -33,7 +33,7 @@ ONLY_IN = {  # a third party's only doors
     "brevitas": {"network/quantization"},
     "llvmlite": {"network/kernels"},
     "triton": {"network/kernels"},
-    "optuna": {"experiments/optuna_search", "experiments/study"},
+    "optuna": {"experiments/optuna_search", "experiments/journal"},
     "onnx": {"export"},
     "onnxscript": {"export"},
     "onnxruntime": {"export"},

@@ -5,21 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterable
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.experiments import controls
 from plastic_search.experiments.events import Event
 from plastic_search.experiments.jobs import Job, Measure, Rival, fit
-from plastic_search.experiments.optuna_search import (
-    ARMS,
-    RANDOM,
-    Arm,
-    Direction,
-    Proposal,
-    importances,
-    open_journal,
-)  # fmt: skip
+from plastic_search.experiments.journal import ARMS, RANDOM, Expected, open_journal
+from plastic_search.experiments.optuna_search import ROUND, Arm, Proposal, importances
 from plastic_search.experiments.study import Study
 from plastic_search.experiments.workers import Ended, Pool
 from plastic_search.network.module import Network
@@ -27,10 +20,10 @@ from plastic_search.network.spec import NetworkSpec
 from plastic_search.records import run as files
 from plastic_search.records.folder import RunFolder
 from plastic_search.records.run import Finalist, Outcome, Run, Stage
+from plastic_search.records.table import used
 
-__all__ = ["best", "carry_out"]
+__all__ = ["best", "carry_out", "expected"]
 
-_ROUND = 4  # trials that each search asks for at a time
 _EPISODES = 2000  # behind a validation score
 
 
@@ -50,6 +43,12 @@ def carry_out(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
     """
     yield from _Search(study, folder).rounds(pool)
     yield from _finals(study, folder, pool)
+
+
+def expected(study: Study, runs: Iterable[Run]) -> Expected:
+    """What the journal of a study with these runs must agree with."""
+    choices = {(run.name, run.trial): run.choices for run in runs if run.stage == Stage.SEARCH}
+    return Expected([objective.direction for objective in study.objectives], choices)
 
 
 def best(runs: _Runs, *arms: str) -> Run | None:
@@ -72,7 +71,6 @@ class _Trials:
 
     def __init__(self, runs: Iterable[Run]) -> None:
         self._runs: dict[int, list[Run]] = {}
-        self.rivals: list[Rival] = []
         by_trial: dict[int, list[Run]] = {}
         for run in runs:
             by_trial.setdefault(run.trial, []).append(run)
@@ -89,9 +87,11 @@ class _Trials:
     def add(self, runs: list[Run]) -> None:
         """Add all runs of a trial."""
         self._runs[runs[0].trial] = runs
-        mean = self.mean(runs[0].trial)
-        if mean.outcome is Outcome.COMPLETE:
-            self.rivals.append(Rival(int(mean.metrics["connections"]), mean.curve))
+
+    def rivals(self, before: int) -> tuple[Rival, ...]:
+        """The complete ones of the trials before a number."""
+        means = [mean for mean in self.means() if mean.trial < before and mean.outcome is Outcome.COMPLETE]
+        return tuple(Rival(int(mean.metrics["connections"]), mean.curve) for mean in means)
 
     def mean(self, number: int) -> Run:
         """The last run of a trial, its score the mean over the trial's seeds."""
@@ -103,15 +103,19 @@ class _Trials:
     def means(self) -> list[Run]:
         return [self.mean(number) for number in self._runs]
 
+    def used(self) -> dict[int, dict[str, Any]]:
+        """The choices that each trial's network uses."""
+        return {run.trial: used(run.choices, run.spec) for run in self.means()}
+
 
 class _Search:
     """Both searches of a study, with all that is recorded of them."""
 
     def __init__(self, study: Study, folder: RunFolder) -> None:
-        storage = open_journal(folder.path / files.JOURNAL)
-        directions: list[Direction] = [o.direction for o in study.objectives]
+        wanted = expected(study, folder.stage(Stage.SEARCH))
+        storage = open_journal(folder.path / files.JOURNAL, wanted)
         self.study, self.folder = study, folder
-        self.arms = [Arm(arm, storage, study.space, directions) for arm in ARMS]
+        self.arms = [Arm(arm, storage, study.space, wanted.directions) for arm in ARMS]
         self.trials = {arm.name: _Trials(folder.stage(Stage.SEARCH, arm.name)) for arm in self.arms}
         self._check()
         # Trials that ended but are not recorded: their lines were lost, and set aside by `repair`.
@@ -149,8 +153,7 @@ class _Search:
     def rounds(self, pool: Pool) -> Generator[Event]:
         """Propose, train and report in rounds until both searches have all their trials."""
         while open_arms := [arm for arm in self.arms if len(arm.ended) < self.study.trials]:
-            wanted = {arm: min(_ROUND, self.study.trials - len(arm.ended)) for arm in open_arms}
-            proposals = [(arm, self._fitting(p)) for arm in open_arms for p in arm.propose(wanted[arm])]
+            proposals = [(arm, self._fitting(p)) for arm in open_arms for p in arm.propose(self.study.trials)]
             left = [(arm, p) for arm, p in proposals if p.number not in self.trials[arm.name]]
             for arm, proposal in left:
                 if proposal.spec is None:
@@ -161,7 +164,7 @@ class _Search:
                     yield self.record(result.runs)
             for arm, proposal in proposals:
                 self._tell(arm, proposal)
-        trials = [trial for arm in self.arms for trial in arm.trials()]
+        trials = [t for arm in self.arms for t in arm.restricted(self.trials[arm.name].used())]
         self.folder.write(files.IMPORTANCES, importances(trials))
 
     def _fitting(self, proposal: Proposal) -> Proposal:
@@ -198,7 +201,7 @@ class _Search:
             trainer=self.study.trainer,
             choices=proposal.choices,
             measures=(Measure.VALIDATION,),
-            rivals=tuple(self.trials[arm.name].rivals),
+            rivals=self.trials[arm.name].rivals(proposal.number - proposal.number % ROUND),
         )
 
     def _tell(self, arm: Arm, proposal: Proposal) -> None:

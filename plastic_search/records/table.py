@@ -26,12 +26,13 @@ from plastic_search.records.run import CurvePoint, Outcome, Record, Run, Stage, 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["curves", "folders", "runs", "trials", "write"]
+__all__ = ["IDLE", "curves", "folders", "runs", "trials", "used", "write"]
 
 Source = Path | str | Record
 _KEYS = ("study", "stage", "name", "trial", "seed", "outcome", "note")
 _MEASURED = ("metrics.", "costs.")
 _WORST = [str(o) for o in (Outcome.INFEASIBLE, Outcome.TIMEOUT, Outcome.DIVERGED, Outcome.PRUNED, Outcome.COMPLETE)]
+IDLE = ("rule", "modulation", "bound", "limit", "alpha")  # fields of a layer that matter where it is plastic
 _CONTAINERS = ("NetworkSpec", "Layer")  # in a path, their fields follow directly; those of a part follow its name
 
 
@@ -81,6 +82,18 @@ def trials(source: Source) -> DataFrame:
     result["outcome"] = by_trial["rank"].min().map(dict(enumerate(_WORST))).fillna(result["outcome"])
     result["note"] = result["note"].fillna("")
     return result.join(choices).reset_index().sort_values("number", kind="stable", ignore_index=True)
+
+
+def used(choices: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    """The choices of a trial without those of which its network makes no use: how a trace changes, where there is none.
+
+    Args:
+        choices: path -> value.
+        spec: the network as JSON; {} where it could not be built, and every choice is kept.
+    """
+    still = [i for i, layer in enumerate(spec.get("layers", ())) if layer.get("plastic") == "none"]
+    unused = {("layers", str(i), name) for i in still for name in IDLE}
+    return {path: value for path, value in choices.items() if tuple(path.split(".")[:3]) not in unused}
 
 
 def curves(source: Source) -> DataFrame:

@@ -129,7 +129,7 @@ def test_a_cut_journal_is_told_by_run_alone_and_kept_up_to_the_break(mine: Path)
     journal.write_text(journal.read_text()[:-40])
     assert call("show", "runs/mine", cwd=mine).returncode == 0
     assert "journal.log is torn" in refused("run", "mine.py", "--set", "seeds=[0]", cwd=mine)
-    assert "lines before the first broken one" in call("repair", "runs/mine", cwd=mine).stdout
+    assert "lines before the first damaged one" in call("repair", "runs/mine", cwd=mine).stdout
 
 
 def test_a_damaged_model_is_trained_again_once_removed(mine: Path) -> None:
