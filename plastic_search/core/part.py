@@ -7,12 +7,14 @@ import inspect
 import math
 import os
 import pkgutil
+import re
 import sys
 from abc import ABC
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from enum import Enum
 from functools import cache
+from textwrap import dedent
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
 
@@ -27,6 +29,7 @@ __all__ = [
     "discover",
     "equation",
     "field_types",
+    "meanings",
     "open_set",
     "positive",
     "source",
@@ -35,6 +38,8 @@ __all__ = [
 
 OPEN_SETS = ("cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers")  # folders of parts
 NO_EQUATION = "no equation is given"  # of a part whose docstring states none
+_SECTION = re.compile(r"^(?:Args|Attributes):\n((?:[ \t]+.*\n?|\n)+)", re.MULTILINE)
+_ENTRY = re.compile(r"^(\w+(?:, \w+)*)(?: \([^)\n]*\))?: *(.*(?:\n[ \t]+.*)*)", re.MULTILINE)  # name (type): meaning
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,22 @@ def equation(kind: type[Part]) -> str:
         _base(kind)
     )  # a subclass that says nothing has its base's docstring
     return NO_EQUATION if not text or lent or text.startswith(f"{kind.__name__}(") else text  # or dataclass's own
+
+
+def meanings(kind: type[Part]) -> dict[str, str]:
+    """What each field of a part means, in the words of `Args:` in its docstring or a base's; "" where none explains it.
+
+    Example:
+        >>> from plastic_search.rules.bcm import BCM
+        >>> meanings(BCM)
+        {'rate': 'share of the way that the threshold moves towards post^2 in a step, above 0 and at most 1'}
+    """
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        for section in _SECTION.findall(inspect.cleandoc(each.__doc__ or "") + "\n"):
+            for names, text in _ENTRY.findall(dedent(section)):
+                found |= dict.fromkeys(names.split(", "), " ".join(text.split()).rstrip("."))
+    return {f.name: found.get(f.name, "") for f in fields(kind)}
 
 
 def positive(part: Part, *names: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from plastic_search.core.paths import as_path
 from plastic_search.experiments.folder import open_question
 from plastic_search.experiments.optuna_search import ARMS, Arm, Direction, open_journal
 from plastic_search.experiments.study import Study
@@ -16,7 +17,7 @@ from plastic_search.records.run import Stage
 __all__ = ["repair"]
 
 
-def repair(out: Path) -> list[str]:
+def repair(out: Path | str) -> list[str]:
     """Keep the journal up to its first broken line, every whole line of the runs, and the runs that the journal knows.
 
     The journal is replayed in order, so what follows a broken line of it cannot be relied on; a run stands for itself.
@@ -24,6 +25,7 @@ def repair(out: Path) -> list[str]:
     Returns:
         A sentence for each thing done; empty where nothing was broken.
     """
+    out = as_path(out)
     with RunFolder.open(out) as folder:
         done = [text for text in (_begun(out / run.JOURNAL), _sifted(out / run.RUNS)) if text]
         if not isinstance(study := open_question(folder), Study):  # it has no journal

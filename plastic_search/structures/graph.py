@@ -18,11 +18,17 @@ from plastic_search.structures.dense import Dense
 
 @dataclass(frozen=True)
 class Graph(Structure):
-    """exists = 1 on `fixed` and `plastic`, plastic = 1 on `plastic`; each edge is (post, pre)"""
+    """exists = 1 on `fixed` and `plastic`, plastic = 1 on `plastic`; each edge is (post, pre)
+
+    Args:
+        fixed: connections that carry no trace, as (unit of the layer, column of `pre`), both from 0.
+        plastic: those that carry one, likewise.
+        support: defines whether there is a recurrent block, and which inputs are selected.
+    """
 
     fixed: tuple[tuple[int, int], ...] = ()
     plastic: tuple[tuple[int, int], ...] = ()
-    support: Structure = Dense()  # defines whether there is a recurrent block, and which inputs are selected
+    support: Structure = Dense()
 
     @property
     def recurrent(self) -> bool:

@@ -19,6 +19,7 @@ from defusedxml.ElementTree import fromstring
 from networkx.readwrite.graphml import GraphMLReader
 
 from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.paths import as_path
 from plastic_search.records import run
 from plastic_search.records.files import read_json, write_text
 from plastic_search.topology.schema import canonical, connected, refuse_duplicates
@@ -39,7 +40,7 @@ def read(path: Path | str) -> nx.DiGraph:
         PlasticSearchError: the file is missing, too large or damaged, or no network could have its graph; the message
             names the node or the edge.
     """
-    return connected(_read(Path(path)), str(path))
+    return connected(_read(as_path(path)), str(path))
 
 
 def write(graph: nx.DiGraph, path: Path | str) -> Path:
@@ -48,7 +49,7 @@ def write(graph: nx.DiGraph, path: Path | str) -> Path:
     Raises:
         PlasticSearchError: `read` would refuse it, or the folder is not writable.
     """
-    path = Path(path)
+    path = as_path(path)
     _require_suffix(path)
     graph = connected(graph)
     text = json.dumps(to_json(graph)) if path.suffix == ".json" else "\n".join(nx.generate_graphml(graph))
@@ -56,7 +57,7 @@ def write(graph: nx.DiGraph, path: Path | str) -> Path:
     return path
 
 
-def find(path: Path, name: str = "") -> tuple[str, nx.DiGraph]:
+def find(path: Path | str, name: str = "") -> tuple[str, nx.DiGraph]:
     """Name and graph of a file, or of the graph `name` in a run folder.
 
     Args:
@@ -66,6 +67,7 @@ def find(path: Path, name: str = "") -> tuple[str, nx.DiGraph]:
     Raises:
         PlasticSearchError: there is none, or it is damaged.
     """
+    path = as_path(path)
     if path.is_dir():
         file = _in_run_folder(path, name)
         return file.stem, canonical(_read(file), str(file))
@@ -85,7 +87,7 @@ def connectome(path: Path | str) -> nx.DiGraph:
         >>> neurons = connectome("worm.graphml")
         >>> structure = conversion.recurrent(neurons, inputs=5)
     """
-    path = Path(path)
+    path = as_path(path)
     if path.suffix != ".graphml":
         raise PlasticSearchError(f"{path} is not called *.graphml; a connectome is read from GraphML only")
     raw = _read_graphml(path)
