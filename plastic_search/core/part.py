@@ -274,7 +274,8 @@ def _kind(name: Any, wanted: Any, where: str) -> type[Part]:
     if name not in known:
         if name in Part.kinds and issubclass(Part.kinds[name], base) and (lack := unfinished(Part.kinds[name])):
             raise PlasticSearchError(f"{where}: {lack}")
-        hint = "If it is your own, name its file with --parts FILE." if base is not Part else ""
+        own = "If it is your own, `import` its module first, or name its file with --parts FILE on the command line."
+        hint = own if base is not Part else ""
         offered = [n for n, k in known.items() if k is not base and not issubclass(k, SearchParameter)]
         raise unknown(base.__name__.lower(), name, offered, hint)
     return known[name]
