@@ -28,7 +28,7 @@ def shipped() -> list[type[Part]]:
 
 @pytest.mark.parametrize("kind", shipped(), ids=lambda kind: kind.__name__)
 def test_help_explains_every_setting_of_a_shipped_value(kind: type[Part]) -> None:
-    text = " ".join(pydoc.render_doc(kind, renderer=pydoc.plaintext).replace("|", " ").split())
+    text = " ".join(pydoc.plain(pydoc.render_doc(kind)).replace("|", " ").split())
     for name, meaning in meanings(kind).items():
         assert meaning, f"{kind.__name__}.{name} has no line below `Args:` in the docstring"
         assert meaning in text, f"help({kind.__name__}) does not explain {name}: {meaning}"
