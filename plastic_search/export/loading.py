@@ -89,6 +89,8 @@ def _read(path: Path) -> dict[str, _Stored]:
     stored = {name: _Stored(tensor, None) for name, tensor in tensors.items()}
     for name, step in steps.items():
         codes = stored.pop(f"{name}.codes").value
+        if name in stored:
+            raise PlasticSearchError(f"{path} has {name} twice, with codes and without; {_AGAIN}")
         if step is None or step.numel() != 1:
             raise PlasticSearchError(f"{path} lacks the step of {name}; {_AGAIN}")
         stored[name] = _Stored(codes * step, step)
