@@ -7,12 +7,14 @@ import inspect
 import math
 import os
 import pkgutil
+import re
 import sys
 from abc import ABC
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from enum import Enum
 from functools import cache
+from textwrap import dedent
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
 
@@ -27,6 +29,7 @@ __all__ = [
     "discover",
     "equation",
     "field_types",
+    "meanings",
     "open_set",
     "positive",
     "source",
@@ -35,6 +38,8 @@ __all__ = [
 
 OPEN_SETS = ("cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers")  # folders of parts
 NO_EQUATION = "no equation is given"  # of a part whose docstring states none
+_SECTION = re.compile(r"^(?:Args|Attributes):\n((?:[ \t]+.*\n?|\n)+)", re.MULTILINE)
+_ENTRY = re.compile(r"^(\w+(?:, \w+)*)(?: \([^)\n]*\))?: *(.*(?:\n[ \t]+.*)*)", re.MULTILINE)  # name (type): meaning
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,22 @@ def equation(kind: type[Part]) -> str:
     return NO_EQUATION if not text or lent or text.startswith(f"{kind.__name__}(") else text  # or dataclass's own
 
 
+def meanings(kind: type[Part]) -> dict[str, str]:
+    """What each field of a part means, in the words of `Args:` in its docstring or a base's; "" where none explains it.
+
+    Example:
+        >>> from plastic_search.rules.bcm import BCM
+        >>> meanings(BCM)
+        {'rate': 'share of the way that the threshold moves towards post^2 in a step, above 0 and at most 1'}
+    """
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        for section in _SECTION.findall(inspect.cleandoc(each.__doc__ or "") + "\n"):
+            for names, text in _ENTRY.findall(dedent(section)):
+                found |= dict.fromkeys(names.split(", "), " ".join(text.split()).rstrip("."))
+    return {f.name: found.get(f.name, "") for f in fields(kind)}
+
+
 def positive(part: Part, *names: str) -> None:
     """Refuse a part of which one of the fields `names` is not above 0."""
     for name in names:
@@ -253,7 +274,8 @@ def _kind(name: Any, wanted: Any, where: str) -> type[Part]:
     if name not in known:
         if name in Part.kinds and issubclass(Part.kinds[name], base) and (lack := unfinished(Part.kinds[name])):
             raise PlasticSearchError(f"{where}: {lack}")
-        hint = "If it is your own, name its file with --parts FILE." if base is not Part else ""
+        own = "If it is your own, `import` its module first, or name its file with --parts FILE on the command line."
+        hint = own if base is not Part else ""
         offered = [n for n, k in known.items() if k is not base and not issubclass(k, SearchParameter)]
         raise unknown(base.__name__.lower(), name, offered, hint)
     return known[name]

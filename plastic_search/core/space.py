@@ -31,7 +31,11 @@ class Trial(Protocol):
 
 @dataclass(frozen=True)
 class Choice(SearchParameter):
-    """One of `options`, which may hold search parameters of their own."""
+    """One of `options`, which may hold search parameters of their own.
+
+    Args:
+        options: values, enum members or parts, all different.
+    """
 
     options: tuple[Any, ...]
 
@@ -60,7 +64,12 @@ class Choice(SearchParameter):
 
 @dataclass(frozen=True)
 class _Range(SearchParameter):
-    """A number from `low` to `high`, both included, drawn evenly or on a logarithmic scale."""
+    """A number from `low` to `high`, both included, drawn evenly or on a logarithmic scale.
+
+    Args:
+        low, high: the ends of the range, both included.
+        log: whether values are drawn evenly on a logarithmic scale.
+    """
 
     low: float
     high: float

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.paths import as_path
 from plastic_search.experiments.comparison import Comparison
 from plastic_search.experiments.folder import open_question
 from plastic_search.experiments.parameters import load_parameters
@@ -29,7 +30,9 @@ _SAVED = (Stage.FINAL, Stage.QUANTIZED, Stage.SWEEP, Stage.COMPARISON)
 _CHOOSE = "Choose with --name."
 
 
-def export(out: Path, name: str = "", seed: int | None = None, folder: Path | None = None) -> dict[str, Any]:
+def export(
+    out: Path | str, name: str = "", seed: int | None = None, folder: Path | str | None = None
+) -> dict[str, Any]:
     """Write the bundle of one network of the study, sweep or comparison in `out`.
 
     Args:
@@ -43,14 +46,14 @@ def export(out: Path, name: str = "", seed: int | None = None, folder: Path | No
     """
     from plastic_search.export import bundle
 
-    began = time.perf_counter()
+    began, out = time.perf_counter(), as_path(out)
     with RunFolder.open(out) as opened:
         question = open_question(opened)
         source = saved_run(opened, name, question.seeds[0] if seed is None else seed)
         task = task_of(question, source)
         net = Network(NetworkSpec.from_json(source.spec), task.inputs, source.seed)
         load_parameters(net, parameter_file(opened, source))
-        target = folder or out / "bundle"
+        target = out / "bundle" if folder is None else as_path(folder)
         about = {"study": opened.name, "network": source.name, "trial": source.trial, "seed": source.seed}
         written = bundle.write(net, target, task=task, about=about)
         metrics = _metrics(written)

@@ -16,19 +16,28 @@ from plastic_search.records import fingerprints, provenance
 from plastic_search.records.folder import RunFolder
 from plastic_search.records.run import read_study
 
-__all__ = ["begin", "open_question", "open_study"]
+__all__ = ["begin", "open_question", "open_study", "read_question"]
 
 KINDS: dict[str, type[Study | Sweep | Comparison]] = {kind.__name__: kind for kind in (Study, Sweep, Comparison)}
 
 
-def open_question(folder: RunFolder) -> Study | Sweep | Comparison:
+def read_question(folder: RunFolder) -> Study | Sweep | Comparison:
     """The question that a run folder holds.
 
     Raises:
-        PlasticSearchError: the folder is no whole one, or a part of the user's own is unknown, or was changed.
+        PlasticSearchError: the folder is no whole one, or a part of the user's own is unknown.
     """
     data = (folder.study or read_study(folder.path))["study"]  # which raises
-    question = KINDS.get(str(data.get("kind")), Study).from_json(data)
+    return KINDS.get(str(data.get("kind")), Study).from_json(data)
+
+
+def open_question(folder: RunFolder) -> Study | Sweep | Comparison:
+    """The same, in a folder that is locked.
+
+    Raises:
+        PlasticSearchError: as `read_question`, or a part of the user's own was changed.
+    """
+    question = read_question(folder)
     _check_parts(folder)
     return question
 

@@ -5,12 +5,13 @@ What fine-tuning gives is not what rounding costs: the winner is trained on in f
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_paths
 from plastic_search.experiments.events import Event
 from plastic_search.experiments.folder import open_study
 from plastic_search.experiments.jobs import Job, Measure
@@ -57,14 +58,14 @@ def variants(bits: tuple[int, ...] = WIDTHS) -> list[Variant]:
 
 
 def quantize(
-    out: Path, bits: tuple[int, ...] = WIDTHS, workers: int = 2, files: tuple[Path, ...] = ()
+    out: Path | str, bits: tuple[int, ...] = WIDTHS, workers: int = 2, files: Sequence[Path | str] = ()
 ) -> Generator[Event]:
     """Round the winner of the study in `out` in every way of `variants`; an event after each network.
 
     Raises:
         PlasticSearchError: the study has no winner yet.
     """
-    with RunFolder.open(out) as folder, Pool(workers, list(files)) as pool:
+    with RunFolder.open(out) as folder, Pool(workers, as_paths(files)) as pool:
         study = open_study(folder)
         winners = folder.stage(Stage.FINAL, Finalist.WINNER)
         if not winners:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from plastic_search.core.paths import as_path
 from plastic_search.experiments.folder import open_question
 from plastic_search.experiments.journal import ARMS, Expected, open_journal, sound_lines
 from plastic_search.experiments.optuna_search import Arm
@@ -19,7 +20,7 @@ from plastic_search.records.run import Stage
 __all__ = ["repair"]
 
 
-def repair(out: Path) -> list[str]:
+def repair(out: Path | str) -> list[str]:
     """Keep every whole line of the runs, the journal up to its first damaged line, and the runs that the journal knows.
 
     The journal is replayed in order, so what follows a damaged line of it cannot be relied on; a run stands for itself.
@@ -27,6 +28,7 @@ def repair(out: Path) -> list[str]:
     Returns:
         A sentence for each thing done; empty where nothing was broken.
     """
+    out = as_path(out)
     with RunFolder.open(out) as folder:
         done = [text for text in [_sifted(out / run.RUNS)] if text]
         if not isinstance(study := open_question(folder), Study):  # it has no journal

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from plastic_search.core.paths import as_paths
 from plastic_search.core.space import possible
 from plastic_search.experiments import search
 from plastic_search.experiments.comparison import Comparison, Training
@@ -25,9 +26,9 @@ __all__ = ["run"]
 def run(
     question: Study | Sweep | Comparison,
     name: str,
-    out: Path,
+    out: Path | str,
     workers: int = 2,
-    files: tuple[Path, ...] = (),
+    files: Sequence[Path | str] = (),
     command: dict[str, Any] | None = None,
     trial_timeout: float | None = None,
 ) -> Generator[Event]:
@@ -55,7 +56,7 @@ def run(
             fit(each.spec, each.task)
     with RunFolder.open(out, create=True) as folder:
         begin(folder, question, name, command)
-        with Pool(workers, list(files), trial_timeout) as pool:
+        with Pool(workers, as_paths(files), trial_timeout) as pool:
             work = search.carry_out if isinstance(question, Study) else _compare
             yield from work(question, folder, pool)  # type: ignore[arg-type]
 

@@ -24,7 +24,9 @@ __all__ = ["gains", "shrunk", "size"]
 _ROUNDS, _STEPS, _BATCHES = 31, 20, (1, 32, 256)
 
 
-def shrunk(folder: Path, name: str = "winner", seed: int | None = None, out: Path | None = None) -> dict[str, Any]:
+def shrunk(
+    folder: Path | str, name: str = "winner", seed: int | None = None, out: Path | str | None = None
+) -> dict[str, Any]:
     """The gains of shrinking one trained network of the study in `folder`.
 
     Args:

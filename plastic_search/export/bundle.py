@@ -25,6 +25,7 @@ from torch import Tensor
 
 from plastic_search import __version__
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path
 from plastic_search.export import manifest, runner
 from plastic_search.export.onnx import export_step
 from plastic_search.export.parameters import Codes, first_state, parameters, prepared
@@ -52,7 +53,7 @@ class Bundle(NamedTuple):
     size: int  # bytes of all files
 
 
-def write(net: Network, folder: Path, *, task: Task | None, about: dict[str, Any], examples: int = 500) -> Bundle:
+def write(net: Network, folder: Path | str, *, task: Task | None, about: dict[str, Any], examples: int = 500) -> Bundle:
     """Write `net` as a bundle. It replaces an older one only when it is complete and verified.
 
     Args:
@@ -68,6 +69,7 @@ def write(net: Network, folder: Path, *, task: Task | None, about: dict[str, Any
         >>> bundle = write(net, Path("bundle"), task=DigitRecall(ways=3), about={"study": "mine"})
         >>> bundle.parity.largest  # then, without torch: python bundle/runner.py
     """
+    folder = as_path(folder)
     if task is not None and (task.inputs, task.outputs) != (net.inputs, net.outputs):
         raise PlasticSearchError(
             f"{task} has {task.inputs} inputs and {task.outputs} outputs, "

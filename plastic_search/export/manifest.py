@@ -9,6 +9,7 @@ from types import NoneType
 from typing import Any
 
 from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.paths import as_path
 from plastic_search.export import runner
 
 __all__ = ["FORMAT", "read", "seal", "verify"]
@@ -45,12 +46,13 @@ _NEWER = {"parity.free_ties"}  # keys that bundles of an earlier version lack
 _STATE, _FILE = {"name", "shape", "dtype", "start"}, {"bytes", "sha256"}
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read(folder: Path | str) -> dict[str, Any]:
     """The manifest of the bundle in `folder`, after checking that every byte of the bundle is as it was written.
 
     Raises:
         PlasticSearchError: a file is missing, changed or unknown, or the manifest is malformed; the message names it.
     """
+    folder = as_path(folder)
     try:
         manifest = runner.load_manifest(folder)
         _check(manifest, folder / runner.MANIFEST)
@@ -65,7 +67,7 @@ def read(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def verify(folder: Path) -> None:
+def verify(folder: Path | str) -> None:
     """Check that a bundle is, byte for byte, what was written.
 
     Raises:

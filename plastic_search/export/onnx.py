@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path
 from plastic_search.export.parameters import Codes, first_state, parameters, prepared
 from plastic_search.export.parity import Parity, check
 from plastic_search.network.module import Network
@@ -34,7 +35,7 @@ __all__ = ["OPSET", "export_step"]
 OPSET = 21  # the first with INT4 and INT16 in DequantizeLinear
 
 
-def export_step(net: Network, path: Path, steps: int = 200, seed: int = 0) -> Parity:
+def export_step(net: Network, path: Path | str, steps: int = 200, seed: int = 0) -> Parity:
     """Write one step of `net` to `path`, and verify it against `step.step` in onnxruntime.
 
     Args:
@@ -46,6 +47,7 @@ def export_step(net: Network, path: Path, steps: int = 200, seed: int = 0) -> Pa
     """
     import onnx
 
+    path = as_path(path)
     model = _bound(_traced(net), parameters(net))
     _strip(model)
     onnx.checker.check_model(model, full_check=True)

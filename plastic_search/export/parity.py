@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path
 from plastic_search.export.parameters import first_state, prepared
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import unflatten
@@ -59,7 +60,7 @@ class _Gaps(NamedTuple):
         return max(self.of.values())
 
 
-def open_session(path: Path) -> Any:
+def open_session(path: Path | str) -> Any:
     """An onnxruntime session of an exported step: one thread, and no fusing across DequantizeLinear.
 
     Raises:
@@ -73,12 +74,12 @@ def open_session(path: Path) -> Any:
     for key, value in SESSION.items():
         options.add_session_config_entry(key, value)
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(as_path(path)), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise PlasticSearchError(f"onnxruntime cannot load {path}: {str(error)[:300]}") from error
 
 
-def check(net: Network, path: Path, steps: int = 200, seed: int = 0) -> Parity:
+def check(net: Network, path: Path | str, steps: int = 200, seed: int = 0) -> Parity:
     """Compare an exported step with `net` over `steps` steps of seeded random inputs.
 
     Raises:
@@ -87,7 +88,7 @@ def check(net: Network, path: Path, steps: int = 200, seed: int = 0) -> Parity:
     """
     if steps < 1:
         raise PlasticSearchError(f"a comparison needs at least one step, but got steps={steps}")
-    comparison = _Comparison(net, path)
+    comparison = _Comparison(net, as_path(path))
     comparison.run(1, min(steps, _SINGLE_STEPS), seed)
     return comparison.run(_BATCH, steps, seed)
 
@@ -95,7 +96,7 @@ def check(net: Network, path: Path, steps: int = 200, seed: int = 0) -> Parity:
 class ExportedStep:
     """An exported step in onnxruntime: `results = step(x, state)`, tensors by name, `y` and every `<name>.next`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self.session = open_session(path)
         self.inputs, self.outputs = (
             [each.name for each in some] for some in (self.session.get_inputs(), self.session.get_outputs())

@@ -38,7 +38,7 @@ class Runner:
     def __init__(self, folder: str | Path = ".") -> None:
         import onnxruntime
 
-        self.manifest = checked(Path(folder))
+        self.manifest = checked(folder)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # one step is too small to share
         for key, value in self.manifest["session"].items():
@@ -64,7 +64,7 @@ class Runner:
         self.state = {each["name"]: _start(each, batch) for each in self.manifest["state"]}
 
 
-def checked(folder: Path) -> dict[str, Any]:
+def checked(folder: Path | str) -> dict[str, Any]:
     """The manifest, after checking every file against it. Bytecode in `__pycache__` is ignored.
 
     Raises:
@@ -75,9 +75,9 @@ def checked(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def load_manifest(folder: Path) -> dict[str, Any]:
+def load_manifest(folder: Path | str) -> dict[str, Any]:
     """The manifest, after checking its digest."""
-    path = folder / MANIFEST
+    path = Path(folder) / MANIFEST
     if not path.is_file() or path.is_symlink():
         raise BundleError(f"{path} is missing; {folder} is no bundle")
     if path.stat().st_size > LARGEST:
@@ -93,8 +93,9 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     return data
 
 
-def check_files(folder: Path, files: dict[str, Any]) -> None:
+def check_files(folder: Path | str, files: dict[str, Any]) -> None:
     """Refuse a folder whose files are not those listed."""
+    folder = Path(folder)
     for name, listed in files.items():
         if not name or Path(name).name != name or name in (".", "..", MANIFEST) or "\\" in name:
             raise BundleError(f"{folder / MANIFEST} lists {name!r}, which leaves the bundle: it is no file name")
@@ -119,7 +120,7 @@ def dumped(manifest: dict[str, Any]) -> str:
     return json.dumps(manifest, indent=1) + "\n"
 
 
-def examples(folder: Path) -> str:
+def examples(folder: Path | str) -> str:
     """Run the bundle's examples, and summarize the results in one line."""
     from safetensors.numpy import load_file
 
@@ -127,7 +128,7 @@ def examples(folder: Path) -> str:
     about = net.manifest["examples"]
     if about is None:
         return "this bundle has no examples"
-    data = load_file(folder / "examples.safetensors")
+    data = load_file(Path(folder) / "examples.safetensors")
     outputs = np.stack([net(x) for x in data["inputs"]])[about["asked"] :]
     gaps, allowed = np.abs(outputs - data["outputs"]).max((0, 2)), net.manifest["parity"]["allowed"]
     gap = f"largest difference from the reference {gaps.max():.1e}"

@@ -13,6 +13,7 @@ from plastic_search.network.pytree import Bag
 from plastic_search.network.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
 from plastic_search.network.state import State, describe, same_shapes
 from plastic_search.network.step import LayerParams, Ready, layer_inputs, resolve, start
+from plastic_search.network.watch import Watch
 from plastic_search.structures import Gates, Shape
 
 __all__ = ["Network"]
@@ -55,6 +56,7 @@ class Network(nn.Module):
             Bag(params, {f"structure.{name}" for name in layer.structure.buffers})
             for layer, params in zip(spec.layers, drawn, strict=True)
         )
+        self.watch = Watch(spec)
         self.resolve()
 
     @property
@@ -68,7 +70,9 @@ class Network(nn.Module):
 
     def resolve(self) -> tuple[Ready, ...]:
         """The parameters as an episode uses them: gated and rounded."""
-        return resolve(self.spec, self.shapes, self.parts())
+        ready = resolve(self.spec, self.shapes, self.parts())
+        self.watch.look(self.bags(), ready)
+        return ready
 
     def start(self, batch: int) -> State:
         """The state at the start of `batch` episodes."""

@@ -19,6 +19,7 @@ from plastic_search.network.module import Network
 from plastic_search.network.pytree import Bag, leaves, unflatten
 from plastic_search.network.state import State, describe, same_shapes
 from plastic_search.network.step import LayerParams, Ready, resolve
+from plastic_search.network.watch import Watch
 
 __all__ = ["Population"]
 
@@ -58,6 +59,7 @@ class Population(nn.Module):
                         f"{getattr(other, what)}, of member 0 {getattr(first, what)}"
                     )
         self.spec, self.inputs, self.shapes, self.kernel = first.spec, first.inputs, first.shapes, first.kernel
+        self.watch = Watch(first.spec)
         self._at_once: bool | None = None  # whether members can be resolved at once; None until tried
         bags = zip(*(member.bags() for member in members), strict=True)
         self.layers = nn.ModuleList(
@@ -115,7 +117,9 @@ class Population(nn.Module):
         """Each member's parameters as an episode uses them, at once if the structure allows it."""
         if self._at_once is None:
             self._at_once = self._alike()
-        return self._resolved_together() if self._at_once else self._resolved_singly()
+        ready = self._resolved_together() if self._at_once else self._resolved_singly()
+        self.watch.look(self.bags(), ready)
+        return ready
 
     @torch.no_grad()
     def _alike(self) -> bool:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.paths import as_path
 from plastic_search.records.files import append_lines, read_json, read_lines, torn
 
 __all__ = [
@@ -203,17 +204,18 @@ class CurrentRuns:
                 yield entry
 
 
-def append(folder: Path, runs: list[Run]) -> None:
+def append(folder: Path | str, runs: list[Run]) -> None:
     """Add runs to the folder's record, in one write that reaches the disk before this returns."""
-    append_lines(folder / RUNS, (run.to_json() for run in runs))
+    append_lines(as_path(folder) / RUNS, (run.to_json() for run in runs))
 
 
-def load(folder: Path) -> Record:
+def load(folder: Path | str) -> Record:
     """Read a run folder.
 
     Raises:
         PlasticSearchError: there is none, or a file of it is torn or not ours; the message says which line.
     """
+    folder = as_path(folder)
     study, runs = read_study(folder), CurrentRuns(read_runs(folder))
     again = "remove it, and `plastic-search run` writes it again"
     importances = read_json(folder / IMPORTANCES, again) if (folder / IMPORTANCES).is_file() else {}
@@ -221,12 +223,13 @@ def load(folder: Path) -> Record:
     return Record(str(study["name"]), folder, study, runs.all(), importances, topologies)
 
 
-def read_study(folder: Path) -> dict[str, Any]:
+def read_study(folder: Path | str) -> dict[str, Any]:
     """The content of study.json, under today's keys.
 
     Raises:
         PlasticSearchError: there is none, or it is damaged.
     """
+    folder = as_path(folder)
     if folder.is_file():
         raise PlasticSearchError(f"{folder} is a file, not a run folder")
     if not (folder / STUDY).is_file():
@@ -238,12 +241,13 @@ def read_study(folder: Path) -> dict[str, Any]:
     return {_RENAMED.get(key, key): value for key, value in study.items()}
 
 
-def read_runs(folder: Path) -> Iterator[Run]:
+def read_runs(folder: Path | str) -> Iterator[Run]:
     """Every run that was recorded, replaced ones too.
 
     Raises:
         PlasticSearchError: a line is torn, or is no run.
     """
+    folder = as_path(folder)
     for number, data in enumerate(read_lines(folder / RUNS), start=1):
         for name in data.keys() - _FIELDS:
             raise unknown("field of a run", name, _FIELDS, f"It stands in {folder / RUNS}, line {number}.")
@@ -274,6 +278,6 @@ def file_name(name: str) -> str:
     return name.replace(" ", "-")
 
 
-def models(folder: Path, name: str, spec: dict[str, Any]) -> Path:
+def models(folder: Path | str, name: str, spec: dict[str, Any]) -> Path:
     """The folder of a network's parameters, a file a seed."""
-    return folder / MODELS / f"{file_name(name)}-{identity(spec)}"
+    return as_path(folder) / MODELS / f"{file_name(name)}-{identity(spec)}"

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path, as_paths
 from plastic_search.records.run import CurvePoint, Outcome, Record, Run, Stage, load
 
 if TYPE_CHECKING:
@@ -47,10 +48,11 @@ def runs(source: Source) -> DataFrame:
     return _frame([_row(run) | dict(_flat(run.spec)) for run in _record(source).runs], _KEYS)
 
 
-def folders(paths: list[Path]) -> DataFrame:
+def folders(paths: Sequence[Path | str]) -> DataFrame:
     """The runs of several folders below one another, with the folder as the first column."""
     import pandas as pd
 
+    paths = as_paths(paths)
     tables = [runs(path) for path in paths]
     for path, each in zip(paths, tables, strict=True):
         each.insert(0, "folder", str(path))
@@ -113,12 +115,13 @@ def curves(source: Source) -> DataFrame:
     return table.astype(dict.fromkeys(CurvePoint._fields, float))
 
 
-def write(table: DataFrame, path: Path, kind: Literal["csv", "parquet"]) -> None:
+def write(table: DataFrame, path: Path | str, kind: Literal["csv", "parquet"]) -> None:
     """Write a table as a CSV or a Parquet file.
 
     Raises:
         PlasticSearchError: `path` cannot be written, or pyarrow, which writes Parquet, is not installed.
     """
+    path = as_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if kind == "csv":
@@ -141,7 +144,7 @@ def _mixed(table: DataFrame) -> list[str]:
 
 
 def _record(source: Source) -> Record:
-    return source if isinstance(source, Record) else load(Path(source))
+    return source if isinstance(source, Record) else load(source)
 
 
 def _row(run: Run) -> dict[str, Any]:

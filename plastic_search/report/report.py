@@ -7,6 +7,7 @@ from pathlib import Path
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.part import Part
+from plastic_search.core.paths import as_path
 from plastic_search.records.run import Record
 from plastic_search.report import comparison_page, study_page, sweep_page
 from plastic_search.report.figures import Figure, figures
@@ -32,7 +33,7 @@ class Report(Part):
     figures: tuple[str, ...] = ()
 
 
-def write(record: Record, out: Path, report: Report | None = None) -> Path:
+def write(record: Record, out: Path | str, report: Report | None = None) -> Path:
     """Write `out`/report.html and, with every number that the page shows, `out`/report.json.
 
     The kind of page follows from the schema in study.json: a study, a comparison or a sweep. The same record always
@@ -42,7 +43,7 @@ def write(record: Record, out: Path, report: Report | None = None) -> Path:
         PlasticSearchError: the report is about another study or asks for a figure that there is not, or `out`
             cannot be written.
     """
-    report = report or Report(record.name)
+    report, out = report or Report(record.name), as_path(out)
     if report.study != record.name:
         raise PlasticSearchError(f"this report is about {report.study!r}, but the run folder holds {record.name!r}")
     kind = str(record.study.get("schema", "")).rpartition("/")[0]

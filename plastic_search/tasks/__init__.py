@@ -77,12 +77,15 @@ class Stream(Task):
     """A text without end, whose next symbol is to be predicted; a network receives it window after window.
 
     `loss` and `scores` are of single windows, each from the beginning of a text; `Windowed` trains on whole texts.
+
+    Args:
+        window: symbols between two updates.
     """
 
     score_name: ClassVar[str] = "symbols right"
     symbols: ClassVar[str] = "ab()"
 
-    window: int = 40  # symbols between two updates
+    window: int = 40
 
     def check(self) -> None:
         positive(self, "window")

@@ -13,6 +13,7 @@ from typing import Any
 import networkx as nx
 
 from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.paths import as_path
 from plastic_search.records import run
 from plastic_search.records.files import write_text
 from plastic_search.topology import graphml, node_link
@@ -38,7 +39,7 @@ def read(path: Path | str, name: str = "") -> nx.DiGraph:
         PlasticSearchError: the file is missing, too large or damaged, or no network could have its graph; the message
             names the node or the edge.
     """
-    return connected(_read(Path(path), name), str(path))
+    return connected(_read(as_path(path), name), str(path))
 
 
 def write(graph: nx.DiGraph, path: Path | str) -> Path:
@@ -47,7 +48,7 @@ def write(graph: nx.DiGraph, path: Path | str) -> Path:
     Raises:
         PlasticSearchError: `read` would refuse it, or the folder is not writable.
     """
-    path = Path(path)
+    path = as_path(path)
     _require_suffix(path)
     graph = connected(graph)
     text = json.dumps(to_json(graph)) if path.suffix == ".json" else "\n".join(nx.generate_graphml(graph))
@@ -55,7 +56,7 @@ def write(graph: nx.DiGraph, path: Path | str) -> Path:
     return path
 
 
-def find(path: Path, name: str = "") -> tuple[str, nx.DiGraph]:
+def find(path: Path | str, name: str = "") -> tuple[str, nx.DiGraph]:
     """Name and graph of a file, or of the graph `name` in a run folder.
 
     Args:
@@ -65,6 +66,7 @@ def find(path: Path, name: str = "") -> tuple[str, nx.DiGraph]:
     Raises:
         PlasticSearchError: there is none, or it is damaged.
     """
+    path = as_path(path)
     if path.is_dir():
         file = _in_run_folder(path, name)
         return file.stem, canonical(_read(file), str(file))
@@ -97,7 +99,7 @@ def connectome(path: Path | str, directed: bool | None = None, name: str = "", l
         >>> neurons = connectome("worm.graphml")
         >>> structure = conversion.recurrent(neurons, inputs=5)
     """
-    path = Path(path)
+    path = as_path(path)
     if directed not in (None, True, False):
         raise PlasticSearchError(f"directed must be True, False or None, but is {quoted(directed)}")
     if path.suffix != ".graphml":

@@ -51,6 +51,7 @@ class Adaptation:
         structures = enumerate(layer.structure for layer in net.spec.layers)
         self._learned = {i: each for i, each in structures if isinstance(each, LearnedStructure)}
         self._params = {i: self._bags[i].tree().structure for i in self._learned}
+        net.watch.end()
         with torch.no_grad():
             self._contexts = {i: self._context(i) for i in self._learned}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from plastic_search.cells.lstm import LSTM
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part, equation
+from plastic_search.core.paths import as_paths
 from plastic_search.experiments.bench.contenders import compiled_step, updating
 from plastic_search.experiments.bench.processes import _INPUTS, Workload, _compile, _memory, _network, _pass, _timed
 from plastic_search.experiments.bench.results import SCHEMA, Floor, Learned, Results, Row, Stepped, Threads
@@ -57,7 +58,7 @@ class Benchmark(Part):
             raise PlasticSearchError("a benchmark needs at least one case and one round")
 
 
-def measure(benchmark: Benchmark, files: tuple[Path, ...] = ()) -> Iterator[tuple[str, Results]]:
+def measure(benchmark: Benchmark, files: Sequence[Path | str] = ()) -> Iterator[tuple[str, Results]]:
     """Time every case on one thread, then whatever else the benchmark names.
 
     Args:
@@ -69,7 +70,7 @@ def measure(benchmark: Benchmark, files: tuple[Path, ...] = ()) -> Iterator[tupl
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield from _measure(benchmark, files)
+        yield from _measure(benchmark, tuple(as_paths(files)))
     finally:
         torch.set_num_threads(before)
 
