@@ -101,7 +101,7 @@ def export(
 
 def report(
     folder: Folder,
-    out: Annotated[Path | None, typer.Option(help="Where the page goes. Default: FOLDER.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder, or the page itself, NAME.html. Default: FOLDER.")] = None,
     as_json: Json = False,
 ) -> None:
     """Write one self-contained page about a run folder, and its JSON companion."""
@@ -112,7 +112,7 @@ def report(
     record = runs.load(folder)
     value = loading.value("reports", record.name) if record.name in loading.names("reports") else None
     path = page.write(record, out or folder, value)
-    print((path.parent / "report.json").read_text() if as_json else path)
+    print(path.with_suffix(".json").read_text() if as_json else path)
 
 
 def repair(folder: Folder) -> None:
