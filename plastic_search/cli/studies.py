@@ -107,7 +107,7 @@ def export(
 
 def report(
     folder: Folder,
-    out: Annotated[Path | None, typer.Option(help="Where the page goes. Default: FOLDER.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder, or the page itself, NAME.html. Default: FOLDER.")] = None,
     as_json: Json = False,
 ) -> None:
     """Write one self-contained page about a run folder, and its JSON companion."""
@@ -120,7 +120,7 @@ def report(
     value = loading.value("reports", record.name) if record.name in loading.names("reports") else None
     path = page.write(record, out or folder, value)
     if as_json:
-        print((path.parent / "report.json").read_text())
+        print(path.with_suffix(".json").read_text())
     else:
         print_line(path)
 

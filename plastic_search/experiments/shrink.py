@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from plastic_search.experiments.export import parameter_file, saved_run, task_of
 from plastic_search.experiments.folder import open_question
 from plastic_search.experiments.parameters import load_parameters
+from plastic_search.export.parameters import Codes, parameters
 from plastic_search.network.module import Network
 from plastic_search.network.rollout import Rollout
 from plastic_search.network.spec import NetworkSpec
@@ -72,14 +74,32 @@ def gains(net: Network, small: Network) -> dict[str, Any]:
 
 
 def size(net: Network) -> dict[str, Any]:
-    """Units of each layer, synapses, parameters and their bytes, and the numbers in one episode's trace."""
+    """Units of each layer, synapses, the parameters that are deployed and their bytes, and one episode's trace.
+
+    Deployed is what `step.onnx` of a bundle holds: weights and alphas after gating, as integers where they are rounded,
+    and no scores of gates.
+    """
+    stored = parameters(net).values()
     return {
         "units": [layer.units for layer in net.spec.layers],
         "connections": net.connections(),
-        "parameters": net.count(),
-        "bytes": sum(p.numel() * p.element_size() for p in net.parameters()),
+        "parameters": sum(_numbers(each).numel() for each in stored),
+        "bytes": sum(map(_bytes, stored)),
         "trace": sum(shape.post * shape.width for shape in net.shapes),
     }
+
+
+def _numbers(stored: Tensor | Codes) -> Tensor:
+    return stored.codes if isinstance(stored, Codes) else stored
+
+
+def _bytes(stored: Tensor | Codes) -> int:
+    """Of numbers up to four bits two share a byte; rounded ones have a step beside them."""
+    numbers = _numbers(stored)
+    if not isinstance(stored, Codes):
+        return numbers.numel() * numbers.element_size()
+    size = -(-numbers.numel() // 2) if stored.bits <= 4 else numbers.numel() * numbers.element_size()
+    return size + stored.step.element_size()
 
 
 class _Called:

@@ -43,20 +43,22 @@ def _curves(cases: list[dict[str, Any]]) -> str:
     drawn = lines(cases)
     titles = {"units": "units", "batch": "episodes in a batch", "time": "steps"}
     contenders = {
-        "reference": ("reference step", canvas.ORANGE),
-        "loop": ("plain loop", canvas.PURPLE),
-        "fast": ("compiled", canvas.BLUE),
-        "plain": (f"torch's {cases[0]['plain_name']}, not plastic", canvas.GREEN),
+        "fast": "compiled",
+        "loop": "plain loop",
+        "plain": f"torch's {cases[0]['plain_name']}, not plastic",
+        "reference": "reference step",
     }
 
     def paint(figure: Figure) -> None:
         panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False, gridspec_kw={"wspace": 0.06})[0]
         for axes, (key, alike) in zip(panels, drawn.items(), strict=True):
             at = [c[key] for c in alike]
-            for name, (label, colour) in contenders.items():
+            for i, (name, label) in enumerate(contenders.items()):
                 if alike[0].get(name) is None:
                     continue
-                axes.plot(at, [1e3 * c[name] for c in alike], "o-", color=colour, label=label, markersize=4)
+                colour, dash, marker = canvas.look(i)
+                axes.plot(at, [1e3 * c[name] for c in alike], color=colour, linestyle=dash, marker=marker, label=label,
+                          markersize=4.5)  # fmt: skip
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -65,8 +67,7 @@ def _curves(cases: list[dict[str, Any]]) -> str:
             axes.set_xlabel(titles[key])
             canvas.bare(axes)
         panels[0].set_ylabel("ms, forward and backward")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=len(contenders), frameon=False)
+        canvas.legend(figure)
 
     title = "time against " + ", against ".join(titles[key] for key in drawn)
     return canvas.render("curves", f"{title}, on logarithmic axes", 300, paint) if drawn else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from plastic_search.records import table
 from plastic_search.records.run import Record
 from plastic_search.report import reproduce, statistics
-from plastic_search.report.figures import _cases
+from plastic_search.report.figures import _canvas, _cases
 from plastic_search.report.figures._cases import Curve, Final, Line
 from plastic_search.report.formatting import digits, listed, measure
 from plastic_search.report.groups import compared
@@ -300,18 +300,26 @@ def _series(names: list[str]) -> str:
 
 def _drawings(page: dict[str, Any]) -> dict[str, Any]:
     """The SVG of each figure."""
-    styles = {case["name"]: _cases.style(i) for i, case in enumerate(page["cases"])}
+    looks = {case["name"]: _canvas.look(i) for i, case in enumerate(page["cases"])}
     finals, axis = {}, {}
     for metric in page["metrics"]:
         known = [(case, m) for case in page["cases"] if (m := case["metrics"][metric["name"]])]
         floors = page["floor"] if metric["name"] == "loss" else {}
         if known:
-            rows = [Final(c["label"], styles[c["name"]][0], list(m.values.values()), m.result) for c, m in known]
+            rows = [Final(c["label"], looks[c["name"]], list(m.values.values()), m.result) for c, m in known]
             name = f"final-{metric['name']}"
-            finals[metric["name"]] = _cases.every_seed(name, rows, metric["title"], metric["limit"], floors)
+            drawing = _cases.every_seed(name, rows, metric["title"], metric["limit"], floors)
+            finals[metric["name"]] = {"svg": drawing, "cut": _cases.cut(rows)}
         if page["axis"] and (lines := _lines(page, known)):
             labels = (page["axis"], metric["title"])
-            level = next(((c["label"], m.result) for c, m in known if c["name"] == page["reference"]), None)
+            level = next(
+                (
+                    Line(c["label"], looks[c["name"]], [c["at"]] if c["at"] is not None else [], [m.result])
+                    for c, m in known
+                    if c["name"] == page["reference"]
+                ),
+                None,
+            )
             chance = page["task"]["chance"] if metric is page["metrics"][0] else None
             axis[metric["name"]] = _cases.along_axis(
                 f"axis-{metric['name']}",
@@ -320,11 +328,10 @@ def _drawings(page: dict[str, Any]) -> dict[str, Any]:
                 level,
                 chance,
                 labels,
-                False,
             )
     curves = {
         quantity: _cases.over_training(
-            f"curve-{quantity}", curves, styles, _QUANTITIES[quantity], page["floor"] if quantity == "loss" else {}
+            f"curve-{quantity}", curves, looks, _QUANTITIES[quantity], page["floor"] if quantity == "loss" else {}
         )
         for quantity, curves in page["curves"].items()
     }
@@ -338,6 +345,6 @@ def _lines(page: dict[str, Any], known: list[tuple[dict[str, Any], Measured]]) -
         if case["at"] is not None and case["name"] != page["reference"]:
             groups.setdefault(case["group"], []).append((case["at"], measured.result))
     return [
-        Line(group, _cases.style(i)[0], *map(list, zip(*sorted(points, key=lambda p: p[0]), strict=True)))
+        Line(group, _canvas.look(i), *map(list, zip(*sorted(points, key=lambda p: p[0]), strict=True)))
         for i, (group, points) in enumerate(groups.items())
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import count
 from typing import Any, Literal, NamedTuple
 
 from plastic_search.records import table
@@ -13,9 +14,9 @@ from plastic_search.report.formatting import MARGIN, interval, score
 from plastic_search.report.statistics import Estimate
 
 __all__ = [
-    "Contrast", "Group", "Trial", "above", "arm_label", "arms", "baselines", "chance", "compare", "compared", "ended",
-    "finals", "finite", "group", "loss", "of_arm", "of_winner", "outdated", "reach", "score_name", "smaller", "trials",
-    "winning_trial",
+    "Contrast", "Group", "Trial", "above", "arm_label", "arm_looks", "arms", "baselines", "bundles", "chance",
+    "compare", "compared", "ended", "finals", "finite", "group", "looks", "loss", "main_bundle", "of_arm",
+    "of_winner", "outdated", "reach", "score_name", "smaller", "trials", "winning_trial",
 ]  # fmt: skip
 
 _ARMS = {"tpe": "TPE", "random": "random search"}
@@ -134,6 +135,22 @@ def finals(record: Record) -> list[Group]:
     return [group(record, n) for n in sorted(names, key=lambda n: order.index(n) if n in order else len(order))]
 
 
+def looks(record: Record) -> dict[str, int]:
+    """The look of each finalist (`figures._canvas.look`), the same in every figure of a page."""
+    return {each.name: i for i, each in enumerate(finals(record))}
+
+
+def arm_looks(record: Record) -> dict[str, int]:
+    """The look of each search: that of the finalist that it found, or one of its own."""
+    taken, result = looks(record), {}
+    for arm in arms(record):
+        found = of_arm(record, arm)
+        look = taken[found.name] if found else -1
+        own = next(i for i in count(len(taken)) if i not in result.values())
+        result[arm] = own if look in (-1, *result.values()) else look
+    return result
+
+
 def group(record: Record, name: str, stage: str = "final") -> Group:
     """The runs of one network of a stage."""
     label, about = _FINALS.get(name, (name, "")) if stage == "final" else (name, "")
@@ -192,6 +209,19 @@ def outdated(record: Record, run: Run) -> bool:
     """Whether a run's network is no longer what its name says: the study went on, and another one won."""
     now = record.stage("final", run.name) or record.stage("final", "winner")
     return bool(now) and identity(run.spec) not in {identity(r.spec) for r in now}
+
+
+def bundles(record: Record) -> list[Run]:
+    """The exported networks, in the order in which they were written; of two in one folder the later one."""
+    exported = [r for r in record.stage(Stage.EXPORTED) if finite(r.metrics.get("parity")) is not None]
+    last = {r.choices.get("bundle"): r for r in exported}
+    return [r for r in exported if last[r.choices.get("bundle")] is r]
+
+
+def main_bundle(record: Record) -> Run | None:
+    """The bundle that a page's answer is about: the last one of the winner, or of any network where there is none."""
+    mine = [r for r in bundles(record) if not record.stage(Stage.FINAL, "winner") or of_winner(record, r)]
+    return mine[-1] if mine else None
 
 
 def ended(run: Run) -> str:

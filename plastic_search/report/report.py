@@ -36,8 +36,8 @@ class Report(Part):
 def write(record: Record, out: Path | str, report: Report | None = None) -> Path:
     """Write `out`/report.html and, with every number that the page shows, `out`/report.json.
 
-    The kind of page follows from the schema in study.json: a study, a comparison or a sweep. The same record always
-    gives the same two files, byte for byte.
+    Where `out` is called NAME.html, these are NAME.html and NAME.json. The kind of page follows from the schema in
+    study.json: a study, a comparison or a sweep. The same record always gives the same two files, byte for byte.
 
     Raises:
         PlasticSearchError: the report is about another study or asks for a figure that there is not, or `out`

@@ -222,13 +222,14 @@ def _control(group: Group, winner: list[float]) -> dict[str, Any]:
 
 
 def _exported(record: Record) -> list[dict[str, Any]] | None:
-    names = ("stepwise", "parity", "compared", "steps", "ties", "free_ties", "score", "bytes")
+    names = ("stepwise", "parity", "compared", "steps", "ties", "free_ties", "score", "deployed_bytes", "bytes")
+    main = groups.main_bundle(record)
     return [
-        {"name": r.name, "seed": r.seed, "bundle": str(r.choices.get("bundle", "bundle"))}
+        {"name": r.name, "seed": r.seed, "bundle": str(r.choices.get("bundle", "bundle")), "main": r is main}
         | {"outdated": groups.outdated(record, r), "ended": groups.ended(r)}
         | {name: groups.finite(r.metrics.get(name)) for name in names}
         | {"command": reproduce.running(record, r)}
-        for r in record.stage("exported")
+        for r in groups.bundles(record)
     ] or None
 
 

@@ -152,22 +152,16 @@ def _told(gap: Estimate) -> str:
     return f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
 
 
-def _colour(page: dict[str, Any], group: str) -> str:
-    if group == page["ours"]:
-        return canvas.BLUE
-    others = [g for g in page["groups"] if g not in (page["ours"], page["reference"])]
-    return (*canvas.COLOURS[1:], canvas.MUTED)[others.index(group) % len(canvas.COLOURS)]
-
-
 def _scores(page: dict[str, Any]) -> str:
     """Score against the axis, a line a group."""
     results = {group: [Estimate(**row["score"]) for row in rows] for group, rows in page["groups"].items()}
+    shown = sorted((g for g in page["groups"] if g != page["reference"]), key=lambda g: g != page["ours"])
     lines = [
-        Line(group, _colour(page, group), [row["at"] for row in rows], results[group])
-        for group, rows in page["groups"].items()
-        if group != page["reference"]
+        Line(group, canvas.look(i), [row["at"] for row in page["groups"][group]], results[group])
+        for i, group in enumerate(shown)
     ]
-    level = (page["reference"], results[page["reference"]][0]) if page["reference"] in results else None
+    base = results.get(page["reference"])
+    level = Line(page["reference"], canvas.look(0), [1.0], base) if base else None
     return along_axis(
         "scores", page["question"], lines, level, page["chance"], (page["axis"], f"test {page['score_name']}")
     )  # fmt: skip
@@ -182,16 +176,13 @@ def _gates(page: dict[str, Any]) -> str:
 
     def paint(figure: Figure) -> None:
         for axes, column, label in zip(figure.subplots(1, 2), (2, 1), (counted, "validation score"), strict=True):
-            for colour, row in zip(canvas.COLOURS * 3, rows, strict=False):
-                axes.plot(
-                    [c[0] for c in row["curve"]],
-                    [c[column] for c in row["curve"]],
-                    color=colour,
-                    label=f"{row['at']:g}",
-                )
+            for i, row in enumerate(rows):
+                steps, values = ([point[at] for point in row["curve"]] for at in (0, column))
+                canvas.curve(axes, f"{row['at']:g}", steps, values, None, canvas.look(i))
             axes.set_xlabel("updates")
             axes.set_ylabel(label)
             canvas.bare(axes)
-        canvas.legend(figure.axes[0])
+        canvas.legend(figure)
 
-    return canvas.render("gates", "connections and score over training", 280, paint)
+    height = 262 + canvas.legend_height([f"{row['at']:g}" for row in rows])
+    return canvas.render("gates", "connections and score over training", height, paint)

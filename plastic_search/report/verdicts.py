@@ -283,20 +283,19 @@ def _difference(ours: rounded.Variant, theirs: rounded.Variant) -> Estimate:
 
 def _export(record: Record) -> Verdict:
     question = "Does it run outside Python's torch?"
-    exported = [r for r in record.stage("exported") if groups.finite(r.metrics.get("parity")) is not None]
+    exported, last = groups.bundles(record), groups.main_bundle(record)
     if not exported:
         return Verdict("export", question, "unknown", "It has not been exported yet.", "", [])
-    mine = [r for r in exported if groups.of_winner(record, r)]
-    if record.stage("final", "winner") and not mine:
+    if last is None:
         what = "an earlier winner" if groups.outdated(record, exported[-1]) else exported[-1].name
         head = f"The bundle is of {what}, not of this winner; `{reproduce.filling(record, 'export')}` makes it anew."
         return Verdict("export", question, "unclear", head, "", [])
-    last = (mine or exported)[-1]
     steps, alone = (groups.finite(last.metrics.get(name)) for name in ("steps", "compared"))
     parity = last.metrics["parity"]
     each = f"each of {_steps(steps)} from the same state is within {last.metrics.get('stepwise', parity):.1e}"
     free = f"left to itself it stays within {parity:.1e} of it for {_steps(alone)}"
-    head = f"Exported, {each} of the reference; {free if alone else 'left to itself it parts from it'}"
+    which = f" ({last.name}, seed {last.seed})" if len(exported) > 1 else ""
+    head = f"Exported{which}, {each} of the reference; {free if alone else 'left to itself it parts from it'}"
     return Verdict("export", question, "yes", f"{head}{_ENDED[groups.ended(last)]}.", "", [])
 
 

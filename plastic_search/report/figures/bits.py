@@ -145,13 +145,13 @@ def draw(data: Bits) -> str:
                 _panel(axes, shown, list(ticks), data)
                 what = "all roles" if "uniform" in families else "one role alone"
                 axes.set_title(f"{what}, {'fine-tuned' if tuned else 'rounded only'}")
-            line[0].legend(loc="lower right", frameon=False, borderaxespad=1.2, handletextpad=0.2)
             line[0].set_ylabel(f"test {data.score_name}")
         for axes in grid[-1]:
             axes.set_xlabel("bits")
         grid[0][0].set_ylim(*_limits(data))
+        canvas.legend(figure)
 
-    return canvas.render("bits", f"{TITLE}. {QUESTION}", 40 + 230 * len(rows), paint)
+    return canvas.render("bits", f"{TITLE}. {QUESTION}", 76 + 230 * len(rows), paint)
 
 
 def _panel(axes: Axes, variants: list[Variant], ticks: list[str], data: Bits) -> None:
@@ -164,22 +164,30 @@ def _panel(axes: Axes, variants: list[Variant], ticks: list[str], data: Bits) ->
     lines: dict[tuple[str, str], list[Variant]] = {}
     for each in variants:
         lines.setdefault((each.family if each.family in ROLES else "all", each.rounding), []).append(each)
-    for (what, rounding), members in lines.items():
-        colour = canvas.COLOURS[ROLES.index(what)] if what in ROLES else canvas.INK
-        filled, label = rounding == "stochastic", rounding if what == "all" else what
-        if what == "trace":
-            label = "trace, stochastic" if filled else "trace, nearest"
-        members = sorted(members, key=lambda v: ticks.index(tick(v)))
-        shift = 0.06 if filled else -0.06
-        spots = [(ticks.index(tick(v)) + shift, v) for v in members]
-        for x, each in spots:
-            canvas.whiskers(axes, x, each.score, colour, "y", _limits(data))
-        alike = [(x, v.score.value) for x, v in spots if v.family != "mixed"]
-        if alike:
-            axes.plot(*zip(*alike, strict=True), color=colour, linewidth=1.3, linestyle="-" if filled else "--",
-                      alpha=0.8)  # fmt: skip
-        axes.plot([x for x, _ in spots], [v.score.value for _, v in spots], linestyle="none", marker="o", color=colour,
-                  markerfacecolor=colour if filled else canvas.PAPER, markersize=6, label=label, zorder=4)  # fmt: skip
+    apart = canvas.spread(len(lines), 0.1 * (len(lines) - 1))
+    for (key, members), shift in zip(lines.items(), apart, strict=True):
+        spots = sorted(((ticks.index(tick(v)) + shift, v) for v in members), key=lambda spot: spot[0])
+        _line(axes, *key, spots, _limits(data))
     axes.set_xticks(range(len(ticks)), ticks)
     axes.set_xlim(-0.5, len(ticks) - 0.5)
     canvas.bare(axes)
+
+
+def _line(
+    axes: Axes, what: str, rounding: str, spots: list[tuple[float, Variant]], limits: tuple[float, float]
+) -> None:
+    """One role, or all, rounded one way: colour and marker show the role, line and filling the rounding."""
+    colour, _, marker = canvas.look(ROLES.index(what)) if what in ROLES else canvas.Look(canvas.INK, "-", "o")
+    filled = rounding == "stochastic"
+    label = what if what in ("weight", "alpha") and rounding == "nearest" else f"{what}, {rounding}"
+    for x, each in spots:
+        canvas.whiskers(axes, x, each.score, colour, "y", limits)
+    alike = [(x, v.score.value) for x, v in spots if v.family != "mixed"]
+    if alike:
+        dash = canvas.look(_ROUNDINGS.get(rounding, 2) * len(canvas.COLOURS)).dash
+        axes.plot(*zip(*alike, strict=True), color=colour, linewidth=1.3, linestyle=dash, alpha=0.8)
+    axes.plot([x for x, _ in spots], [v.score.value for _, v in spots], linestyle="none", marker=marker, color=colour,
+              markerfacecolor=colour if filled else canvas.PAPER, markersize=6, label=label, zorder=4)  # fmt: skip
+
+
+_ROUNDINGS = {"stochastic": 0, "nearest": 1}  # solid and dashed; any other has a dot after each dash
