@@ -18,6 +18,7 @@ __all__ = ["own_attributes", "parse_flag", "parse_number", "parse_plastic", "par
 _ENDING = 3  # letters that may follow a name in a misspelling, as in `plasticity`
 
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_INTEGER = re.compile(r"[+-]?\d{1,300}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _HEXADECIMAL = re.compile(r"[+-]?0x[0-9a-f]+(\.[0-9a-f]*)?(p[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
@@ -104,7 +105,7 @@ def parse_whole(value: Any) -> int | None:
     """An int, of a whole number (NumPy's and 3.0 included) or of text that spells one."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return int(value)
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         return int(value)
     number = parse_number(value)
     return int(number) if number is not None and number.is_integer() else None

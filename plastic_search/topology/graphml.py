@@ -73,7 +73,7 @@ def parse(content: bytes, where: str, name: str = "") -> Raw:
         raise PlasticSearchError(f"{where} is compressed; unpack it first")
     if _LONG_TAG.search(content):
         raise PlasticSearchError(
-            f"{where} has a tag or a comment of more than 1,048,576 bytes, the most that it may have"
+            f"{where} has a tag or comment of more than 1,048,576 bytes, the most that one may have"
         )
     document = _Document(where, name)
     try:
@@ -247,8 +247,9 @@ class _Document:
             self._boxes.setdefault(inside.ids[0], False)
             directed = inside.directed if directed is None else directed
             return _Open("graph", (identity,), {}, directed)
+        is_first = identity not in self._graphs if self._name else not self._graphs
         self._graphs.append(identity)
-        if identity != self._name if self._name else len(self._graphs) > 1:
+        if not is_first or self._name not in ("", identity):
             return self._ignore("graph", [])  # it is not the one that is read
         self._defaults = {domain: self._keys.defaults(domain) for domain in DOMAINS}
         return _Open("graph", (identity,), self._attributes, directed)
