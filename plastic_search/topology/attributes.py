@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
-from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from plastic_search.core.errors import PlasticSearchError, unknown
-from plastic_search.topology.raw import quoted
+from plastic_search.topology.raw import Edge, quoted
 
 __all__ = ["own_attributes", "parse_flag", "parse_number", "parse_plastic", "parse_whole"]
 
-_NEAR = 0.8  # similarity of names from which on one is taken for a misspelling of the other
+_ENDING = 3  # letters that may follow a name in a misspelling, as in `plasticity`
 
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_INTEGER = re.compile(r"[+-]?\d{1,300}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _HEXADECIMAL = re.compile(r"[+-]?0x[0-9a-f]+(\.[0-9a-f]*)?(p[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
@@ -44,18 +44,21 @@ def own_attributes(data: dict[Any, Any], known: Iterable[str], what: str, where:
     return found
 
 
-def parse_plastic(data: dict[Any, Any], default: bool | None, where: str) -> bool | None:
-    """The attribute `plastic` of an edge of any graph; `where` names the edge.
+def parse_plastic(edge: Edge, default: bool | None, where: str = "") -> bool | None:
+    """The attribute `plastic` of an edge of any graph.
+
+    Args:
+        where: begins a message, before the edge.
 
     Raises:
         PlasticSearchError: it is no flag, or another attribute has nearly its name.
     """
-    own = own_attributes(data, ("plastic",), "an edge", lambda: where)
+    own = own_attributes(edge.data, ("plastic",), "an edge", lambda: f"{where}{edge}")
     if not own:
         return default
     plastic = parse_flag(own["plastic"])
     if plastic is None:
-        raise PlasticSearchError(f"{where} has plastic={quoted(own['plastic'])}, which must be true or false")
+        raise PlasticSearchError(f"{where}{edge} has plastic={quoted(own['plastic'])}, which must be true or false")
     return plastic
 
 
@@ -63,10 +66,20 @@ def parse_plastic(data: dict[Any, Any], default: bool | None, where: str) -> boo
 def _meant(name: str, known: tuple[str, ...]) -> str | None:
     """Which of `known` a name is, or nearly is."""
     lower = name.lower()
-    if lower in known:
-        return lower
-    similar = (each for each in known if abs(len(each) - len(lower)) <= 4)
-    return next((each for each in similar if SequenceMatcher(None, lower, each).ratio() >= _NEAR), None)
+    return lower if lower in known else next((each for each in known if _is_near(lower, each)), None)
+
+
+def _is_near(name: str, known: str) -> bool:
+    """Whether two names differ by one letter or by the order of two, or `name` goes on for up to three letters."""
+    longer = len(name) - len(known)
+    if name.startswith(known) and 0 < longer <= _ENDING and name.isalpha():
+        return True
+    if abs(longer) > 1:
+        return False
+    first = next((i for i, (a, b) in enumerate(zip(name, known, strict=False)) if a != b), min(len(name), len(known)))
+    rest, other = name[first:], known[first:]
+    swapped = rest[:2] == other[1::-1] and rest[2:] == other[2:]
+    return swapped or rest[1:] == other[1:] or rest[1:] == other or rest == other[1:]
 
 
 def parse_flag(value: Any) -> bool | None:
@@ -91,6 +104,8 @@ def parse_number(value: Any) -> float | None:
 def parse_whole(value: Any) -> int | None:
     """An int, of a whole number (NumPy's and 3.0 included) or of text that spells one."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         return int(value)
     number = parse_number(value)
     return int(number) if number is not None and number.is_integer() else None

@@ -127,11 +127,11 @@ def recurrent(
         raise PlasticSearchError("the graph has parallel edges; `nx.DiGraph(graph)` keeps one of each")
     if scale is not None and (not weights or parse_number(scale) is None):
         raise PlasticSearchError(f"scale={quoted(scale)} must be a finite number, and `weights` name what it scales")
-    raw, units = Raw.of(graph, "the graph"), len(graph)
+    raw, units = Raw.of(graph), len(graph)
     number = {node: i for i, node in enumerate(raw.nodes)}
     synapses: dict[tuple[int, int], tuple[bool, float]] = {}
     for edge in raw.edges:
-        flag = bool(parse_plastic(edge.data, plastic, str(edge)))
+        flag = bool(parse_plastic(edge, plastic))
         synapse = flag, _weight(edge, weights)
         synapses[number[edge.post], inputs + number[edge.pre]] = synapse
         if not edge.directed:

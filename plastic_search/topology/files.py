@@ -18,7 +18,7 @@ from plastic_search.records import run
 from plastic_search.records.files import write_text
 from plastic_search.topology import graphml, node_link
 from plastic_search.topology.attributes import parse_plastic
-from plastic_search.topology.raw import Raw, label, quoted
+from plastic_search.topology.raw import Edge, Raw, label, quoted, refuse_size
 from plastic_search.topology.schema import canonical, connected
 
 __all__ = ["connectome", "find", "from_json", "read", "read_bytes", "to_json", "write"]
@@ -51,6 +51,7 @@ def write(graph: nx.DiGraph, path: Path | str) -> Path:
     path = as_path(path)
     _require_suffix(path)
     graph = connected(graph)
+    refuse_size(len(graph), graph.number_of_edges(), "the graph")
     text = json.dumps(to_json(graph)) if path.suffix == ".json" else "\n".join(nx.generate_graphml(graph))
     write_text(path, text + "\n")
     return path
@@ -111,11 +112,11 @@ def connectome(path: Path | str, directed: bool | None = None, name: str = "", l
     graph = nx.DiGraph()
     graph.add_nodes_from((names[node], data) for node, data in raw.nodes.items())
     for edge in raw.edges:
-        where = f"{path}: {edge}"
-        data, one_way = _synapse(edge.data, where), edge.directed if directed is None else directed
+        data, one_way = _synapse(edge, f"{path}: "), edge.directed if directed is None else directed
         if one_way is None:
             raise PlasticSearchError(
-                f"{where} does not state whether it is directed, nor does its graph; add edgedefault, or pass directed"
+                f"{path}: {edge} does not state whether it is directed, nor does its graph; add edgedefault, or pass "
+                "directed=True or False"
             )
         pre, post = names[edge.pre], names[edge.post]
         for ends in ((pre, post),) if one_way or pre == post else ((pre, post), (post, pre)):
@@ -156,12 +157,12 @@ def _names(raw: Raw, labels: str, where: str) -> dict[str, str]:
     return names
 
 
-def _synapse(data: dict[str, Any], where: str) -> dict[str, Any]:
+def _synapse(edge: Edge, where: str) -> dict[str, Any]:
     """The attributes of an edge in a connectome, `plastic` a bool where it has one."""
-    plastic = parse_plastic(data, None, where)
+    plastic = parse_plastic(edge, None, where)
     if plastic is None:
-        return data
-    return {name: value for name, value in data.items() if name.lower() != "plastic"} | {"plastic": plastic}
+        return edge.data
+    return {name: value for name, value in edge.data.items() if name.lower() != "plastic"} | {"plastic": plastic}
 
 
 def _merged(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:

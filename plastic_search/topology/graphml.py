@@ -10,6 +10,7 @@ Files are not trusted: a document type, and so every entity, is refused, and the
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import ParseError
 
@@ -23,8 +24,9 @@ from plastic_search.topology.raw import Edge, Raw, label, quoted, refuse_size
 
 __all__ = ["parse"]
 
-_MAX_ELEMENTS = 4_000_000
-_NAMESPACE = re.compile(r"\{http://graphml\.graphdrawing\.org/[^}]*\}")
+_MAX_ELEMENTS = 2_400_000  # and values of defaults
+_NAMESPACE = re.compile(r"http://graphml\.graphdrawing\.org/[^}]*\}")
+_LONG_TAG = re.compile(rb"<[^<>]{1048576}")  # whose attributes would take many times its size
 _CHILDREN = {
     "": ("graphml",),
     "graphml": ("desc", "key", "data", "graph"),
@@ -53,6 +55,9 @@ class _Open(NamedTuple):
         return " ".join((self.name, " -> ".join(map(label, self.ids)))).strip() or "the document"
 
 
+_PLAIN = {name: _Open(name) for name in ("graphml", "desc", "key", "default", "data", "port", "graph")}
+
+
 def parse(content: bytes, where: str, name: str = "") -> Raw:
     """The graph in a GraphML document.
 
@@ -66,9 +71,19 @@ def parse(content: bytes, where: str, name: str = "") -> Raw:
     """
     if content.startswith((b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ")):
         raise PlasticSearchError(f"{where} is compressed; unpack it first")
+    if _LONG_TAG.search(content):
+        raise PlasticSearchError(
+            f"{where} has a tag or comment of more than 1,048,576 bytes, the most that one may have"
+        )
     document = _Document(where, name)
     try:
         parser = DefusedXMLParser(target=document, forbid_dtd=True)
+        expat = parser.parser  # calls the document itself, without the parser's functions in between
+        expat.StartElementHandler, expat.EndElementHandler, expat.ordered_attributes = (
+            document.start,
+            document.end,
+            False,
+        )
         parser.feed(content)
         parser.close()
     except DefusedXmlException:
@@ -90,6 +105,9 @@ class _Document:
         self._elements = 0
         self._open = [_Open("")]
         self._tags: dict[str, str] = {}  # the name of an element by its tag
+        self._starts: dict[str, Callable[[dict[str, str]], _Open]] = {
+            name: getattr(self, f"_start_{name}") for names in _CHILDREN.values() for name in names
+        }
         self._ignored = 0  # open elements from the outermost one whose content is not GraphML
         self._text: list[str] = []  # of that one
         self._keys = Keys(where)
@@ -105,9 +123,7 @@ class _Document:
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         self._elements += 1
         if self._elements > _MAX_ELEMENTS:
-            raise PlasticSearchError(
-                f"{self._where} has more than {_MAX_ELEMENTS:,} elements, the most that it may have"
-            )
+            raise self._too_many()
         if self._ignored:
             self._ignored += 1
             return
@@ -116,7 +132,7 @@ class _Document:
             name = self._tags[tag] = _NAMESPACE.sub("", tag)
         if name not in _CHILDREN.get(self._open[-1].name, ()):
             raise self._misplaced(name)
-        self._open.append(getattr(self, f"_start_{name}")(attributes))
+        self._open.append(self._starts[name](attributes))
 
     def data(self, text: str) -> None:
         if self._ignored == 1:
@@ -130,7 +146,8 @@ class _Document:
         ended = self._open.pop()
         if ended.name == "data" and self._open[-1].data is not None:
             self._add(self._open[-1], self._key, "".join(self._text))
-        elif ended.data is not None:
+        elif ended.data is not None and self._defaults[ended.name]:
+            self._elements += len(self._defaults[ended.name])
             for name, value in self._defaults[ended.name].items():
                 ended.data.setdefault(name, value)
 
@@ -163,6 +180,9 @@ class _Document:
             del self._nodes[box]
         return Raw(self._nodes, self._edges, self._attributes)
 
+    def _too_many(self) -> PlasticSearchError:
+        return PlasticSearchError(f"{self._where} has more than {_MAX_ELEMENTS:,} elements, the most that it may have")
+
     def _misplaced(self, name: str) -> PlasticSearchError:
         inside = self._open[-1]
         if not inside.name:
@@ -173,7 +193,7 @@ class _Document:
         return unknown(f"element of {inside} in GraphML", name, known, f"It is in {self._where}.")
 
     def _start_graphml(self, attributes: dict[str, str]) -> _Open:
-        return _Open("graphml")
+        return _PLAIN["graphml"]
 
     def _start_desc(self, attributes: dict[str, str]) -> _Open:
         return self._ignore("desc", [])
@@ -184,13 +204,13 @@ class _Document:
     def _ignore(self, name: str, text: list[str]) -> _Open:
         """An element of which nothing but its own text is read, into `text`."""
         self._ignored, self._text = 1, text
-        return _Open(name)
+        return _PLAIN[name]
 
     def _start_key(self, attributes: dict[str, str]) -> _Open:
         self._key = self._keys.declare(attributes)
         if self._graphs:
             raise PlasticSearchError(f"{self._where}: key {label(self._key.name)} follows a graph; keys come first")
-        return _Open("key")
+        return _PLAIN["key"]
 
     def _start_default(self, attributes: dict[str, str]) -> _Open:
         return self._ignore("default", self._key.default)
@@ -227,8 +247,9 @@ class _Document:
             self._boxes.setdefault(inside.ids[0], False)
             directed = inside.directed if directed is None else directed
             return _Open("graph", (identity,), {}, directed)
+        is_first = identity not in self._graphs if self._name else not self._graphs
         self._graphs.append(identity)
-        if identity != self._name if self._name else len(self._graphs) > 1:
+        if not is_first or self._name not in ("", identity):
             return self._ignore("graph", [])  # it is not the one that is read
         self._defaults = {domain: self._keys.defaults(domain) for domain in DOMAINS}
         return _Open("graph", (identity,), self._attributes, directed)

@@ -32,6 +32,8 @@ class Key(NamedTuple):
         text = text.strip()
         parser = _PARSERS.get(self.type)
         value = parser(text) if parser else None
+        if value is None and parser is parse_whole:
+            value = parse_number(text)
         return text if value is None else value
 
 

@@ -14,7 +14,9 @@ from plastic_search.topology.raw import Edge, Raw, quoted, refuse_size
 
 __all__ = ["decode", "parse"]
 
-_MAX_VALUES = 4_000_000
+_MAX_BYTES = 40 * 2**20  # decoded, they may take four times as many
+_MAX_VALUES = 2_400_000
+_EDGES = ("edges", "links")
 _NO_GRAPH = "is no graph in node-link JSON"
 _REMEDY = "export it again, or put a copy of it back"
 
@@ -23,8 +25,10 @@ def decode(content: bytes, where: str) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        PlasticSearchError: it is no JSON object, or of too many values.
+        PlasticSearchError: it is no JSON object, or too large.
     """
+    if len(content) > _MAX_BYTES:
+        raise PlasticSearchError(f"{where} has {len(content):,} bytes, more than the {_MAX_BYTES:,} that JSON may have")
     if sum(map(content.count, (b",", b"[", b"{"))) > _MAX_VALUES:
         raise PlasticSearchError(f"{where} has more than {_MAX_VALUES:,} values, the most that it may have")
     try:
@@ -35,6 +39,11 @@ def decode(content: bytes, where: str) -> dict[str, Any]:
         raise PlasticSearchError(f"{where} is damaged, it is not JSON ({error}); {_REMEDY}") from None
     if not isinstance(data, dict):
         raise PlasticSearchError(f"{where} must hold a JSON object, but holds a {type(data).__name__}; {_REMEDY}")
+    nodes, edges = (
+        max((len(data[name]) for name in names if isinstance(data.get(name), list)), default=0)
+        for names in (("nodes",), _EDGES)
+    )
+    refuse_size(nodes, edges, where)
     return data
 
 
@@ -42,10 +51,9 @@ def parse(data: dict[str, Any], where: str) -> Raw:
     """The graph in node-link JSON; where `directed` is missing, its edges are directed.
 
     Raises:
-        PlasticSearchError: it is damaged or too large; the message names the node or the edge.
+        PlasticSearchError: it is damaged; the message names the node or the edge.
     """
-    nodes, edges = _list(data, where, "nodes"), _list(data, where, "edges", "links")
-    refuse_size(len(nodes), len(edges), where)
+    nodes, edges = _list(data, where, "nodes"), _list(data, where, *_EDGES)
     attributes = data.get("graph", {})
     if not isinstance(attributes, dict):
         raise PlasticSearchError(f"{where} {_NO_GRAPH}: its 'graph' is no object; {_REMEDY}")

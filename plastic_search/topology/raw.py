@@ -12,8 +12,8 @@ from plastic_search.core.errors import PlasticSearchError
 
 __all__ = ["MAX_EDGES", "MAX_NODES", "Edge", "Raw", "label", "quoted", "refuse_size"]
 
-MAX_NODES = 100_000
-MAX_EDGES = 400_000
+MAX_NODES = 100_000  # of a graph in a file
+MAX_EDGES = 250_000
 
 
 class Edge(NamedTuple):
@@ -34,23 +34,20 @@ class Raw(NamedTuple):
     attributes: dict[Any, Any]  # of the graph
 
     @classmethod
-    def of(cls, graph: nx.Graph, where: str) -> Raw:
-        """A graph of networkx's, parallel edges included.
-
-        Raises:
-            PlasticSearchError: it is too large.
-        """
-        refuse_size(len(graph), graph.number_of_edges(), where)
+    def of(cls, graph: nx.Graph) -> Raw:
+        """A graph of networkx's, parallel edges included."""
         directed = graph.is_directed()
         edges = (Edge(pre, post, data, directed) for pre, post, data in graph.edges(data=True))
         return cls(dict(graph.nodes(data=True)), edges, graph.graph)
 
 
 def refuse_size(nodes: int, edges: int, where: str) -> None:
-    """Raise a PlasticSearchError for a graph of more nodes or edges than one may have."""
+    """Raise a PlasticSearchError for a graph of more nodes or edges than one in a file may have."""
     for count, limit, what in ((nodes, MAX_NODES, "nodes"), (edges, MAX_EDGES, "edges")):
         if count > limit:
-            raise PlasticSearchError(f"{where} has more than {limit:,} {what}, the most that a graph may have")
+            raise PlasticSearchError(
+                f"{where} has more than {limit:,} {what}, the most that a graph in a file may have"
+            )
 
 
 _repr = Repr()

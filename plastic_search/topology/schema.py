@@ -103,7 +103,7 @@ def canonical(graph: nx.Graph | Raw, where: str = "the graph") -> nx.DiGraph:
     Raises:
         PlasticSearchError: no network of layers has such a graph; the message names the node or the edge.
     """
-    raw = Raw.of(graph, where) if isinstance(graph, nx.Graph) else graph
+    raw = Raw.of(graph) if isinstance(graph, nx.Graph) else graph
     nodes = _nodes(raw, where)
     _refuse_gaps(nodes.values(), where)
     result = nx.DiGraph()
