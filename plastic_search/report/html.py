@@ -68,14 +68,24 @@ def _environment() -> Environment:
         "change": formatting.change,
         "count": formatting.count,
         "duration": formatting.duration,
-        "estimate": lambda e, signed=False: formatting.estimate(Estimate(**e) if e else None, signed),
-        "measure": lambda e, digits, signed=False: formatting.measure(Estimate(**e) if e else None, digits, signed),
+        "estimate": lambda e, signed=False: _noted(formatting.estimate(Estimate(**e) if e else None, signed)),
+        "measure": lambda e, digits, signed=False: _noted(
+            formatting.measure(Estimate(**e) if e else None, digits, signed)
+        ),
         "path": _path,
         "percent": formatting.percent,
         "score": formatting.score,
         "size": formatting.size,
     }
     return environment
+
+
+def _noted(text: str) -> Any:
+    """A number whose note, in brackets, a cell may break: 0.934 (one seed: no interval)"""
+    from markupsafe import Markup, escape
+
+    value, bracket, note = text.partition(" (")
+    return escape(value) + (Markup(' <span class="note">(%s</span>') % note if bracket else "")
 
 
 def _path(text: Any) -> Any:

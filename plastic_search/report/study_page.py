@@ -16,7 +16,7 @@ from plastic_search.report.html import plain
 
 __all__ = ["SCHEMA", "contents"]
 
-SCHEMA = "plastic_search/report/1"
+SCHEMA = "plastic_search/report/2"
 _TOP = 15  # rows of the leaderboard
 _SECTIONS = {  # section -> what it is about, the command that fills it
     "search": ("The searches", "run"),
@@ -62,12 +62,25 @@ def contents(record: Record, title: str, prose: str, shown: dict[Figure, Any]) -
         "provenance": _provenance(record),
         "figures": [_figure(f, data) for f, data in shown.items() if data is not None],
     }
+    notes = {"importances": _too_few(record)}
     result["missing"] = [
-        {"section": s, "title": about, "command": reproduce.filling(record, verb)}
+        {"section": s, "title": about, "command": reproduce.filling(record, verb), "note": notes.get(s, "")}
         for s, (about, verb) in _SECTIONS.items()
         if not result[s]
     ]
     return plain(result)
+
+
+def _too_few(record: Record) -> str:
+    """Why a search that has ended shows no importances; "" before its end."""
+    planned, tried = record.study.get("trials"), groups.trials(record)
+    if not tried or any(sum(t.arm == arm for t in tried) < (planned or 0) for arm in groups.arms(record)):
+        return ""
+    complete = sum(t.outcome == "complete" for t in tried)
+    return (
+        f"The search has ended with {complete} complete trial{'s' * (complete != 1)}. That is too few to tell which "
+        "choices mattered: at least four are needed, of choices that differ. More trials, `--set trials=`, add them."
+    )
 
 
 def _titled(name: str) -> str:

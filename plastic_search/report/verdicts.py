@@ -22,7 +22,7 @@ class Verdict(NamedTuple):
     question: str
     answer: str  # yes, no, unclear, unknown
     head: str  # the answer in one sentence
-    says: str  # what it rests on
+    evidence: str  # what it rests on
     comparisons: list[Contrast]
 
 

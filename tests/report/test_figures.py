@@ -205,6 +205,8 @@ def test_importances_keep_the_tail_in_the_caption(full: Record) -> None:
     assert data is not None
     assert len(data.shares) == 20
     assert "Another 8 paths share 40%" in importances.caption(data)
+    assert "The best tenth are 2 trials: this is a hint" in importances.caption(data._replace(trials=8))
+    assert "hint" not in importances.caption(data._replace(trials=400))
 
 
 def test_a_choice_that_is_there_only_below_another_says_in_how_many_trials(full: Record) -> None:

@@ -137,7 +137,7 @@ def test_a_control_that_only_guesses_is_called_so(tmp_path: Path) -> None:
     synthetic.study(tmp_path)
     run.append(tmp_path, [_final("winner", s, 0.9 + s / 100, 0.2) for s in range(3)])
     run.append(tmp_path, [_final("fixed", s, 0.19 + s / 100) for s in range(3)])
-    assert "fixed, no better than chance, is" in verdicts(run.load(tmp_path))[0].says
+    assert "fixed, no better than chance, is" in verdicts(run.load(tmp_path))[0].evidence
 
 
 def test_a_winner_without_a_trace_is_an_answer(tmp_path: Path) -> None:
@@ -190,6 +190,17 @@ def test_a_study_run_in_part_says_what_would_fill_it(tmp_path: Path) -> None:
     assert twin["leaderboard"]["complete"] > 0
     assert not any(r["winner"] for r in twin["leaderboard"]["rows"])
     assert "9 of 24" in page.text
+
+
+def test_too_few_trials_are_not_asked_for_again_in_vain(full: Record, tmp_path: Path) -> None:
+    few = [r for r in full.runs if r.stage != "search" or r.trial < 2]
+    record = full._replace(runs=few, importances={}, study=full.study | {"trials": 2})
+    page, twin = _written(record, tmp_path, _FEW)
+    (missing,) = [m for m in twin["missing"] if m["section"] == "importances"]
+    assert missing["note"].startswith("The search has ended with 4 complete trials. That is too few to tell")
+    assert missing["note"] in page.text
+    page, twin = _written(record._replace(study=full.study), tmp_path, _FEW)
+    assert [m["note"] for m in twin["missing"]] == [""], "more trials are planned, and the command makes them"
 
 
 def test_an_empty_study(tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def test_parameters_are_said_to_match_only_where_they_do(full: Record) -> None:
     assert groups.group(few, "fixed").about.endswith("gates; 820 parameters against 4,210: not matched")
     text = answers(changed(few, "final", "fixed", metrics={"score": 0.7}))["plasticity"]
     assert "(fixed, which has only 820 parameters against 4,210)" in text.head
-    assert "fixed, of fewer parameters than the winner and its training loss still falling at the end, is" in text.says
+    assert (
+        "fixed, of fewer parameters than the winner and its training loss still falling at the end, is" in text.evidence
+    )
     assert "not matched" not in groups.group(full, "dense").about
 
 
@@ -49,11 +51,11 @@ def test_a_control_that_still_learns_is_a_caveat_of_the_headline(full: Record) -
     curve = [[200.0 * i, 1.0, 0.2 + 0.03 * i] for i in range(1, 11)]
     text = answers(changed(full, "final", "fixed_lstm", curve=curve))["plasticity"]
     assert "(fixed LSTM; its learning curve still rises, by 0.060 over the last fifth of training" in text.head
-    assert "still rising at the end of its training" in text.says
+    assert "still rising at the end of its training" in text.evidence
     flat = [[200.0 * i, 2.0 - 0.1 * i, 0.5] for i in range(1, 11)]
     text = answers(changed(full, "final", "fixed_lstm", curve=flat))["plasticity"]
     assert "still rises" not in text.head
-    assert "fixed LSTM, its training loss still falling at the end, is " in text.says
+    assert "fixed LSTM, its training loss still falling at the end, is " in text.evidence
 
 
 def test_one_seed_has_no_interval_that_could_reach_anywhere(tmp_path: Path) -> None:
@@ -63,14 +65,14 @@ def test_one_seed_has_no_interval_that_could_reach_anywhere(tmp_path: Path) -> N
         assert text[key].answer == "unclear"
         assert "interval reaches" not in text[key].head
         assert text[key].head.endswith(", and without an interval it is not shown whether more than 0.02 is lost.")
-    assert "With one seed, none of the" in text["precision"].says
+    assert "With one seed, none of the" in text["precision"].evidence
 
 
 def test_a_rounded_network_that_was_trained_on_is_compared_with_one_that_was_too(full: Record) -> None:
     text = answers(full)["precision"]
     assert "against the winner in float, trained on as long" in text.head
     assert text.comparisons[0].theirs == "float, trained on as long"
-    assert "Against the winner as it was, before any training on" in text.says
+    assert "Against the winner as it was, before any training on" in text.evidence
     page = contents(full, "", "", {})
     assert page["bits"]["float_tuned"]["name"] == "w32a32t32-tuned"
     assert all(row["family"] != "float" for row in page["bits"]["rows"])
@@ -117,13 +119,13 @@ def test_without_that_the_comparison_is_called_unfair(full: Record) -> None:
     text = answers(older)["precision"]
     assert text.answer == "unclear"
     assert "which was not trained on as long" in text.head
-    assert "trains the float winner on as long" in text.says
-    assert "not fine-tuned), " in text.says, "the fewest bits are sought where the comparison is fair"
+    assert "trains the float winner on as long" in text.evidence
+    assert "not fine-tuned), " in text.evidence, "the fewest bits are sought where the comparison is fair"
 
 
 def test_both_roundings_are_quoted_at_every_width(full: Record) -> None:
     better = changed(full, "quantized", "w32a32t8-nearest", metrics={"score": 0.99})
-    text = answers(better)["precision"].says
+    text = answers(better)["precision"].evidence
     for width in (8, 4, 3, 2):
         assert text.count(f" at {width} bits") >= 2, "without fine-tuning, and fine-tuned"
     assert "surely helps at 4 bits (without fine-tuning)" in text

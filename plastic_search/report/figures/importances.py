@@ -17,6 +17,7 @@ QUESTION = "Which of the searched choices set the best trials apart from the oth
 SECTION, ORDER, NEEDS = "importances", 50, "run"
 
 _MOST = 12
+_ENOUGH = 20  # of the best trials
 
 
 class Importances(NamedTuple):
@@ -51,10 +52,12 @@ def caption(data: Importances) -> str:
         if any(data.conditional)
         else ""
     )
+    best = max(2, -(-data.trials // 10))  # as Optuna takes them
+    hint = f" The best tenth are {best} trials: this is a hint, not a measurement." if best < _ENOUGH else ""
     return (
         "How far each path's values in the best tenth of the trials differ from those in all of them, as a share of "
         f"the sum: PED-ANOVA (Watanabe et al. 2023), over the {data.trials} complete trials of all searches.{some}"
-        f"{more} With so few trials this is a hint, not a measurement."
+        f"{more}{hint}"
     )
 
 
