@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
@@ -13,9 +14,9 @@ from plastic_search.report.formatting import MARGIN, interval, score
 from plastic_search.report.statistics import Estimate
 
 __all__ = [
-    "Contrast", "Group", "Trial", "above", "arm_label", "arms", "baselines", "chance", "compare", "compared", "ended",
-    "finals", "finite", "group", "loss", "of_arm", "of_winner", "outdated", "reach", "score_name", "smaller", "trials",
-    "winning_trial",
+    "Contrast", "Group", "Trial", "above", "alike", "arm_label", "arms", "baselines", "chance", "compare", "compared",
+    "ended", "finals", "finite", "group", "importances", "leaves_out", "loss", "of_arm", "of_winner", "outdated",
+    "reach", "score_name", "smaller", "standing", "trials", "winning_trial",
 ]  # fmt: skip
 
 _ARMS = {"tpe": "TPE", "random": "random search"}
@@ -30,6 +31,7 @@ _FINALS: dict[str, tuple[str, str]] = {  # finalist -> what a page calls it, and
     Finalist.FIXED_LSTM: ("fixed LSTM", "an LSTM without plasticity"),
 }
 _MATCHED = (Finalist.FIXED, Finalist.FIXED_LSTM)  # meant to have at least as many parameters as the winner
+_CONTROLS = (Finalist.DENSE, Finalist.RANDOM_MASK, Finalist.PRUNED, *_MATCHED)
 
 
 class Trial(NamedTuple):
@@ -109,12 +111,23 @@ def trials(record: Record, arm: str | None = None) -> list[Trial]:
             connections=finite(row["connections"]),
             seconds=row["seconds"],
             seeds=row["seeds"],
-            choices=specs[row["arm"], row["number"]][0],
+            choices=table.used(*specs[row["arm"], row["number"]]),
             spec=specs[row["arm"], row["number"]][1],
             note=row["note"],
         )
         for row in rows.to_dict("records")
     ]
+
+
+def importances(record: Record) -> dict[str, float]:
+    """The share of each path, without those that trials chose and no network made use of."""
+    chosen = {path for run in record.stage(Stage.SEARCH) for path in run.choices}
+    unused = chosen.difference(*(trial.choices for trial in trials(record)))
+    return {
+        path: share
+        for path, value in record.importances.items()
+        if (share := finite(value)) is not None and path not in unused
+    }
 
 
 def arms(record: Record) -> list[str]:
@@ -131,14 +144,52 @@ def finals(record: Record) -> list[Group]:
     """The finalists: those that we know of first, then any other by name of its runs."""
     names = list(dict.fromkeys(r.name for r in record.stage("final")))
     order = list(_FINALS)
-    return [group(record, n) for n in sorted(names, key=lambda n: order.index(n) if n in order else len(order))]
+    names.sort(key=lambda name: order.index(name) if name in order else len(order))
+    return [found for name in names if (found := group(record, name)).runs]
 
 
 def group(record: Record, name: str, stage: str = "final") -> Group:
-    """The runs of one network of a stage."""
-    label, about = _FINALS.get(name, (name, "")) if stage == "final" else (name, "")
-    found = Group(name, label, about, record.stage(stage, name))
-    return found if stage != "final" or name not in _MATCHED else found._replace(about=_sized(record, found))
+    """The runs of one network of a stage; of a control those that belong to this winner."""
+    if stage != "final":
+        return Group(name, name, "", record.stage(stage, name))
+    found = Group(name, *_FINALS.get(name, (name, "")), record.stage(stage, name))
+    for winner in record.stage(stage, "winner")[:1]:
+        if name in _CONTROLS:
+            source = winner.trial, winner.choices
+            found = found._replace(runs=[run for run in found.runs if (run.trial, run.choices) == source])
+    if name == Finalist.RANDOM_MASK and any(_of_graph(run.spec) for run in found.runs):
+        found = found._replace(about=f"{found.about}, the same ones for every seed")
+    return found._replace(about=_sized(record, found)) if name in _MATCHED else found
+
+
+def standing(record: Record, name: str) -> Group:
+    """The finalist that is meant by a name: its own runs, or those of another that is the same network."""
+    same = record.study.get("same")
+    stands = same.get(name) if isinstance(same, dict) else None
+    return group(record, stands if isinstance(stands, str) else name)
+
+
+def alike(ours: Group, theirs: Group) -> bool:
+    """Whether two finalists are one network, trained once or, by an earlier version, twice."""
+    specs = [identity(run.spec) for each in (ours, theirs) for run in each.runs[:1] if run.spec.get("layers")]
+    return ours.name == theirs.name or (len(specs) == 2 and specs[0] == specs[1])
+
+
+def leaves_out(record: Record) -> bool:
+    """Whether the winner has some of several possible connections, chosen by gates or given by a graph."""
+    winner, dense = group(record, "winner"), standing(record, "dense")
+    layers = [layer for run in winner.runs[:1] for layer in run.spec.get("layers", ())]
+    return not alike(winner, dense) if dense.runs else any(_chooses(layer.get("structure")) for layer in layers)
+
+
+def _chooses(structure: Any) -> bool:
+    """Whether a structure in JSON has some of the connections of another one."""
+    inner = structure.get("support") if isinstance(structure, dict) else None
+    return _chooses(inner) if inner and structure.get("kind") == "Selected" else inner is not None
+
+
+def _of_graph(spec: Any) -> bool:
+    return '"kind": "Graph"' in json.dumps(spec)
 
 
 def _sized(record: Record, control: Group) -> str:
@@ -161,6 +212,9 @@ def smaller(record: Record, control: Group) -> bool:
 
 def of_arm(record: Record, arm: str) -> Group | None:
     """The finalist that a search found: the final network whose spec one of its trials had."""
+    stands = standing(record, f"best_{arm}")
+    if stands.name != f"best_{arm}":
+        return stands
     tried = [(t.number, t.spec) for t in trials(record, arm)]
     for each in finals(record):
         mine = each.name in (arm, f"best_{arm}")
@@ -179,7 +233,8 @@ def winning_trial(record: Record) -> Trial | None:
 
 def baselines(record: Record) -> list[Group]:
     """The finalists without a trace to take away: what a plastic winner must beat."""
-    searched = {g.name for arm in arms(record) if (g := of_arm(record, arm))} | {"winner", "dense"}
+    searched = {g.name for arm in arms(record) if (g := of_arm(record, arm))} | {"dense"}
+    searched = searched.difference(standing(record, name).name for name in _MATCHED) | {"winner"}
     return [g for g in finals(record) if g.name not in searched and not g.plastic and g.values()]
 
 
@@ -231,9 +286,12 @@ class Contrast(NamedTuple):
 
 
 def compare(ours: Group, theirs: Group) -> Contrast | None:
-    """Two networks over their seeds, as independent groups: a seed means something else in another network."""
+    """Two networks over their seeds, as independent groups: a seed means something else in another network.
+
+    None where one of them was not trained, or they are the same.
+    """
     x, y = list(ours.values().values()), list(theirs.values().values())
-    if not x or not y:
+    if not x or not y or alike(ours, theirs):
         return None
     return Contrast(ours.label, theirs.label, statistics.difference(x, y), statistics.improvement(x, y))
 

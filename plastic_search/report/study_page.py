@@ -53,7 +53,7 @@ def contents(record: Record, title: str, prose: str, shown: dict[Figure, Any]) -
         "leaderboard": _leaderboard(record),
         "topology": _topology(record),
         "learning": _learning(record),
-        "importances": record.importances or None,
+        "importances": groups.importances(record) or None,
         "bits": _bits(record),
         "ablation": _ablation(record),
         "controls": _controls(record),
@@ -65,7 +65,7 @@ def contents(record: Record, title: str, prose: str, shown: dict[Figure, Any]) -
     result["missing"] = [
         {"section": s, "title": about, "command": reproduce.filling(record, verb)}
         for s, (about, verb) in _SECTIONS.items()
-        if not result[s]
+        if not result[s] and not (s == "ablation" and record.stage("final", "winner"))
     ]
     return plain(result)
 
@@ -150,9 +150,9 @@ def _topology(record: Record) -> dict[str, Any] | None:
     if graph is None:
         return None
     edges, plastic = len(graph.edges), sum(e.plastic for e in graph.edges)
-    winner, dense = groups.group(record, "winner"), groups.group(record, "dense")
-    ours, theirs = list(winner.values().values()), list(dense.values().values())
-    difference = statistics.difference(ours, theirs) if ours and theirs else None
+    winner, dense = groups.group(record, "winner"), groups.standing(record, "dense")
+    contrast = groups.compare(winner, dense)
+    difference = contrast.difference if contrast else None
     possible = dense.cost("connections") or sum(b.possible for b in graph.blocks)
     return {
         "graph": graph.name,

@@ -27,8 +27,9 @@ class Verdict(NamedTuple):
 
 
 def verdicts(record: Record) -> list[Verdict]:
-    """Every answer, in the order in which a page gives them."""
-    kept = [_unless_at_chance(record, verdict) for verdict in (_structure(record), _precision(record))]
+    """Every answer, in the order in which a page gives them; none on structure where nothing can be left out."""
+    lossy = [verdict for verdict in (_structure(record), _precision(record)) if verdict is not None]
+    kept = [_unless_at_chance(record, verdict) for verdict in lossy]
     return [_plasticity(record), _search(record), *kept, _export(record)]
 
 
@@ -49,7 +50,7 @@ def _plasticity(record: Record) -> Verdict:
         return Verdict("plasticity", question, "unknown", "Whether plasticity matters is not known yet.", "", [])
     if not winner.plastic:
         head = f"The winner, at {estimate(mean)}, has no trace: the search chose a network without plasticity."
-        return Verdict("plasticity", question, "no", head, "", [])
+        return Verdict("plasticity", question, "no", head, "There is no trace that could be taken away.", [])
     frozen = groups.compared(winner.values(), winner.values("frozen"))
     frozen_mean = winner.mean("frozen")
     if frozen is None or frozen_mean is None:
@@ -124,6 +125,9 @@ def _search(record: Record) -> Verdict:
     name, trials = groups.arm_label(learned), [_complete(record, arm) for arm in (learned, "random")]
     ours, theirs = (groups.of_arm(record, arm) for arm in (learned, "random"))
     reason = _trial_by_trial(name, trials)
+    if ours and theirs and ours.runs and groups.alike(ours, theirs):
+        head = f"{name} did not beat random search: both found the same network."
+        return Verdict("search", question, "no", head, reason, [])
     found = compare(ours, theirs) if ours and theirs else None
     if found is None or ours is None or theirs is None or found.probability is None:
         head = f"Whether {name} beats random search is not known: their best networks were not both trained anew."
@@ -164,9 +168,11 @@ def _trial_by_trial(name: str, trials: list[list[float]]) -> str:
     )
 
 
-def _structure(record: Record) -> Verdict:
+def _structure(record: Record) -> Verdict | None:
     question = "Can connections be left out?"
-    winner, dense = groups.group(record, "winner"), groups.group(record, "dense")
+    winner, dense = groups.group(record, "winner"), groups.standing(record, "dense")
+    if winner.runs and not groups.leaves_out(record):
+        return None
     found = compare(winner, dense)
     kept, full = winner.cost("connections"), dense.cost("connections")
     graph = topology.data(record)
@@ -179,13 +185,16 @@ def _structure(record: Record) -> Verdict:
         head = f"The winner keeps {percent(share)} of the connections that it might have."
         return Verdict("structure", question, "unclear", head, "No dense network was trained to compare it with.", [])
     d = found.difference
+    if share >= 1.0:
+        head = "The winner kept every connection that it might have, so whether any can be left out is not shown."
+        return Verdict("structure", question, "unclear", head, "", [found])
     answer, lost = loss(d)
     head = f"{percent(share)} of the connections are kept: {above(d)} the dense network, {lost}."
     reason = (
         f"With {count(kept)} connections the winner scores {estimate(winner.mean())}; the same network with all "
         f"{count(full)} of them, trained as long, scores {estimate(dense.mean())}."
     )
-    others = [c for name in ("random_mask", "pruned") if (c := compare(winner, groups.group(record, name)))]
+    others = [c for name in ("random_mask", "pruned") if (c := compare(winner, groups.standing(record, name)))]
     reason += "".join(f" Above {c.theirs} of as many connections: {estimate(c.difference, True)}." for c in others)
     return Verdict("structure", question, answer, head, reason + _hardened(winner), [found, *others])
 

@@ -29,7 +29,7 @@ class Importances(NamedTuple):
 
 def data(record: Record) -> Importances | None:
     """Every path with its share; None where none was worked out."""
-    known = {a: v for a, share in record.importances.items() if (v := groups.finite(share)) is not None}
+    known = groups.importances(record)
     if not known:
         return None
     order = sorted(known, key=lambda path: (-known[path], path))
