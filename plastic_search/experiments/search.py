@@ -222,6 +222,8 @@ def _finals(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
     outcomes = {(r.name, r.seed): r.outcome for r in same}
     left = [job for job in jobs if not job.is_done(outcomes)]
     done = len(jobs) - len(left)
+    if notice := _replaced(folder, specs):
+        yield Event(Stage.FINAL, done, len(jobs), None, "another winner", notice)
     for result in pool.each(left):
         if not isinstance(result, Ended):
             continue
@@ -231,6 +233,19 @@ def _finals(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
         best_score = max((r.metrics["score"] for r in winners if "score" in r.metrics), default=None)
         text = f"{result.job.title}: test score {result.runs[-1].metrics.get('score', 0.0):.3f}"
         yield Event(Stage.FINAL, done, len(jobs), best_score, text)
+
+
+def _replaced(folder: RunFolder, specs: dict[str, NetworkSpec]) -> str:
+    """What is no longer shown once these finalists are trained; "" where nothing is lost."""
+    now = {name: files.identity(spec.to_json()) for name, spec in specs.items()}
+    rounded = folder.stage(Stage.QUANTIZED)
+    lost = sum(now.get(files.rounded_network(run)) != files.identity(run.spec) for run in rounded)
+    many = "s are" if lost > 1 else " is"
+    text = (
+        f"the search has another winner now: {lost} quantized run{many} of a network before it, and no longer shown; "
+        f"the lines stay in {files.RUNS}, and `plastic-search quantize {folder.path}` rounds the new one"
+    )
+    return text if lost else ""
 
 
 def _final_jobs(study: Study, folder: RunFolder) -> list[Job]:

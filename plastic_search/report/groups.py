@@ -15,7 +15,7 @@ from plastic_search.report.statistics import Estimate
 
 __all__ = [
     "Contrast", "Group", "Trial", "above", "alike", "arm_label", "arms", "baselines", "chance", "compare", "compared",
-    "ended", "finals", "finite", "group", "importances", "leaves_out", "loss", "of_arm", "of_winner", "outdated",
+    "ended", "finals", "finite", "group", "loss", "of_arm", "of_winner", "outdated",
     "reach", "score_name", "smaller", "standing", "trials", "winning_trial",
 ]  # fmt: skip
 
@@ -119,17 +119,6 @@ def trials(record: Record, arm: str | None = None) -> list[Trial]:
     ]
 
 
-def importances(record: Record) -> dict[str, float]:
-    """The share of each path, without those that trials chose and no network made use of."""
-    chosen = {path for run in record.stage(Stage.SEARCH) for path in run.choices}
-    unused = chosen.difference(*(trial.choices for trial in trials(record)))
-    return {
-        path: share
-        for path, value in record.importances.items()
-        if (share := finite(value)) is not None and path not in unused
-    }
-
-
 def arms(record: Record) -> list[str]:
     """The searches of a study, random search last."""
     names = list(dict.fromkeys(r.name for r in record.stage("search")))
@@ -173,19 +162,6 @@ def alike(ours: Group, theirs: Group) -> bool:
     """Whether two finalists are one network, trained once or, by an earlier version, twice."""
     specs = [identity(run.spec) for each in (ours, theirs) for run in each.runs[:1] if run.spec.get("layers")]
     return ours.name == theirs.name or (len(specs) == 2 and specs[0] == specs[1])
-
-
-def leaves_out(record: Record) -> bool:
-    """Whether the winner has some of several possible connections, chosen by gates or given by a graph."""
-    winner, dense = group(record, "winner"), standing(record, "dense")
-    layers = [layer for run in winner.runs[:1] for layer in run.spec.get("layers", ())]
-    return not alike(winner, dense) if dense.runs else any(_chooses(layer.get("structure")) for layer in layers)
-
-
-def _chooses(structure: Any) -> bool:
-    """Whether a structure in JSON has some of the connections of another one."""
-    inner = structure.get("support") if isinstance(structure, dict) else None
-    return _chooses(inner) if inner and structure.get("kind") == "Selected" else inner is not None
 
 
 def _of_graph(spec: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from plastic_search.records import provenance
 from plastic_search.records.run import Record
 from plastic_search.report import groups, reproduce, statistics, verdicts
-from plastic_search.report.figures import Figure, ablation, bits, learning_curves, topology
+from plastic_search.report.figures import Figure, ablation, bits, importances, learning_curves, topology
 from plastic_search.report.formatting import MARGIN
 from plastic_search.report.groups import Group, Trial
 from plastic_search.report.html import plain
@@ -53,7 +53,7 @@ def contents(record: Record, title: str, prose: str, shown: dict[Figure, Any]) -
         "leaderboard": _leaderboard(record),
         "topology": _topology(record),
         "learning": _learning(record),
-        "importances": groups.importances(record) or None,
+        "importances": importances.shares(record) or None,
         "bits": _bits(record),
         "ablation": _ablation(record),
         "controls": _controls(record),

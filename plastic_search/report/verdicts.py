@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 from plastic_search.records.run import Record
 from plastic_search.report import groups, reproduce, statistics
-from plastic_search.report.figures import bits as rounded
 from plastic_search.report.figures import learning_curves, topology
-from plastic_search.report.formatting import MARGIN, bits, change, count, estimate, listed, percent, score
+from plastic_search.report.formatting import change, count, estimate, listed, percent, score
 from plastic_search.report.groups import Contrast, Group, above, compare, loss, reach
-from plastic_search.report.statistics import Estimate
+from plastic_search.report.precision import precision
+from plastic_search.report.verdict import Verdict
 
 __all__ = ["Verdict", "verdicts"]
 
 
-class Verdict(NamedTuple):
-    """One question with its answer."""
-
-    key: str
-    question: str
-    answer: str  # yes, no, unclear, unknown
-    head: str  # the answer in one sentence
-    says: str  # what it rests on
-    comparisons: list[Contrast]
-
-
 def verdicts(record: Record) -> list[Verdict]:
     """Every answer, in the order in which a page gives them; none on structure where nothing can be left out."""
-    lossy = [verdict for verdict in (_structure(record), _precision(record)) if verdict is not None]
+    lossy = [verdict for verdict in (_structure(record), precision(record)) if verdict is not None]
     kept = [_unless_at_chance(record, verdict) for verdict in lossy]
     return [_plasticity(record), _search(record), *kept, _export(record)]
 
@@ -171,7 +160,7 @@ def _trial_by_trial(name: str, trials: list[list[float]]) -> str:
 def _structure(record: Record) -> Verdict | None:
     question = "Can connections be left out?"
     winner, dense = groups.group(record, "winner"), groups.standing(record, "dense")
-    if winner.runs and not groups.leaves_out(record):
+    if winner.runs and not _leaves_out(record):
         return None
     found = compare(winner, dense)
     kept, full = winner.cost("connections"), dense.cost("connections")
@@ -199,95 +188,25 @@ def _structure(record: Record) -> Verdict | None:
     return Verdict("structure", question, answer, head, reason + _hardened(winner), [found, *others])
 
 
+def _leaves_out(record: Record) -> bool:
+    """Whether the winner has some of several possible connections, chosen by gates or given by a graph."""
+    winner, dense = groups.group(record, "winner"), groups.standing(record, "dense")
+    layers = [layer for run in winner.runs[:1] for layer in run.spec.get("layers", ())]
+    return not groups.alike(winner, dense) if dense.runs else any(_chooses(layer.get("structure")) for layer in layers)
+
+
+def _chooses(structure: Any) -> bool:
+    """Whether a structure in JSON has some of the connections of another one."""
+    inner = structure.get("support") if isinstance(structure, dict) else None
+    return _chooses(inner) if inner and structure.get("kind") == "Selected" else inner is not None
+
+
 def _hardened(winner: Group) -> str:
     """What it cost that the gates were made hard, where the runs say it."""
     soft, hard = winner.mean("soft"), winner.mean("hard")
     if soft is None or hard is None:
         return ""
     return f" Making its gates hard changed its validation score by {hard.value - soft.value:+.3f}."
-
-
-def _precision(record: Record) -> Verdict:
-    question = "Does it survive in few bits?"
-    rounding = rounded.data(record)
-    together = [v for v in rounding.variants if v.family in ("uniform", "mixed") and v.change] if rounding else []
-    if not rounding or not together:
-        return Verdict("precision", question, "unknown", "What rounding costs is not known yet.", "", [])
-    chosen = min(together, key=lambda v: (v.family != "mixed", not v.tuned, v.rounding != "stochastic", _total(v)))
-    d = chosen.cost
-    if d is None:
-        return Verdict("precision", question, "unknown", "What rounding costs is not known: no float winner.", "", [])
-    answer, lost = loss(d)
-    if answer == "yes" and not chosen.fair:
-        answer, lost = "unclear", "and that may hide what rounding costs"
-    how = f"{bits(chosen.bits)} bits (weight/alpha/trace, {_how(chosen)})"
-    theirs = "float, trained on as long" if chosen.matched else "float"
-    against = f"the winner in {theirs}" if chosen.fair else "the winner in float, which was not trained on as long"
-    head = f"In {how} its score changes by {estimate(d, True)} against {against}, {lost}."
-    compared = [Contrast(f"{bits(chosen.bits)} bits", theirs, d, None)]
-    reason = _trained_on(record, chosen) + _fewest(together) + _by_chance(rounding)
-    return Verdict("precision", question, answer, head, reason, compared)
-
-
-def _trained_on(record: Record, chosen: rounded.Variant) -> str:
-    """What training on, and not rounding, has to do with a change."""
-    if not chosen.tuned or chosen.change is None:
-        return ""
-    if chosen.matched:
-        return (
-            f"Against the winner as it was, before any training on, the score in {bits(chosen.bits)} bits changes by "
-            f"{estimate(chosen.change, True)}. "
-        )
-    return (
-        "The rounded network was trained on and the float winner was not, so this does not part what rounding costs "
-        f"from what more training gives; `{reproduce.filling(record, 'quantize')}` trains the float winner on as long. "
-    )
-
-
-def _fewest(together: list[rounded.Variant]) -> str:
-    """The fewest bits that cost little, of the ways that have a fair comparison."""
-    fair = [(v, v.cost) for v in together if v.fair and v.cost is not None]
-    sure = [(v, d) for v, d in fair if d.low is not None and d.low >= -MARGIN]
-    ways = f"{len(fair)} ways of rounding all roles that can be compared with float fairly"
-    if sure:
-        v, d = min(sure, key=lambda pair: _total(pair[0]))
-        return (
-            f"The fewest bits that surely stay within {MARGIN} of float are {bits(v.bits)} ({_how(v)}), "
-            f"{estimate(d, True)}, the fewest of the {ways}."
-        )
-    if all(not d.known for _, d in fair):
-        return f"With one seed, none of the {ways} can be shown to stay within {MARGIN} of it."
-    return f"None of the {ways} surely stays within {MARGIN} of it."
-
-
-def _by_chance(rounding: rounded.Bits) -> str:
-    """What stochastic rounding does for the trace alone, at every width that has both."""
-    phrases, surely = [], {1: [], -1: []}
-    for tuned, when in ((False, "without fine-tuning"), (True, "fine-tuned")):
-        alone = {
-            (v.bits["trace"], v.rounding): v for v in rounding.variants if v.family == "trace" and v.tuned == tuned
-        }
-        both = [b for b, rounding in alone if b is not None and rounding == "nearest" and (b, "stochastic") in alone]
-        steps = []
-        for b in sorted(both, reverse=True):
-            d = _difference(alone[b, "stochastic"], alone[b, "nearest"])
-            steps.append(f"{estimate(d, True)} at {b} bits")
-            if d.sign:
-                surely[d.sign].append(f"{b} bits ({when})")
-        phrases += [f"{when} by {listed(steps)}"] * bool(steps)
-    if not phrases:
-        return ""
-    sides = [f"surely {word} at {listed(surely[sign])}" for sign, word in ((1, "helps"), (-1, "hurts")) if surely[sign]]
-    return (
-        " Writing the trace alone by stochastic instead of nearest rounding changes the score, by seed, "
-        f"{'; '.join(phrases)}: it {' and '.join(sides) or 'makes no sure difference'}."
-    )
-
-
-def _difference(ours: rounded.Variant, theirs: rounded.Variant) -> Estimate:
-    if len(ours.seeds) == len(theirs.seeds):
-        return statistics.mean([a - b for a, b in zip(ours.seeds, theirs.seeds, strict=True)])
-    return statistics.difference(ours.seeds, theirs.seeds)
 
 
 def _export(record: Record) -> Verdict:
@@ -325,11 +244,3 @@ def _short_of(c: Contrast) -> str:
     d = c.difference
     side = 1 if d.value >= 0 else -1
     return f"{score(abs(d.value))} {reach(d, side)} {'below' if side > 0 else 'above'} the winner"
-
-
-def _total(variant: rounded.Variant) -> int:
-    return sum(b or 32 for b in variant.bits.values())
-
-
-def _how(variant: rounded.Variant) -> str:
-    return f"{variant.rounding}, {'fine-tuned' if variant.tuned else 'not fine-tuned'}"
