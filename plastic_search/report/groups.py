@@ -15,7 +15,7 @@ from plastic_search.report.statistics import Estimate
 
 __all__ = [
     "Contrast", "Group", "Trial", "above", "alike", "arm_label", "arms", "baselines", "chance", "compare", "compared",
-    "ended", "finals", "finite", "group", "loss", "of_arm", "of_winner", "outdated",
+    "compared_scores", "ended", "finals", "finite", "group", "loss", "of_arm", "of_winner", "outdated",
     "reach", "score_name", "smaller", "standing", "trials", "winning_trial",
 ]  # fmt: skip
 
@@ -63,8 +63,9 @@ class Group(NamedTuple):
         return {r.seed: value for r in runs if (value := finite(r.metrics.get(metric))) is not None}
 
     def mean(self, metric: str = "score") -> Estimate | None:
+        """The mean of a score, or of the score in another state or on another split."""
         values = list(self.values(metric).values())
-        return statistics.mean(values) if values else None
+        return statistics.bounded(statistics.mean(values), values) if values else None
 
     def cost(self, name: str) -> float | None:
         """The mean cost of a run."""
@@ -235,6 +236,12 @@ def ended(run: Run) -> str:
     return "tie" if last else "magnified"
 
 
+def compared_scores(ours: dict[int, float], theirs: dict[int, float]) -> Estimate | None:
+    """`compared`, of scores."""
+    result = compared(ours, theirs)
+    return result and statistics.bounded(result, ours.values(), theirs.values())
+
+
 def compared(
     ours: dict[int, float], theirs: dict[int, float], average: Literal["mean", "median"] = "mean"
 ) -> Estimate | None:
@@ -269,7 +276,8 @@ def compare(ours: Group, theirs: Group) -> Contrast | None:
     x, y = list(ours.values().values()), list(theirs.values().values())
     if not x or not y or alike(ours, theirs):
         return None
-    return Contrast(ours.label, theirs.label, statistics.difference(x, y), statistics.improvement(x, y))
+    difference = statistics.bounded(statistics.difference(x, y), x, y)
+    return Contrast(ours.label, theirs.label, difference, statistics.improvement(x, y))
 
 
 def loss(d: Estimate) -> tuple[str, str]:

@@ -96,8 +96,10 @@ def _by_chance(rounding: rounded.Bits) -> str:
 
 def _difference(ours: rounded.Variant, theirs: rounded.Variant) -> Estimate:
     if len(ours.seeds) == len(theirs.seeds):
-        return statistics.mean([a - b for a, b in zip(ours.seeds, theirs.seeds, strict=True)])
-    return statistics.difference(ours.seeds, theirs.seeds)
+        result = statistics.mean([a - b for a, b in zip(ours.seeds, theirs.seeds, strict=True)])
+    else:
+        result = statistics.difference(ours.seeds, theirs.seeds)
+    return statistics.bounded(result, ours.seeds, theirs.seeds)
 
 
 def _total(variant: rounded.Variant) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from plastic_search.records import provenance
-from plastic_search.records.run import Record
+from plastic_search.records.run import Finalist, Record, rounded_network
 from plastic_search.report import groups, reproduce, statistics, verdicts
 from plastic_search.report.figures import Figure, ablation, bits, importances, learning_curves, topology
 from plastic_search.report.formatting import MARGIN
@@ -115,7 +115,7 @@ def _leaderboard(record: Record) -> dict[str, Any] | None:
     )
     if not ranked:
         return None
-    chosen = dict.fromkeys(path for t in tried for path in t.choices)
+    chosen = dict.fromkeys(path for t in ranked for path in t.choices)
     paths = dict.fromkeys([*(p for p in record.study.get("search_parameters", {}) if p in chosen), *chosen])
     columns = [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
     best = groups.winning_trial(record)
@@ -184,17 +184,27 @@ def _ablation(record: Record) -> list[Any] | None:
 
 
 def _bits(record: Record) -> dict[str, Any] | None:
-    result = bits.data(record)
-    if result is None:
-        return None
+    """The winner's ways of rounding, and those of other finalists that were quantized."""
+    networks = dict.fromkeys(rounded_network(run) for run in record.stage("quantized"))
+    others = [
+        {"name": name, "label": groups.group(record, name).label} | _rounded(record, name)
+        for name in networks
+        if name != Finalist.WINNER
+    ]
+    winner = _rounded(record, Finalist.WINNER)
+    return winner | {"others": others} if winner["rows"] or any(each["rows"] for each in others) else None
+
+
+def _rounded(record: Record, network: str) -> dict[str, Any]:
+    result = bits.data(record, network)
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for v in result.variants:
+    for v in result.variants if result else ():
         rounding = v.rounding if v.bits["trace"] is not None else ""
         row = rows.setdefault((v.family, bits.tick(v), rounding), {"rounded": None, "tuned": None})
         row["tuned" if v.tuned else "rounded"] = v
     return {
-        "float": groups.group(record, "winner").mean(),
-        "float_tuned": result.float_tuned,
+        "float": groups.group(record, network).mean(),
+        "float_tuned": result.float_tuned if result else None,
         "rows": [{"family": f, "bits": b, "rounding": r} | row for (f, b, r), row in rows.items()],
     }
 
@@ -216,7 +226,7 @@ def _control(group: Group, winner: list[float]) -> dict[str, Any]:
         "unscored": len(group.runs) - len(scores),
         "score": group.mean(),
         "validation": group.mean("validation"),
-        "change": statistics.difference(scores, winner) if against else None,
+        "change": statistics.bounded(statistics.difference(scores, winner), scores, winner) if against else None,
         **{cost: group.cost(cost) for cost in ("parameters", "connections", "steps", "seconds")},
     }
 

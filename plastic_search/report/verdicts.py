@@ -40,7 +40,7 @@ def _plasticity(record: Record) -> Verdict:
     if not winner.plastic:
         head = f"The winner, at {estimate(mean)}, has no trace: the search chose a network without plasticity."
         return Verdict("plasticity", question, "no", head, "There is no trace that could be taken away.", [])
-    frozen = groups.compared(winner.values(), winner.values("frozen"))
+    frozen = groups.compared_scores(winner.values(), winner.values("frozen"))
     frozen_mean = winner.mean("frozen")
     if frozen is None or frozen_mean is None:
         return Verdict("plasticity", question, "unknown", "The winner was not tested without its trace.", "", [])

@@ -92,8 +92,8 @@ def _variant(group: Group, score: Estimate, reference: dict[int, float], longer:
     family = "uniform" if len(widths) == len(ROLES) and len({*widths.values()}) == 1 else "mixed"
     family = next(iter(widths)) if len(widths) == 1 else family if widths else _FLOAT
     rounding = str(run.choices.get("rounding", "nearest"))
-    change = findings.compared(values, reference)
-    matched = findings.compared(values, longer) if tuned and widths else None
+    change = findings.compared_scores(values, reference)
+    matched = findings.compared_scores(values, longer) if tuned and widths else None
     return Variant(group.name, family, bits, rounding, tuned, list(values.values()), score, change, matched)
 
 

@@ -30,7 +30,7 @@ class Importances(NamedTuple):
 def shares(record: Record) -> dict[str, float]:
     """The share of each path, without those that trials chose and no network made use of."""
     chosen = {path for run in record.stage("search") for path in run.choices}
-    unused = chosen.difference(*(trial.choices for trial in groups.trials(record)))
+    unused = chosen.difference(*(t.choices for t in groups.trials(record) if t.outcome == "complete"))
     return {
         path: share
         for path, value in record.importances.items()
