@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -47,11 +47,19 @@ def say(text: str) -> None:
 
 def follow(events: Iterable[Event]) -> None:
     """Report progress as events arrive: a live bar in a terminal, about twenty lines a stage elsewhere."""
-    console = Console(stderr=True, highlight=False)
+    console, events = Console(stderr=True, highlight=False), _noticed(events)
     if console.is_terminal:
         _live(events, console)
     else:
         _lines(events)
+
+
+def _noticed(events: Iterable[Event]) -> Iterator[Event]:
+    """The events, each after its notice has been printed."""
+    for event in events:
+        if event.notice:
+            say(event.notice)
+        yield event
 
 
 def _live(events: Iterable[Event], console: Console) -> None:

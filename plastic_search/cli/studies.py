@@ -57,19 +57,20 @@ def run(
 
 def quantize(
     folder: Folder,
+    name: Annotated[str, typer.Option(help="Which network: winner, or another finalist such as fixed.")] = "winner",
     bits: Annotated[str, typer.Option(help="Widths to try, with commas.")] = ",".join(map(str, WIDTHS)),
     workers: Workers = CORES,
     parts: Parts = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Quantize the winner's weight, alpha and trace, and measure it before and after fine-tuning."""
+    """Quantize the winner's or another finalist's weight, alpha and trace; measure it before and after fine-tuning."""
     from plastic_search.cli.console import follow, summary, summary_table
     from plastic_search.core import loading
     from plastic_search.experiments import quantize as quantized
     from plastic_search.records import run as runs
 
     loading.load_parts(parts)
-    follow(quantized.quantize(folder, _widths(bits), workers, tuple(parts)))
+    follow(quantized.quantize(folder, _widths(bits), workers, tuple(parts), name))
     record = runs.load(folder)
     kept = record._replace(runs=record.stage("quantized"))
     if as_json:

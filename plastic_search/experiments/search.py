@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Hashable, Iterable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -15,7 +15,6 @@ from plastic_search.experiments.journal import ARMS, RANDOM, Expected, open_jour
 from plastic_search.experiments.optuna_search import ROUND, Arm, Proposal, importances
 from plastic_search.experiments.study import Study
 from plastic_search.experiments.workers import Ended, Pool
-from plastic_search.network.module import Network
 from plastic_search.network.spec import NetworkSpec
 from plastic_search.records import run as files
 from plastic_search.records.folder import RunFolder
@@ -25,6 +24,7 @@ from plastic_search.records.table import used
 __all__ = ["best", "carry_out", "expected"]
 
 _EPISODES = 2000  # behind a validation score
+_ABLATIONS = (Measure.FROZEN, Measure.SHUFFLED)  # of a network that has a trace
 
 
 class _Runs(Protocol):
@@ -222,6 +222,8 @@ def _finals(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
     outcomes = {(r.name, r.seed): r.outcome for r in same}
     left = [job for job in jobs if not job.is_done(outcomes)]
     done = len(jobs) - len(left)
+    if notice := _replaced(folder, specs):
+        yield Event(Stage.FINAL, done, len(jobs), None, "another winner", notice)
     for result in pool.each(left):
         if not isinstance(result, Ended):
             continue
@@ -233,8 +235,24 @@ def _finals(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
         yield Event(Stage.FINAL, done, len(jobs), best_score, text)
 
 
+def _replaced(folder: RunFolder, specs: dict[str, NetworkSpec]) -> str:
+    """What is no longer shown once these finalists are trained; "" where nothing is lost."""
+    now = {name: files.identity(spec.to_json()) for name, spec in specs.items()}
+    rounded = folder.stage(Stage.QUANTIZED)
+    lost = sum(now.get(files.rounded_network(run)) != files.identity(run.spec) for run in rounded)
+    many = "s are" if lost > 1 else " is"
+    text = (
+        f"the search has another winner now: {lost} quantized run{many} of a network before it, and no longer shown; "
+        f"the lines stay in {files.RUNS}, and `plastic-search quantize {folder.path}` rounds the new one"
+    )
+    return text if lost else ""
+
+
 def _final_jobs(study: Study, folder: RunFolder) -> list[Job]:
-    """The winner of both searches, the best of the search that lost, and what the winner must be compared with."""
+    """The winner of both searches, the best of the search that lost, and what the winner must be compared with.
+
+    A network that stands for several of these is trained once; study.json keeps which they are, under `same`.
+    """
     winner = best(folder, *ARMS)
     if winner is None:
         raise PlasticSearchError(
@@ -242,19 +260,16 @@ def _final_jobs(study: Study, folder: RunFolder) -> list[Job]:
         )
     other = best(folder, *(arm for arm in ARMS if arm != winner.name))
     spec, inputs = NetworkSpec.from_json(winner.spec), study.task.inputs
-    count = Network(spec, inputs).count()
-    # The same network with as many connections, not chosen by its gates, where it has gates.
-    masked = {Finalist.RANDOM_MASK: controls.random_mask(spec), Finalist.PRUNED: controls.pruned(spec)}
     variants = {Finalist.WINNER: (winner, spec)}
     if other is not None:
         name = Finalist.BEST_RANDOM if other.name == RANDOM else Finalist.BEST_TPE
         variants[name] = (other, NetworkSpec.from_json(other.spec))
-    variants |= {
-        Finalist.DENSE: (winner, controls.dense(spec)),
-        **{name: (winner, control) for name, control in masked.items() if control != spec},
-        Finalist.FIXED: (winner, controls.fixed(spec, inputs, count)),
-        Finalist.FIXED_LSTM: (winner, controls.fixed_lstm(spec, inputs, count)),
-    }
+    variants |= {name: (winner, control) for name, control in controls.controls(spec, inputs).items()}
+    first: dict[Hashable, Finalist] = {}
+    of = {name: first.setdefault(controls.identity(each, inputs), name) for name, (_, each) in variants.items()}
+    same = {name.value: stands.value for name, stands in of.items() if stands is not name}
+    about = {key: value for key, value in folder.study.items() if key != "same"}
+    folder.describe(about | {"same": same} if same else about)
     return [
         Job(
             study=folder.name,
@@ -266,11 +281,12 @@ def _final_jobs(study: Study, folder: RunFolder) -> list[Job]:
             task=study.task,
             trainer=study.finalist,
             choices=source.choices,
-            measures=(Measure.VALIDATION, Measure.TEST, Measure.FROZEN, Measure.SHUFFLED),
+            measures=(Measure.VALIDATION, Measure.TEST, *(_ABLATIONS if controls.is_plastic(network, inputs) else ())),
             save=folder.models(name, network.to_json()),
             graph=folder.path / files.TOPOLOGIES if name is Finalist.WINNER else None,
             note=f"{source.name} trial {source.trial}",
         )
         for seed in study.seeds
         for name, (source, network) in variants.items()
+        if of[name] is name
     ]

@@ -26,7 +26,7 @@ from plastic_search.records.files import append_lines, read_json, read_lines, to
 
 __all__ = [
     "CurrentRuns", "CurvePoint", "Finalist", "Outcome", "Record", "Run", "Stage",
-    "append", "file_name", "identity", "is_run", "load", "models",
+    "append", "file_name", "identity", "is_run", "load", "models", "rounded_network",
 ]  # fmt: skip
 
 COMPARISON, SWEEP = "plastic_search/comparison/1", "plastic_search/sweep/2"  # schemas of study.json
@@ -199,9 +199,14 @@ class CurrentRuns:
 
     def _entries(self, stage: str) -> Iterator[_Entry]:
         for entry in self._stages.get(stage, {}).values():
-            finalist = Finalist.WINNER if stage == Stage.QUANTIZED else entry.run.name
+            finalist = entry.run.name if stage != Stage.QUANTIZED else rounded_network(entry.run)
             if not entry.identity or entry.identity == self._finalists.get(finalist):
                 yield entry
+
+
+def rounded_network(run: Run) -> str:
+    """The finalist that a quantized run rounds."""
+    return str(run.choices.get("network", Finalist.WINNER))
 
 
 def append(folder: Path | str, runs: list[Run]) -> None:

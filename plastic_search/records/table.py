@@ -93,7 +93,8 @@ def used(choices: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
         choices: path -> value.
         spec: the network as JSON; {} where it could not be built, and every choice is kept.
     """
-    still = [i for i, layer in enumerate(spec.get("layers", ())) if layer.get("plastic") == "none"]
+    layers = enumerate(spec.get("layers", ()))
+    still = [i for i, layer in layers if isinstance(layer, dict) and layer.get("plastic") == "none"]
     unused = {("layers", str(i), name) for i in still for name in IDLE}
     return {path: value for path, value in choices.items() if tuple(path.split(".")[:3]) not in unused}
 

@@ -23,6 +23,7 @@ __all__ = ["SCHEMA", "contents", "write"]
 SCHEMA = "plastic_search/comparison_report/1"
 _ENOUGH = 8  # seeds from which on a bootstrap of the median is wide enough
 _STAGES = ("comparison", "sweep")
+_SCORES = ("score", "validation", "test", "frozen", "shuffled", "soft", "hard", "tuned")
 _COSTS = ("seconds", "steps", "parameters", "connections")
 _QUANTITIES = {  # of a learning curve -> its label
     "loss": "training loss", "score": "validation score", "units": "units", "connections": "connections",
@@ -182,8 +183,9 @@ def _measured(metric: Metric, values: dict[int, float], case: str) -> Measured |
         higher = metric.better == "higher"
         count = sum(v >= metric.limit if higher else v <= metric.limit for v in each)
         reached = statistics.share(count, len(each))
+    result = statistics.median(each) if metric.average == "median" else statistics.mean(each)
     return Measured(
-        result=statistics.median(each) if metric.average == "median" else statistics.mean(each),
+        result=statistics.bounded(result, each) if metric.name in _SCORES else result,
         quartiles=statistics.quartiles(each),
         values=values,
         reached=reached,
@@ -193,9 +195,12 @@ def _measured(metric: Metric, values: dict[int, float], case: str) -> Measured |
 
 def _difference(metric: Metric, wide: DataFrame, case: str, reference: str) -> Difference | None:
     average = "median" if metric.average == "median" else "mean"
-    found = compared(_values(wide, case), _values(wide, reference), average)
+    ours, theirs = _values(wide, case), _values(wide, reference)
+    found = compared(ours, theirs, average)
     if found is None:
         return None
+    if metric.name in _SCORES:
+        found = statistics.bounded(found, ours.values(), theirs.values())
     better = {"higher": found.sign, "lower": -found.sign}.get(metric.better, 0)
     return Difference(case, metric.name, found, {1: "yes", -1: "no"}.get(better, "unclear" if metric.better else ""))
 

@@ -87,7 +87,7 @@ def _row(at: float, runs: DataFrame, curves: DataFrame, key: str, full: float | 
     row: dict[str, Any] = {
         "at": at,
         "scores": scores,
-        "score": statistics.mean(scores)._asdict(),
+        "score": statistics.bounded(statistics.mean(scores), scores)._asdict(),
         "connections": float(runs["metrics.connections"].mean()),
         "plastic_connections": float(runs["metrics.plastic_connections"].mean()),
         "seconds": float(runs["costs.seconds"].mean()),
@@ -134,6 +134,7 @@ def compared(
 ) -> dict[str, Any]:
     """One answer: yes or no only where the whole interval of the difference lies on one side."""
     gap = statistics.difference(mine["scores"], theirs["scores"])
+    gap = statistics.bounded(gap, mine["scores"], theirs["scores"])
     if group == page["reference"]:
         question, low, high = f"Does {page['ours']} lose less than {MARGIN:g} beside {group}?", -MARGIN, -MARGIN
     else:

@@ -52,7 +52,7 @@ def data(record: Record) -> Ablation | None:
         for metric, name in _STATES:
             values, score = each.values(metric), each.mean(metric)
             if score is not None:
-                change = groups.compared(values, each.values()) if metric != "score" else None
+                change = groups.compared_scores(values, each.values()) if metric != "score" else None
                 conditions.append(Condition(name, list(values.values()), score, change))
         networks.append(Network(each.name, each.label, conditions))
     if not networks:

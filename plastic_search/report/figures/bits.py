@@ -1,12 +1,13 @@
-"""Score against bits: every role of the winner's numbers together, and each role alone."""
+"""Score against bits: every role of a network's numbers together, and each role alone."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from plastic_search.records.run import Record, Run
+from plastic_search.records.run import Finalist, Record, Run, Stage, rounded_network
 from plastic_search.report import groups as findings
 from plastic_search.report.figures import _canvas as canvas
+from plastic_search.report.formatting import bits
 from plastic_search.report.groups import Group
 from plastic_search.report.statistics import Estimate
 
@@ -22,7 +23,7 @@ ROLES = ("weight", "alpha", "trace")
 
 
 class Variant(NamedTuple):
-    """The winner, rounded one way."""
+    """A network, rounded one way."""
 
     name: str
     family: str  # uniform, weight, alpha, trace, mixed
@@ -31,8 +32,8 @@ class Variant(NamedTuple):
     tuned: bool
     seeds: list[float]
     score: Estimate
-    change: Estimate | None  # against the float winner
-    matched: Estimate | None  # of one that was trained on: against the float winner trained on as long
+    change: Estimate | None  # against the float network
+    matched: Estimate | None  # of one that was trained on: against the float network trained on as long
 
     @property
     def cost(self) -> Estimate | None:
@@ -49,14 +50,21 @@ class Bits(NamedTuple):
     score_name: str
     chance: float | None
     float_score: float | None
-    float_tuned: Variant | None  # the winner trained on as long as the others, but not rounded
+    float_tuned: Variant | None  # the network trained on as long as the others, but not rounded
     variants: list[Variant]
 
+    @property
+    def together(self) -> list[Variant]:
+        """Those in which every role that there is was rounded: of a network without a trace, the weight."""
+        rounded = [v for v in self.variants if v.family in ("uniform", "mixed")]
+        return rounded or ([] if any(v.family in ("alpha", "trace") for v in self.variants) else self.variants)
 
-def data(record: Record) -> Bits | None:
-    """Every variant, finest first; None where none was made."""
-    groups = [findings.group(record, n, "quantized") for n in dict.fromkeys(r.name for r in record.stage("quantized"))]
-    reference = findings.group(record, "winner")
+
+def data(record: Record, network: str = Finalist.WINNER) -> Bits | None:
+    """Every variant of the winner or another finalist, finest first; None where none was made."""
+    mine = [r.name for r in record.stage(Stage.QUANTIZED) if rounded_network(r) == network]
+    groups = [findings.group(record, name, Stage.QUANTIZED) for name in dict.fromkeys(mine)]
+    reference = findings.group(record, network)
     longer = next((g.values() for g in groups if g.values() and not _rounded(g.runs[0])), {})
     variants = [_variant(g, score, reference.values(), longer) for g in groups if (score := g.mean()) is not None]
     rounded = [v for v in variants if v.family != _FLOAT]
@@ -84,8 +92,8 @@ def _variant(group: Group, score: Estimate, reference: dict[int, float], longer:
     family = "uniform" if len(widths) == len(ROLES) and len({*widths.values()}) == 1 else "mixed"
     family = next(iter(widths)) if len(widths) == 1 else family if widths else _FLOAT
     rounding = str(run.choices.get("rounding", "nearest"))
-    change = findings.compared(values, reference)
-    matched = findings.compared(values, longer) if tuned and widths else None
+    change = findings.compared_scores(values, reference)
+    matched = findings.compared_scores(values, longer) if tuned and widths else None
     return Variant(group.name, family, bits, rounding, tuned, list(values.values()), score, change, matched)
 
 
@@ -102,16 +110,31 @@ def tick(variant: Variant) -> str:
     return "/".join("-" if b is None else str(b) for b in variant.bits.values())
 
 
+def width_text(variant: Variant) -> str:
+    """Its bits in a sentence: 4/4/8 bits, or 4-bit weights of a network that has nothing else."""
+    widths = [b for b in variant.bits.values() if b is not None]
+    return f"{widths[0]}-bit {variant.family}s" if variant.family in ROLES else f"{bits(variant.bits)} bits"
+
+
 def caption(data: Bits) -> str:
     """How to read it."""
     reference = "the float winner" + (" (at the right, trained on as long)" if data.float_tuned else "")
     lines = [name for name, known in ((reference, data.float_score), ("chance", data.chance)) if known is not None]
     marks = f" Dashed and dotted lines: {' and '.join(lines)}." if lines else ""
-    return (
+    roles = (
         "Above, weights, alphas and trace all in as many bits (4/4/8: an 8-bit trace beside 4-bit weights and alphas); "
-        "below, one of them alone, the others in float. Left, rounded and tested; right, trained on for a while with "
-        "the rounding in place. Filled marks: the trace is written by stochastic rounding, up with a probability "
-        f"equal to the distance covered; hollow ones: to nearest. Bars: 95 % Student intervals over seeds.{marks}"
+        "below, one of them alone, the others in float. "
+    )
+    trace = (
+        " Filled marks: the trace is written by stochastic rounding, up with a probability equal to the distance "
+        "covered; hollow ones: to nearest."
+    )
+    traced = any(v.bits["trace"] is not None for v in data.variants)
+    return (
+        (roles if traced else "The network has no trace, and its weights alone are rounded, to nearest. ")
+        + "Left, rounded and tested; right, trained on for a while with the rounding in place."
+        + trace * traced
+        + f" Bars: 95 % Student intervals over seeds.{marks}"
         + canvas.CUT * canvas.beyond([v.score for v in data.variants], _limits(data))
         + ("" if data.float_tuned or not any(v.tuned for v in data.variants) else _UNMATCHED)
     )
@@ -143,7 +166,7 @@ def draw(data: Bits) -> str:
                 shown = [v for v in data.variants if v.family in families and v.tuned == tuned]
                 ticks = dict.fromkeys(tick(v) for v in sorted(data.variants, key=_width) if v.family in families)
                 _panel(axes, shown, list(ticks), data)
-                what = "all roles" if "uniform" in families else "one role alone"
+                what = "all roles" if "uniform" in families else "one role alone" if len(rows) > 1 else "weights"
                 axes.set_title(f"{what}, {'fine-tuned' if tuned else 'rounded only'}")
             line[0].set_ylabel(f"test {data.score_name}")
         for axes in grid[-1]:

@@ -28,9 +28,20 @@ class Importances(NamedTuple):
     trials: int  # complete ones, of all searches, that this rests on
 
 
+def shares(record: Record) -> dict[str, float]:
+    """The share of each path, without those that trials chose and no network made use of."""
+    chosen = {path for run in record.stage("search") for path in run.choices}
+    unused = chosen.difference(*(t.choices for t in groups.trials(record) if t.outcome == "complete"))
+    return {
+        path: share
+        for path, value in record.importances.items()
+        if (share := groups.finite(value)) is not None and path not in unused
+    }
+
+
 def data(record: Record) -> Importances | None:
     """Every path with its share; None where none was worked out."""
-    known = {a: v for a, share in record.importances.items() if (v := groups.finite(share)) is not None}
+    known = shares(record)
     if not known:
         return None
     order = sorted(known, key=lambda path: (-known[path], path))
