@@ -23,7 +23,7 @@ def doctor(
     from plastic_search.experiments.bench import doctor as ask
 
     loading.load_parts(parts)
-    print("looking at every cell, rule and modulation together, which takes some seconds", file=sys.stderr, flush=True)
+    print("looking at every cell, rule and modulation, which takes some seconds", file=sys.stderr, flush=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what runs slowly is in the table
         found = ask.examine()
