@@ -22,7 +22,7 @@ def doctor(
     from plastic_search.experiments.bench import doctor as ask
 
     loading.load_parts(parts)
-    say("looking at every cell, rule and modulation together, which takes some seconds")
+    say("looking at every cell, rule and modulation, which takes some seconds")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what runs slowly is in the table
         found = ask.examine()

@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.kernels.dispatch import known, sequences
+from plastic_search.network.numbers import check_numbers
 from plastic_search.network.pytree import Bag
 from plastic_search.network.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
 from plastic_search.network.state import State, describe, same_shapes
@@ -40,6 +41,8 @@ class Network(nn.Module):
         y.square().mean().backward()  # through all time steps, traces included
         later, state = net(torch.randn(10, 16, 8), state)  # the same episodes go on
         assert state[0].trace.shape == (16, 32, 8 + 32)  # [batch, post, width of the plastic pathway]
+
+    `plastic_search.network.recording.record` returns what happens inside, at every step.
     """
 
     def __init__(self, spec: NetworkSpec, inputs: int, seed: int = 0, kernel: str | None = None) -> None:
@@ -50,8 +53,8 @@ class Network(nn.Module):
             raise PlasticSearchError(f"inputs must be a whole number from 1, but is {describe(inputs)}")
         self.kernel = known(kernel)
         self.spec, self.inputs, self.shapes = spec, inputs, shapes(spec, inputs)
-        rng = torch.Generator().manual_seed(seed)
-        drawn = [_initial(layer, shape, rng) for layer, shape in zip(spec.layers, self.shapes, strict=True)]
+        self._numbers: torch.dtype | None = None  # the type for which the settings were checked
+        drawn = _drawn(spec, self.shapes, torch.Generator().manual_seed(seed))
         self.layers = nn.ModuleList(
             Bag(params, {f"structure.{name}" for name in layer.structure.buffers})
             for layer, params in zip(spec.layers, drawn, strict=True)
@@ -77,6 +80,7 @@ class Network(nn.Module):
     def start(self, batch: int) -> State:
         """The state at the start of `batch` episodes."""
         like = next(self.parameters())
+        self._check_numbers(like.dtype)
         return start(self.spec, self.shapes, batch, like, self.resolve())
 
     def forward(
@@ -94,9 +98,10 @@ class Network(nn.Module):
             The outputs [time, batch, outputs], and the state after the last step.
 
         Raises:
-            PlasticSearchError: `x` or `state` has the wrong shape; the message names both.
+            PlasticSearchError: `x` or `state` has the wrong shape, and the message names both; or a setting is a number
+                that the network's tensors do not hold.
         """
-        self._check(x)
+        self.check(x)
         ready = self.resolve()
         if edit is None and state is None:
             return sequences(self.spec, self.shapes, ready, None, x, self.kernel)
@@ -160,7 +165,8 @@ class Network(nn.Module):
         """The parameters of each layer."""
         return list(self.layers)  # type: ignore[arg-type]
 
-    def _check(self, x: Tensor) -> None:
+    def check(self, x: Tensor) -> None:
+        """Refuse inputs that are not [time, batch, inputs], of the network's type and on its device."""
         if not isinstance(x, Tensor):
             raise PlasticSearchError(
                 f"x must be a tensor [time, batch, inputs], but is {describe(x)}; `torch.as_tensor` makes one"
@@ -175,6 +181,21 @@ class Network(nn.Module):
             raise PlasticSearchError(f"x must be {like.dtype}, as the network's parameters are, but is {x.dtype}")
         if x.device != like.device:
             raise PlasticSearchError(f"x must be on {like.device}, as the network is, but is on {x.device}")
+        self._check_numbers(x.dtype)
+
+    def _check_numbers(self, dtype: torch.dtype) -> None:
+        if self._numbers is not dtype:
+            check_numbers(self.spec, dtype)
+            self._numbers = dtype
+
+
+def _drawn(spec: NetworkSpec, shapes: tuple[Shape, ...], rng: Generator) -> list[LayerParams]:
+    """The initial parameters of each layer."""
+    try:
+        return [_initial(layer, shape, rng) for layer, shape in zip(spec.layers, shapes, strict=True)]
+    except RuntimeError:
+        check_numbers(spec, torch.get_default_dtype())  # which torch does not draw numbers beyond
+        raise
 
 
 def _initial(layer: Layer, shape: Shape, rng: Generator) -> LayerParams:

@@ -41,16 +41,16 @@ def unsupported(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> U
     if isinstance(program, Unsupported):
         return program
     if plastic and layer.bound is not Bound.NONE and not _in_range(layer.limit, form, x.dtype):
-        return Unsupported(f"its limit of {layer.limit:g} is too close to the smallest or largest number of {x.dtype}")
+        return Unsupported(f"a limit of {layer.limit:g} is too close to the smallest or largest number of {x.dtype}")
     parts = (layer.cell, (layer.rule, layer.modulation) if plastic else None)
     why = difference(program, parts, x.dtype, (shape.post, _width(shape), x.shape[-2]))
     return Unsupported(why) if why else None
 
 
 def _in_range(limit: float, form: Format | None, dtype: torch.dtype) -> bool:
-    """Whether a trace's limit, its inverse, twice the limit, and the distance of two levels are normal numbers."""
-    smallest = torch.finfo(dtype).tiny
-    return smallest * (form.top if form else 1) <= limit <= 0.5 / smallest
+    """Whether the distance of two levels of a bounded trace is no denormal number, and the limit can be multiplied."""
+    kind = torch.finfo(dtype)
+    return kind.tiny * (form.top if form else 1) <= limit <= kind.max**0.5
 
 
 def _signature(layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype) -> KernelSignature:

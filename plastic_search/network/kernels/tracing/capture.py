@@ -86,7 +86,7 @@ def _renewed(parts: tuple[Any, ...], around: tuple[torch.dtype, torch.dtype]) ->
             return _Captured(parts, None, Unsupported(reason))
     _captures[content] += 1
     program = trace(cell, plastic, around[0])
-    if isinstance(program, StepProgram) and (why := out_of_range(program, around[0])):
+    if isinstance(program, StepProgram) and (why := out_of_range(program, parts, around[0])):
         program = Unsupported(why)
     found = _Captured(parts, reads, program)
     if what := reads.difference():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from plastic_search.modulations import Modulation
 from plastic_search.network.kernels.tracing.ir import Axis, Node
 from plastic_search.network.kernels.tracing.program import BufferLayout, Program, StepProgram, rows_of
 from plastic_search.network.kernels.tracing.step_function import StepFunction, equal
+from plastic_search.network.numbers import numbers_of
 from plastic_search.rules import Rule
 
 __all__ = ["difference", "out_of_range"]
@@ -82,21 +84,24 @@ def _close(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=1e-3, atol=1e-5 + 1e-4 * size, equal_nan=True)
 
 
-# -- what constants must not be
+# -- numbers
 
 
-def out_of_range(program: StepProgram, dtype: torch.dtype) -> str:
+def out_of_range(program: StepProgram, parts: Sequence[Any], dtype: torch.dtype) -> str:
     """Why the numbers of a step are none for a kernel; "" if they are.
 
-    A kernel flushes denormal numbers to 0, and holds constants in the type of the network.
+    A kernel flushes denormal numbers to 0, and multiplies in another order than the reference: products of larger
+    numbers than the fourth root of the largest could overflow in one of them alone.
     """
-    limits = torch.finfo(dtype)
-    for each in (program.forward, program.backward):
-        for node in each.nodes():
-            value = abs(node.value)
-            infinite = value == math.inf
-            if node.op == "constant" and not (value == 0.0 or infinite or limits.tiny <= value <= limits.max):
-                return f"its step uses the number {node.value:g}, which a kernel of {dtype} does not hold"
+    kind, most = torch.finfo(dtype), torch.finfo(dtype).max ** 0.25
+    for part in parts:
+        for path, value in numbers_of(part, type(part).__name__):
+            if abs(value) > most:
+                return f"products with {path}={value:g} could overflow in {dtype}"
+    for node in (*program.forward.nodes(), *program.backward.nodes()):
+        value = abs(node.value)
+        if node.op == "constant" and not (value == 0.0 or value == math.inf or kind.tiny <= value <= most):
+            return f"its step uses the number {node.value:g}, with which a kernel of {dtype} is not exact"
     return ""
 
 
