@@ -25,11 +25,17 @@ class Split(Enum):
 
 
 class Episodes(NamedTuple):
-    """A batch of episodes."""
+    """A batch of episodes.
 
-    inputs: Tensor  # [time, batch, inputs]
-    targets: Tensor  # [batch] class numbers, [batch, outputs], or [batch, time] class numbers
-    query_step: int  # the first time step whose output is scored
+    Args:
+        inputs: what the network receives [time, batch, inputs].
+        targets: class numbers [batch], values [batch, outputs], or class numbers [batch, time].
+        query_step: the first time step whose output is scored.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    query_step: int
 
     def beside(self, like: Tensor) -> Episodes:
         """The same on the device that `like` is on, such as a network's parameter."""
