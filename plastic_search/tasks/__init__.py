@@ -25,13 +25,17 @@ class Split(Enum):
 
 
 class Episodes(NamedTuple):
-    """A batch of episodes. Time comes first and the batch second; what an episode has once begins with the batch."""
+    """A batch of episodes. Time comes first and the batch second; what an episode has once begins with the batch.
 
-    inputs: Tensor  # [time, batch, inputs]
-    targets: (
-        Tensor  # [batch, ...], one for each episode, or [time, batch, ...], one for each step: for `loss`, `scores`
-    )
-    query_step: int  # the first time step whose output is scored
+    Args:
+        inputs: what the network receives [time, batch, inputs].
+        targets: [batch, ...], one for each episode, or [time, batch, ...], one for each step; for `loss` and `scores`.
+        query_step: the first time step whose output is scored.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    query_step: int
 
     def beside(self, like: Tensor) -> Episodes:
         """The same on the device that `like` is on, such as a network's parameter."""

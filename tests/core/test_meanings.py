@@ -7,11 +7,12 @@ import inspect
 import pkgutil
 import pydoc
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 import plastic_search
-from plastic_search.core.part import Part, SearchParameter, meanings
+from plastic_search.core.part import OPEN_SETS, Part, SearchParameter, meanings
 from plastic_search.rules.bcm import BCM
 from plastic_search.structures.gated import Gated
 from plastic_search.trainers.gradient import Gradient
@@ -34,7 +35,22 @@ def test_help_explains_every_setting_of_a_shipped_value(kind: type[Part]) -> Non
         assert meaning in text, f"help({kind.__name__}) does not explain {name}: {meaning}"
 
 
+RETURNED = [
+    getattr(module, name)
+    for module in (importlib.import_module(f"plastic_search.{axis}") for axis in OPEN_SETS)
+    for name in module.__all__
+    if hasattr(getattr(module, name), "_fields")
+]
+
+
+@pytest.mark.parametrize("kind", RETURNED, ids=lambda kind: kind.__name__)
+def test_help_explains_every_field_of_what_a_users_part_receives_or_returns(kind: Any) -> None:
+    for name in kind._fields:
+        assert f"\n    {name}: " in str(inspect.getdoc(kind)), f"{kind.__name__}.{name} has no line below `Args:`"
+
+
 def test_the_values_are_those_that_users_make() -> None:
+    assert {kind.__name__ for kind in RETURNED} >= {"Episodes", "Change", "Response", "Rate", "Gates", "Progress"}
     names = {kind.__name__ for kind in shipped()}
     assert names >= {"Layer", "NetworkSpec", "Study", "Sweep", "Comparison", "Case", "Report", "Benchmark", "Gated"}
 
