@@ -23,6 +23,16 @@ TRACED = {"test_kernels.py", "test_gpu.py", "test_index_notation.py", "test_netw
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--mutations", type=int, default=1000, help="how many damaged or random inputs such tests try")
+
+
+@pytest.fixture(scope="session")
+def mutations(request: pytest.FixtureRequest) -> int:
+    """How many damaged or random inputs are tried."""
+    return request.config.option.mutations
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file's tests share a worker, and so its fixtures; those that trace every combination of parts share traces."""
     for item in items:

@@ -14,8 +14,6 @@ from plastic_search.network.spec import Bound, Layer, NetworkSpec, Pathway
 
 __all__ = ["check_numbers", "numbers_of"]
 
-_WHOLE = 2**63  # the first whole number beyond 64 bits
-
 
 def check_numbers(spec: NetworkSpec, dtype: torch.dtype) -> None:
     """Refuse settings of cells, rules and modulations, and limits of traces, that are beyond a type of tensors.
@@ -25,10 +23,10 @@ def check_numbers(spec: NetworkSpec, dtype: torch.dtype) -> None:
     """
     kind = torch.finfo(dtype)
     for path, value in _numbers(spec):
-        most = _WHOLE - 1 if isinstance(value, int) else kind.max
-        if abs(value) > most:
-            held = "64 bits" if isinstance(value, int) else str(dtype)
-            raise PlasticSearchError(f"{path}={value:g} is beyond {held}, whose largest number is {most:.2g}")
+        if isinstance(value, int) and value.bit_length() > 63:
+            raise PlasticSearchError(f"{path} is a whole number of {value.bit_length()} bits, but tensors hold 64")
+        if abs(value) > kind.max:
+            raise PlasticSearchError(f"{path}={value:g} is beyond {dtype}, whose largest number is {kind.max:.2g}")
     for i, layer in enumerate(spec.layers):
         if _plastic(layer) and layer.bound is not Bound.NONE and not kind.tiny <= layer.limit <= kind.max:
             raise PlasticSearchError(

@@ -97,7 +97,7 @@ def out_of_range(program: StepProgram, parts: Sequence[Any], dtype: torch.dtype)
     for part in parts:
         for path, value in numbers_of(part, type(part).__name__):
             if abs(value) > most:
-                return f"products with {path}={value:g} could overflow in {dtype}"
+                return f"products with {path}={max(-kind.max, min(value, kind.max)):g} could overflow in {dtype}"
     for node in (*program.forward.nodes(), *program.backward.nodes()):
         value = abs(node.value)
         if node.op == "constant" and not (value == 0.0 or value == math.inf or kind.tiny <= value <= most):
