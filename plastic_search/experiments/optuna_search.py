@@ -22,14 +22,14 @@ from optuna.distributions import (
     check_distribution_compatibility,
 )  # fmt: skip
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import SearchParameter
 from plastic_search.core.space import Choice, IntegerRange, RealRange, fill, search_parameters
 from plastic_search.network.spec import NetworkSpec
-from plastic_search.records.files import read_lines, undone
+from plastic_search.records.files import read_lines
 
 __all__ = ["ARMS", "RANDOM", "TPE", "Arm", "Direction", "Proposal", "importances", "open_journal"]
 
@@ -57,25 +57,7 @@ def open_journal(path: Path) -> JournalStorage:
     for _ in read_lines(path):
         pass
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return JournalStorage(_Journal(str(path), _FoldersLock(str(path))))
-
-
-class _Journal(JournalFileBackend):
-    """A journal in which no line is torn by a full disk."""
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        with undone(Path(self._file_path)):
-            super().append_logs(logs)
-
-
-class _FoldersLock(JournalFileSymlinkLock):
-    """No lock, since the run folder is locked; Optuna's own would wait for 30 s where a process was killed."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
+    return JournalStorage(JournalFileBackend(str(path)))
 
 
 class Arm:
