@@ -88,7 +88,7 @@ def _failed(error: BaseException) -> NoReturn:
         elif isinstance(error, Exception) and not is_users(error):  # a fault of ours
             say("".join(traceback.format_exception(error)))
         else:  # of a part: SystemExit too, which nothing of ours raises inside a command
-            fail(str(attributed(error, "the command")))
+            fail(str(attributed(error, " ".join(["plastic-search", *sys.argv[1:2]]))))
     sys.exit(1)
 
 

@@ -100,6 +100,7 @@ def draw(
     """Draw a graph: layers in columns, plastic edges in orange, matrices, and communities side by side."""
     from plastic_search.cli.console import print_line
     from plastic_search.core.errors import PlasticSearchError
+    from plastic_search.core.printable import printable
     from plastic_search.records.files import write_text
     from plastic_search.report.figures import topology
     from plastic_search.topology.files import find, to_json
@@ -112,7 +113,7 @@ def draw(
     if data is None:
         raise PlasticSearchError(f"{source} has no layers to draw")
     sheet = topology.sheet(data, communities(graph, seed))
-    write_text(out, sheet if out.suffix == ".svg" else topology.page(data, sheet))
+    write_text(out, printable(sheet if out.suffix == ".svg" else topology.page(data, sheet)))
     print_line(out)
 
 

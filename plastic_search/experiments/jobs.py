@@ -145,9 +145,13 @@ def run_of(
     )
 
 
-def timed_out(job: Job, seconds: float) -> list[Run]:
-    """The runs of a job that was ended after so many seconds, one a seed."""
-    note = f"it took longer than the {seconds:g} s of --trial-timeout"
+def timed_out(job: Job, seconds: float, where: str) -> list[Run]:
+    """The runs of a job that was ended after so many seconds, one a seed.
+
+    Args:
+        where: the user-defined part that was at work; "" where that is not known.
+    """
+    note = f"it took longer than the {seconds:g} s of --trial-timeout{f', and was in {where}' if where else ''}"
     return [
         Run(
             study=job.study,
@@ -195,8 +199,8 @@ def not_finite(metrics: dict[str, float], task: Task) -> str:
         Measure.FROZEN: "the test split with its trace held at zero",
         Measure.SHUFFLED: "the test split with its trace shuffled",
     }
-    found = [where[Measure(name)] for name, value in metrics.items() if not math.isfinite(value)]
-    return f"the score of {type(task).__name__} is not finite on {' and '.join(found)}" if found else ""
+    first = next((where[Measure(name)] for name, value in metrics.items() if not math.isfinite(value)), "")
+    return f"the score of {type(task).__name__} is not finite on {first}" if first else ""
 
 
 def keep(job: Job, net: Network, seed: int) -> None:

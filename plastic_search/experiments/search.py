@@ -255,8 +255,10 @@ def _final_jobs(study: Study, folder: RunFolder) -> list[Job]:
     """
     winner = best(folder, *ARMS)
     if winner is None:
+        notes = [f": {run.outcome}, {run.note}" for run in folder.stage(Stage.SEARCH) if run.note]
         raise PlasticSearchError(
-            f"no trial of {folder.path} came to its end, so there is no winner; see the notes in {files.RUNS}"
+            f"no trial of {folder.path} came to its end, so there is no winner{notes[-1] if notes else ''}; "
+            f"see all notes in {files.RUNS}"
         )
     other = best(folder, *(arm for arm in ARMS if arm != winner.name))
     spec, inputs = NetworkSpec.from_json(winner.spec), study.task.inputs

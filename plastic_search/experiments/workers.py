@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from plastic_search.core.errors import PlasticSearchError, one_line
 from plastic_search.core.loading import load_parts
 from plastic_search.experiments.jobs import Advance, Job, timed_out
 from plastic_search.experiments.perform import perform
+from plastic_search.network.diagnostics import at_work
 from plastic_search.records.run import Run
 
 __all__ = ["Ended", "Pool", "Progressed"]
@@ -25,6 +27,7 @@ __all__ = ["Ended", "Pool", "Progressed"]
 _POLL = 0.5  # seconds between two looks at what workers do
 _PATIENCE = 5.0  # seconds in which an idle worker must leave
 _KEPT = "what was finished is kept, and the same command goes on from there"
+_ASK = signal.SIGUSR1  # asks a worker which part is at work
 _leave = os._exit  # which is another function while a part's code runs
 
 
@@ -54,9 +57,11 @@ class _Worker:
     def __init__(self, files: list[Path]) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(os.getpid(), files, other))
+        self._whereabouts, beside = context.Pipe(duplex=False)
+        self._process = context.Process(target=_serve, args=(os.getpid(), files, other, beside))
         self._process.start()
         other.close()
+        beside.close()
         self.job: Job | None = None
         self.began = 0.0  # when it was given its job
         self.ready = False  # whether it has loaded the parts
@@ -93,6 +98,13 @@ class _Worker:
         known = {each.value: each.name for each in signal.Signals}
         hint = " (out of memory? try --workers 1)" if code == -signal.SIGKILL else ""
         return f"{work} was ended by {known.get(-code, -code)}{hint}"
+
+    def where(self) -> str:
+        """The user-defined part that is at work; "" where that cannot be found out, as in compiled code."""
+        with suppress(OSError, EOFError):
+            os.kill(self._process.pid or 0, _ASK)
+            return self._whereabouts.recv() if self._whereabouts.poll(_PATIENCE) else ""
+        return ""
 
     def end(self) -> None:
         """Let it end: an idle one leaves by itself."""
@@ -169,12 +181,13 @@ class Pool:
                 case _:
                     worker.ready = True
         if worker.job and self._timeout is not None and time.monotonic() - worker.began > self._timeout:
+            where = worker.where()
             self._workers.remove(worker)
             worker.end()
-            yield Ended(worker.job, timed_out(worker.job, self._timeout))
+            yield Ended(worker.job, timed_out(worker.job, self._timeout, where))
 
 
-def _serve(parent: int, files: list[Path], connection: Connection) -> None:
+def _serve(parent: int, files: list[Path], connection: Connection, whereabouts: Connection) -> None:
     """A worker: load the user's parts, leave Ctrl-C to the parent, do jobs, and leave when the parent is gone."""
 
     def watch() -> None:
@@ -184,6 +197,7 @@ def _serve(parent: int, files: list[Path], connection: Connection) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):  # they may reach the whole group; the parent alone acts on them
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(_ASK, lambda number, frame: whereabouts.send(at_work(frame)))
     threading.Thread(target=watch, daemon=True).start()
     try:
         load_parts(files)

@@ -15,7 +15,7 @@ from torch import Tensor
 from plastic_search.core.errors import PlasticSearchError, one_line
 from plastic_search.core.part import Part, source
 
-__all__ = ["attributed", "described", "fault", "is_users"]
+__all__ = ["at_work", "attributed", "described", "fault", "is_users"]
 
 _REMEDY = "mend it and give the same command again"
 _PACKAGE = Path(__file__).parents[1]
@@ -43,6 +43,15 @@ def attributed(error: BaseException, work: str) -> PlasticSearchError:
     lines = [_location(frame.f_code.co_filename, line) for frame, line in frames if _is_users_code(frame)]
     lines = lines or [_location(frame.f_code.co_filename, line) for frame, line in frames] or ["?"]
     return PlasticSearchError(f"{work} raised {one_line(error)} ({lines[-1]}); {_REMEDY}")
+
+
+def at_work(frame: FrameType | None) -> str:
+    """The user-defined part whose method runs innermost, `rule Mine (mine.py:8)`; "" where none does."""
+    frames: list[tuple[FrameType, int]] = []
+    while frame is not None:
+        frames.insert(0, (frame, frame.f_lineno))
+        frame = frame.f_back
+    return _blamed(frames)
 
 
 def is_users(error: BaseException) -> bool:

@@ -144,8 +144,6 @@ def _inode(path: Path) -> int | None:
 
 def _clean(folder: Path) -> None:
     """Remove what processes that were killed left half written; nobody else works here."""
-    for path in folder.glob(f"{files.JOURNAL}.lock*"):  # of Optuna, for which earlier versions waited
-        path.unlink(missing_ok=True)
     models = [path for path in (folder / files.MODELS).glob("*") if path.is_dir()]
     for place in (folder, folder / files.TOPOLOGIES, folder / files.CHECKPOINTS, *models):
         for path in place.glob(".*"):

@@ -15,21 +15,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.paths import as_path
-from plastic_search.records.files import append_lines, read_json, read_lines, torn
+from plastic_search.core.printable import printable
+from plastic_search.records.files import append_lines, read_json, read_lines
+from plastic_search.records.schema import COMPARISON, SWEEP, CaseChoices, Graph, conform, study_shape
 
 __all__ = [
-    "CurrentRuns", "CurvePoint", "Finalist", "Outcome", "Record", "Run", "Stage",
+    "COMPARISON", "SWEEP", "CurrentRuns", "CurvePoint", "Finalist", "Outcome", "Record", "Run", "Stage",
     "append", "file_name", "identity", "is_run", "load", "models", "rounded_network",
 ]  # fmt: skip
 
-COMPARISON, SWEEP = "plastic_search/comparison/1", "plastic_search/sweep/2"  # schemas of study.json
 RUNS, STUDY, JOURNAL, IMPORTANCES = "runs.jsonl", "study.json", "journal.log", "importances.json"
 TOPOLOGIES, MODELS, CHECKPOINTS = "topologies", "models", "checkpoints"
 WIDTHS = (8, 4, 3, 2)  # bits that `quantize` tries by default
@@ -37,6 +38,7 @@ PREFERRED = "w4a4t8-stochastic-tuned"  # the quantized network that `export` tak
 
 _FORMER = {"support": "within", "annealing_fraction": "narrowing", "spontaneous": "unasked", "threshold": "least"}
 _RENAMED = {"asked": "command", "holes": "search_parameters"}  # keys of study.json, since 0.1
+_AGAIN = "remove it, and `plastic-search run` writes it again"
 _ELSEWHERE = "put a copy of it back, or ask the study in another folder with --out FOLDER"
 
 
@@ -103,7 +105,7 @@ class Run:
     seed: int
     outcome: Outcome
     spec: dict[str, Any]  # NetworkSpec.to_json()
-    choices: dict[str, Any] = field(default_factory=dict)  # path -> value
+    choices: dict[str, Any] = field(default_factory=dict)  # path -> value: a text, a number, true, false or null
     metrics: dict[str, float] = field(default_factory=dict)  # score, and whatever else was measured
     curve: list[CurvePoint] = field(default_factory=list)
     costs: dict[str, float] = field(default_factory=dict)  # seconds, steps, parameters, connections
@@ -131,7 +133,6 @@ class Run:
 
 
 _FIELDS = {f.name for f in fields(Run)}
-_NEEDED = {f.name for f in fields(Run) if f.default is MISSING and f.default_factory is MISSING}
 
 
 def _member(kind: type[StrEnum], text: str) -> Any:
@@ -222,10 +223,28 @@ def load(folder: Path | str) -> Record:
     """
     folder = as_path(folder)
     study, runs = read_study(folder), CurrentRuns(read_runs(folder))
-    again = "remove it, and `plastic-search run` writes it again"
-    importances = read_json(folder / IMPORTANCES, again) if (folder / IMPORTANCES).is_file() else {}
-    topologies = {p.stem: read_json(p, again) for p in sorted((folder / TOPOLOGIES).glob("*.json"))}
-    return Record(str(study["name"]), folder, study, runs.all(), importances, topologies)
+    importances = _read(folder / IMPORTANCES, dict[str, float]) if (folder / IMPORTANCES).is_file() else {}
+    topologies = {p.stem: _read_graph(p) for p in sorted((folder / TOPOLOGIES).glob("*.json"))}
+    return Record(study["name"], folder, study, runs.all(), importances, topologies)
+
+
+def _read(path: Path, kind: Any) -> dict[str, Any]:
+    data = read_json(path, _AGAIN)
+    conform(data, kind, str(path), _AGAIN)
+    return data
+
+
+def _read_graph(path: Path) -> dict[str, Any]:
+    graph = _read(path, Graph)
+    count = len(graph["nodes"])
+    for i, node in enumerate(graph["nodes"]):
+        for name, least in (("layer", -1), ("index", 0)):
+            if not least <= node.get(name, 0) <= count:
+                raise PlasticSearchError(
+                    f"{path}: nodes.{i}.{name} must be from {least} to the {count} nodes that there are, "
+                    f"but is {node[name]}; {_AGAIN}"
+                )
+    return graph
 
 
 def read_study(folder: Path | str) -> dict[str, Any]:
@@ -240,10 +259,9 @@ def read_study(folder: Path | str) -> dict[str, Any]:
     if not (folder / STUDY).is_file():
         raise PlasticSearchError(f"{folder} holds no study: it has no {STUDY}. `plastic-search run STUDY` makes one")
     study = read_json(folder / STUDY, _ELSEWHERE)
-    for name in ("name", "question", "study", "trials"):
-        if name not in study:
-            raise PlasticSearchError(f"{folder / STUDY} is not a study of ours: it lacks {name!r}; {_ELSEWHERE}")
-    return {_RENAMED.get(key, key): value for key, value in study.items()}
+    study = {_RENAMED.get(key, key): value for key, value in study.items()}
+    conform(study, study_shape(study.get("schema")), str(folder / STUDY), _ELSEWHERE)
+    return study
 
 
 def read_runs(folder: Path | str) -> Iterator[Run]:
@@ -256,14 +274,26 @@ def read_runs(folder: Path | str) -> Iterator[Run]:
     for number, data in enumerate(read_lines(folder / RUNS), start=1):
         for name in data.keys() - _FIELDS:
             raise unknown("field of a run", name, _FIELDS, f"It stands in {folder / RUNS}, line {number}.")
-        if not is_run(data):
-            raise torn(folder / RUNS, number)
+        _check_run(data, f"{folder / RUNS}, line {number}", f"`plastic-search repair {folder}` sets the line aside")
         yield Run.from_json(data)
 
 
 def is_run(data: dict[str, Any]) -> bool:
-    """Whether a JSON object has the fields of a run, and none besides."""
-    return _NEEDED <= data.keys() <= _FIELDS
+    """Whether a JSON object is a run: it has the fields of one and none besides, each of its type."""
+    try:
+        _check_run(data, "", "")
+    except PlasticSearchError:
+        return False
+    return True
+
+
+def _check_run(data: dict[str, Any], where: str, remedy: str) -> None:
+    conform(data, Run, where, remedy)
+    conform(data.get("choices", {}), dict[str, str | float | bool | None], where, remedy, "choices")
+    conform(data.get("choices", {}), CaseChoices, where, remedy, "choices")
+    name = data["name"]  # which is part of the names of files
+    if name in ("", ".", "..") or "/" in name or printable(name, keep="") != name:
+        raise PlasticSearchError(f"{where}: name must be a name for files too, but is {name!r}; {remedy}")
 
 
 def identity(spec: dict[str, Any]) -> str:

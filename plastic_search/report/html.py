@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plastic_search.core.printable import printable
 from plastic_search.records.files import write_text
 from plastic_search.report import formatting
 from plastic_search.report.statistics import Estimate
@@ -61,7 +62,7 @@ def _environment() -> Environment:
 
     environment = Environment(
         loader=FunctionLoader(lambda name: (files("plastic_search.report") / "templates" / name).read_text("utf-8")),
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_printable,
     )  # fmt: skip
     environment.filters |= {
         "bits": formatting.bits,
@@ -86,6 +87,11 @@ def _noted(text: str) -> Any:
 
     value, bracket, note = text.partition(" (")
     return escape(value) + (Markup(' <span class="note">(%s</span>') % note if bracket else "")
+
+
+def _printable(value: Any) -> Any:
+    """What a page shows, text and drawings, without marks that would reorder it."""
+    return type(value)(printable(value)) if isinstance(value, str) else value
 
 
 def _path(text: Any) -> Any:
