@@ -41,3 +41,11 @@ def test_the_best_score_is_labelled(capsys: pytest.CaptureFixture[str]) -> None:
         "training finalists 1/1, winner's best 0.500 (done)",
         "quantizing 1/1 (done)",
     ]
+
+
+def test_a_notice_is_printed_before_the_work_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    follow([Event(run.Stage.FINAL, 0, 9, None, "another winner", "106 quantized runs are no longer shown")])
+    assert capsys.readouterr().err.splitlines() == [
+        "106 quantized runs are no longer shown",
+        "training finalists 0/9 (another winner)",
+    ]
