@@ -54,6 +54,9 @@ class Graph(Structure):
                 raise PlasticSearchError(f"edge {edge} of a Graph is named {where}; name each (post, pre) once")
             if min(edge) < 0:
                 raise PlasticSearchError(f"edge {edge} of a Graph must be (post, pre), both from 0")
+        for name, value, least in (("units", self.units, 1), ("inputs", self.inputs, 0)):
+            if value is not None and value < least:
+                raise PlasticSearchError(f"Graph.{name} must be from {least}, but is {value}")
         if self.weights and self.inputs is None:
             raise PlasticSearchError(
                 "Graph.weights are of the recurrent block, so Graph.inputs must state where it begins"

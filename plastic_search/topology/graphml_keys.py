@@ -43,12 +43,13 @@ class Keys:
     def __init__(self, where: str) -> None:
         self._where = where
         self._keys: dict[tuple[str, str], Key] = {}  # by element and id: some programs use an id for both kinds
+        self._all: list[tuple[str, Key]] = []
 
     def declare(self, attributes: dict[str, str]) -> Key:
         """Add the key of an element's attributes.
 
         Raises:
-            PlasticSearchError: it has no id, is for an unknown element, or is declared twice.
+            PlasticSearchError: it has no id, is for an unknown element, or has two names.
         """
         identity, domain = attributes.get("id", "").strip(), attributes.get("for", "all").strip()
         if not identity:
@@ -60,9 +61,13 @@ class Keys:
         name = attributes.get("attr.name", "" if "yfiles.type" in attributes else identity)
         key = Key(name.strip(), attributes.get("attr.type", "").strip().lower(), [])
         for each in DOMAINS if domain == "all" else (domain,):
-            if (each, identity) in self._keys:
-                raise PlasticSearchError(f"{self._where} declares the key {label(identity)} of {each} more than once")
-            self._keys[each, identity] = key
+            first = self._keys.setdefault((each, identity), key)
+            if first.name != key.name:  # networkx repeats a key for each type of its values
+                raise PlasticSearchError(
+                    f"{self._where} declares the key {label(identity)} of {each} as {label(first.name)} and as "
+                    f"{label(key.name)}; rename one"
+                )
+            self._all.append((each, key))
         return key
 
     def find(self, domain: str, identity: str) -> Key | None:
@@ -75,7 +80,7 @@ class Keys:
             PlasticSearchError: two keys of a name have different defaults.
         """
         found: dict[str, Any] = {}
-        for (of, _), key in self._keys.items():
+        for of, key in self._all:
             text = "".join(key.default).strip()
             if of != domain or not text or not key.name:
                 continue
