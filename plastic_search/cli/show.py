@@ -92,6 +92,6 @@ def _parts_in(value: Any) -> bool:
 def _formatted(value: Any) -> str:
     if isinstance(value, Part):
         return type(value).__name__
-    if isinstance(value, Enum | str):
-        return str(value.value) if isinstance(value, Enum) else value
+    if isinstance(value, Enum | str | Path):
+        return str(value.value if isinstance(value, Enum) else value)
     return json.dumps([v.value if isinstance(v, Enum) else v for v in value] if isinstance(value, tuple) else value)

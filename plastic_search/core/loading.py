@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from plastic_search.core.errors import PlasticSearchError, unknown
-from plastic_search.core.part import Part, source, unfinished
+from plastic_search.core.part import Part, paths_from, source, unfinished
 
 __all__ = ["anywhere", "find", "folder", "load_module", "load_parts", "names", "sentence", "value"]
 
@@ -53,9 +53,12 @@ def find(name: str, name_or_path: str) -> Path:
         raise PlasticSearchError(
             f"there is no file {path}; name one that is there, or one of: {', '.join(names(name))}"
         )
-    raise unknown(
-        name.removesuffix("ies").removesuffix("s") + ("y" if name == "studies" else ""), name_or_path, names(name)
-    )
+    what = name.removesuffix("ies").removesuffix("s") + ("y" if name == "studies" else "")
+    if path.name and (file := path.with_name(f"{path.name}.py")).is_file():
+        raise PlasticSearchError(
+            f"no {what} is called {name_or_path!r}, but there is a file {file}; name it with its .py"
+        )
+    raise unknown(what, name_or_path, names(name))
 
 
 def value(name: str, name_or_path: str) -> Any:
@@ -84,7 +87,8 @@ def load_module(path: Path) -> ModuleType:
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
     try:
-        spec.loader.exec_module(module)
+        with paths_from(path.parent):
+            spec.loader.exec_module(module)
     except SyntaxError as error:
         where = name_or_path if error.filename in (None, str(path)) else Path(str(error.filename))
         raise PlasticSearchError(f"{where}, line {error.lineno}: {error.msg}") from None
