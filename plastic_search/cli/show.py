@@ -141,8 +141,8 @@ def _formatted(value: Any) -> str:
     """A value as `--set` takes it; a part by its name alone."""
     if isinstance(value, Part):
         return type(value).__name__
-    if isinstance(value, Enum | str):
-        return str(value.value) if isinstance(value, Enum) else value
+    if isinstance(value, Enum | str | Path):
+        return str(value.value if isinstance(value, Enum) else value)
     if _parts_in(value):
         return f"[{', '.join(map(_formatted, value))}]"
     return json.dumps([v.value if isinstance(v, Enum) else v for v in value] if isinstance(value, tuple) else value)

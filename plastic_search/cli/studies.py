@@ -156,7 +156,7 @@ def _with_sets(study: Any, sets: list[str], path: Path) -> Any:
         whole = f"space.{at}" if inside else at
         if given.setdefault(whole, text) != text:
             raise PlasticSearchError(f"--set gives {at} twice: {given[whole]} and {text}; keep one of them")
-        study = override(study, whole, text)
+        study = override(study, whole, text, "space." if isinstance(study, Study) else "")
     return study
 
 

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from plastic_search.core.errors import PlasticSearchError, is_stop, one_line, unknown
-from plastic_search.core.part import Part, source, unfinished
+from plastic_search.core.part import Part, paths_from, source, unfinished
 from plastic_search.core.paths import as_path, as_paths
 
 __all__ = [
@@ -59,9 +59,12 @@ def find(name: str, name_or_path: Path | str) -> Path:
         raise PlasticSearchError(
             f"there is no file {path}; name one that is there, or one of: {', '.join(names(name))}"
         )
-    raise unknown(
-        name.removesuffix("ies").removesuffix("s") + ("y" if name == "studies" else ""), name_or_path, names(name)
-    )
+    what = name.removesuffix("ies").removesuffix("s") + ("y" if name == "studies" else "")
+    if path.name and (file := path.with_name(f"{path.name}.py")).is_file():
+        raise PlasticSearchError(
+            f"no {what} is called {name_or_path!r}, but there is a file {file}; name it with its .py"
+        )
+    raise unknown(what, name_or_path, names(name))
 
 
 def value(name: str, name_or_path: Path | str) -> Any:
@@ -91,7 +94,7 @@ def load_module(path: Path | str) -> ModuleType:
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
     try:
-        with contained():
+        with contained(), paths_from(path.parent):
             spec.loader.exec_module(module)
     except SyntaxError as error:
         where = name_or_path if error.filename in (None, str(path)) else Path(str(error.filename))

@@ -47,7 +47,6 @@ def open_journal(path: Path, expected: Expected) -> JournalStorage:
     good, lines = sound_lines(path, expected)
     if good < len(lines):
         raise torn(path, good + 1)
-    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)  # of a process of version 0.1 that was killed
     return JournalStorage(_Journal(path, *_read(lines)))
 
 

@@ -11,7 +11,7 @@ from plastic_search.core.space import possible
 from plastic_search.experiments import search
 from plastic_search.experiments.comparison import Comparison, Training
 from plastic_search.experiments.events import Event
-from plastic_search.experiments.folder import begin
+from plastic_search.experiments.folder import begin, opened
 from plastic_search.experiments.jobs import Job, Measure, fit
 from plastic_search.experiments.population import trains_together
 from plastic_search.experiments.study import Study
@@ -54,7 +54,7 @@ def run(
     else:
         for each in question.trainings():
             fit(each.spec, each.task)
-    with RunFolder.open(out, create=True) as folder:
+    with opened(out) as folder:
         begin(folder, question, name, command)
         with Pool(workers, as_paths(files), trial_timeout) as pool:
             work = search.carry_out if isinstance(question, Study) else _compare

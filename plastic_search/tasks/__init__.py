@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -47,6 +48,16 @@ class Task(Part):
     """What a network has to do within one episode."""
 
     score_name: ClassVar[str] = "accuracy"
+
+    @property
+    def data_files(self) -> tuple[Path, ...]:
+        """The user's files and folders that episodes are made of: every field that is a path, or names a file.
+
+        A run folder keeps their digests, and a study is not continued once they have changed.
+        """
+        values = [getattr(self, field.name) for field in fields(self)]
+        named = [Path(v) for v in values if isinstance(v, str) and Path(v).suffix and Path(v).is_file()]
+        return *(v for v in values if isinstance(v, Path)), *named
 
     @property
     @abstractmethod

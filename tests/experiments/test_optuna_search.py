@@ -166,9 +166,8 @@ def test_a_journal_of_version_0_1_goes_on_from_any_line(whole: tuple[Params, lis
     for count in range(2, len(lines), 9):
         path = tmp_path / f"{count}.log"
         path.write_bytes(b"".join(lines[:count]))
-        path.with_name(f"{count}.log.lock").symlink_to(path)  # of a process that was killed
+        path.with_name(f"{count}.log.lock").symlink_to(path)  # of a process that was killed: nothing waits for it
         assert search(path) == trials, f"killed after line {count}"
-        assert not path.with_name(f"{count}.log.lock").is_symlink()
 
 
 def test_values_that_would_be_drawn_otherwise_stay(whole: tuple[Params, list[bytes]], tmp_path: Path) -> None:
