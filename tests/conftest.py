@@ -23,11 +23,21 @@ TRACED = {"test_kernels.py", "test_gpu.py", "test_index_notation.py", "test_netw
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--mutations", type=int, default=1000, help="how many mutated inputs are tried (default 1000)")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file's tests share a worker, and so its fixtures; those that trace every combination of parts share traces."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group("traced" if item.path.name in TRACED else item.path.stem))
+
+
+@pytest.fixture
+def mutations(request: pytest.FixtureRequest) -> int:
+    """How many mutated inputs a test tries."""
+    return request.config.option.mutations
 
 
 @pytest.fixture

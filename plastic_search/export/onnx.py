@@ -3,7 +3,7 @@
 Inputs are `x` [batch, inputs] and every state tensor (`layers.1.trace`), outputs `y` and every `<name>.next`.
 Weight and alpha are integer initialisers with DequantizeLinear where the precision rounds them: INT4 up to 4 bits,
 INT8 up to 8, INT16 up to 16. onnxruntime must be kept from fusing these, since it would round activations too; see
-`parity.open_session`.
+`runner.SESSION`.
 """
 
 from __future__ import annotations
