@@ -92,10 +92,13 @@ def export(
     if as_json:
         print_json(result)
         return
-    size = f"{result['bytes']:.0f} bytes"
-    print(f"{result['bundle']}: {result['name']}, {size}, score {result['score']:.3f} on its examples")
+    files = {name: f"{size:,}" for name, size in result["files"].items()}
+    print(f"{result['bundle']}: {result['name']}, score {result['score']:.3f} on its examples")
+    step, rest = files.pop("step.onnx"), ", ".join(map(" ".join, files.items()))
+    print(f"to be deployed: step.onnx, {step} bytes; beside it {rest}")
     print(f"against the reference, each of {result['steps']:.0f} steps: largest difference {result['stepwise']:.1e}")
     print(f"running freely, the first {result['compared']:.0f} steps: largest difference {result['parity']:.1e}")
+    print(f"its examples: {result['examples']}")
     print(f"run it without torch: python {result['bundle']}/runner.py")
 
 

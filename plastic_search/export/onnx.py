@@ -121,9 +121,7 @@ def _initializers(name: str, value: Tensor | Codes) -> list[Any]:
 
     if isinstance(value, Tensor):
         return [numpy_helper.from_array(value.numpy(), name)]
-    kind = next(
-        k for most, k in ((4, TensorProto.INT4), (8, TensorProto.INT8), (16, TensorProto.INT16)) if most >= value.bits
-    )
+    kind = {4: TensorProto.INT4, 8: TensorProto.INT8, 16: TensorProto.INT16}[value.width]
     whole = helper.make_tensor(f"{name}.codes", kind, list(value.codes.shape), value.codes.flatten().tolist())
     return [whole, numpy_helper.from_array(value.step.numpy(), f"{name}.step")]
 

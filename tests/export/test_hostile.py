@@ -254,3 +254,10 @@ class TestTensors:
             manifest.read(copied)
         with pytest.raises(runner.BundleError, match=r"examples\.safetensors is not what the manifest states"):
             runner.examples(copied)
+
+
+def test_the_limits_are_those_that_are_stated() -> None:
+    page = (Path(__file__).parents[2] / "SECURITY.md").read_text()
+    sizes = [f"{size // 2**20} MiB" for size in (runner.LARGEST, runner.FILE, runner.HEADER, runner.STATE)]
+    for words in (*sizes, f"{runner.DEPTH} levels", f"{runner.FIELDS:,}", f"{runner.MEMORY // 2**30} GiB"):
+        assert words in page
