@@ -97,12 +97,15 @@ def export(
     if as_json:
         print_json(result)
         return
-    size = f"{result['bytes']:.0f} bytes"
-    print_line(f"{result['bundle']}: {result['name']}, {size}, score {result['score']:.3f} on its examples")
+    files = {name: f"{size:,}" for name, size in result["files"].items()}
+    print_line(f"{result['bundle']}: {result['name']}, score {result['score']:.3f} on its examples")
+    step, rest = files.pop("step.onnx"), ", ".join(map(" ".join, files.items()))
+    print_line(f"to be deployed: step.onnx, {step} bytes; beside it {rest}")
     print_line(
         f"against the reference, each of {result['steps']:.0f} steps: largest difference {result['stepwise']:.1e}"
     )
     print_line(f"running freely, the first {result['compared']:.0f} steps: largest difference {result['parity']:.1e}")
+    print_line(f"its examples: {result['examples']}")
     print_line(f"run it without torch: python {result['bundle']}/runner.py")
 
 

@@ -35,6 +35,9 @@ def export(
 ) -> dict[str, Any]:
     """Write the bundle of one network of the study, sweep or comparison in `out`.
 
+    Returns its folder, the network, what was measured (`deployed` are the bytes of step.onnx, `bytes` those of all
+    files), the bytes of each file, and `examples`, the sentence that its runner prints.
+
     Args:
         name: `winner`, another finalist, or a fine-tuned quantized network; "" takes 4-bit weight and alpha with
             an 8-bit trace where it exists, else the winner.
@@ -44,7 +47,7 @@ def export(
     Raises:
         PlasticSearchError: there is no such network, or the exported file differs from the reference.
     """
-    from plastic_search.export import bundle
+    from plastic_search.export import bundle, runner
 
     began, out = time.perf_counter(), as_path(out)
     with RunFolder.open(out) as opened:
@@ -73,7 +76,11 @@ def export(
         known = [(r.spec, r.metrics, r.choices) for r in opened.stage(Stage.EXPORTED, source.name)]
         if (run.spec, run.metrics, run.choices) not in known:
             opened.append(run)
-    return {"bundle": str(target), "name": source.name, "seed": source.seed} | metrics
+    content = written.manifest
+    sizes = {name: each["bytes"] for name, each in content["files"].items()}
+    sizes[runner.MANIFEST] = written.size - sum(sizes.values())
+    more = {"files": sizes, "examples": runner.summary(content, content["examples"])}
+    return {"bundle": str(target), "name": source.name, "seed": source.seed} | metrics | more
 
 
 def _metrics(written: Bundle) -> dict[str, float]:
@@ -87,6 +94,7 @@ def _metrics(written: Bundle) -> dict[str, float]:
         "free_ties": float(parity.free_ties),
         "score": written.score,
         "bytes": float(written.size),
+        "deployed_bytes": float(written.deployed),
     }
 
 

@@ -3,7 +3,7 @@
 Inputs are `x` [batch, inputs] and every state tensor (`layers.1.trace`), outputs `y` and every `<name>.next`.
 Weight and alpha are integer initialisers with DequantizeLinear where the precision rounds them: INT4 up to 4 bits,
 INT8 up to 8, INT16 up to 16. onnxruntime must be kept from fusing these, since it would round activations too; see
-`parity.open_session`.
+`runner.SESSION`.
 """
 
 from __future__ import annotations
@@ -123,9 +123,7 @@ def _initializers(name: str, value: Tensor | Codes) -> list[Any]:
 
     if isinstance(value, Tensor):
         return [numpy_helper.from_array(value.numpy(), name)]
-    kind = next(
-        k for most, k in ((4, TensorProto.INT4), (8, TensorProto.INT8), (16, TensorProto.INT16)) if most >= value.bits
-    )
+    kind = {4: TensorProto.INT4, 8: TensorProto.INT8, 16: TensorProto.INT16}[value.width]
     whole = helper.make_tensor(f"{name}.codes", kind, list(value.codes.shape), value.codes.flatten().tolist())
     return [whole, numpy_helper.from_array(value.step.numpy(), f"{name}.step")]
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from command_line import HERE, call, one_line, refused, spawn
 
+from plastic_search.export.runner import examples
+
 SHORT = ("trials=1", "trainer.steps=2", "finalist.steps=2", "fine_tuning.steps=1", "seeds.0=7")
 
 
@@ -174,6 +176,7 @@ def test_export_and_report_of_a_finished_run(result: Path) -> None:
     output = json.loads(exported.stdout)
     assert output["name"] == "w4a4t8-stochastic-tuned"
     assert output["parity"] <= 1e-5
+    assert output["deployed"] < output["bytes"] == sum(output["files"].values())
     shown = json.loads(call("show", "runs/digit_recall/bundle", "--json", cwd=result).stdout)
     assert shown["format"] == "plastic_search/bundle/1"
     page = call("report", "runs/digit_recall", cwd=result)
@@ -182,8 +185,13 @@ def test_export_and_report_of_a_finished_run(result: Path) -> None:
 
 
 def test_a_bundle_with_a_changed_byte_is_refused(result: Path) -> None:
-    assert call("export", "runs/digit_recall", "--out", "changed", cwd=result).returncode == 0
+    exported = call("export", "runs/digit_recall", "--out", "changed", cwd=result)
+    assert exported.returncode == 0
     path = result / "changed" / "step.onnx"
+    assert f"its examples: {examples(result / 'changed')}\n" in exported.stdout
+    assert (
+        f"to be deployed: step.onnx, {path.stat().st_size:,} bytes; beside it examples.safetensors " in exported.stdout
+    )
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
