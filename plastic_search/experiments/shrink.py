@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from plastic_search.experiments.export import parameter_file, saved_run, task_of
 from plastic_search.experiments.folder import open_question

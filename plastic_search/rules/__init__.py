@@ -70,7 +70,14 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Rule(Part):
-    """The direction of a synapse's change."""
+    """The direction of a synapse's change.
+
+    `step`, like that of a cell and of a modulation, is a function of its arguments and settings: it returns new tensors
+    and changes none that it was given. What else it reads (globals, closures, class attributes, other functions, what
+    is in lists, dicts and arrays) may change between two calls of a network: kernels capture it anew. A step that draws
+    random numbers in Python, reads a clock or a file, or keeps count of its calls runs by the reference, and a warning
+    gives the reason. Only a name that is put together while it runs, as in `getattr(module, "a" + "b")`, is not seen.
+    """
 
     def params(self, post: int, pre: int, rng: Generator) -> Any:
         """Trainable parameters: a NamedTuple of tensors, drawn from `rng`; () by default, for none."""

@@ -14,6 +14,7 @@ __all__ = ["Accesses", "accesses"]
 _HIDDEN = {  # attributes and functions by which a step could tell how it is run
     "requires_grad", "grad_fn", "is_leaf", "is_grad_enabled", "is_inference", "is_inference_mode_enabled", "data_ptr",
     "is_autocast_enabled", "_version", "stride", "is_contiguous", "get_num_threads", "initial_seed", "get_rng_state",
+    "is_cuda", "is_cpu",
 }  # fmt: skip
 _DOT = ("LOAD_ATTR", "LOAD_METHOD")
 
@@ -44,7 +45,7 @@ def accesses(code: CodeType) -> Accesses:
             case "IMPORT_NAME":
                 modules.append(step.argval)
             case "LOAD_ATTR" | "LOAD_METHOD" | "LOAD_SUPER_ATTR" | "IMPORT_FROM":
-                if step.argval in _HIDDEN:
+                if step.argval in _HIDDEN or (step.argval == "device" and _dots(steps[i + 1 : i + 2])):
                     raise UnsupportedError(f"its step looks at `{step.argval}`, so at how it is run")
                 attributes.add(step.argval)
     found = Accesses(tuple(variables), frozenset(attributes), tuple(modules), ())

@@ -49,6 +49,8 @@ def _difference(program: StepProgram, parts: Parts, dtype: torch.dtype, sizes: t
         captured = _run(program.forward, inputs)
         if not all(_close(captured[at].expand(row.shape), row) for at, row in rows.items()):
             return looks
+        if "" in program.verified.values():  # with its derivative, at other sizes
+            return ""
         with torch.enable_grad():
             return _difference_of_derivative(program, step, inputs, rows)
     except Exception:  # a part may raise anything; the reference, which then runs it, raises it to the user
