@@ -27,6 +27,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import SearchParameter
+from plastic_search.core.paths import as_path
 from plastic_search.core.space import Choice, IntegerRange, RealRange, fill, search_parameters
 from plastic_search.network.spec import NetworkSpec
 from plastic_search.records.files import read_lines
@@ -48,12 +49,13 @@ class Proposal(NamedTuple):
     note: str  # why not, where `spec` is None
 
 
-def open_journal(path: Path) -> JournalStorage:
+def open_journal(path: Path | str) -> JournalStorage:
     """Optuna's record, which grows by whole lines.
 
     Raises:
         PlasticSearchError: a line is torn.
     """
+    path = as_path(path)
     for _ in read_lines(path):
         pass
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path
 
 __all__ = [
     "append_lines", "is_whole", "make_folder", "read_json", "read_lines", "replacing", "torn",
@@ -21,7 +22,7 @@ _LARGEST = 64 * 2**20  # bytes of a JSON file
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path | str) -> Iterator[Path]:
     """A temporary file beside `path`, which takes its place once the block ends without an exception.
 
     What the block wrote has reached the disk before it is renamed, so a reader sees the old file or the new one.
@@ -33,6 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder cannot be made, or the file cannot be written.
     """
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -47,12 +49,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path | str, text: str) -> None:
     """Write a file whole or not at all.
 
     Raises:
         PlasticSearchError: it cannot be written.
     """
+    path = as_path(path)
     try:
         with replacing(path) as temporary:
             temporary.write_text(text)
@@ -60,12 +63,13 @@ def write_text(path: Path, text: str) -> None:
         raise unwritable(path.parent, error) from None
 
 
-def append_lines(path: Path, objects: Iterable[dict[str, Any]]) -> None:
+def append_lines(path: Path | str, objects: Iterable[dict[str, Any]]) -> None:
     """Add JSON objects to a file, a line each, in one write that reaches the disk before this returns.
 
     Raises:
         PlasticSearchError: the file cannot be written.
     """
+    path = as_path(path)
     text = "".join(json.dumps(each, allow_nan=False) + "\n" for each in objects)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,12 +80,13 @@ def append_lines(path: Path, objects: Iterable[dict[str, Any]]) -> None:
         raise unwritable(path.parent, error) from None
 
 
-def make_folder(path: Path) -> Path:
+def make_folder(path: Path | str) -> Path:
     """`path`, created with its parents where it does not exist.
 
     Raises:
         PlasticSearchError: it cannot be created.
     """
+    path = as_path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -89,12 +94,13 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path | str) -> Iterator[dict[str, Any]]:
     """The JSON objects of a file that grows by whole lines; none where the file does not exist.
 
     Raises:
         PlasticSearchError: a line is broken, or the last one is not ended.
     """
+    path = as_path(path)
     if not path.is_file():
         return
     with path.open(errors="replace", newline="\n") as file:
@@ -119,15 +125,16 @@ def _object(line: str) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def torn(path: Path, number: int) -> PlasticSearchError:
+def torn(path: Path | str, number: int) -> PlasticSearchError:
     """The error for a file of which line `number` is broken."""
+    path = as_path(path)
     return PlasticSearchError(
         f"{path} is torn at line {number}; nothing was changed. "
         f"`plastic-search repair {path.parent}` keeps what is whole and sets the old file aside"
     )
 
 
-def read_json(path: Path, remedy: str) -> dict[str, Any]:
+def read_json(path: Path | str, remedy: str) -> dict[str, Any]:
     """The JSON object in a file of at most 64 MiB.
 
     Args:
@@ -136,6 +143,7 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     Raises:
         PlasticSearchError: it is larger, or no JSON object.
     """
+    path = as_path(path)
     if path.stat().st_size > _LARGEST:
         raise PlasticSearchError(f"{path} is larger than any file of ours: {path.stat().st_size} bytes; {remedy}")
     try:
@@ -147,8 +155,9 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     return data
 
 
-def unwritable(folder: Path, error: OSError) -> PlasticSearchError:
+def unwritable(folder: Path | str, error: OSError) -> PlasticSearchError:
     """The error for a folder in which nothing can be written."""
+    folder = as_path(folder)
     blocked = isinstance(error, FileExistsError | NotADirectoryError)
     file = next((p for p in (folder, *folder.parents) if p.is_file()), None) if blocked else None
     reason = f"{file} is a file, not a folder" if file else f"cannot write in {folder}: {error.strerror}"

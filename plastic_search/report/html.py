@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plastic_search.core.paths import as_path
 from plastic_search.records.files import write_text
 from plastic_search.report import formatting
 from plastic_search.report.statistics import Estimate
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["plain", "render", "write_page"]
 
 
-def write_page(out: Path, template: str, page: dict[str, Any], **values: Any) -> Path:
+def write_page(out: Path | str, template: str, page: dict[str, Any], **values: Any) -> Path:
     """Write `out`/report.html from a template, and every number that it shows as `out`/report.json.
 
     Args:
         page: JSON data; the template's variable `page`.
         values: further variables of the template, such as drawings, which are not in the JSON file.
     """
+    out = as_path(out)
     write_text(out / "report.json", json.dumps(page, indent=1, allow_nan=False) + "\n")
     write_text(out / "report.html", render(template, page=page, **values))
     return out / "report.html"
