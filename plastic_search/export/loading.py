@@ -137,16 +137,15 @@ def _fill(net: Network, stored: dict[str, _Stored], path: Path) -> None:
             gate = torch.ones(shape.post, shape.width) if plastic is None else plastic
             learned = stored[alpha]._replace(value=_learned(stored[alpha].value, layer.alpha))
             tensors[alpha] = _unrounded(learned, net.spec.precision.format(Role.ALPHA), _learned(gate, layer.alpha))
-    # a layer's parameters are registered under their paths without dots
-    flat = {
-        ".".join([*(words := name.split(".", 2))[:2], words[-1].replace(".", "__")]): t for name, t in tensors.items()
-    }
     own = net.state_dict()
-    for name, tensor in flat.items():
-        if name not in own or own[name].shape != tensor.shape:
-            size = list(own[name].shape) if name in own else "absent"
-            raise PlasticSearchError(f"{path}: {name} should be {size}, but is {list(tensor.shape)}; {_AGAIN}")
-    net.load_state_dict(own | flat)
+    for name, tensor in tensors.items():
+        layer, _, rest = name.removeprefix("layers.").partition(".")
+        key = f"layers.{layer}.{rest.replace('.', '__')}"  # under which the layer registered it
+        if key not in own or own[key].shape != tensor.shape or tensor.dtype is not torch.float32:
+            size = f"float32 {list(own[key].shape)}" if key in own else "absent"
+            found = f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+            raise PlasticSearchError(f"{path}: {name} should be {size}, but is {found}; {_AGAIN}")
+        own[key].copy_(tensor)
 
 
 def _learned(full: Tensor, shape: AlphaShape) -> Tensor:

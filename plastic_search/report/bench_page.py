@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plastic_search.core.paths import as_path
 from plastic_search.report.figures import _canvas as canvas
 from plastic_search.report.html import write_page
 
@@ -20,7 +19,7 @@ _TIMES = " \N{MULTIPLICATION SIGN} "
 def write(found: dict[str, Any], out: Path | str) -> Path:
     """Write `out`/report.html and the results themselves as `out`/report.json."""
     drawings = {"ratios": _ratios(found["cases"]), "curves": _curves(found["cases"])}
-    return write_page(as_path(out), "speed.html.j2", found, drawings=drawings)
+    return write_page(out, "speed.html.j2", found, drawings=drawings)
 
 
 def _label(case: dict[str, Any]) -> str:

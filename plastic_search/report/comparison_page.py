@@ -67,7 +67,7 @@ class Difference(NamedTuple):
     answer: str  # whether the case is better: yes, no, unclear; "" for a metric of which neither is better
 
 
-def write(record: Record, out: Path, title: str = "", prose: str = "") -> Path:
+def write(record: Record, out: Path | str, title: str = "", prose: str = "") -> Path:
     """Write `out`/report.html and, with every number that it shows, `out`/report.json."""
     page = contents(record, title, prose)
     return write_page(out, "comparison.html.j2", plain(page), drawings=_drawings(page))

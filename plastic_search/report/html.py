@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plastic_search.core.paths import as_path
 from plastic_search.core.printable import printable
 from plastic_search.records.files import write_text
 from plastic_search.report import formatting
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["page_path", "plain", "render", "write_page"]
 
 
-def write_page(out: Path, template: str, page: dict[str, Any], **values: Any) -> Path:
+def write_page(out: Path | str, template: str, page: dict[str, Any], **values: Any) -> Path:
     """Write a page from a template, and every number that it shows as JSON beside it.
 
     Args:
@@ -28,7 +29,7 @@ def write_page(out: Path, template: str, page: dict[str, Any], **values: Any) ->
         page: JSON data; the template's variable `page`.
         values: further variables of the template, such as drawings, which are not in the JSON file.
     """
-    path = page_path(out)
+    path = page_path(as_path(out))
     companion = path.with_suffix(".json")
     write_text(companion, json.dumps(page, indent=1, allow_nan=False) + "\n")
     write_text(path, render(template, page=page, companion=companion.name, **values))

@@ -25,7 +25,7 @@ MARGIN = 0.01  # of score, below which a loss is small
 _EXACT = 0.02  # by which share a budget may be missed
 
 
-def write(record: Record, out: Path) -> Path:
+def write(record: Record, out: Path | str) -> Path:
     """Write `out`/report.html and, with every number that it shows, `out`/report.json."""
     page = contents(record)
     graph = topology.data(record)

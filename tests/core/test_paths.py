@@ -30,14 +30,13 @@ from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.records import run as records
 from plastic_search.records import table
+from plastic_search.records.files import read_json, read_lines, write_text
 from plastic_search.records.folder import RunFolder
 from plastic_search.report import report
 from plastic_search.topology import files
 from plastic_search.topology.conversion import to_graph
 
-# What others of ours call with a `Path` that was checked before.
-INNER = ("cli.", "records.files", "report.html", "report.comparison_page", "report.sweep_page", "experiments.workers")
-INNER += ("experiments.optuna_search", "experiments.jobs", "network.kernels")
+INNER = ("cli.", "experiments.workers", "experiments.jobs", "network.kernels")  # called by ours alone, with a `Path`
 NET = Network(NetworkSpec((Layer(2),)), inputs=1)
 
 
@@ -97,6 +96,9 @@ TAKERS: list[Callable[[Any], Any]] = [
     repair,
     shrunk,
     plastic_search.load,
+    lambda path: write_text(path, ""),
+    lambda path: list(read_lines(path)),
+    lambda path: read_json(path, ""),
     files.read,
     lambda path: files.write(to_graph(NET), path),
     files.find,

@@ -130,8 +130,16 @@ def doubled(tensors: dict[str, Tensor]) -> None:
     tensors["layers.0.weight"] = torch.zeros(1, 6, 10)
 
 
+def whole(tensors: dict[str, Tensor]) -> None:
+    tensors["layers.0.bias"] = tensors["layers.0.bias"].int()
+
+
+def stray(tensors: dict[str, Tensor]) -> None:
+    tensors["more"] = torch.zeros(3)
+
+
 def between(tensors: dict[str, Tensor]) -> None:
-    tensors["layers.0.bias"] = tensors["layers.0.bias"].double() + 0.1
+    tensors["layers.0.weight.step"] = tensors["layers.0.weight.step"] * torch.nan
 
 
 @pytest.mark.parametrize(
@@ -139,10 +147,12 @@ def between(tensors: dict[str, Tensor]) -> None:
     [
         (resized, r"layers\.0\.weight should be \[1, 6, 10\] by the spec, but is \[1, 6, 5\]; .*write it again"),
         (missing, r"layers\.1\.bias should be \[1, 3\] by the spec, but is missing"),
-        (unknown, r"layers\.0\.rule__more should be absent, but is \[3\]"),
+        (unknown, r"layers\.0\.rule\.more should be absent, but is float32 \[3\]"),
+        (whole, r"layers\.0\.bias should be float32 \[1, 6\], but is int32 \[1, 6\]"),
+        (stray, r"more should be absent, but is float32 \[3\]"),
         (halved, r"lacks the step of layers\.0\.alpha"),
         (doubled, r"has layers\.0\.weight twice, with codes and without"),
-        (between, r"layers\.0\.bias is not what a network of the spec computes with"),
+        (between, r"layers\.0\.weight is not what a network of the spec computes with"),
     ],
 )
 def test_parameters_of_another_network_are_refused(
