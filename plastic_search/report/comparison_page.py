@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from plastic_search.records import table
 from plastic_search.records.run import Record
 from plastic_search.report import reproduce, statistics
-from plastic_search.report.figures import _canvas, _cases
-from plastic_search.report.figures._cases import Curve, Final, Line
+from plastic_search.report.comparison_figures import QUANTITIES, along_axis, every_seed, over_training
+from plastic_search.report.figures._cases import Curve
 from plastic_search.report.formatting import digits, listed, measure
 from plastic_search.report.groups import compared
 from plastic_search.report.html import plain, write_page
@@ -25,10 +25,6 @@ _ENOUGH = 8  # seeds from which on a bootstrap of the median is wide enough
 _STAGES = ("comparison", "sweep")
 _SCORES = ("score", "validation", "test", "frozen", "shuffled", "soft", "hard", "tuned")
 _COSTS = ("seconds", "steps", "parameters", "connections")
-_QUANTITIES = {  # of a learning curve -> its label
-    "loss": "training loss", "score": "validation score", "units": "units", "connections": "connections",
-    "plastic_connections": "plastic connections",
-}  # fmt: skip
 
 
 class Metric(NamedTuple):
@@ -70,7 +66,8 @@ class Difference(NamedTuple):
 def write(record: Record, out: Path | str, title: str = "", prose: str = "") -> Path:
     """Write `out`/report.html and, with every number that it shows, `out`/report.json."""
     page = contents(record, title, prose)
-    return write_page(out, "comparison.html.j2", plain(page), drawings=_drawings(page))
+    drawings = {"finals": every_seed(page), "axis": along_axis(page), "curves": over_training(page)}
+    return write_page(out, "comparison.html.j2", plain(page), drawings=drawings)
 
 
 def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]:
@@ -90,7 +87,7 @@ def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]
     wide = {m.name: _wide(complete, f"metrics.{m.name}", names) for m in metrics}
     metrics = [m._replace(average=m.average or _average(wide[m.name])) for m in metrics]
     cases = [_case(case, metrics, wide, rows) for case in described]
-    reference = study.get("reference") or study["cases"][0]["name"]
+    reference = study.get("reference") or next((case["name"] for case in study["cases"]), "")
     comparable = _comparable(described, reference)
     differences = [
         found
@@ -217,7 +214,7 @@ def _curves(record: Record, cases: list[dict[str, Any]]) -> dict[str, list[Curve
     points = table.curves(record)
     points = points[points.stage.isin(_STAGES)]
     found: dict[str, list[Curve]] = {}
-    for quantity in _QUANTITIES:
+    for quantity in QUANTITIES:
         known = points.dropna(subset=[quantity])
         if known.empty or (
             quantity not in ("loss", "score") and known.groupby(["name", "seed"])[quantity].nunique().max() == 1
@@ -301,55 +298,3 @@ def _beside(page: dict[str, Any], metric: Metric, labels: dict[str, str], shown:
 def _series(names: list[str]) -> str:
     """a, b and c; where names hold commas themselves, a; b; c"""
     return "; ".join(names) if any("," in name for name in names) else listed(names)
-
-
-def _drawings(page: dict[str, Any]) -> dict[str, Any]:
-    """The SVG of each figure."""
-    looks = {case["name"]: _canvas.look(i) for i, case in enumerate(page["cases"])}
-    finals, axis = {}, {}
-    for metric in page["metrics"]:
-        known = [(case, m) for case in page["cases"] if (m := case["metrics"][metric["name"]])]
-        floors = page["floor"] if metric["name"] == "loss" else {}
-        if known:
-            rows = [Final(c["label"], looks[c["name"]], list(m.values.values()), m.result) for c, m in known]
-            name = f"final-{metric['name']}"
-            drawing = _cases.every_seed(name, rows, metric["title"], metric["limit"], floors)
-            finals[metric["name"]] = {"svg": drawing, "cut": _cases.cut(rows)}
-        if page["axis"] and (lines := _lines(page, known)):
-            labels = (page["axis"], metric["title"])
-            level = next(
-                (
-                    Line(c["label"], looks[c["name"]], [c["at"]] if c["at"] is not None else [], [m.result])
-                    for c, m in known
-                    if c["name"] == page["reference"]
-                ),
-                None,
-            )
-            chance = page["task"]["chance"] if metric is page["metrics"][0] else None
-            axis[metric["name"]] = _cases.along_axis(
-                f"axis-{metric['name']}",
-                f"{metric['title']} against {page['axis']}",
-                lines,
-                level,
-                chance,
-                labels,
-            )
-    curves = {
-        quantity: _cases.over_training(
-            f"curve-{quantity}", curves, looks, _QUANTITIES[quantity], page["floor"] if quantity == "loss" else {}
-        )
-        for quantity, curves in page["curves"].items()
-    }
-    return {"finals": finals, "axis": axis, "curves": curves}
-
-
-def _lines(page: dict[str, Any], known: list[tuple[dict[str, Any], Measured]]) -> list[Line]:
-    """The cases of each group along the axis."""
-    groups: dict[str, list[tuple[float, Estimate]]] = {}
-    for case, measured in known:
-        if case["at"] is not None and case["name"] != page["reference"]:
-            groups.setdefault(case["group"], []).append((case["at"], measured.result))
-    return [
-        Line(group, _canvas.look(i), *map(list, zip(*sorted(points, key=lambda p: p[0]), strict=True)))
-        for i, (group, points) in enumerate(groups.items())
-    ]

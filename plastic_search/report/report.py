@@ -48,7 +48,7 @@ def write(record: Record, out: Path | str, report: Report | None = None) -> Path
         raise PlasticSearchError(f"this report is about {report.study!r}, but the run folder holds {record.name!r}")
     kind = str(record.study.get("schema", "")).rpartition("/")[0]
     if kind == "plastic_search/sweep":
-        return sweep_page.write(record, out)
+        return sweep_page.write(record, out, report.title, report.answer)
     if kind == "plastic_search/comparison":
         return comparison_page.write(record, out, report.title, report.answer)
     shown = {figure: figure.data(record) for figure in _chosen(report)}

@@ -17,34 +17,9 @@ if TYPE_CHECKING:
     from plastic_search.report.statistics import Estimate
 
 __all__ = [
-    "BLUE",
-    "COLOURS",
-    "CUT",
-    "GREEN",
-    "GRID",
-    "INK",
-    "MUTED",
-    "ORANGE",
-    "PAPER",
-    "PURPLE",
-    "SKY",
-    "WIDTH",
-    "YELLOW",
-    "Look",
-    "bare",
-    "beyond",
-    "chance_line",
-    "curve",
-    "distinct",
-    "header",
-    "legend",
-    "legend_height",
-    "look",
-    "render",
-    "short",
-    "spread",
-    "variable",
-    "whiskers",
+    "BLUE", "COLOURS", "CUT", "GREEN", "GRID", "INK", "MUTED", "ORANGE", "PAPER", "PURPLE", "SKY", "WIDTH",
+    "YELLOW", "Look", "bare", "beyond", "chance_line", "curve", "distinct", "header", "interval_row", "legend",
+    "legend_height", "look", "name_rows", "render", "short", "spread", "variable", "whiskers",
 ]  # fmt: skip
 
 CUT = " An arrowhead: the interval goes on beyond the axis."
@@ -275,6 +250,29 @@ def whiskers(
             x, y = (edge, at) if along == "x" else (at, edge)
             axes.plot(x, y, marker=marker[along != "x"], color=colour, markersize=5, linestyle="none", clip_on=False,
                       zorder=3)  # fmt: skip
+
+
+def interval_row(
+    axes: Axes, y: float, score: Estimate, seeds: Sequence[float], look: Look, support: tuple[float, float],
+    reach: float = 0.3,
+) -> None:  # fmt: skip
+    """A network's result across the axes at `y`: a large mark, its interval, and a small hollow mark for each seed."""
+    whiskers(axes, y, score, look.colour, support=support)
+    places = [y + d for d in spread(len(seeds), reach)]
+    axes.plot(sorted(seeds), places, linestyle="none", marker=look.marker, markersize=3.5, markerfacecolor=PAPER,
+              markeredgecolor=look.colour, zorder=3)  # fmt: skip
+    axes.plot(score.value, y, linestyle="none", marker=look.marker, markersize=8, color=look.colour, zorder=4)
+
+
+def name_rows(axes: Axes, labels: Sequence[str], limits: tuple[float, float], measured: str) -> None:
+    """Rows from the top, each with its name, and what is measured along them."""
+    axes.set_yticks(range(len(labels)), distinct(labels, 40))
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.set_xlim(*limits)
+    axes.set_xlabel(measured)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.4g}")
+    bare(axes, "x")
+    axes.spines["left"].set_visible(False)
 
 
 def beyond(interval: list[Estimate], support: tuple[float, float]) -> bool:

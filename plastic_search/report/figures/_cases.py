@@ -47,22 +47,20 @@ class Final(NamedTuple):
     result: Estimate
 
 
-def along_axis(
-    name: str, title: str, lines: list[Line], reference: Line | None, chance: float | None, labels: tuple[str, str]
-) -> str:
+def along_axis(name: str, lines: list[Line], base: list[Line], chance: float | None, labels: tuple[str, str]) -> str:
     """A metric against the axis, with its intervals as bands.
 
     Args:
-        reference: the case that the others are compared with, drawn as a level.
+        base: the case that the others are compared with, drawn as a level; empty where it has no result.
         labels: of the two axes.
     """
-    drawn = [*([reference] if reference else []), *lines]
+    drawn = [*base, *lines]
     called = canvas.distinct([line.label for line in drawn], 40)
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         for line, label in zip(drawn, called, strict=True):
-            if line is reference:
+            if line in base:
                 _level(axes, line.results[0], label)
             else:
                 _line(axes, line, label)
@@ -81,7 +79,7 @@ def along_axis(
         canvas.bare(axes)
         canvas.legend(figure)
 
-    return canvas.render(name, title, 362 + canvas.legend_height(called), paint)
+    return canvas.render(name, f"{labels[1]} against {labels[0]}", 362 + canvas.legend_height(called), paint)
 
 
 def _level(axes: Axes, result: Estimate, label: str) -> None:
@@ -110,7 +108,8 @@ def over_training(name: str, curves: list[Curve], looks: dict[str, Look], label:
         for curve, called in zip(curves, labels, strict=True):
             canvas.curve(axes, called, curve.steps, curve.middle, (curve.low, curve.high), looks[curve.name])
         _levels(axes, floors)
-        settled = [c.high[i] for c in curves for i, s in enumerate(c.steps) if s >= 0.1 * c.steps[-1]]
+        begin = 0.1 if label == "training loss" else 0.0  # a loss falls far in its first tenth, and is then cut
+        settled = [c.high[i] for c in curves for i, s in enumerate(c.steps) if s >= begin * c.steps[-1]]
         lowest = min([*floors.values(), *(v for c in curves for v in c.low)])
         top = max([*settled, *floors.values()])
         margin = 0.05 * (top - lowest) or 0.05
@@ -132,22 +131,13 @@ def every_seed(name: str, finals: list[Final], label: str, limit: float | None, 
     def paint(figure: Figure) -> None:
         axes: Axes = figure.subplots()
         for place, final in enumerate(finals):
-            offsets = canvas.spread(len(final.values), 0.42)
-            axes.plot(sorted(final.values), [place + y for y in offsets], linestyle="none", color=final.look.colour,
-                      marker=final.look.marker, markersize=4.5, alpha=0.7)  # fmt: skip
-            canvas.whiskers(axes, place, final.result, canvas.INK, support=limits)
-            axes.plot([final.result.value], [place], "|", color=canvas.INK, markersize=16, markeredgewidth=2)
-        axes.set_xlim(*limits)
+            canvas.interval_row(axes, place, final.result, final.values, final.look, limits, 0.42)
+        canvas.name_rows(axes, [final.label for final in finals], limits, label)
         if limit is not None and limits[0] <= limit <= limits[1]:
             axes.axvline(limit, color=canvas.MUTED, linewidth=0.8, linestyle=_LIMIT)
         for floor in floors.values():
             if limits[0] <= floor <= limits[1]:
                 axes.axvline(floor, color=canvas.INK, linewidth=1, linestyle=_FLOOR)
-        axes.set_yticks(range(len(finals)), canvas.distinct([final.label for final in finals], 40))
-        axes.invert_yaxis()
-        axes.set_xlabel(label)
-        axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.4g}")
-        canvas.bare(axes, "x")
 
     return canvas.render(name, f"{label} of every seed at its end, case by case", 60 + 36 * len(finals), paint)
 

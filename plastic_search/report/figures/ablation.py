@@ -91,22 +91,12 @@ def draw(data: Ablation) -> str:
         for y, network in enumerate(data.networks):
             colour = canvas.look(data.looks[network.name]).colour
             for condition, dy in zip(network.conditions, canvas.spread(len(network.conditions), 0.6), strict=True):
-                marker = markers[condition.name]
-                canvas.whiskers(axes, y + dy, condition.score, colour, support=limits)
-                axes.plot(condition.seeds, [y + dy + d for d in canvas.spread(len(condition.seeds), 0.1)],
-                          linestyle="none", marker=marker, markersize=3, markerfacecolor=canvas.PAPER,
-                          markeredgecolor=colour, zorder=3)  # fmt: skip
-                axes.plot(condition.score.value, y + dy, marker=marker, markersize=7, color=colour, zorder=4,
-                          linestyle="none")  # fmt: skip
+                look = canvas.Look(colour, "-", markers[condition.name])
+                canvas.interval_row(axes, y + dy, condition.score, condition.seeds, look, limits, 0.1)
                 axes.annotate(f"{condition.score.value:.3f}", (1.01, y + dy), xycoords=("axes fraction", "data"),
                               va="center", fontsize=10)  # fmt: skip
+        canvas.name_rows(axes, [network.label for network in data.networks], limits, f"test {data.score_name}")
         canvas.chance_line(axes, data.chance, "y")
-        axes.set_yticks(range(len(data.networks)), canvas.distinct([n.label for n in data.networks], 30))
-        axes.set_ylim(len(data.networks) - 0.5, -0.5)
-        axes.set_xlim(*limits)
-        axes.set_xlabel(f"test {data.score_name}")
-        canvas.bare(axes, "x")
-        axes.spines["left"].set_visible(False)
         canvas.legend(figure)
 
     return canvas.render("ablation", f"{TITLE}. {QUESTION}", 74 + 54 * len(data.networks), paint)
