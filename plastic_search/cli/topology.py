@@ -12,9 +12,10 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Show, compare, draw, export and shrink the graphs of networks.", no_args_is_help=True)
 
-_SOURCE = "A run folder, such as runs/digit_recall, or a .json or .graphml file."
+_SOURCE = "A run folder, such as runs/digit_recall, or a .json or .graphml file of a network."
 Source = Annotated[Path, typer.Argument(metavar="WHAT", help=_SOURCE)]
-Name = Annotated[str, typer.Option(help="The graph of a run folder. Default: the first winner's, winner-0.")]
+_NAME = "The graph of a run folder, or of a GraphML file with several. Default: the first winner's, winner-0."
+Name = Annotated[str, typer.Option(help=_NAME)]
 Seed = Annotated[int, typer.Option(help="Seed of the random graphs and of the search for communities.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 

@@ -187,8 +187,9 @@ class Structure(Part):
         """Refuse a layer that the structure was not made for; called where the shapes of a network are computed."""
 
     def initial(self, weight: Tensor, shape: Shape) -> Tensor:
-        """Initial weights [post, pre] of the plastic drive, given those that were drawn."""
-        return weight
+        """Initial weights [post, pre] of the plastic drive, given those that were drawn: as its `support` has them."""
+        support = getattr(self, "support", None)
+        return support.initial(weight, shape) if isinstance(support, Structure) else weight
 
     @abstractmethod
     def gates(self, params: Any, shape: Shape, like: Tensor) -> Gates:

@@ -79,6 +79,7 @@ class Graph(Structure):
         return weight.index_put((post, pre), torch.tensor(self.weights, dtype=weight.dtype, device=weight.device))
 
     def gates(self, params: tuple[()], shape: Shape, like: Tensor) -> Gates:
+        self.check_shape(shape)  # again, for a graph within another structure
         indices, first = torch.from_numpy(self._indices(shape.pre)).to(like.device), len(self.fixed)
         exists = like.new_zeros(shape.post * shape.pre).index_fill_(0, indices, 1.0).view(shape.post, shape.pre)
         if not first:

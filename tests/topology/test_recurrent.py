@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import networkx as nx
@@ -12,7 +13,9 @@ from plastic_search.cells.lstm import LSTM
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway, shapes
+from plastic_search.structures import Structure
 from plastic_search.structures.feed_forward import FeedForward
+from plastic_search.structures.gated import Gated
 from plastic_search.structures.graph import Graph
 from plastic_search.topology import conversion
 
@@ -32,15 +35,16 @@ RING = nx.cycle_graph(5)
         (7, 2, conversion.recurrent(RING, 2), "the graph has 5 units, but the layer has 7; give the layer units=5"),
         (3, 2, conversion.recurrent(RING, 2), "the graph has 5 units, but the layer has 3"),
         (2, 4, Graph(((0, 1),), support=FeedForward(), inputs=3), "inputs up to column 3, but the layer receives 4"),
+        (5, 4, Gated(0.5, support=conversion.recurrent(RING, 2)), "begins at column 2, but the layer receives 4"),
         (2, 2, Graph(((0, 5),)), r"layers\.1: edge \(0, 5\) leaves the layer, which has 2 units"),
     ],
 )
 def test_a_layer_that_a_graph_was_not_made_for_is_refused(
-    units: int, inputs: int, structure: Graph, message: str
+    units: int, inputs: int, structure: Structure, message: str
 ) -> None:
     plastic = Pathway.RECURRENT if structure.recurrent else Pathway.NONE
     spec = NetworkSpec((Layer(inputs), Layer(units, structure=structure, plastic=plastic)))
-    for build in (shapes, Network):
+    for build in (shapes, Network) if isinstance(structure, Graph) else (Network,):
         with pytest.raises(PlasticSearchError, match=message):
             build(spec, 3)
 
@@ -75,6 +79,8 @@ def test_initial_weights_are_proportional_to_an_attribute(cell: Any) -> None:
     same = torch.ones_like(weight, dtype=torch.bool)
     same[cell.plastic, [1, 2, 2], [2, 3, 4]] = False
     assert torch.equal(weight[same], other[same])  # what the graph does not state is drawn as ever
+    gated = replace(layer, structure=Gated(0.5, support=structure))
+    assert torch.equal(Network(NetworkSpec((gated,)), 2).parts()[0].weight, weight)
     again = Network(NetworkSpec.from_json(net.spec.to_json()), 2)
     assert torch.equal(again.parts()[0].weight, weight)
 
