@@ -43,7 +43,6 @@ def open_journal(path: Path, expected: Expected) -> JournalStorage:
     Raises:
         PlasticSearchError: a line is damaged; the message says which.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     good, lines = sound_lines(path, expected)
     if good < len(lines):
         raise torn(path, good + 1)
@@ -52,6 +51,7 @@ def open_journal(path: Path, expected: Expected) -> JournalStorage:
 
 def sound_lines(path: Path, expected: Expected) -> tuple[int, list[bytes]]:
     """How many lines of a journal can be relied on, from its beginning, and all lines; none where there is no file."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     with path.open("rb") if path.is_file() else BytesIO() as file:
         lines = list(file)
     logs, _ = _read(lines)

@@ -37,6 +37,10 @@ def _plasticity(record: Record) -> Verdict:
     mean = winner.mean()
     if mean is None:
         return Verdict("plasticity", question, "unknown", "Whether plasticity matters is not known yet.", "", [])
+    tried = [layer.get("plastic") for trial in groups.trials(record) for layer in trial.spec.get("layers", ())]
+    if not winner.plastic and set(tried) == {"none"}:
+        head = "Whether plasticity matters was not asked: no network of the search had a trace."
+        return Verdict("plasticity", question, "unknown", head, head, [])
     if not winner.plastic:
         head = f"The winner, at {estimate(mean)}, has no trace: the search chose a network without plasticity."
         return Verdict("plasticity", question, "no", head, "There is no trace that could be taken away.", [])

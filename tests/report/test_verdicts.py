@@ -305,6 +305,11 @@ def test_a_winner_without_plasticity_is_asked_nothing_about_its_trace(full: Reco
     found = answers(record)
     assert found.keys() == {"plasticity", "search", "precision", "export"}
     assert (found["plasticity"].answer, found["plasticity"].comparisons) == ("no", [])
+    still = [
+        replace(r, spec=record.stage("final", "winner")[0].spec) if r.stage == "search" else r for r in record.runs
+    ]
+    never = answers(record._replace(runs=still))["plasticity"]
+    assert (never.answer, never.head.partition(": ")[2]) == ("unknown", "no network of the search had a trace.")
     head = found["precision"].head
     assert head.startswith("In 4-bit weights (nearest, fine-tuned) its score changes by ")
     assert "against the winner in float, trained on as long" in head
