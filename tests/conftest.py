@@ -23,6 +23,16 @@ TRACED = {"test_kernels.py", "test_gpu.py", "test_index_notation.py", "test_netw
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--mutations", type=int, default=1000, help="Damaged files that each fuzz test makes.")
+
+
+@pytest.fixture
+def mutations(request: pytest.FixtureRequest) -> int:
+    """How many damaged files a fuzz test makes."""
+    return int(request.config.getoption("--mutations"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file's tests share a worker, and so its fixtures; those that trace every combination of parts share traces."""
     for item in items:
