@@ -57,11 +57,8 @@ class _Needed(TypedDict):
     trials: int
 
 
-class StudyFile(_Needed, total=False):
-    """study.json of any question. Versions may add keys, of which nothing is required."""
-
+class _Common(_Needed, total=False):
     schema: str
-    task: _TaskShape
     seeds: list[int]
     versions: dict[str, str]
     machine: dict[str, Any]
@@ -69,6 +66,12 @@ class StudyFile(_Needed, total=False):
     created: str
     command: _Command
     own: dict[str, str]
+
+
+class _StudyFile(_Common, total=False):
+    """study.json of a study; versions may add keys."""
+
+    task: _TaskShape
     trainer: dict[str, Any]
     trial_seeds: list[int]
     objectives: list[str]
@@ -106,17 +109,25 @@ class _Compared(TypedDict):
     notes: list[str]
 
 
-class _ComparisonFile(StudyFile, _Compared):
-    """study.json of a comparison."""
+class _ComparisonFile(_Common, _Compared):
+    """study.json of a comparison, whose cases may have tasks of their own."""
+
+    task: _TaskShape
 
 
-class _Swept(TypedDict):
+class _WholeTask(TypedDict):
+    kind: str
+    about: str
+    score_name: str
+    chance: float | None
+
+
+class _SweepFile(_Common, _Compared):
+    """study.json of a sweep."""
+
+    task: _WholeTask
     ours: str
     budget: str
-
-
-class _SweepFile(StudyFile, _Compared, _Swept):
-    """study.json of a sweep."""
 
 
 class CaseChoices(TypedDict, total=False):
@@ -155,7 +166,7 @@ class Graph(TypedDict):
 
 def study_shape(schema: Any) -> type:
     """What study.json must look like under its `schema`; a comparison has cases, a study has not."""
-    return {COMPARISON: _ComparisonFile, SWEEP: _SweepFile}.get(str(schema), StudyFile)
+    return {COMPARISON: _ComparisonFile, SWEEP: _SweepFile}.get(str(schema), _StudyFile)
 
 
 def conform(data: Any, kind: Any, where: str, remedy: str, path: str = "") -> None:

@@ -45,7 +45,7 @@ def contents(record: Record, title: str, prose: str, shown: dict[Figure, Any]) -
         "name": record.name,
         "title": title or _titled(record.name),
         "question": str(study.get("question", "")),
-        "task": study.get("task", {}),
+        "task": {"kind": "", "about": ""} | study.get("task", {}),
         "score_name": groups.score_name(record),
         "margin": MARGIN,
         "answer": {"prose": prose, "verdicts": verdicts.verdicts(record)},

@@ -100,7 +100,7 @@ def scores_of(task: Task, outputs: Tensor, episodes: Episodes) -> Tensor:
         raise fault(
             task, "scores", f"scores must be floats [batch], here [{outputs.shape[1]}], but are {described(scores)}"
         )
-    outside = scores[(scores < -_SLACK) | (scores > 1.0 + _SLACK)]
+    outside = scores[scores.isfinite() & ((scores < -_SLACK) | (scores > 1.0 + _SLACK))]
     if len(outside):
         raise fault(
             task, "scores", f"scores must lie from 0 to 1, larger is better, but one is {float(outside[0]):.6g}"

@@ -10,6 +10,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree
 
+from plastic_search.core.printable import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -106,7 +108,7 @@ def render(name: str, label: str, height: float, paint: Callable[[Figure], None]
         paint(figure)
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _inline(out.getvalue(), name, label, height)
+    return _inline(printable(out.getvalue()), name, label, height)
 
 
 def _inline(text: str, name: str, label: str, height: float) -> str:
