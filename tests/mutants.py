@@ -17,6 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+try:
+    import resource
+except ModuleNotFoundError:
+    resource = None
+
 import onnx
 from tampering import replace_file, reseal
 
@@ -173,12 +178,21 @@ def main(folder: str, first: str, count: str, seed: str) -> None:
         except (ValueError, TypeError, OverflowError):  # no such value in that field
             continue
         print(number, change.__name__, end=" ", flush=True)
+        limit_time()
         watched.append("")
         result = tried(work)
         acts = watched[1:]
         watched.clear()
         print(acts or result, flush=True)
     print("peak", peak())
+
+
+def limit_time(seconds: int = 60) -> None:
+    """End the process once it has computed for so long from here on, where an operating system can."""
+    if resource is not None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds, hard))
 
 
 def peak() -> int:

@@ -75,6 +75,9 @@ CONTENT: dict[str, Any] = {
     "constant text": adding(node("Constant", "", value_string="text")),
     "constant texts": adding(node("Constant", "", value=TEXT)),
     "texts": lambda model: model.graph.initializer.append(TEXT),
+    "an equation of more than letters": adding(node("Einsum", "y0 y0", equation="b\x1dm,bn->")),
+    "an equation of dots": adding(node("Einsum", "y0 y0", equation="b.m,bn->")),
+    "an equation of two ellipses": adding(node("Einsum", "y0 y0", equation="... ...,a->a")),
     "functions": lambda model: model.functions.append(
         helper.make_function("custom", "F", ["a"], ["b"], [], [helper.make_opsetid("", 21)])
     ),
