@@ -50,6 +50,7 @@ def assert_followed(rule: Rule | None = None, **parts: Any) -> torch.Tensor:
 
 USER = '''"""A user's rules."""
 
+from argparse import Namespace
 from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache, partial, wraps
@@ -66,6 +67,7 @@ from plastic_search.rules import Change, Outer, Rule
 GAIN = 0.5
 TABLE = {"gain": [0.5]}
 QUEUE = deque([0.5], maxlen=3)
+ARGUMENTS = Namespace(gain=0.5)
 SPACE = SimpleNamespace(inner=SimpleNamespace(gain=0.5))
 ARRAY = np.array([0.5, 1.0])
 
@@ -176,6 +178,7 @@ FUNCTIONS = {
     "by name": lambda self, x: x * getattr(config, "GAIN"),
     "import": lambda self, x: imports(x),
     "cached": lambda self, x: x * cached(1) * GAIN,
+    "arguments": lambda self, x: x * ARGUMENTS.gain,
     "torch": lambda self, x: torch.tanh(x) * GAIN,
 }
 '''
@@ -220,6 +223,7 @@ def changes(user: Any) -> dict[str, Any]:
         "by name": lambda: setattr(user.config, "GAIN", 2.0),
         "import": lambda: setattr(user.config, "GAIN", 2.0),
         "cached": lambda: setattr(user, "GAIN", 2.0),
+        "arguments": lambda: setattr(user.ARGUMENTS, "gain", 2.0),
         "torch": lambda: setattr(user, "torch", types.SimpleNamespace(tanh=torch.neg)),
     }
 
@@ -314,7 +318,7 @@ STEPS = 0
 CLOCK, DRAW, NUMBERS = time.perf_counter, random.random, iter(range(10**6))
 GENERATOR, WEIGHT = np.random.default_rng(0), torch.nn.Parameter(torch.ones(()))
 LAYER = torch.nn.Linear(2, 2)
-LARGE = np.ones(1000)
+LARGE, MANY = np.ones(1000), [1.0] * 9999
 
 
 def count() -> float:
@@ -344,8 +348,10 @@ REFUSED = {
     "generator": (lambda x: x * GENERATOR.random(), "GENERATOR, a Generator that could change"),
     "iterator": (lambda x: x * next(NUMBERS), "NUMBERS, a range_iterator that could change"),
     "tensor": (lambda x: x * WEIGHT, "WEIGHT, a tensor; make it a parameter"),
-    "layer": (lambda x: LAYER(x), "LAYER, a Linear that could change"),
+    "layer": (lambda x: LAYER(x), r"LAYER\.\w+, a tensor; make it a parameter"),
     "large": (lambda x: x * LARGE[0], "8,000 bytes that could change"),
+    "many": (lambda x: x * MANY[0], "MANY, 9,999 items that could change; make it a tuple"),
+    "device": (lambda x: x * (2.0 if x.device.type == "cuda" else 1.0), "looks at `device`"),
     "globals": (lambda x: x * globals()["COUNTER"][0], "calls `globals`"),
     "gradient": (lambda x: x * (0.5 if x.requires_grad else 1.0), "looks at `requires_grad`"),
     "mode": (lambda x: x * (0.5 if torch.is_grad_enabled() else 1.0), "looks at `is_grad_enabled`"),

@@ -97,7 +97,8 @@ def _renewed(parts: tuple[Any, ...], around: tuple[torch.dtype, torch.dtype]) ->
 def _keep(kept: dict[tuple[Any, ...], _Captured], key: tuple[Any, ...], found: _Captured) -> _Captured:
     kept.pop(key, None)
     if len(kept) >= _KEPT:
-        del kept[next(iter(kept))]
+        oldest = next(iter(kept))
+        del kept[oldest], _captures[oldest]
     kept[key] = found
     return found
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-import sysconfig
 from abc import ABC
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
-from functools import cache, cached_property, lru_cache, partial
+from functools import cached_property, lru_cache, partial
+from logging import Logger
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -35,16 +35,11 @@ from torch import Tensor
 
 from plastic_search.network.kernels.tracing.bytecode import accesses
 from plastic_search.network.kernels.tracing.ir import UnsupportedError
+from plastic_search.network.kernels.tracing.packages import PURE, is_fixed, is_impure, package_of
 from plastic_search.network.kernels.tracing.reads import CONTAINERS, Line, Reads, contents, numbers
 
 __all__ = ["survey"]
 
-_FIXED = {  # of the standard library: what gives equal results at each call
-    "math", "cmath", "builtins", "operator", "_operator", "functools", "_functools", "itertools", "typing", "enum",
-    "abc", "_abc", "collections", "_collections", "_collections_abc", "dataclasses", "types", "numbers", "warnings",
-    "logging", "copy", "statistics", "fractions",
-}  # fmt: skip
-_INSTALLED = tuple({sysconfig.get_path(kind) for kind in ("purelib", "platlib")})
 # bases that hide nothing
 _PLAIN = (object, tuple, list, dict, set, frozenset, int, float, str, bytes, deque, ABC, Generic, Protocol)
 _UNSEEN = {  # builtins by which a step reads or changes what this module cannot find
@@ -55,13 +50,7 @@ _BY_NAME = {"getattr", "hasattr"}
 _DESCRIBING = {"__repr__", "__str__", "__getnewargs__", "__hash__", "__setattr__", "__delattr__", "__class_getitem__"}
 _MAKING = {"__init__", "__new__", "__post_init__", "__init_subclass__", "__eq__"}  # not called of a part by its step
 _METHODS = {"step", "state", "params", "drives", "plastic"}  # what the kernels ask of a part
-_MOST, _LARGEST = 2000, 4096  # comparisons, and bytes of an array
-
-
-def _package(value: Any) -> str:
-    """The first name of the module of a function or class, or of a module."""
-    name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-    return (name or "").split(".")[0]
+_MOST, _LARGEST = 1000, 4096  # comparisons, or items of a container; and bytes of an array
 
 
 def survey(roots: Iterable[Any]) -> Reads:
@@ -71,19 +60,12 @@ def survey(roots: Iterable[Any]) -> Reads:
         UnsupportedError: something could change without being seen.
     """
     roots = list(roots)
-    own = {_package(root if isinstance(root, type) else type(root)) for root in roots}
-    found = _Survey(own - _FIXED)
+    own = {package_of(root if isinstance(root, type) else type(root)) for root in roots}
+    found = _Survey(own - PURE)
     for root in roots:
         found.visit(root, type(root).__name__)
     found.finish()
     return Reads(list(found.lines.values()), found.objects)
-
-
-@cache
-def _is_fixed(package: str) -> bool:
-    """Whether a package is one that nobody changes while a program runs, such as torch."""
-    file = getattr(sys.modules.get(package), "__file__", None) or ""
-    return package in _FIXED or package.startswith("namedtuple_") or file.startswith(_INSTALLED)
 
 
 @dataclass
@@ -122,10 +104,10 @@ class _Survey:
         Raises:
             UnsupportedError: it is of a part of the standard library that gives other results at each call.
         """
-        package = _package(value)
-        if package in sys.stdlib_module_names and package not in _FIXED and package != "__main__":
+        package = package_of(value)
+        if is_impure(package):
             raise UnsupportedError(f"its step uses {label or value}, whose results could change without being seen")
-        return package not in self.own and _is_fixed(package)
+        return package not in self.own and is_fixed(package)
 
     # -- comparisons
 
@@ -178,7 +160,7 @@ class _Survey:
             case partial():
                 self._each((value.func, value.args, value.keywords), label)
             case ModuleType():
-                if not _is_fixed(_package(value)) or _package(value) in self.own:
+                if not is_fixed(package_of(value)) or package_of(value) in self.own:
                     self.owners.append((value, label))
             case type():
                 self._class(value, label)
@@ -210,17 +192,18 @@ class _Survey:
     def _object(self, value: Any, label: str) -> None:
         """A container, or an instance: what it holds, and its class."""
         kind, name = type(value), self._name(value)
-        if isinstance(value, Enum):
+        if isinstance(value, Enum | Logger):  # of a logger the results do not depend
             return self.visit(kind, label)
-        held = getattr(value, "__dict__", None)
-        simple = isinstance(value, CONTAINERS) or callable(value) or hasattr(kind, "__get__") or kind is object
-        if self._fixed(kind, label) and (held or not simple) and kind is not SimpleNamespace:
+        simple = isinstance(value, CONTAINERS) or callable(value) or hasattr(kind, "__get__")  # a descriptor
+        if any(self._hides(base, label) for base in kind.__mro__) and not simple:
             raise UnsupportedError(f"its step reads {label}, a {kind.__name__} that could change without being seen")
         comparisons, items = contents(value)
+        if comparisons and len(items) > _MOST:
+            raise UnsupportedError(f"its step reads {label}, {len(items):,} items that could change; make it a tuple")
         for template, expected in comparisons:
             self._require(template.format(name, self._name(expected)), label)
         self._each(items, label)
-        if held:
+        if held := getattr(value, "__dict__", None):
             self._require(f"len({name}.__dict__) == {len(held)}", label)
             for key in list(held):
                 self._entry(held, key, f"{label}.{key}")
@@ -230,6 +213,12 @@ class _Survey:
                 if isinstance(slot, MemberDescriptorType) and hasattr(value, key):
                     self._expect(f"{name}.{key}", getattr(value, key), f"{label}.{key}")
         return None
+
+    def _hides(self, base: type, label: str) -> bool:
+        """Whether what instances of a class hold may lie elsewhere than in attributes: it is not written in Python."""
+        inside = vars(base)
+        written = {"__dict__", "__slots__"} & inside.keys() or FunctionType in map(type, inside.values())
+        return self._fixed(base, label) and not (written or base in _PLAIN or base is SimpleNamespace)
 
     # -- classes and modules
 
