@@ -80,7 +80,12 @@ def show(
     if as_json:
         print_json(found.data)
         return
-    settings = found.data.pop("settings", {})
+    whole = " ".join(["plastic-search show", what, *(f"--parts {file}" for file in parts), "--json"])
+    settings = found.data.pop("settings", None)
+    if settings is None and found.short is not None:
+        print_table(what, ("key", "value"), cut(found.short))
+        print(f"the whole manifest: {whole}")
+        return
     rows = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in found.data.items()]
     print_table(what, ("what", "value"), rows)
     if not settings:
@@ -92,4 +97,4 @@ def show(
         return
     short = cut([(path, text) for path, text in found.short if path not in found.data])
     print_table("settings in short; --set PATH=VALUE changes any value", ("path", "value"), short)
-    print_line(f"all {len(settings)} settings with their paths: plastic-search show {what} --json")
+    print_line(f"all {len(settings)} settings with their paths: {whole}")

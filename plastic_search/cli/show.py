@@ -37,7 +37,7 @@ _MOST = 12  # lines of a summary for the members of one tuple
 
 
 class Shown(NamedTuple):
-    """What is shown, and of a study or a search space also its settings in short."""
+    """What is shown, and what of it may be cut to a line each: of a study its settings, of a bundle everything."""
 
     data: dict[str, Any]
     short: list[tuple[str, str]] | None = None  # (path, text)
@@ -53,7 +53,8 @@ def show(what: str) -> Shown:
     if (path / "manifest.json").is_file():
         from plastic_search.export.manifest import read
 
-        return Shown(read(path))
+        content = read(path)
+        return Shown(content, [(key, json.dumps(value)) for key, value in content.items()])
     if path.is_dir():
         return Shown(summary(run.load(path)))
     if path.is_file() and path.suffix != ".py":

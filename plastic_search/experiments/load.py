@@ -63,7 +63,6 @@ def _from_run_folder(path: Path, name: str | None, seed: int | None) -> Network:
     run, file = _chosen(folder, name, question.seeds[0] if seed is None else seed)
     net = Network(NetworkSpec.from_json(run.spec), task_of(question, run).inputs, run.seed)
     load_parameters(net, file)
-    net.watch.end()  # its training has ended
     return net
 
 

@@ -51,6 +51,7 @@ def load_parameters(net: Network, path: Path | str) -> None:
             f"{path} is of another network: {odd} should be {wanted.get(odd)}, is {found.get(odd)}; {_AGAIN}"
         )
     net.load_state_dict(tensors)
+    net.watch.end()  # the training of what is saved has ended
 
 
 def _renamed(name: str) -> str:

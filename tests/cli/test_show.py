@@ -9,6 +9,9 @@ import pytest
 from command_line import call, refused
 
 from plastic_search.core import loading
+from plastic_search.export import manifest
+from plastic_search.network.spec import Layer, NetworkSpec
+from plastic_search.structures.graph import Graph
 
 CONTENT = [(folder, name) for folder in ("studies", "search_spaces") for name in loading.names(folder)]
 
@@ -111,6 +114,18 @@ def test_so_does_a_comparison_of_many_cases(tmp_path: Path) -> None:
     assert "Case(case 4, changes=(Change(path=layers.1.units, value=4)" in text
     assert "and 48 more" in text
     assert json.loads(shown("many.py", "--json", cwd=tmp_path))["settings"]["cases.59.changes.0.value"] == "63"
+
+
+def test_so_does_a_bundle_of_many_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "manifest.json").write_text("{}")
+    graph = Graph(tuple((0, pre) for pre in range(5000)))
+    content = {"spec": NetworkSpec((Layer(structure=graph),)).to_json(), "about": {}}
+    monkeypatch.setattr(manifest, "read", lambda folder: content)
+    text = shown(str(tmp_path))
+    assert text.count("\n") <= 10
+    assert f"the whole manifest: plastic-search show {tmp_path} --json" in text
+    assert json.loads(shown(str(tmp_path), "--json")) == content
 
 
 def test_what_is_not_there_is_refused_with_what_is() -> None:
