@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from plastic_search.experiments.export import parameter_file, saved_run, task_of
 from plastic_search.experiments.folder import open_question
@@ -72,32 +71,18 @@ def gains(net: Network, small: Network) -> dict[str, Any]:
 
 
 def size(net: Network) -> dict[str, Any]:
-    """Units of each layer, synapses, the parameters that are deployed and their bytes, and one episode's trace.
+    """Units of each layer, connections, and what is deployed: parameters, their bytes, and the numbers of a trace.
 
-    Deployed is what `step.onnx` of a bundle holds: weights and alphas after gating, as integers where they are rounded,
-    and no scores of gates.
+    Absent connections are counted where their place in a matrix is kept; scores of gates are not deployed.
     """
-    stored = parameters(net).values()
+    deployed = parameters(net).values()
     return {
         "units": [layer.units for layer in net.spec.layers],
         "connections": net.connections(),
-        "parameters": sum(_numbers(each).numel() for each in stored),
-        "bytes": sum(map(_bytes, stored)),
+        "parameters": sum((each.codes if isinstance(each, Codes) else each).numel() for each in deployed),
+        "bytes": sum(each.nbytes for each in deployed),
         "trace": sum(shape.post * shape.width for shape in net.shapes),
     }
-
-
-def _numbers(stored: Tensor | Codes) -> Tensor:
-    return stored.codes if isinstance(stored, Codes) else stored
-
-
-def _bytes(stored: Tensor | Codes) -> int:
-    """Of numbers up to four bits two share a byte; rounded ones have a step beside them."""
-    numbers = _numbers(stored)
-    if not isinstance(stored, Codes):
-        return numbers.numel() * numbers.element_size()
-    size = -(-numbers.numel() // 2) if stored.bits <= 4 else numbers.numel() * numbers.element_size()
-    return size + stored.step.element_size()
 
 
 class _Called:

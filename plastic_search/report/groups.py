@@ -99,15 +99,22 @@ def chance(record: Record) -> float | None:
 
 def trials(record: Record, arm: str | None = None) -> list[Trial]:
     """The trials of a search in the order of their numbers."""
-    last = {(run.name, run.trial): run for run in record.stage(Stage.SEARCH, arm)}
+    specs = {(run.name, run.trial): (run.choices, run.spec) for run in record.stage(Stage.SEARCH, arm)}
     rows = table.trials(record._replace(runs=record.stage(Stage.SEARCH, arm)))
-    columns = ["arm", "number", "outcome", "score", "connections", "seconds", "seeds", "note"]
     return [
-        Trial(name, n, outcome, finite(score), finite(connections), seconds, seeds, run.choices, run.spec, note)
-        for name, n, outcome, score, connections, seconds, seeds, note in rows.reindex(columns=columns).itertuples(
-            index=False, name=None
+        Trial(
+            arm=row["arm"],
+            number=row["number"],
+            outcome=row["outcome"],
+            score=finite(row["score"]),
+            connections=finite(row["connections"]),
+            seconds=row["seconds"],
+            seeds=row["seeds"],
+            choices=specs[row["arm"], row["number"]][0],
+            spec=specs[row["arm"], row["number"]][1],
+            note=row["note"],
         )
-        for run in [last[name, n]]
+        for row in rows.to_dict("records")
     ]
 
 
