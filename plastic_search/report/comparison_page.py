@@ -252,28 +252,20 @@ def _summary(page: dict[str, Any], metric: Metric, wide: DataFrame) -> dict[str,
         return {"answer": "unknown", "best": None, "sentences": [*sentences, "No run is complete yet."], "beside": []}
     ranked.sort(key=lambda case: case["metrics"][metric.name].result.value, reverse=metric.better != "lower")
     best, *others = ranked
-    rivals = [d for case in others if (d := _difference(metric, wide, best["name"], case["name"]))]
-    unsure = [d for d in rivals if d.answer != "yes"]
+    gaps = [(c["label"], d) for c in others if (d := _difference(metric, wide, best["name"], c["name"]))]
+    unsure = [(label, d.difference) for label, d in gaps if d.answer != "yes"]
     shown = next(m["digits"] for m in page["metrics"] if m["name"] == metric.name)
     extreme = "lowest" if metric.better == "lower" else "highest"
     result = measure(best["metrics"][metric.name].result, shown)
     start = f"The {extreme} {metric.average} {metric.label} is that of {best['label']}: {result}"
-    if rivals and not unsure:
-        nearest = others[0]["label"]
-        gap = measure(rivals[0].difference, shown, signed=True)
-        sentences.append(
-            f"{start}, surely better than every other case; from the next best, {nearest}, it differs by {gap}."
-        )
-    elif unsure and all(d.difference.known for d in unsure):
-        names = [
-            c["label"] for c in others if (d := _difference(metric, wide, best["name"], c["name"])) and d in unsure
-        ]
-        sentences.append(f"{start}, but it is not shown to be better than {_series(names)}.")
+    if gaps and not unsure:
+        gap = measure(gaps[0][1].difference, shown, signed=True)
+        start += f", surely better than every other case; from the next best, {gaps[0][0]}, it differs by {gap}."
+    elif unsure and all(d.known for _, d in unsure):
+        start += f", but it is not shown to be better than {_series([label for label, _ in unsure])}."
     else:
-        sentences.append(
-            f"{start}. Without intervals, no case is shown to be better than another." if rivals else f"{start}."
-        )
-    answer = "yes" if rivals and not unsure else "unclear"
+        start += ". Without intervals, no case is shown to be better than another." if gaps else "."
+    answer, sentences = "yes" if gaps and not unsure else "unclear", [*sentences, start]
     beside = _beside(page, metric, labels, shown)
     return {"answer": answer, "best": best["name"], "sentences": sentences, "beside": beside}
 

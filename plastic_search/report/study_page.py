@@ -245,7 +245,7 @@ def _control(group: Group, winner: list[float]) -> dict[str, Any]:
 
 
 def _exported(record: Record) -> list[dict[str, Any]] | None:
-    names = ("stepwise", "parity", "compared", "steps", "ties", "free_ties", "score", "deployed_bytes", "bytes")
+    names = ("stepwise", "parity", "compared", "steps", "ties", "free_ties", "score", "deployed", "bytes")
     main = groups.main_bundle(record)
     return [
         {"name": r.name, "seed": r.seed, "bundle": str(r.choices.get("bundle", "bundle")), "main": r is main}

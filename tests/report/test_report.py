@@ -319,7 +319,7 @@ def test_of_two_bundles_in_one_folder_the_later_one_is_there(full: Record, tmp_p
 def test_what_is_deployed_stands_before_the_size_of_the_whole_bundle(full: Record, tmp_path: Path) -> None:
     page, _ = _written(full, tmp_path, _FEW)
     assert "47.1 KiB in all" in page.text, "an older record does not say more"
-    page, _ = _written(_bundle(full, "winner", "bundle", 1e-7, "final", deployed_bytes=2048.0), tmp_path, _FEW)
+    page, _ = _written(_bundle(full, "winner", "bundle", 1e-7, "final", deployed=2048.0), tmp_path, _FEW)
     assert page.text[page.text.index("2.0 KiB") + 1] == "47.1 KiB in all"
 
 
