@@ -13,7 +13,7 @@ import numpy as np
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.topology.raw import Edge, quoted
 
-__all__ = ["own_attributes", "parse_flag", "parse_number", "parse_plastic", "parse_whole"]
+__all__ = ["flags", "own_attributes", "parse_flag", "parse_number", "parse_whole"]
 
 _ENDING = 3  # letters that may follow a name in a misspelling, as in `plasticity`
 
@@ -44,22 +44,21 @@ def own_attributes(data: dict[Any, Any], known: Iterable[str], what: str, where:
     return found
 
 
-def parse_plastic(edge: Edge, default: bool | None, where: str = "") -> bool | None:
-    """The attribute `plastic` of an edge of any graph.
+def flags(edge: Edge, where: str = "") -> dict[str, bool]:
+    """The attributes `plastic` and `exists` of an edge of any graph, where it has them.
 
     Args:
         where: begins a message, before the edge.
 
     Raises:
-        PlasticSearchError: it is no flag, or another attribute has nearly its name.
+        PlasticSearchError: one is no flag, or another attribute has nearly its name.
     """
-    own = own_attributes(edge.data, ("plastic",), "an edge", lambda: f"{where}{edge}")
-    if not own:
-        return default
-    plastic = parse_flag(own["plastic"])
-    if plastic is None:
-        raise PlasticSearchError(f"{where}{edge} has plastic={quoted(own['plastic'])}, which must be true or false")
-    return plastic
+    own = own_attributes(edge.data, ("plastic", "exists"), "an edge", lambda: f"{where}{edge}")
+    for name, value in own.items():
+        own[name] = parse_flag(value)
+        if own[name] is None:
+            raise PlasticSearchError(f"{where}{edge} has {name}={quoted(value)}, which must be true or false")
+    return own
 
 
 @lru_cache(maxsize=4096)

@@ -11,7 +11,7 @@ from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.graph import Graph
 from plastic_search.structures.selected import Selected
-from plastic_search.topology.attributes import parse_number, parse_plastic
+from plastic_search.topology.attributes import flags, parse_number
 from plastic_search.topology.raw import Edge, Raw, quoted
 from plastic_search.topology.schema import INPUT, Node, connected, layer_name, parse_name, sizes
 
@@ -101,7 +101,7 @@ def recurrent(
     """A structure whose recurrent block is a graph over the layer's units, each of which receives all inputs.
 
     Node number i, in the graph's own order, is unit i; an edge runs from pre to post, or both ways where the graph is
-    undirected. Synapses from the inputs are not plastic.
+    undirected; one whose attribute `exists` is false is left out. Synapses from the inputs are not plastic.
 
     Args:
         graph: any graph of networkx's, or a `files.connectome`; its nodes may have any names.
@@ -131,8 +131,10 @@ def recurrent(
     number = {node: i for i, node in enumerate(raw.nodes)}
     synapses: dict[tuple[int, int], tuple[bool, float]] = {}
     for edge in raw.edges:
-        flag = bool(parse_plastic(edge, plastic))
-        synapse = flag, _weight(edge, weights)
+        own = flags(edge)
+        if not own.get("exists", True):
+            continue
+        synapse = own.get("plastic", bool(plastic)), _weight(edge, weights)
         synapses[number[edge.post], inputs + number[edge.pre]] = synapse
         if not edge.directed:
             synapses[number[edge.pre], inputs + number[edge.post]] = synapse

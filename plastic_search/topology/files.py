@@ -17,8 +17,8 @@ from plastic_search.core.paths import as_path
 from plastic_search.records import run
 from plastic_search.records.files import write_text
 from plastic_search.topology import graphml, node_link
-from plastic_search.topology.attributes import parse_plastic
-from plastic_search.topology.raw import Edge, Raw, label, quoted, refuse_size
+from plastic_search.topology.attributes import flags
+from plastic_search.topology.raw import Raw, label, quoted, refuse_size
 from plastic_search.topology.schema import canonical, connected
 
 __all__ = ["connectome", "find", "from_json", "read", "read_bytes", "to_json", "write"]
@@ -83,8 +83,9 @@ def find(path: Path | str, name: str = "") -> tuple[str, nx.DiGraph]:
 def connectome(path: Path | str, directed: bool | None = None, name: str = "", labels: str = "") -> nx.DiGraph:
     """Any graph in GraphML, with its own ids and attributes, for `conversion.recurrent`.
 
-    An undirected edge becomes one in each direction. Parallel edges become one, with the sum of each number; it is
-    plastic if any of them is, where one without `plastic` counts as not plastic.
+    An undirected edge becomes one in each direction; one whose attribute `exists` is false is left out. Parallel edges
+    become one, with the sum of each number; it is plastic if any of them is, where one without `plastic` counts as not
+    plastic.
 
     Args:
         directed: whether all edges are directed; None takes each edge as the file declares it.
@@ -106,22 +107,25 @@ def connectome(path: Path | str, directed: bool | None = None, name: str = "", l
     if path.suffix != ".graphml":
         raise PlasticSearchError(f"{path} is not called *.graphml; a connectome is read from GraphML only")
     raw = graphml.parse(read_bytes(path), str(path), name)
-    if not raw.edges:
-        raise PlasticSearchError(f"{path} has no edges; a connectome needs synapses")
     names = _names(raw, labels, str(path))
     graph = nx.DiGraph()
     graph.add_nodes_from((names[node], data) for node, data in raw.nodes.items())
     for edge in raw.edges:
-        data, one_way = _synapse(edge, f"{path}: "), edge.directed if directed is None else directed
+        own, one_way = flags(edge, f"{path}: "), edge.directed if directed is None else directed
         if one_way is None:
             raise PlasticSearchError(
                 f"{path}: {edge} does not state whether it is directed, nor does its graph; add edgedefault, or pass "
                 "directed=True or False"
             )
+        if not own.get("exists", True):
+            continue
+        data = {name: value for name, value in edge.data.items() if name.lower() not in own} | own
         pre, post = names[edge.pre], names[edge.post]
         for ends in ((pre, post),) if one_way or pre == post else ((pre, post), (post, pre)):
             before = graph.get_edge_data(*ends)
             graph.add_edges_from([(*ends, data if before is None else _merged(before, data))])
+    if not graph.number_of_edges():
+        raise PlasticSearchError(f"{path} has no edges; a connectome needs synapses")
     return graph
 
 
@@ -155,14 +159,6 @@ def _names(raw: Raw, labels: str, where: str) -> dict[str, str]:
                 f"{where}: nodes {label(other)} and {label(node)} have one {labels!r}, {quoted(data[labels])}"
             )
     return names
-
-
-def _synapse(edge: Edge, where: str) -> dict[str, Any]:
-    """The attributes of an edge in a connectome, `plastic` a bool where it has one."""
-    plastic = parse_plastic(edge, None, where)
-    if plastic is None:
-        return edge.data
-    return {name: value for name, value in edge.data.items() if name.lower() != "plastic"} | {"plastic": plastic}
 
 
 def _merged(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
@@ -213,9 +209,9 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         PlasticSearchError: there is no such file, or it is too large or not readable.
     """
-    if not path.is_file():
-        raise PlasticSearchError(f"there is no file {path}; `plastic-search topology export` writes graphs")
     try:
+        if not path.is_file():
+            raise PlasticSearchError(f"there is no file {path}; `plastic-search topology export` writes graphs")
         size = path.stat().st_size
         if size > _MAX_BYTES:
             raise PlasticSearchError(f"{path} has {size:,} bytes, more than the {_MAX_BYTES:,} that a graph may have")

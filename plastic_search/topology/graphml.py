@@ -25,7 +25,7 @@ from plastic_search.topology.raw import Edge, Raw, label, quoted, refuse_size
 __all__ = ["parse"]
 
 _MAX_ELEMENTS = 2_400_000  # and values of defaults
-_NAMESPACE = re.compile(r"http://graphml\.graphdrawing\.org/[^}]*\}")
+_NAMESPACE = re.compile(r"https?://graphml\.graphdrawing\.org[^}]*\}")
 _LONG_TAG = re.compile(rb"<[^<>]{1048576}")  # whose attributes would take many times its size
 _CHILDREN = {
     "": ("graphml",),
@@ -104,6 +104,7 @@ class _Document:
         self._where, self._name = where, name
         self._elements = 0
         self._open = [_Open("")]
+        self._namespace = ""
         self._tags: dict[str, str] = {}  # the name of an element by its tag
         self._starts: dict[str, Callable[[dict[str, str]], _Open]] = {
             name: getattr(self, f"_start_{name}") for names in _CHILDREN.values() for name in names
@@ -129,10 +130,16 @@ class _Document:
             return
         name = self._tags.get(tag)
         if name is None:
-            name = self._tags[tag] = _NAMESPACE.sub("", tag)
+            name = self._tags[tag] = self._name_of(tag)
         if name not in _CHILDREN.get(self._open[-1].name, ()):
             raise self._misplaced(name)
         self._open.append(self._starts[name](attributes))
+
+    def _name_of(self, tag: str) -> str:
+        """The name of an element: without its namespace where that is GraphML's, or the document's."""
+        if len(self._open) == 1 and tag.endswith("}graphml"):
+            self._namespace = tag.removesuffix("graphml")
+        return _NAMESPACE.sub("", tag.removeprefix(self._namespace))
 
     def data(self, text: str) -> None:
         if self._ignored == 1:
