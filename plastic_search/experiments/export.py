@@ -67,9 +67,10 @@ def export(out: Path, name: str = "", seed: int | None = None, folder: Path | No
             costs=source.costs | {"seconds": round(time.perf_counter() - began, 3)},
             versions=versions(),
         )
-        known = [(r.spec, r.metrics, r.choices) for r in opened.stage(Stage.EXPORTED, source.name)]
-        if (run.spec, run.metrics, run.choices) not in known:
-            opened.append(run)
+        here = [r for r in opened.stage(Stage.EXPORTED) if r.choices.get("bundle") == run.choices["bundle"]]
+        mine = (run.name, run.seed, run.spec, run.metrics)
+        if [(r.name, r.seed, r.spec, r.metrics) for r in here[-1:]] != [mine]:
+            opened.append(run)  # what this folder held before has been replaced
     return {"bundle": str(target), "name": source.name, "seed": source.seed} | metrics
 
 
