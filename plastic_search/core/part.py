@@ -115,9 +115,9 @@ class SearchParameter(Part):
 
 
 @contextmanager
-def paths_from(folder: Path) -> Iterator[None]:
+def paths_from(folder: Path | str) -> Iterator[None]:
     """Within the block, a relative path in a field of a part is taken from `folder`, not from the working folder."""
-    token = _folder.set(folder)
+    token = _folder.set(Path(folder))
     try:
         yield
     finally:

@@ -73,14 +73,19 @@ def export(
             costs=source.costs | {"seconds": round(time.perf_counter() - began, 3)},
             versions=versions(),
         )
-        known = [(r.spec, r.metrics, r.choices) for r in opened.stage(Stage.EXPORTED, source.name)]
-        if (run.spec, run.metrics, run.choices) not in known:
-            opened.append(run)
+        here = [r for r in opened.stage(Stage.EXPORTED) if r.choices.get("bundle") == run.choices["bundle"]]
+        mine = (run.name, run.seed, run.spec, run.metrics)
+        if [(r.name, r.seed, r.spec, r.metrics) for r in here[-1:]] != [mine]:
+            opened.append(run)  # what this folder held before has been replaced
+    return {"bundle": str(target), "name": source.name, "seed": source.seed} | metrics | _more(written)
+
+
+def _more(written: Bundle) -> dict[str, Any]:
+    """The bytes of each file, and a sentence on the examples."""
     content = written.manifest
     sizes = {name: each["bytes"] for name, each in content["files"].items()}
     sizes[runner.MANIFEST] = written.size - sum(sizes.values())
-    more = {"files": sizes, "examples": runner.summary(content, content["examples"])}
-    return {"bundle": str(target), "name": source.name, "seed": source.seed} | metrics | more
+    return {"files": sizes, "examples": runner.summary(content, content["examples"])}
 
 
 def _metrics(written: Bundle) -> dict[str, float]:
@@ -94,7 +99,7 @@ def _metrics(written: Bundle) -> dict[str, float]:
         "free_ties": float(parity.free_ties),
         "score": written.score,
         "bytes": float(written.size),
-        "deployed_bytes": float(written.deployed),
+        "deployed": float(written.deployed),
     }
 
 

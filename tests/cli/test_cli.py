@@ -176,7 +176,7 @@ def test_export_and_report_of_a_finished_run(result: Path) -> None:
     output = json.loads(exported.stdout)
     assert output["name"] == "w4a4t8-stochastic-tuned"
     assert output["parity"] <= 1e-5
-    assert output["deployed_bytes"] < output["bytes"] == sum(output["files"].values())
+    assert output["deployed"] < output["bytes"] == sum(output["files"].values())
     shown = json.loads(call("show", "runs/digit_recall/bundle", "--json", cwd=result).stdout)
     assert shown["format"] == "plastic_search/bundle/1"
     page = call("report", "runs/digit_recall", cwd=result)

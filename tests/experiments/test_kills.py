@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from small import study
 
+from plastic_search.core.errors import Stopped
 from plastic_search.experiments.quantize import quantize
 from plastic_search.experiments.runner import run
 from plastic_search.records import run as runs
@@ -18,8 +19,8 @@ from plastic_search.records import run as runs
 KILLS = 24  # of one study, which writes 146 times
 
 
-class Killed(BaseException):
-    """Stands for kill -9."""
+class Killed(Stopped):
+    """Stands for kill -9: no part is blamed for it."""
 
 
 def carry_out(out: Path) -> None:
