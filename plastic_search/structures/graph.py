@@ -80,6 +80,7 @@ class Graph(Structure):
 
     def gates(self, params: tuple[()], shape: Shape, like: Tensor) -> Gates:
         self.check_shape(shape)  # again, for a graph within another structure
+        self._refuse_strays(shape)
         indices, first = torch.from_numpy(self._indices(shape.pre)).to(like.device), len(self.fixed)
         exists = like.new_zeros(shape.post * shape.pre).index_fill_(0, indices, 1.0).view(shape.post, shape.pre)
         if not first:
@@ -124,7 +125,6 @@ class Graph(Structure):
                 f"the graph has {self.units} units, but the layer has {shape.post}; give the layer "
                 f"units={self.units}, or add nodes to the graph"
             )
-        self._refuse_strays(shape)
 
     def _refuse_strays(self, shape: Shape) -> None:
         """Raise for an edge that a layer of this shape cannot have."""
