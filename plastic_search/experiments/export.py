@@ -47,7 +47,7 @@ def export(
     Raises:
         PlasticSearchError: there is no such network, or the exported file differs from the reference.
     """
-    from plastic_search.export import bundle, runner
+    from plastic_search.export import bundle
 
     began, out = time.perf_counter(), as_path(out)
     with RunFolder.open(out) as opened:

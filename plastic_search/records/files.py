@@ -98,12 +98,13 @@ def append_lines(path: Path | str, objects: Iterable[dict[str, Any]]) -> None:
 
 
 @contextmanager
-def undone(path: Path) -> Iterator[None]:
+def undone(path: Path | str) -> Iterator[None]:
     """Cut off what the block added to a file, if it does not come to its end.
 
     Raises:
         PlasticSearchError: for an OSError inside.
     """
+    path = as_path(path)
     size = path.stat().st_size if path.is_file() else None
     try:
         yield

@@ -16,6 +16,7 @@ from typing import Any
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part, source
+from plastic_search.core.paths import as_paths
 from plastic_search.records.run import Outcome, Run, Stage
 
 __all__ = ["data_digests", "digests", "kept", "unchanged"]
@@ -59,13 +60,13 @@ def kept(about: dict[str, Any], runs: list[Run]) -> dict[str, str]:
     return kept
 
 
-def data_digests(files: Iterable[Path]) -> dict[str, str]:
+def data_digests(files: Iterable[Path | str]) -> dict[str, str]:
     """The digest of each file or folder of a study's data, by its path.
 
     Raises:
         PlasticSearchError: there is no such file, or it cannot be read.
     """
-    return {str(path): _content(path) for path in dict.fromkeys(file.absolute() for file in files)}
+    return {str(path): _content(path) for path in dict.fromkeys(file.absolute() for file in as_paths(files))}
 
 
 def unchanged(about: dict[str, Any], data: dict[str, str], runs: list[Run]) -> None:

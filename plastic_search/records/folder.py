@@ -127,7 +127,7 @@ class RunFolder:
             raise removed(self.path)
 
 
-def removed(folder: Path) -> PlasticSearchError:
+def removed(folder: Path | str) -> PlasticSearchError:
     """The error for a run folder that is no longer the one in which work began."""
     return PlasticSearchError(
         f"{folder} was removed or replaced while this command worked in it, so nothing more is written; "

@@ -29,15 +29,16 @@ def write_page(out: Path | str, template: str, page: dict[str, Any], **values: A
         page: JSON data; the template's variable `page`.
         values: further variables of the template, such as drawings, which are not in the JSON file.
     """
-    path = page_path(as_path(out))
+    path = page_path(out)
     companion = path.with_suffix(".json")
     write_text(companion, json.dumps(page, indent=1, allow_nan=False) + "\n")
     write_text(path, render(template, page=page, companion=companion.name, **values))
     return path
 
 
-def page_path(out: Path) -> Path:
+def page_path(out: Path | str) -> Path:
     """The page's file: `out` itself where it is called NAME.html and is no folder, else `out`/report.html."""
+    out = as_path(out)
     return out if out.suffix.lower() in (".html", ".htm") and not out.is_dir() else out / "report.html"
 
 

@@ -203,12 +203,13 @@ def _read(path: Path, name: str = "") -> Raw:
     return node_link.parse(node_link.decode(read_bytes(path), str(path)), str(path))
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path | str) -> bytes:
     """The content of a graph's file.
 
     Raises:
         PlasticSearchError: there is no such file, or it is too large or not readable.
     """
+    path = as_path(path)
     try:
         if not path.is_file():
             raise PlasticSearchError(f"there is no file {path}; `plastic-search topology export` writes graphs")

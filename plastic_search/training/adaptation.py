@@ -159,5 +159,5 @@ def _require(net: Any, seeds: Any, steps: Any) -> None:
     if not whole or len(seeds) != members:
         wanted = f"a list of {members} whole numbers, one for each member" if members > 1 else "one whole number, (0,)"
         raise PlasticSearchError(f"seeds must be {wanted}, but is {seeds!r}")
-    if type(steps) is not int or steps < 1:
-        raise PlasticSearchError(f"steps must be the number of updates, a whole number from 1, but is {steps!r}")
+    if type(steps) is not int or steps < 0:
+        raise PlasticSearchError(f"steps must be the number of updates, a whole number from 0, but is {steps!r}")

@@ -16,7 +16,7 @@ from plastic_search.experiments.quantize import quantize
 from plastic_search.experiments.runner import run
 from plastic_search.records import run as runs
 
-KILLS = 24  # of one study, which writes 146 times
+KILLS = 16  # of one study, which writes 146 times
 
 
 class Killed(Stopped):

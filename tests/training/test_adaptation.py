@@ -39,8 +39,8 @@ def test_a_loop_of_ones_own_meets_the_budget() -> None:
         (NET, (0, 1), 9, r"seeds must be one whole number, \(0,\), but is \(0, 1\)"),
         (NET, ("0",), 9, r"but is \('0',\)"),
         (TWO, (0,), 9, r"seeds must be a list of 2 whole numbers, one for each member, but is \(0,\)"),
-        (NET, (0,), 0, "steps must be the number of updates, a whole number from 1, but is 0"),
-        (NET, (0,), 2.0, "a whole number from 1, but is 2.0"),
+        (NET, (0,), -1, "steps must be the number of updates, a whole number from 0, but is -1"),
+        (NET, (0,), 2.0, "a whole number from 0, but is 2.0"),
     ],
 )
 def test_wrong_arguments_are_refused(net: Any, seeds: Any, steps: Any, message: str) -> None:
