@@ -27,7 +27,7 @@ class Response(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell(Part):
-    """How a unit's output and state follow from its drive."""
+    """How a unit's output and state follow from its drive. What `Rule` says of its `step` holds for this one, too."""
 
     drives: ClassVar[int] = 1  # weighted sums of its inputs that a unit needs
     plastic: ClassVar[int] = 0  # index of the drive with the plastic weights

@@ -64,7 +64,10 @@ class Signal(NamedTuple):
 
 @dataclass(frozen=True)
 class Modulation(Part):
-    """The plasticity rate, by which a rule's change is multiplied, and when it is applied."""
+    """The plasticity rate, by which a rule's change is multiplied, and when it is applied.
+
+    What `Rule` says of its `step` holds for this one, too.
+    """
 
     def params(self, post: int, rng: Generator) -> Any:
         """Trainable parameters: a NamedTuple of tensors, drawn from `rng`; () by default, for none."""

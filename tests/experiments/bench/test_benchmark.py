@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,9 +25,11 @@ from plastic_search.experiments.bench.benchmark import Benchmark, measure
 from plastic_search.experiments.bench.contenders import compiled_step
 from plastic_search.experiments.bench.doctor import examine
 from plastic_search.experiments.bench.processes import Workload
+from plastic_search.network.kernels.dispatch import SlowerPath
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.report import bench_page
+from plastic_search.rules import Change, Outer, Rule
 from plastic_search.structures.gated import Gated
 from plastic_search.testing import rule_promises
 
@@ -197,6 +199,36 @@ def test_the_doctor_finds_a_fast_kernel_for_every_combination_of_ours() -> None:
     assert message["slow"] == {}
     assert message["kernels"]["cpu"] >= 60
     assert message["versions"]["llvmlite"] != "not installed"
+    assert "not used" not in message["cache"]
+
+
+def test_the_doctor_names_slow_parts_and_a_cache_that_is_open_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass(frozen=True)
+    class Sorted(Rule):
+        """dH = sort(post) (x) pre"""
+
+        def step(self, params: Any, state: Any, seen: Any) -> Any:
+            return Change((Outer(seen.post.sort(-1).values, seen.pre),)), state
+
+    @dataclass(frozen=True)
+    class Wanting(Sorted):
+        """dH = sort(post) (x) pre, with a setting that has no default"""
+
+        gain: float
+
+    monkeypatch.setenv("PLASTIC_SEARCH_CACHE", str(tmp_path))
+    (tmp_path / "plastic_search").mkdir()
+    (tmp_path / "plastic_search").chmod(0o777)
+    with pytest.warns(SlowerPath, match="Sorted"):
+        message = examine()
+    assert message["slow"] == {
+        "rule Sorted": "the operation aten.sort is not known to it",
+        "rule Wanting": "not known, since it has settings without a default value",
+    }
+    assert 0 < message["kernels"]["reference"] < message["kernels"]["cpu"]  # two rules, and all the others
+    assert message["cache"]["not used"].startswith(f"others may write in {tmp_path / 'plastic_search'}, which")
 
 
 MINE = '''
