@@ -82,6 +82,8 @@ def export(
 
 def _more(written: Bundle) -> dict[str, Any]:
     """The bytes of each file, and a sentence on the examples."""
+    from plastic_search.export import runner
+
     content = written.manifest
     sizes = {name: each["bytes"] for name, each in content["files"].items()}
     sizes[runner.MANIFEST] = written.size - sum(sizes.values())

@@ -36,7 +36,13 @@ from plastic_search.report import report
 from plastic_search.topology import files
 from plastic_search.topology.conversion import to_graph
 
-INNER = ("cli.", "experiments.workers", "experiments.jobs", "experiments.journal", "network.kernels")  # called by ours alone, with a `Path`
+INNER = (
+    "cli.",
+    "experiments.workers",
+    "experiments.jobs",
+    "experiments.journal",
+    "network.kernels",
+)  # called by ours alone, with a `Path`
 NET = Network(NetworkSpec((Layer(2),)), inputs=1)
 
 

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import warnings
+import warnings
 from dataclasses import dataclass, replace
 
 import torch
@@ -31,6 +32,8 @@ from plastic_search.tasks import Episodes, Split
 from plastic_search.tasks.pattern_completion import PatternCompletion
 from plastic_search.trainers import Progress, Trainer
 from plastic_search.trainers.gradient import Gradient
+
+warnings.simplefilter("ignore")  # that the reference runs a part which reads the world
 
 
 class Odd(Exception):
