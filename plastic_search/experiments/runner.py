@@ -54,9 +54,10 @@ def run(
     else:
         for each in question.trainings():
             fit(each.spec, each.task)
+    paths = as_paths(files)
     with opened(out) as folder:
         begin(folder, question, name, command)
-        with Pool(workers, as_paths(files), trial_timeout) as pool:
+        with Pool(workers, paths, trial_timeout) as pool:
             work = search.carry_out if isinstance(question, Study) else _compare
             yield from work(question, folder, pool)  # type: ignore[arg-type]
 
