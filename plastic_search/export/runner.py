@@ -39,16 +39,14 @@ STATE, TOGETHER = 64 * 2**20, 32 * 2**20  # bytes of the state of one episode, o
 MEMORY = 2**30  # bytes of onnxruntime for a step, and for constants that it computes first; of all examples' states
 SESSION = {"session.disable_quant_qdq": "1"}  # else onnxruntime fuses DequantizeLinear with what follows, and rounds
 
-# A manifest: "key?" may be missing, (None, form) may be null, a list's last form is repeated, text is an expression.
 KINDS: dict[type, Any] = {
     int: ("a whole number", lambda v: type(v) is int and 0 <= v < 2**53),
     float: ("a number", lambda v: type(v) in (int, float) and abs(v) < 3e38),
     str: ("a line of text", lambda v: type(v) is str and v.isprintable() and len(v) < 1000),
-    list: ("a short list", lambda v: type(v) is list and len(v) < 1000),
 }
 STATES = {"float32": "float", "float64": "double", "int32": "int32", "int64": "int64", "bool": "bool"}  # of numpy, ONNX
 START, CONTENT = {"fill?": float, "fractional?": float}, {"bytes": int, "sha256": "[0-9a-f]{64}"}
-SCHEMA = {
+SCHEMA = {  # "key?" may be missing, (None, form) may be null, a list's last form is repeated, text is an expression
     "format": "plastic_search/bundle/1", "about": dict, "spec": dict, "versions": dict, "session": SESSION,
     "input": {"name": "x", "width": int}, "output": {"name": "y", "width": int},
     "state": [{"name": r"layers(\.\w+)+", "shape": ["batch", int], "dtype": "|".join(STATES), "start": START}],
@@ -95,9 +93,10 @@ class Runner:
         for way, name, after in (("input", "x", ""), ("output", "y", ".next")):
             stated = [(name, "float", ["batch", self.manifest[way]["width"]])]
             stated += [(each["name"] + after, STATES[each["dtype"]], each["shape"]) for each in self.manifest["state"]]
-            values = getattr(self.session, f"get_{way}s")()
-            if (found := [(each.name, each.type[len("tensor(") : -1], each.shape) for each in values]) != stated:
-                raise BundleError(f"step.onnx has the {way}s {found}, but {MANIFEST} states {stated}"[:600])
+            with refusing(f"the {way}s of step.onnx are not those of {MANIFEST}"):
+                values = getattr(self.session, f"get_{way}s")()
+                if (found := [(each.name, each.type[len("tensor(") : -1], each.shape) for each in values]) != stated:
+                    raise ValueError(f"{found} instead of {stated}")
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         if not self.state:
@@ -120,10 +119,9 @@ class Runner:
         """Start `batch` episodes. A state tensor starts with one value for all of them, or one for each."""
         self.state = {}
         for each in self.manifest["state"]:
-            start, shape = each["start"], [batch, *each["shape"][1:]]
+            start, shape = each["start"], [*each["shape"][:0:-1], batch]
             values = np.arange(batch) * start.get("fractional", 0.0) % 1.0 + start.get("fill", 0.0)
-            value = np.broadcast_to(values.reshape(-1, *[1] * (len(shape) - 1)), shape)
-            self.state[each["name"]] = value.astype(each["dtype"])
+            self.state[each["name"]] = np.broadcast_to(values, shape).T.astype(each["dtype"], "C")
 
 
 def open_session(data: bytes) -> Any:
@@ -159,11 +157,7 @@ def refusing(what: str) -> Iterator[None]:
 
 
 def opened(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The manifest of a bundle, which has the form of `SCHEMA`, and the files that it lists; there are no others.
-
-    Raises:
-        BundleError: a file is missing, changed, unknown, too large or malformed; the message names it.
-    """
+    """The manifest and the files of a bundle; a BundleError names what is missing, changed, unknown or too large."""
     path, at = folder / MANIFEST, 0
     with refusing(f"cannot read {path}, or what it lists"):
         text = _content(path, LARGEST).decode("latin-1")
@@ -204,7 +198,7 @@ def fit(value: Any, form: Any, at: str) -> None:
     if isinstance(form, tuple):
         form = form[value is not None] or type(None)
     kind = form if isinstance(form, type) else type(form)
-    words, holds = KINDS.get(kind, (f"a {kind.__name__} of JSON", lambda v: type(v) is kind))
+    words, holds = KINDS.get(kind, (f"a small {kind.__name__}", lambda v: type(v) is kind and len(v or ()) < 1000))
     if not holds(value) or (isinstance(form, str) and not re.fullmatch(form, value)):
         raise BundleError(f"{at} must be {repr(form) if isinstance(form, str) else words}, but is {value!r:.60}")
     if isinstance(form, list):
@@ -235,7 +229,13 @@ def size(manifest: dict[str, Any]) -> int:
 def read_step(data: bytes) -> dict[int, list[Any]]:
     """The graph in step.onnx, by the numbers of ONNX's fields, if it has nothing but what a step may have."""
     with refusing("step.onnx is refused"):
-        return _message(memoryview(data), "Model", iter(range(FIELDS))).get(7, [{}])[0]
+        graph = _message(memoryview(data), "Model", iter(range(FIELDS))).get(7, [{}])[0]
+        values = [*graph.get(12, []), *graph.get(13, [])]
+        others = {bytes(each[1][0]) for each in values if each[2][0][1][0].get(1) != [1]}
+        divided = {bytes(name) for node in graph.get(1, []) if node[4] == [b"Div"] for name in node.get(2, [])}
+        if divided - ({bytes(each[1][0]) for each in values} - others):
+            raise ValueError("it divides what may be whole numbers, which can end the process")
+        return graph
 
 
 def _message(data: memoryview, name: str, left: Iterator[int], at: int = 0) -> dict[int, list[Any]]:
@@ -245,10 +245,11 @@ def _message(data: memoryview, name: str, left: Iterator[int], at: int = 0) -> d
         key, at = _integer(data, at)
         form = MESSAGES[name].get(key >> 3, "")
         kind = form.rstrip("*")
-        if key & 7 != {"i": 0, "f": 5}.get(kind, 2) or not form or (key >> 3 in found and kind == form):
-            raise ValueError(f"it has a field {key >> 3} of {name}, or a second one, which a step may not have")
-        if next(left, None) is None:
-            raise ValueError(f"it has more than {FIELDS} fields")
+        odd = key & 7 != {"i": 0, "f": 5}.get(kind, 2) or (key >> 3 in found and kind == form)
+        if not form or odd or next(left, None) is None:
+            raise ValueError(
+                f"it has field {key >> 3} of {name}, which no step has, or has it twice, or too many fields"
+            )
         number, at = (4, at) if kind == "f" else _integer(data, at)
         content, at = data[at : at + number], at + number * (kind != "i")
         if at > len(data):
@@ -275,11 +276,11 @@ def _check_message(name: str, found: dict[int, list[Any]]) -> None:
         if operation not in OPERATIONS.split() or found.get(7, [b""]) != [b""]:
             raise ValueError(f"it has the operation {operation!r:.60}, which a step may not have")
         for each in found.get(5, []):
-            text = str(each.get(4, [b""])[0], "latin-1")
+            number, text = each.get(3, [0])[0], str(each.get(4, [b""])[0], "latin-1")
             wrong = {"Constant": 5 not in each, "Einsum": not re.fullmatch(f"({TERM},)*{TERM}->{TERM}", text)}
-            wrong["Cast"] = each.get(1) == [b"to"] and each.get(3, [0])[0] not in BITS
+            wrong |= {"Cast": each.get(1) == [b"to"] and number not in BITS, "Split": FIELDS < number < 2**63}
             if wrong.get(operation):
-                raise ValueError(f"it has {operation} of what is no number, or no equation: {text!r:.60}")
+                raise ValueError(f"it has {operation} of what is no number, no equation, or too large: {text!r:.60}")
     if name == "Tensor":
         bits, shape = BITS.get(found.get(2, [0])[0], 0), found.get(1, [])
         integers = int((np.frombuffer(found.get(5, [b""])[0], np.uint8) < 128).sum())  # one for two numbers of 4 bits
@@ -290,9 +291,8 @@ def _check_message(name: str, found: dict[int, list[Any]]) -> None:
 
 def tensors(files: dict[str, bytes], name: str) -> dict[str, np.ndarray]:
     """The tensors in a safetensors file."""
-    length = int.from_bytes(files[name][:8], "little")
-    if length > HEADER:
-        raise BundleError(f"{name} announces a header of {length} bytes; that of a bundle has at most {HEADER}")
+    if int.from_bytes(files[name][:8], "little") > HEADER:
+        raise BundleError(f"{name} announces a header of more than {HEADER} bytes, which that of no bundle has")
     with refusing(f"{name} is damaged"):
         return load(files[name])
 

@@ -63,6 +63,12 @@ def _graph(*nodes: onnx.NodeProto) -> onnx.GraphProto:
     return helper.make_graph(list(nodes), "body", [], [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)])
 
 
+def _divided_twice(model: onnx.ModelProto) -> None:
+    adding(node("Div", "a b"), constants={"a": [-(2**63)], "b": [-1]})(model)
+    for kind in (TensorProto.FLOAT, TensorProto.INT64):
+        model.graph.value_info.append(helper.make_tensor_value_info("big", kind, None))
+
+
 TEXT = onnx.TensorProto(name="text", data_type=TensorProto.STRING, dims=[1], string_data=[b"text"])
 CONTENT: dict[str, Any] = {
     "If": adding(node("If", "c", then_branch=_graph(), else_branch=_graph()), constants={"c": True}),
@@ -78,6 +84,9 @@ CONTENT: dict[str, Any] = {
     "an equation of more than letters": adding(node("Einsum", "y0 y0", equation="b\x1dm,bn->")),
     "an equation of dots": adding(node("Einsum", "y0 y0", equation="b.m,bn->")),
     "an equation of two ellipses": adding(node("Einsum", "y0 y0", equation="... ...,a->a")),
+    "a division of whole numbers": adding(node("Div", "a b"), constants={"a": [-(2**63)], "b": [-1]}),
+    "a division of two types": _divided_twice,
+    "very many outputs": adding(helper.make_node("Split", ["y0"], ["big", "rest"], axis=1, num_outputs=2**31 - 1)),
     "functions": lambda model: model.functions.append(
         helper.make_function("custom", "F", ["a"], ["b"], [], [helper.make_opsetid("", 21)])
     ),
@@ -91,7 +100,6 @@ CONTENT: dict[str, Any] = {
     "large": lambda model: model.graph.initializer[0].dims.append(2**40),
     "negative": lambda model: model.graph.initializer[0].dims.append(-1),
     "empty": lambda model: model.graph.initializer[0].ClearField("raw_data"),
-    "many": lambda model: model.graph.value_info.extend(70_000 * [model.graph.value_info[0]]),
 }
 
 
@@ -107,6 +115,15 @@ class TestStep:
     def test_numbers_in_other_files_are_not_read(self, location: str, copied: Path) -> None:
         edited(copied, _external(location.format(folder=copied.parent), copied))
         assert "field 13 of Tensor" in refused(copied)
+
+    def test_a_name_that_is_no_text_is_refused(self, copied: Path) -> None:
+        data = (copied / "step.onnx").read_bytes().replace(b"layers.0.dither", b"layers.0.dith\xffr")
+        replace_file(copied, "step.onnx", data)
+        assert "the inputs of step.onnx are not those of manifest.json" in refused(copied)
+
+    def test_more_fields_than_are_allowed_are_refused(self, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(runner, "FIELDS", 500)
+        assert "too many fields" in refused(copied)
 
     def test_a_file_of_onnxruntimes_own_format_is_refused(self, copied: Path) -> None:
         replace_file(copied, "step.onnx", b"\x10\0\0\0ORTM" + bytes(1000))
