@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -229,5 +230,11 @@ def _replacing(folder: Path) -> Iterator[Path]:
             if old:
                 replaced.rename(folder)
             raise
+    except OSError as error:
+        raise unwritable(folder.parent, error) from None
+    except SafetensorError as error:  # as for a full disk
+        raise PlasticSearchError(
+            f"cannot write in {folder.parent}: {error}; choose another folder with --out"
+        ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -213,8 +213,12 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     return data
 
 
-def unwritable(folder: Path, error: OSError) -> PlasticSearchError:
-    """The error for a folder in which nothing can be written."""
+def unwritable(folder: Path, error: OSError, remedy: str = "choose another folder with --out") -> PlasticSearchError:
+    """The error for a folder in which nothing can be written.
+
+    Args:
+        remedy: what to do, where the disk is not full.
+    """
     blocked = isinstance(error, FileExistsError | NotADirectoryError)
     file = next((p for p in (folder, *folder.parents) if p.is_file()), None) if blocked else None
     if error.errno in _FULL:
@@ -228,4 +232,4 @@ def unwritable(folder: Path, error: OSError) -> PlasticSearchError:
             "written before is whole: raise the limit, and give the same command again"
         )
     reason = f"{file} is a file, not a folder" if file else f"cannot write in {folder}: {error.strerror or error}"
-    return PlasticSearchError(f"{reason}; choose another folder with --out")
+    return PlasticSearchError(f"{reason}; {remedy}")

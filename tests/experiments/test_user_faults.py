@@ -48,19 +48,14 @@ class Mine({base}):
 small = study(trials=1)
 first, last = small.space.layers
 '''
+LAYERS = "STUDY = replace(small, space=replace(small.space, layers=({}, {})))"
 STUDIES = {
     "PatternCompletion": "STUDY = replace(small, task=Mine(bits=4, patterns=1, present=1, delay=0))",
     "Trainer": "STUDY = replace(small, trainer=Mine())",
     "Precision": "STUDY = replace(small, space=replace(small.space, precision=Mine()))",
-    **{
-        kind: f"STUDY = replace(small, space=replace(small.space, layers=(first, replace(last, {kind.lower()}=Mine()))))"
-        for kind in ("Rule", "Cell", "Modulation")
-    },
-    **{
-        kind: "STUDY = replace(small, space=replace(small.space, layers=(replace(first, structure=Mine()), last)))"
-        for kind in ("Structure", "LearnedStructure")
-    },
-}
+    "Structure": LAYERS.format("replace(first, structure=Mine())", "last"),
+    "LearnedStructure": LAYERS.format("replace(first, structure=Mine())", "last"),
+} | {kind: LAYERS.format("first", f"replace(last, {kind.lower()}=Mine())") for kind in ("Rule", "Cell", "Modulation")}
 
 
 def written(base: str, body: str, folder: Path) -> int:
@@ -105,50 +100,84 @@ def gates(text: str) -> str:
     return f"def gates(self, params, shape, like):\n    {text}"
 
 
-PARAMS = "def params(self, shape, rng):\n    return {}\n\n\n"
-RETURNED = [
-    ("PatternCompletion", scores("right > 0"), "scores must be floats [batch], but are torch.bool"),
-    ("PatternCompletion", scores("right.mean()"), "scores must be floats [batch], here [500], but are one of shape []"),
-    ("PatternCompletion", scores("right.numpy()"), "scores must be floats [batch], but are a numpy.ndarray"),
-    ("PatternCompletion", scores("0.5"), "scores must be floats [batch], but are 0.5"),
-    ("PatternCompletion", scores("right - 3"), "scores must lie from 0 to 1, larger is better, but one is -"),
-    ("PatternCompletion", scores("2 + right"), "scores must lie from 0 to 1, larger is better, but one is "),
-    ("PatternCompletion", loss("mean.expand(8)"), "the loss must be one number, as a tensor without axes, but is of shape [8]"),
-    ("PatternCompletion", loss("1.5"), "the loss must be one number, as a tensor without axes, but is 1.5"),
-    ("PatternCompletion", loss("None"), "the loss must be one number, as a tensor without axes, but is None"),
-    ("PatternCompletion", loss("mean.detach()"), "the loss has no gradient: it does not depend on the outputs"),
-    ("PatternCompletion", loss("episodes.inputs.mul_(2).sum() * mean"), "`loss` must not change outputs, inputs or targets"),
-    ("PatternCompletion", episodes("tuple(drawn)"), "the result of `episodes` must be Episodes(inputs, targets, query_step)"),
-    ("PatternCompletion", episodes("drawn._replace(inputs=drawn.inputs.double())"), "inputs must be torch.float32, as the"),
-    ("PatternCompletion", episodes("drawn._replace(inputs=drawn.inputs.numpy())"), "but are a numpy.ndarray"),
-    ("PatternCompletion", episodes("drawn._replace(inputs=drawn.inputs.transpose(0, 1))"), "inputs must be [time, batch, inputs], here [any, 8, 4], but are one of shape [8, 2, 4]"),
-    ("PatternCompletion", episodes("drawn._replace(inputs=drawn.inputs[:, :0])"), "but are one of shape [2, 0, 4]"),
-    ("PatternCompletion", episodes("drawn._replace(inputs=drawn.inputs[:0])"), "but are one of shape [0, 8, 4]"),
-    ("PatternCompletion", episodes("drawn._replace(targets=drawn.targets[:3])"), "targets must be [batch, ...] or [time, batch"),
-    ("PatternCompletion", episodes("drawn._replace(targets=[1])"), "but are a list"),
-    ("PatternCompletion", episodes("drawn._replace(query_step=2)"), "query_step must be a time step, here from 0 to 1, but is 2"),
-    ("PatternCompletion", "@property\ndef chance(self):\n    return 'half'", "chance must be a number from 0 to below 1, but is 'half'"),
-    ("PatternCompletion", "@property\ndef outputs(self):\n    return 4.0", "outputs must be a whole number from 1, but is 4.0"),
-    ("Trainer", train("return None"), "`train` must be a generator that yields Progress(step, steps, loss), but returned None"),
-    ("Trainer", train("yield 3"), "`train` must yield Progress(step, steps, loss), but yielded 3"),
-    ("Trainer", train("yield Progress(1, 1, None)"), "of two ints and a float, but yielded Progress(1, 1, None)"),
-    ("Trainer", train("yield from ()"), "`train` must yield Progress at the end of training, but yielded nothing"),
-    ("Structure", gates("return None"), "must return a Gates as its result, but returned None"),
-    ("Structure", gates("return Gates(like.new_ones(2, 2), None)"), "must return Gates.exists [post, pre], here ["),
-    ("Structure", gates("return Gates(like.new_ones(shape.post, shape.pre).bool(), None)"), "must return Gates.exists of torch.float32"),
-    ("LearnedStructure", PARAMS.format("[1]") + gates("return Gates(None, None)"), "`params` must return a NamedTuple of tensors, or (), but returned a list"),
-    ("Cell", "def step(self, state, drive):\n    return drive", "must return (state, Response), but returned one of shape [2, 1, 4]"),
-    ("Cell", "def step(self, state, drive):\n    return state, Response(drive.add_(1)[:, 0], drive[:, 0])", "`step` must not change what it receives in place"),
-    ("Rule", step("return 3"), "must return (Change, state), but returned 3"),
-    ("Rule", step("return Change((Outer(seen.post.double(), seen.pre),)), state"), "must return Outer.post of torch.float32, as its inputs are, but returned torch.float64"),
-    ("Rule", step("return Change((Outer(seen.post, seen.pre.mul_(2)),)), state"), "`step` must not change what it receives in place"),
-    ("Rule", "def params(self, post, pre, rng):\n    return {'a': 1}\n\n\n" + step("return Change(()), state"), "`params` must return a NamedTuple of tensors, or (), but returned a dict"),
-    ("Modulation", "def step(self, params, output):\n    return Rate(0.5)", "must return Rate.write as a tensor, but returned 0.5"),
-    ("Precision", "def format(self, role):\n    return 8", "must return a Format or None for the weight, but returned 8"),
-]  # fmt: skip
+def drawn(field: str) -> str:
+    return episodes(f"drawn._replace({field})")
 
 
-@pytest.mark.parametrize(("base", "body", "message"), RETURNED, ids=[f"{base}: {m}" for base, _, m in RETURNED])
+def modulate(text: str) -> str:
+    return f"def step(self, params, output):\n    return {text}"
+
+
+def respond(text: str) -> str:
+    return f"def step(self, state, drive):\n    return {text}"
+
+
+def attribute(name: str, value: str) -> str:
+    return f"@property\ndef {name}(self):\n    return {value}"
+
+
+TREE = "`params` must return a NamedTuple of tensors, or (), but returned a "
+IN_PLACE = "`step` must not change what it receives in place, but does"
+NUMBER = "the loss must be one number, as a tensor without axes, but is "
+INPUTS = "inputs must be [time, batch, inputs], here [any, 8, 4], but are "
+OPEN = gates("return Gates(None, None)")
+STILL = step("return Change(()), state")
+RETURNED = {
+    "PatternCompletion": [
+        (scores("right > 0"), "scores must be floats [batch], but are torch.bool"),
+        (scores("right.mean()"), "scores must be floats [batch], here [500], but are one of shape []"),
+        (scores("right.numpy()"), "scores must be floats [batch], but are a numpy.ndarray"),
+        (scores("0.5"), "scores must be floats [batch], but are 0.5"),
+        (scores("right - 3"), "scores must lie from 0 to 1, larger is better, but one is -"),
+        (scores("2 + right"), "scores must lie from 0 to 1, larger is better, but one is "),
+        (loss("mean.expand(8)"), NUMBER + "of shape [8]"),
+        (loss("1.5"), NUMBER + "1.5"),
+        (loss("None"), NUMBER + "None"),
+        (loss("mean.detach()"), "the loss has no gradient: it does not depend on the outputs, or was detached"),
+        (loss("episodes.inputs.mul_(2).sum() * mean"), "`loss` must not change outputs, inputs or targets in place"),
+        (episodes("tuple(drawn)"), "the result of `episodes` must be Episodes(inputs, targets, query_step), but is a"),
+        (drawn("inputs=drawn.inputs.double()"), "inputs must be torch.float32, as the network's parameters are, but"),
+        (drawn("inputs=drawn.inputs.numpy()"), INPUTS + "a numpy.ndarray"),
+        (drawn("inputs=drawn.inputs.transpose(0, 1)"), INPUTS + "one of shape [8, 2, 4]"),
+        (drawn("inputs=drawn.inputs[:, :0]"), INPUTS + "one of shape [2, 0, 4]"),
+        (drawn("inputs=drawn.inputs[:0]"), INPUTS + "one of shape [0, 8, 4]"),
+        (drawn("targets=drawn.targets[:3]"), "targets must be [batch, ...] or [time, batch, ...], here with 8 as"),
+        (drawn("targets=[1]"), "batch, but are a list"),
+        (drawn("query_step=2"), "query_step must be a time step, here from 0 to 1, but is 2"),
+        (attribute("chance", "'half'"), "chance must be a number from 0 to below 1, but is 'half'"),
+        (attribute("outputs", "4.0"), "outputs must be a whole number from 1, but is 4.0"),
+    ],
+    "Trainer": [
+        (train("return None"), "must be a generator that yields Progress(step, steps, loss), but returned None"),
+        (train("yield 3"), "`train` must yield Progress(step, steps, loss), but yielded 3"),
+        (train("yield Progress(1, 1, None)"), "of two ints and a float, but yielded Progress(1, 1, None)"),
+        (train("yield from ()"), "`train` must yield Progress at the end of training, but yielded nothing"),
+    ],
+    "Structure": [
+        (gates("return None"), "must return a Gates as its result, but returned None"),
+        (gates("return Gates(like.new_ones(2, 2), None)"), "must return Gates.exists [post, pre], here ["),
+        (gates("return Gates(torch.ones(shape.post, shape.pre) > 0, None)"), "Gates.exists of torch.float32, as its"),
+    ],
+    "LearnedStructure": [(f"def params(self, shape, rng):\n    return [1]\n\n\n{OPEN}", TREE + "list")],
+    "Cell": [
+        (respond("drive"), "must return (state, Response), but returned one of shape [2, 1, 4]"),
+        (respond("state, Response(drive.add_(1)[:, 0], drive[:, 0])"), IN_PLACE),
+    ],
+    "Rule": [
+        (step("return 3"), "must return (Change, state), but returned 3"),
+        (step("return Change((Outer(seen.post.double(), seen.pre),)), state"), "of torch.float32, as its inputs are"),
+        (step("return Change((Outer(seen.post, seen.pre.mul_(2)),)), state"), IN_PLACE),
+        (f"def params(self, post, pre, rng):\n    return {{'a': 1}}\n\n\n{STILL}", TREE + "dict"),
+    ],
+    "Modulation": [(modulate("Rate(0.5)"), "must return Rate.write as a tensor, but returned 0.5")],
+    "Precision": [
+        ("def format(self, role):\n    return 8", "must return a Format or None for the weight, but returned 8")
+    ],
+}
+ROWS = [(base, body, message) for base, rows in RETURNED.items() for body, message in rows]
+
+
+@pytest.mark.parametrize(("base", "body", "message"), ROWS, ids=[f"{base}: {message}" for base, _, message in ROWS])
 def test_what_a_part_returns_is_checked_and_the_part_named(base: str, body: str, message: str, tmp_path: Path) -> None:
     line = told(base, body, tmp_path)
     kind = {"PatternCompletion": "task", "LearnedStructure": "structure"}.get(base, base.lower())
@@ -197,7 +226,7 @@ IMPORTED = [
 
 @pytest.mark.parametrize(("text", "message"), IMPORTED, ids=[text for text, _ in IMPORTED])
 def test_a_file_that_ends_the_program_is_named_with_its_line(text: str, message: str, tmp_path: Path) -> None:
-    written("Rule", step("return Change(()), state"), tmp_path)
+    written("Rule", STILL, tmp_path)
     with (tmp_path / "mine.py").open("a") as file:
         file.write(f"{text}\n")
     line = len((tmp_path / "mine.py").read_text().splitlines())
@@ -228,12 +257,9 @@ def test_what_is_not_finite_is_a_trial_that_diverged_with_a_note(body: str, note
 
 
 def test_a_score_that_is_not_finite_on_the_test_split_alone_is_noted_and_not_repeated(tmp_path: Path) -> None:
-    body = episodes("drawn._replace(targets=drawn.targets.double()) if split is Split.TEST else drawn")
-    written(
-        "PatternCompletion",
-        f"{body}\n\n{scores('right if episodes.targets.dtype is torch.float32 else right / 0')}",
-        tmp_path,
-    )
+    tested = episodes("drawn._replace(targets=drawn.targets.double()) if split is Split.TEST else drawn")
+    nan = scores("right if episodes.targets.dtype is torch.float32 else right / 0")
+    written("PatternCompletion", f"{tested}\n\n{nan}", tmp_path)
     ended = call("run", "mine.py", "--workers", "1", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     found = {note.split("; ")[-1] for outcome, note in notes(tmp_path) if outcome == "diverged"}
@@ -265,8 +291,8 @@ def test_a_worker_that_is_gone_is_blamed_on_its_job(tmp_path: Path) -> None:
 
 def test_a_part_that_hangs_is_ended_and_named_and_the_others_are_kept(tmp_path: Path) -> None:
     """The first network that has it hangs; with one worker too."""
-    hangs = "if not os.path.exists('hung'):\n        open('hung', 'w')\n        time.sleep(1000)\n    return Change(()), state"
-    written("Rule", step(hangs), tmp_path)
+    hangs = "if not os.path.exists('hung'):\n        os.mkdir('hung')\n        time.sleep(1000)"
+    written("Rule", f"{step(hangs)}\n    return Change(()), state", tmp_path)
     ended = spawn("run", "mine.py", "--workers", "1", "--trial-timeout", "10", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     (note,) = [note for outcome, note in notes(tmp_path) if outcome == "timeout"]
