@@ -16,7 +16,7 @@ from plastic_search.experiments.parameters import save_parameters
 from plastic_search.network.module import Network
 from plastic_search.network.spec import NetworkSpec, Pathway
 from plastic_search.records.files import write_text
-from plastic_search.records.folder import removed
+from plastic_search.records.folder import is_locked, removed
 from plastic_search.records.provenance import versions
 from plastic_search.records.run import CurvePoint, Outcome, Run, Stage, file_name
 from plastic_search.structures import LearnedStructure
@@ -221,7 +221,7 @@ def check_there(job: Job) -> None:
     """Refuse to make the run folder of a job anew, if it was removed meanwhile."""
     inside = [job.save and job.save.parent, job.graph, job.checkpoint and job.checkpoint.parent]
     for each in inside:
-        if each and not each.parent.is_dir():
+        if each and not is_locked(each.parent):
             raise removed(each.parent)
 
 

@@ -8,18 +8,19 @@ import time
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
-from typing import TypeGuard
+from typing import TypedDict, TypeGuard
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.errors import PlasticSearchError, one_line
 from plastic_search.experiments.jobs import Advance, Job, check_there, fit, keep, learns, measure, not_finite, run_of
 from plastic_search.network.contract import build
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
-from plastic_search.records.files import write_bytes
+from plastic_search.records.files import parse, write_bytes
 from plastic_search.records.run import CurvePoint, Outcome, Run
+from plastic_search.records.schema import conform
 from plastic_search.trainers import ResumableTrainer, Trainer, Training, advance
 
 __all__ = ["perform_together", "stream_metrics", "trains_together"]
@@ -44,7 +45,7 @@ def perform_together(job: Job, trainer: ResumableTrainer) -> Iterator[Advance | 
     build(job.spec, job.task.inputs)
     population = Population([Network(job.spec, job.task.inputs, seed) for seed in job.seeds])
     training = trainer.begin(population, job.task, job.seeds)
-    curves, spent = _restored(job, training)
+    curves, spent = _restored(job.checkpoint, job.name, len(job.seeds), training)
     began = saved = reported = time.monotonic()
     every = max(1, training.steps // int(vars(trainer).get("reports", _POINTS)))
     while training.step < training.steps:
@@ -99,19 +100,31 @@ def stream_metrics(curve: list[CurvePoint]) -> dict[str, float]:
     return found
 
 
-def _restored(job: Job, training: Training) -> tuple[list[list[CurvePoint]], float]:
-    """The curves so far, one a seed, and the seconds that were spent; `training` goes on from the last checkpoint."""
-    path = job.checkpoint
+class _About(TypedDict):
+    """What a checkpoint holds beside tensors."""
+
+    curves: list[list[CurvePoint]]  # one a seed
+    seconds: float
+
+
+def _restored(path: Path | None, name: str, seeds: int, training: Training) -> tuple[list[list[CurvePoint]], float]:
+    """The curves so far, one a seed, and the seconds that were spent; `training` goes on from the last checkpoint.
+
+    Raises:
+        PlasticSearchError: the checkpoint is damaged.
+    """
     if path is None or not path.is_file():
-        return [[] for _ in job.seeds], 0.0
+        return [[] for _ in range(seeds)], 0.0
     try:
         with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
-            about = json.loads(file.metadata()["about"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise PlasticSearchError(f"{path} is damaged ({error}); remove it, and {job.name} begins anew") from None
-    training.restore(tensors)
-    return [[CurvePoint(*row) for row in rows] for rows in about["curves"]], float(about["seconds"])
+            about = parse(file.metadata()["about"])
+        conform(about, _About, str(path), "")
+        curves = [[CurvePoint(*row) for row in rows] for _, rows in zip(range(seeds), about["curves"], strict=True)]
+        training.restore(tensors)
+    except (SafetensorError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise PlasticSearchError(f"{path} is damaged ({one_line(error)}); remove it, and {name} begins anew") from None
+    return curves, float(about["seconds"])
 
 
 def _save(path: Path, training: Training, curves: list[list[CurvePoint]], seconds: float) -> None:

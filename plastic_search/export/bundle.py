@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -240,5 +241,11 @@ def _replacing(folder: Path) -> Iterator[Path]:
             if old:
                 replaced.rename(folder)
             raise
+    except OSError as error:
+        raise unwritable(folder.parent, error) from None
+    except SafetensorError as error:  # as for a full disk
+        raise PlasticSearchError(
+            f"cannot write in {folder.parent}: {error}; choose another folder with --out"
+        ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -222,8 +222,14 @@ def read_json(path: Path | str, remedy: str) -> dict[str, Any]:
     return data
 
 
-def unwritable(folder: Path | str, error: OSError) -> PlasticSearchError:
-    """The error for a folder in which nothing can be written."""
+def unwritable(
+    folder: Path | str, error: OSError, remedy: str = "choose another folder with --out"
+) -> PlasticSearchError:
+    """The error for a folder in which nothing can be written.
+
+    Args:
+        remedy: what to do, where the disk is not full.
+    """
     folder = as_path(folder)
     blocked = isinstance(error, FileExistsError | NotADirectoryError)
     file = next((p for p in (folder, *folder.parents) if p.is_file()), None) if blocked else None
@@ -238,4 +244,4 @@ def unwritable(folder: Path | str, error: OSError) -> PlasticSearchError:
             "written before is whole: raise the limit, and give the same command again"
         )
     reason = f"{file} is a file, not a folder" if file else f"cannot write in {folder}: {error.strerror or error}"
-    return PlasticSearchError(f"{reason}; choose another folder with --out")
+    return PlasticSearchError(f"{reason}; {remedy}")

@@ -19,7 +19,7 @@ from plastic_search.records import run as files
 from plastic_search.records.files import is_temporary, make_folder, unwritable, write_text
 from plastic_search.records.run import CurrentRuns, Record, Run, Stage
 
-__all__ = ["RunFolder", "removed"]
+__all__ = ["RunFolder", "is_locked", "removed"]
 
 _LOCK = ".lock"
 
@@ -125,6 +125,11 @@ class RunFolder:
         """Refuse to make a folder anew that was removed, or to write into another one that took its place."""
         if _inode(self.path / _LOCK) != self._inode:
             raise removed(self.path)
+
+
+def is_locked(folder: Path | str) -> bool:
+    """Whether a folder is one in which a process works; where nobody does, it was removed or replaced meanwhile."""
+    return (as_path(folder) / _LOCK).is_file()
 
 
 def removed(folder: Path | str) -> PlasticSearchError:

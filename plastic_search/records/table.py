@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.paths import as_path, as_paths
+from plastic_search.records.files import replacing, unwritable
 from plastic_search.records.run import CurvePoint, Outcome, Record, Run, Stage, load
 
 if TYPE_CHECKING:
@@ -124,18 +125,19 @@ def write(table: DataFrame, path: Path | str, kind: Literal["csv", "parquet"]) -
     """
     path = as_path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if kind == "csv":
-            table.to_csv(path, index=False)
-        else:
-            table.astype(dict.fromkeys(_mixed(table), "string")).to_parquet(path, engine="pyarrow", index=False)
+        with replacing(path) as temporary:
+            if kind == "csv":
+                table.to_csv(temporary, index=False)
+            else:
+                whole = table.astype(dict.fromkeys(_mixed(table), "string"))
+                whole.to_parquet(temporary, engine="pyarrow", index=False)
     except ImportError:
         raise PlasticSearchError(
             "a Parquet file needs pyarrow, which is not installed; install it with: "
             'python -m pip install "plastic-search[parquet]"; or use --csv'
         ) from None
     except OSError as error:
-        raise PlasticSearchError(f"cannot write {path}: {error.strerror or error}") from None
+        raise unwritable(path.parent, error, f"choose another place than {path}") from None
 
 
 def _mixed(table: DataFrame) -> list[str]:
