@@ -162,8 +162,8 @@ def group(record: Record, name: str, stage: str = "final") -> Group:
     found = Group(name, *_FINALS.get(name, (name, "")), record.stage(stage, name))
     for winner in record.stage(stage, "winner")[:1]:
         if name in _CONTROLS:
-            source = winner.trial, winner.choices
-            found = found._replace(runs=[run for run in found.runs if (run.trial, run.choices) == source])
+            mine = [r for r in found.runs if r.trial == winner.trial and r.choices in ({}, winner.choices)]
+            found = found._replace(runs=mine)
     if name == Finalist.RANDOM_MASK and any(_of_graph(run.spec) for run in found.runs):
         found = found._replace(about=f"{found.about}, the same ones for every seed")
     return found._replace(about=_sized(record, found)) if name in _MATCHED else found

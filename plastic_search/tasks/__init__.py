@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from dataclasses import dataclass, fields
 from enum import Enum
@@ -56,7 +57,7 @@ class Task(Part):
         A run folder keeps their digests, and a study is not continued once they have changed.
         """
         values = [getattr(self, field.name) for field in fields(self)]
-        named = [Path(v) for v in values if isinstance(v, str) and Path(v).suffix and Path(v).is_file()]
+        named = [Path(v) for v in values if isinstance(v, str) and os.path.splitext(v)[1] and os.path.isfile(v)]
         return *(v for v in values if isinstance(v, Path)), *named
 
     @property
