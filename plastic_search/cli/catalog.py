@@ -84,7 +84,7 @@ def show(
     settings = found.data.pop("settings", None)
     if settings is None and found.short is not None:
         print_table(what, ("key", "value"), cut(found.short))
-        print(f"the whole manifest: {whole}")
+        print_line(f"the whole manifest: {whole}")
         return
     rows = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in found.data.items()]
     print_table(what, ("what", "value"), rows)
