@@ -41,7 +41,7 @@ from plastic_search.rules import Change, Outer, Rule
 
 
 @dataclass(frozen=True)
-class Drowsy(Rule):
+class Sleepy(Rule):
     """dH = 0.5 * post (x) pre"""
 
     def step(self, params, state, seen):
@@ -178,18 +178,18 @@ def test_a_network_that_was_trained_may_be_trained_on_in_a_loop_of_ones_own(fold
 
 def test_a_part_of_ones_own_is_imported_first_and_must_be_the_same(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(RULE)
-    rule = loading.load_module(tmp_path / "mine.py").Drowsy()
+    rule = loading.load_module(tmp_path / "mine.py").Sleepy()
     spec = replace(SPEC, layers=(replace(SPEC.layers[0], rule=rule), SPEC.layers[1]))
     list(run(compared(spec=spec), "own", tmp_path / "own", workers=1))
     export(tmp_path / "own", "plastic")
     assert plastic_search.load(tmp_path / "own", "plastic").spec == spec
-    del Part.kinds["Drowsy"]
+    del Part.kinds["Sleepy"]
     for place, name in ((tmp_path / "own", "plastic"), (tmp_path / "own" / "bundle", None)):
-        with pytest.raises(PlasticSearchError, match=r"'Drowsy'; .*`import` its module first, or .* --parts FILE"):
+        with pytest.raises(PlasticSearchError, match=r"'Sleepy'; .*`import` its module first, or .* --parts FILE"):
             plastic_search.load(place, name)
     (tmp_path / "mine.py").write_text(RULE.replace("0.5)", "0.7)"))
     loading.load_module(tmp_path / "mine.py")
-    with pytest.raises(PlasticSearchError, match=r"Drowsy has changed since \d runs were made with it"):
+    with pytest.raises(PlasticSearchError, match=r"Sleepy has changed since \d runs were made with it"):
         plastic_search.load(tmp_path / "own", "plastic")
 
 

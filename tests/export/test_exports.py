@@ -133,7 +133,9 @@ def test_onnxruntime_dequantizes_to_the_very_floats(plain: tuple[Network, Path],
     model = onnx.load(path)
     ready = prepared(net)
     for i in range(2):
-        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(f"layers.{i}.weight"))
+        shape = list(ready[i].weight.shape)
+        info = onnx.helper.make_tensor_value_info(f"layers.{i}.weight", onnx.TensorProto.FLOAT, shape)
+        model.graph.output.append(info)
     onnx.save(model, tmp_path / "more.onnx")
     session = open_session((tmp_path / "more.onnx").read_bytes())
     feeds = {each.name: np.zeros([1, *each.shape[1:]], np.float32) for each in session.get_inputs()}
