@@ -231,7 +231,7 @@ def read_step(data: bytes) -> dict[int, list[Any]]:
     with refusing("step.onnx is refused"):
         graph = _message(memoryview(data), "Model", iter(range(FIELDS))).get(7, [{}])[0]
         values = [*graph.get(12, []), *graph.get(13, [])]
-        others = {bytes(each[1][0]) for each in values if each[2][0][1][0].get(1) != [1]}
+        others = {bytes(each[1][0]) for each in values if each.get(2, [{}])[0].get(1, [{}])[0].get(1) != [1]}
         divided = {bytes(name) for node in graph.get(1, []) if node[4] == [b"Div"] for name in node.get(2, [])}
         if divided - ({bytes(each[1][0]) for each in values} - others):
             raise ValueError("it divides what may be whole numbers, which can end the process")
