@@ -260,6 +260,20 @@ def test_the_runner_refuses_a_changed_bundle(copied: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_ties_are_told_from_other_differences(written: tuple[Network, Bundle]) -> None:
+    content = written[1].manifest
+    about = content["examples"] | {"right": 40, "within": 6.3e-7, "largest": 2.4e-3}
+    text = "recalled 40 of 50 (80.0 %); {} differ from the reference by at most 6.3e-07"
+    assert runner.summary(content, about | {"apart": 0}) == text.format(50)
+    tied = content | {"examples": about | {"apart": 3}}
+    assert runner.summary(tied, about | {"apart": 3}) == (
+        text.format(47) + ", 3 by up to 2.4e-03, after a tie or an amplified last bit"
+    )
+    assert runner.summary(tied, about | {"apart": 9}).endswith(
+        "9 by up to 2.4e-03, which is more than when it was exported"
+    )
+
+
 def test_a_task_with_values_for_targets(tmp_path: Path) -> None:
     task = PatternCompletion(bits=4, patterns=2)
     net = Network(NetworkSpec((Layer(units=4, plastic=Pathway.RECURRENT),), Floating()), task.inputs)
