@@ -95,7 +95,7 @@ class _ZeroTask:
     """A task that costs no time: the same inputs each time, with zeros as targets."""
 
     def __init__(self, x: Tensor) -> None:
-        self._episodes = Episodes(x, torch.zeros(0), 0)
+        self.inputs, self._episodes = x.shape[2], Episodes(x, torch.zeros(x.shape[1]), 0)
 
     def episodes(self, size: int, split: Split, rng: Generator) -> Episodes:
         return self._episodes
@@ -107,7 +107,7 @@ class _ZeroTask:
 def updating(net: Network, x: Tensor) -> Callable[[], float]:
     """A function by which the trainer updates `net` once, on `x` [time, batch, inputs], and returns the seconds."""
     task: Any = _ZeroTask(x)
-    training = Gradient(steps=_UPDATES, reports=_UPDATES).train(net, task, 0)
+    training = Gradient(steps=_UPDATES, batch=x.shape[1], reports=_UPDATES).train(net, task, 0)
 
     def run() -> float:
         began = time.perf_counter()
