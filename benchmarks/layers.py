@@ -1,14 +1,17 @@
 """How long do a plastic layer's episodes take, beside the reference step and a layer that is not plastic?"""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from plastic_search.cells.lstm import LSTM
 from plastic_search.experiments.bench.benchmark import Benchmark
 from plastic_search.experiments.bench.processes import Workload
 from plastic_search.modulations.retroactive import Retroactive
+from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, Pathway
 from plastic_search.rules import Activity, Change, Outer, Rule
 from plastic_search.structures.blocks import Blocks
@@ -39,8 +42,49 @@ class Timing(Rule):
         return change, Recent(pre, state.post + self.rate * (seen.post - state.post))
 
 
+def plain_loop(net: Network) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The layer of a case as a user of torch writes it, a loop over time; it returns the outputs and the last trace."""
+    (layer,), (p,) = net.spec.layers, net.parts()
+    lstm, retroactive = isinstance(layer.cell, LSTM), isinstance(layer.modulation, Retroactive)
+
+    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
+        weight, bias = p.weight.flatten(0, 1), p.bias.flatten()
+        y = memory = recent_pre = recent_post = x.new_zeros(x.shape[1], layer.units)
+        trace = eligibility = x.new_zeros(x.shape[1], layer.units, layer.units)
+        outputs = []
+        for inputs in x:
+            pre = y
+            drive = torch.addmm(bias, torch.cat([inputs, pre], 1), weight.T).unflatten(1, (-1, layer.units))
+            plastic = drive[:, -1] + torch.bmm(p.alpha * trace, pre.unsqueeze(2)).squeeze(2)
+            post = y = torch.tanh(plastic)
+            if lstm:
+                forget, write, read = torch.sigmoid(drive[:, :3]).unbind(1)
+                memory = forget * memory + write * post
+                y = read * torch.tanh(memory)
+            if isinstance(layer.rule, Timing):
+                change = torch.bmm(post.unsqueeze(2), recent_pre.unsqueeze(1))
+                change = change - torch.bmm(recent_post.unsqueeze(2), pre.unsqueeze(1))
+                recent_pre = recent_pre + layer.rule.rate * (pre - recent_pre)
+                recent_post = recent_post + layer.rule.rate * (post - recent_post)
+            else:
+                change = torch.bmm(post.unsqueeze(2), pre.unsqueeze(1))
+            signal = torch.tanh(y @ p.modulation.weight + p.modulation.bias).unsqueeze(1)
+            rate = (signal * p.modulation.fan + p.modulation.base).unsqueeze(2)
+            if retroactive:
+                eta = p.modulation.eligibility
+                trace = torch.clamp(trace + rate * eligibility, -layer.limit, layer.limit)
+                eligibility = (1 - eta) * eligibility + eta * change
+            else:
+                trace = torch.clamp(trace + rate * change, -layer.limit, layer.limit)
+            outputs.append(y)
+        return torch.stack(outputs), trace
+
+    return forward
+
+
 BENCHMARK = Benchmark(
     question="How long do a plastic layer's episodes take, forward and backward?",
+    by_hand=plain_loop,
     cases=(
         Workload(Layer(100, plastic=Pathway.RECURRENT), batch=30, time=200),
         # other layers

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from plastic_search.core.space import choice as choice
     from plastic_search.core.space import integer as integer
     from plastic_search.core.space import real as real
+    from plastic_search.experiments.load import load as load
     from plastic_search.experiments.study import Study as Study
     from plastic_search.network.module import Network as Network
     from plastic_search.network.spec import AlphaShape as AlphaShape
@@ -33,11 +34,12 @@ _HOMES = {
     "Study": "experiments.study",
     "choice": "core.space",
     "integer": "core.space",
+    "load": "experiments.load",
     "real": "core.space",
 }
 
 __all__ = ["AlphaShape", "Bound", "Layer", "Network", "NetworkSpec", "Part", "Pathway", "Report", "Study"]
-__all__ += ["choice", "integer", "real"]
+__all__ += ["choice", "integer", "load", "real"]
 
 
 def __getattr__(name: str) -> Any:

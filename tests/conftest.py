@@ -24,13 +24,13 @@ BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--mutations", type=int, default=1000, help="Damaged files that each fuzz test makes.")
+    parser.addoption("--mutations", type=int, default=1000, help="how many damaged or random inputs such tests try")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mutations(request: pytest.FixtureRequest) -> int:
-    """How many damaged files a fuzz test makes."""
-    return int(request.config.getoption("--mutations"))
+    """How many damaged or random inputs are tried."""
+    return request.config.option.mutations
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,7 +20,9 @@ from plastic_search.tasks.digit_recall import DigitRecall
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PYTHON = [(page, code) for page in PAGES for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
+BLOCKS = {page: re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) for page in PAGES}
+PROGRAMS = {page: blocks if page == PAGES[0] else ["".join(blocks)] for page, blocks in BLOCKS.items() if blocks}
+PYTHON = [(page, code) for page, programs in PROGRAMS.items() for code in programs]  # a page of docs is one program
 RULE = next(code for _, code in PYTHON if "(Rule)" in code)
 
 

@@ -14,10 +14,15 @@ __all__ = ["Cell", "Response"]
 
 
 class Response(NamedTuple):
-    """The result of one step of a cell."""
+    """The result of one step of a cell.
 
-    output: Tensor  # [batch, post], what other units receive
-    post: Tensor  # [batch, post], the postsynaptic activity in the plasticity rule
+    Args:
+        output: what other units receive [batch, post].
+        post: the postsynaptic activity in the plasticity rule [batch, post].
+    """
+
+    output: Tensor
+    post: Tensor
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def doctor(
     from plastic_search.experiments.bench import doctor as ask
 
     loading.load_parts(parts)
-    say("looking at every cell, rule and modulation together, which takes some seconds")
+    say("looking at every cell, rule and modulation, which takes some seconds")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what runs slowly is in the table
         found = ask.examine()
@@ -39,7 +39,7 @@ def bench(
     benchmark: Annotated[
         str, typer.Argument(help="One of `list benchmarks`, or a file that defines BENCHMARK.")
     ] = "layers",
-    out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("runs/speed"),
+    out: Annotated[Path, typer.Option(help="A folder, or the page itself, NAME.html.")] = Path("runs/speed"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Time plastic layers on this machine, beside the reference step and torch's own layers, and write a page.
@@ -52,11 +52,12 @@ def bench(
     from plastic_search.experiments.bench.benchmark import Benchmark, measure
     from plastic_search.records.files import make_folder
     from plastic_search.report import bench_page
+    from plastic_search.report.html import page_path
 
     path, value = loading.find("benchmarks", benchmark), loading.value("benchmarks", benchmark)
     if not isinstance(value, Benchmark):
         raise PlasticSearchError(f"BENCHMARK must be a Benchmark, but is a {type(value).__name__}")
-    make_folder(out)
+    make_folder(page_path(out).parent)
     found = {}
     for text, so_far in measure(value, (path,)):
         say(text)

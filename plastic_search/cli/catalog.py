@@ -65,9 +65,9 @@ def show(
     parts: Parts = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Show a run folder's results, a bundle's manifest, or the equation and settings of a part or a study."""
-    from plastic_search.cli.console import print_line, print_table, summary_table
-    from plastic_search.cli.show import show as describe
+    """Show a run folder's results, a bundle's manifest, a part's equation and settings, or what a study asks."""
+    from plastic_search.cli.console import cut, print_line, print_table, summary_table
+    from plastic_search.cli.show import show as find
     from plastic_search.core import loading
 
     loading.load_parts(parts)
@@ -76,13 +76,20 @@ def show(
 
         summary_table(run.load(Path(what)))
         return
-    description = describe(what)
+    found = find(what)
     if as_json:
-        print_json(description)
+        print_json(found.data)
         return
-    settings = description.pop("settings", {})
-    rows = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in description.items()]
+    settings = found.data.pop("settings", {})
+    rows = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in found.data.items()]
     print_table(what, ("what", "value"), rows)
-    if settings:
-        print_line()
-        print_table("settings: --set PATH=VALUE changes any of them", ("path", "value"), settings.items())
+    if not settings:
+        return
+    print_line()
+    if found.short is None:
+        rows = [(name, each["type"], each.get("default", ""), each["meaning"]) for name, each in settings.items()]
+        print_table("settings", ("name", "type", "default", "meaning"), rows)
+        return
+    short = cut([(path, text) for path, text in found.short if path not in found.data])
+    print_table("settings in short; --set PATH=VALUE changes any value", ("path", "value"), short)
+    print_line(f"all {len(settings)} settings with their paths: plastic-search show {what} --json")

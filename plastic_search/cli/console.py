@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from plastic_search.core.printable import printable
 from plastic_search.experiments.events import Event
 from plastic_search.records.run import Record, Run
 
-__all__ = ["fail", "follow", "print_line", "print_table", "say", "summary", "summary_table"]
+__all__ = ["cut", "fail", "follow", "print_line", "print_table", "say", "summary", "summary_table"]
 
 _BEST = {"final": "winner's best"}  # stages whose best score is of one network, not of all
 _STAGES = {
@@ -46,11 +47,19 @@ def say(text: str) -> None:
 
 def follow(events: Iterable[Event]) -> None:
     """Report progress as events arrive: a live bar in a terminal, about twenty lines a stage elsewhere."""
-    console = Console(stderr=True, highlight=False)
+    console, events = Console(stderr=True, highlight=False), _noticed(events)
     if console.is_terminal:
         _live(events, console)
     else:
         _lines(events)
+
+
+def _noticed(events: Iterable[Event]) -> Iterator[Event]:
+    """The events, each after its notice has been printed."""
+    for event in events:
+        if event.notice:
+            say(event.notice)
+        yield event
 
 
 def _live(events: Iterable[Event], console: Console) -> None:
@@ -114,6 +123,15 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     console.width = max(console.width, least)  # the terminal wraps lines rather than truncate numbers
     console.print(f"[italic]{_plain(title)}[/italic]", soft_wrap=True)  # a narrow table would break a title of its own
     console.print(table)
+
+
+def cut(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Rows of a table of two columns, the second one cut so that each row fits into a line of the terminal."""
+    texts = [(Text(first), Text(second)) for first, second in rows]
+    room = Console().width - 2 - max((first.cell_len for first, _ in texts), default=0)
+    for _, second in texts:
+        second.truncate(max(room, 20), overflow="ellipsis")
+    return [(first.plain, second.plain) for first, second in texts]
 
 
 def summary(record: Record) -> dict[str, Any]:

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_origin
 
 from plastic_search.cli.console import summary
 from plastic_search.core import loading
 from plastic_search.core.errors import PlasticSearchError, unknown
-from plastic_search.core.part import OPEN_SETS, Part, SearchParameter, discover, equation, field_types, open_set, source
+from plastic_search.core.part import (
+    OPEN_SETS,
+    Part,
+    SearchParameter,
+    discover,
+    equation,
+    field_types,
+    meanings,
+    open_set,
+    source,
+)
 from plastic_search.core.space import Choice, children, search_parameters
 from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.records import run
 
-__all__ = ["show"]
+__all__ = ["Shown", "show"]
+
+_VALUES = ("experiments.study", "experiments.sweep", "experiments.bench.benchmark", "report.report")  # users make them
+_MOST = 12  # lines of a summary for the members of one tuple
 
 
-def show(what: str) -> dict[str, Any]:
+class Shown(NamedTuple):
+    """What is shown, and of a study or a search space also its settings in short."""
+
+    data: dict[str, Any]
+    short: list[tuple[str, str]] | None = None  # (path, text)
+
+
+def show(what: str) -> Shown:
     """A description of the folder, part, study or search space `what`.
 
     Raises:
@@ -30,35 +53,60 @@ def show(what: str) -> dict[str, Any]:
     if (path / "manifest.json").is_file():
         from plastic_search.export.manifest import read
 
-        return read(path)
+        return Shown(read(path))
     if path.is_dir():
-        return summary(run.load(path))
+        return Shown(summary(run.load(path)))
     if path.is_file() and path.suffix != ".py":
         raise PlasticSearchError(f"{path} is a file; name a folder, a part, a study or a space")
     if path.suffix != ".py" and path.parent.name not in ("", "studies", "search_spaces"):
         known = sorted(p.parent.as_posix() for p in path.parent.glob(f"*/{run.STUDY}"))
         beside = f"{path.parent} holds {', '.join(known)}" if known else "`plastic-search run STUDY` makes one"
         raise PlasticSearchError(f"there is no folder {path}; {beside}")
-    parts = {name: kind for axis in OPEN_SETS for name, kind in discover(open_set(axis)).items()}
-    if what in parts:
-        return _part(parts[what])
+    kinds = _kinds()
+    if what in kinds:
+        return Shown(_part(kinds[what]))
     stem = path.stem
     for category in ("studies", "search_spaces"):
         if path.suffix == ".py" or (stem in loading.names(category) and path.parent.name in ("", ".", category)):
-            return _space(loading.value(category, what))
+            value = loading.value(category, what)
+            return Shown(_space(value), list(_in_short(value)))
     raise unknown(
-        "part, study, space or folder", what, [*parts, *loading.names("studies"), *loading.names("search_spaces")]
+        "part, study, space or folder", what, [*kinds, *loading.names("studies"), *loading.names("search_spaces")]
     )
 
 
+def _kinds() -> dict[str, type[Part]]:
+    """Every part, and every other value that users make, such as `Layer` and `Study`, by name."""
+    for name in _VALUES:
+        importlib.import_module(f"plastic_search.{name}")
+    for axis in OPEN_SETS:
+        discover(open_set(axis))
+    shown = {name: kind for name, kind in Part.kinds.items() if not issubclass(kind, SearchParameter)}
+    return {name: kind for name, kind in shown.items() if not inspect.isabstract(kind)}
+
+
 def _part(kind: type[Part]) -> dict[str, Any]:
-    types = field_types(kind)
-    settings = {
-        f.name: getattr(types[f.name], "__name__", str(types[f.name]))
-        + ("" if f.default is MISSING else f" = {f.default}")
-        for f in fields(kind)
-    }
-    return {"name": kind.__name__, "equation": equation(kind), "file": source(kind)} | settings
+    """Name, equation and file of a part, and under `settings` the type, default and meaning of each field.
+
+    A field that has no default has no key `default`.
+    """
+    types, means = field_types(kind), meanings(kind)
+    settings: dict[str, dict[str, str]] = {}
+    for f in fields(kind):
+        default = {} if f.default is MISSING else {"default": _formatted(f.default)}
+        settings[f.name] = {"type": _type(types[f.name])} | default | {"meaning": means[f.name]}
+    return {"name": kind.__name__, "equation": equation(kind), "file": source(kind), "settings": settings}
+
+
+def _type(kind: Any) -> str:
+    """A field's type in words: `float`, `int or None`, `tuple of Case`, `one of none, hard, soft`."""
+    if get_origin(kind) is tuple:
+        return f"tuple of {_type(get_args(kind)[0])}"
+    if get_args(kind):
+        return " or ".join(map(_type, get_args(kind)))
+    if inspect.isclass(kind) and issubclass(kind, Enum):
+        return f"one of {', '.join(str(member.value) for member in kind)}"
+    return "None" if kind is NoneType else getattr(kind, "__name__", str(kind))
 
 
 def _space(value: Part) -> dict[str, Any]:
@@ -90,8 +138,38 @@ def _parts_in(value: Any) -> bool:
 
 
 def _formatted(value: Any) -> str:
+    """A value as `--set` takes it; a part by its name alone."""
     if isinstance(value, Part):
         return type(value).__name__
-    if isinstance(value, Enum | str):
-        return str(value.value) if isinstance(value, Enum) else value
+    if isinstance(value, Enum | str | Path):
+        return str(value.value if isinstance(value, Enum) else value)
+    if _parts_in(value):
+        return f"[{', '.join(map(_formatted, value))}]"
     return json.dumps([v.value if isinstance(v, Enum) else v for v in value] if isinstance(value, tuple) else value)
+
+
+def _in_short(value: Part, at: str = "") -> Iterator[tuple[str, str]]:
+    """A study or a search space in a line for each of its fields, layers, cases and other members, with their paths."""
+    for name, each in children(value):
+        here = f"{at}.{name}" if at else name
+        if isinstance(each, NetworkSpec):
+            yield from _in_short(each, "" if name == "space" else here)
+        elif _parts_in(each):
+            yield from ((f"{here}.{i}", _line(member)) for i, member in enumerate(each[:_MOST]))
+            if len(each) > _MOST:
+                yield here, f"and {len(each) - _MOST} more"
+        elif not isinstance(each, SearchParameter):
+            yield here, _line(each)
+
+
+def _line(value: Any) -> str:
+    """A value in a line: a part with the fields that are not at their defaults; `?` for what is searched."""
+    if isinstance(value, SearchParameter):
+        return "?"
+    if _parts_in(value):
+        return f"({', '.join(map(_line, value))})"
+    if not isinstance(value, Part):
+        return _formatted(value)
+    given = [(f.name, getattr(value, f.name)) for f in fields(value) if getattr(value, f.name) != f.default]
+    inside = ", ".join(_line(each) if name == "name" else f"{name}={_line(each)}" for name, each in given)
+    return f"{type(value).__name__}({inside})" if inside else type(value).__name__

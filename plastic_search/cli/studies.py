@@ -57,19 +57,20 @@ def run(
 
 def quantize(
     folder: Folder,
+    name: Annotated[str, typer.Option(help="Which network: winner, or another finalist such as fixed.")] = "winner",
     bits: Annotated[str, typer.Option(help="Widths to try, with commas.")] = ",".join(map(str, WIDTHS)),
     workers: Workers = CORES,
     parts: Parts = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Quantize the winner's weight, alpha and trace, and measure it before and after fine-tuning."""
+    """Quantize the winner's or another finalist's weight, alpha and trace; measure it before and after fine-tuning."""
     from plastic_search.cli.console import follow, summary, summary_table
     from plastic_search.core import loading
     from plastic_search.experiments import quantize as quantized
     from plastic_search.records import run as runs
 
     loading.load_parts(parts)
-    follow(quantized.quantize(folder, _widths(bits), workers, tuple(parts)))
+    follow(quantized.quantize(folder, _widths(bits), workers, tuple(parts), name))
     record = runs.load(folder)
     kept = record._replace(runs=record.stage("quantized"))
     if as_json:
@@ -96,18 +97,21 @@ def export(
     if as_json:
         print_json(result)
         return
-    size = f"{result['bytes']:.0f} bytes"
-    print_line(f"{result['bundle']}: {result['name']}, {size}, score {result['score']:.3f} on its examples")
+    files = {name: f"{size:,}" for name, size in result["files"].items()}
+    print_line(f"{result['bundle']}: {result['name']}, score {result['score']:.3f} on its examples")
+    step, rest = files.pop("step.onnx"), ", ".join(map(" ".join, files.items()))
+    print_line(f"to be deployed: step.onnx, {step} bytes; beside it {rest}")
     print_line(
         f"against the reference, each of {result['steps']:.0f} steps: largest difference {result['stepwise']:.1e}"
     )
     print_line(f"running freely, the first {result['compared']:.0f} steps: largest difference {result['parity']:.1e}")
+    print_line(f"its examples: {result['examples']}")
     print_line(f"run it without torch: python {result['bundle']}/runner.py")
 
 
 def report(
     folder: Folder,
-    out: Annotated[Path | None, typer.Option(help="Where the page goes. Default: FOLDER.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder, or the page itself, NAME.html. Default: FOLDER.")] = None,
     as_json: Json = False,
 ) -> None:
     """Write one self-contained page about a run folder, and its JSON companion."""
@@ -120,7 +124,7 @@ def report(
     value = loading.value("reports", record.name) if record.name in loading.names("reports") else None
     path = page.write(record, out or folder, value)
     if as_json:
-        print((path.parent / "report.json").read_text())
+        print(path.with_suffix(".json").read_text())
     else:
         print_line(path)
 
@@ -155,7 +159,7 @@ def _with_sets(study: Any, sets: list[str], path: Path) -> Any:
         whole = f"space.{at}" if inside else at
         if given.setdefault(whole, text) != text:
             raise PlasticSearchError(f"--set gives {at} twice: {given[whole]} and {text}; keep one of them")
-        study = override(study, whole, text)
+        study = override(study, whole, text, "space." if isinstance(study, Study) else "")
     return study
 
 

@@ -6,7 +6,7 @@ import ast
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -15,7 +15,8 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from plastic_search.core.errors import PlasticSearchError, is_stop, one_line, unknown
-from plastic_search.core.part import Part, source, unfinished
+from plastic_search.core.part import Part, paths_from, source, unfinished
+from plastic_search.core.paths import as_path, as_paths
 
 __all__ = [
     "anywhere", "contained", "find", "folder", "load_module", "load_parts", "names", "sentence", "staying", "value",
@@ -38,7 +39,7 @@ def names(name: str) -> list[str]:
     return sorted(p.stem for p in folder(name).glob("*.py") if not p.stem.startswith("_"))
 
 
-def find(name: str, name_or_path: str) -> Path:
+def find(name: str, name_or_path: Path | str) -> Path:
     """The file that `name_or_path` names: a path, or the name of one of ours (`digit_recall`).
 
     Example:
@@ -48,7 +49,7 @@ def find(name: str, name_or_path: str) -> Path:
     Raises:
         PlasticSearchError: there is no such file.
     """
-    path = Path(name_or_path)
+    path, name_or_path = as_path(name_or_path), str(name_or_path)
     if path.suffix == ".py" and path.is_file():
         return path
     stem = path.stem if path.parent.name in ("", name) else name_or_path
@@ -58,12 +59,15 @@ def find(name: str, name_or_path: str) -> Path:
         raise PlasticSearchError(
             f"there is no file {path}; name one that is there, or one of: {', '.join(names(name))}"
         )
-    raise unknown(
-        name.removesuffix("ies").removesuffix("s") + ("y" if name == "studies" else ""), name_or_path, names(name)
-    )
+    what = name.removesuffix("ies").removesuffix("s") + ("y" if name == "studies" else "")
+    if path.name and (file := path.with_name(f"{path.name}.py")).is_file():
+        raise PlasticSearchError(
+            f"no {what} is called {name_or_path!r}, but there is a file {file}; name it with its .py"
+        )
+    raise unknown(what, name_or_path, names(name))
 
 
-def value(name: str, name_or_path: str) -> Any:
+def value(name: str, name_or_path: Path | str) -> Any:
     """The value of a content file: its SPACE, STUDY, REPORT or BENCHMARK."""
     path, variable = find(name, name_or_path), VARIABLES[name]
     module = load_module(path)
@@ -72,13 +76,14 @@ def value(name: str, name_or_path: str) -> Any:
     return getattr(module, variable)
 
 
-def load_module(path: Path) -> ModuleType:
+def load_module(path: Path | str) -> ModuleType:
     """Import a user's Python file; files in the same folder can be imported by name meanwhile.
 
     Raises:
         PlasticSearchError: the file does not exist, or does not run; the message names the line.
     """
-    name_or_path, path = path, path.resolve()
+    name_or_path = as_path(path)
+    path = name_or_path.resolve()
     if not path.is_file():
         raise PlasticSearchError(f"there is no file {name_or_path}")
     name = f"_content_{path.parent.name}_{path.stem}"
@@ -89,7 +94,7 @@ def load_module(path: Path) -> ModuleType:
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
     try:
-        with contained():
+        with contained(), paths_from(path.parent):
             spec.loader.exec_module(module)
     except SyntaxError as error:
         where = name_or_path if error.filename in (None, str(path)) else Path(str(error.filename))
@@ -121,7 +126,7 @@ def _line(error: BaseException, path: Path) -> str:
     return f", line {lines[-1]}" if lines else ""
 
 
-def load_parts(files: list[Path]) -> None:
+def load_parts(files: Iterable[Path | str]) -> None:
     """Register users' parts: those of installed packages, by entry point, and those in `files`."""
     before = set(Part.kinds.values())
     for entry in entry_points(group="plastic_search.parts"):
@@ -134,7 +139,7 @@ def load_parts(files: list[Path]) -> None:
                 "repair the package, or uninstall it"
             ) from error
     _refuse_unfinished(before)
-    for file in files:
+    for file in as_paths(files):
         load_module(file)
 
 

@@ -7,12 +7,18 @@ import inspect
 import math
 import os
 import pkgutil
+import re
 import sys
 from abc import ABC
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from enum import Enum
 from functools import cache
+from pathlib import Path
+from textwrap import dedent
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
 
@@ -27,7 +33,9 @@ __all__ = [
     "discover",
     "equation",
     "field_types",
+    "meanings",
     "open_set",
+    "paths_from",
     "positive",
     "source",
     "unfinished",
@@ -35,14 +43,18 @@ __all__ = [
 
 OPEN_SETS = ("cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers")  # folders of parts
 NO_EQUATION = "no equation is given"  # of a part whose docstring states none
+_SECTION = re.compile(r"^(?:Args|Attributes):\n((?:[ \t]+.*\n?|\n)+)", re.MULTILINE)
+_ENTRY = re.compile(r"^(\w+(?:, \w+)*)(?: \([^)\n]*\))?: *(.*(?:\n[ \t]+.*)*)", re.MULTILINE)  # name (type): meaning
+_folder: ContextVar[Path | None] = ContextVar("folder", default=None)  # that of the file which is being loaded
 
 
 @dataclass(frozen=True)
 class Part(ABC):  # noqa: B024, so that a base whose step is abstract cannot be made
     """A value that answers one question about a network, a study or a page.
 
-    Concrete parts are frozen dataclasses, one per file. Their fields are numbers, strings, enums, other parts,
-    tuples of these, or search parameters; so a part is hashable, comparable, and becomes JSON in one line.
+    Concrete parts are frozen dataclasses, one per file. Their fields are numbers, strings, enums, paths, other parts,
+    tuples of these, or search parameters; so a part is hashable, comparable, and becomes JSON in one line. A
+    relative path is taken from the folder of the file that constructs the part, in a shell from the working folder.
 
     Raises:
         PlasticSearchError: a field holds a value of the wrong type, or one that `check` refuses.
@@ -100,6 +112,16 @@ class SearchParameter(Part):
     def standing_for(self, kind: Any, where: str) -> SearchParameter:
         """This search parameter, checked against the field's type `kind`."""
         return self
+
+
+@contextmanager
+def paths_from(folder: Path) -> Iterator[None]:
+    """Within the block, a relative path in a field of a part is taken from `folder`, not from the working folder."""
+    token = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
 
 
 def open_set(name: str) -> type[Part]:
@@ -162,6 +184,22 @@ def equation(kind: type[Part]) -> str:
     return NO_EQUATION if not text or lent or text.startswith(f"{kind.__name__}(") else text  # or dataclass's own
 
 
+def meanings(kind: type[Part]) -> dict[str, str]:
+    """What each field of a part means, in the words of `Args:` in its docstring or a base's; "" where none explains it.
+
+    Example:
+        >>> from plastic_search.rules.bcm import BCM
+        >>> meanings(BCM)
+        {'rate': 'share of the way that the threshold moves towards post^2 in a step, above 0 and at most 1'}
+    """
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        for section in _SECTION.findall(inspect.cleandoc(each.__doc__ or "") + "\n"):
+            for names, text in _ENTRY.findall(dedent(section)):
+                found |= dict.fromkeys(names.split(", "), " ".join(text.split()).rstrip("."))
+    return {f.name: found.get(f.name, "") for f in fields(kind)}
+
+
 def positive(part: Part, *names: str) -> None:
     """Refuse a part of which one of the fields `names` is not above 0."""
     for name in names:
@@ -204,12 +242,20 @@ def coerce(value: Any, kind: Any, where: str) -> Any:
         return tuple(coerce(v, inner, f"{where}.{i}") for i, v in enumerate(value))
     if inspect.isclass(kind) and issubclass(kind, Enum):
         return _member(value, kind, where)
+    if kind is Path and (path := _absolute(value)) is not None:
+        return path
     if kind is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
     wanted = origin or kind
     if isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool) and wanted is not float:
         return value
     raise PlasticSearchError(f"{where} wants {_called(wanted)}, but got {value!r} ({type(value).__name__})")
+
+
+def _absolute(value: Any) -> Path | None:
+    """A path, taken from the folder of the file that is being loaded; None for another kind of value, and for ""."""
+    known = isinstance(value, str | Path) and str(value)
+    return (_folder.get() or Path.cwd()) / Path(value).expanduser() if known else None
 
 
 def _member(value: Any, kind: type[Enum], where: str) -> Enum:
@@ -253,7 +299,8 @@ def _kind(name: Any, wanted: Any, where: str) -> type[Part]:
     if name not in known:
         if name in Part.kinds and issubclass(Part.kinds[name], base) and (lack := unfinished(Part.kinds[name])):
             raise PlasticSearchError(f"{where}: {lack}")
-        hint = "If it is your own, name its file with --parts FILE." if base is not Part else ""
+        own = "If it is your own, `import` its module first, or name its file with --parts FILE on the command line."
+        hint = own if base is not Part else ""
         offered = [n for n, k in known.items() if k is not base and not issubclass(k, SearchParameter)]
         raise unknown(base.__name__.lower(), name, offered, hint)
     return known[name]
@@ -265,6 +312,8 @@ def _plain(value: Any) -> Any:
             return value.to_json()
         case Enum():
             return value.value
+        case Path():
+            return str(value)
         case tuple():
             return [_plain(v) for v in value]
     return value

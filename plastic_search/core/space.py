@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Protocol, get_args, get_origin
 
@@ -31,7 +32,11 @@ class Trial(Protocol):
 
 @dataclass(frozen=True)
 class Choice(SearchParameter):
-    """One of `options`, which may hold search parameters of their own."""
+    """One of `options`, which may hold search parameters of their own.
+
+    Args:
+        options: values, enum members or parts, all different.
+    """
 
     options: tuple[Any, ...]
 
@@ -60,7 +65,12 @@ class Choice(SearchParameter):
 
 @dataclass(frozen=True)
 class _Range(SearchParameter):
-    """A number from `low` to `high`, both included, drawn evenly or on a logarithmic scale."""
+    """A number from `low` to `high`, both included, drawn evenly or on a logarithmic scale.
+
+    Args:
+        low, high: the ends of the range, both included.
+        log: whether values are drawn evenly on a logarithmic scale.
+    """
 
     low: float
     high: float
@@ -203,15 +213,40 @@ def children(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((str(i), v) for i, v in enumerate(value))
 
 
-def override(value: Any, path: str, text: Any) -> Any:
+def override(value: Any, path: str, text: Any, within: str = "") -> Any:
     """Return `value` with the value at `path` replaced by another one, or by `text`, read as JSON or as a name.
 
     A part is named by its class (`Oja`), or written as JSON; an option of a choice by its label.
 
+    Args:
+        within: a beginning of paths, such as `space.`, that the user may leave out, as a suggestion then does.
+
     Raises:
-        PlasticSearchError: nothing has this path, or the value is not of its type.
+        PlasticSearchError: nothing has this path, and the message names the nearest one; or the value is not of its
+            type.
     """
-    return _override(value, Any, path.split("."), text, path)
+    try:
+        return _override(value, Any, path.split("."), text, path)
+    except _NoSuchPathError as error:
+        known = {known.removeprefix(within) for known in _paths(value)}
+        near = get_close_matches(path.removeprefix(within), sorted(known), n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        raise PlasticSearchError(f"{error}.{guess} The path was {path.removeprefix(within)!r}.") from None
+
+
+class _NoSuchPathError(PlasticSearchError):
+    """Nothing has a path."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"no {what} is called {name!r}; known: {', '.join(sorted(known))}")
+
+
+def _paths(value: Any, at: str = "") -> Iterator[str]:
+    """The path of everything inside a value."""
+    for name, inner in children(value):
+        here = _join(at, name)
+        yield here
+        yield from _paths(inner, here)
 
 
 def _override(value: Any, kind: Any, steps: list[str], text: Any, path: str) -> Any:
@@ -226,7 +261,7 @@ def _override(value: Any, kind: Any, steps: list[str], text: Any, path: str) -> 
         return Choice(tuple(new if o is chosen else o for o in value.options))
     if isinstance(value, tuple):
         if not head.isdigit() or int(head) >= len(value):
-            raise unknown("index", head, [str(i) for i in range(len(value))], f"The path was {path!r}.")
+            raise _NoSuchPathError("index", head, [str(i) for i in range(len(value))])
         i, inner = int(head), get_args(kind)[0] if get_origin(kind) is tuple else type(value[int(head)])
         return (*value[:i], _override(value[i], inner, rest, text, path), *value[i + 1 :])
     if isinstance(value, Part):
@@ -236,7 +271,7 @@ def _override(value: Any, kind: Any, steps: list[str], text: Any, path: str) -> 
                 f"{path}: {type(value).__name__}.{head} is now called {type(value).__name__}.{value.renamed[head]}"
             )
         if head not in types:
-            raise unknown(f"field of {type(value).__name__}", head, types, f"The path was {path!r}.")
+            raise _NoSuchPathError(f"field of {type(value).__name__}", head, types)
         return replace(value, **{head: _override(getattr(value, head), types[head], rest, text, path)})
     raise PlasticSearchError(f"path {path!r} goes on after a plain value: nothing is called {head!r} there")
 

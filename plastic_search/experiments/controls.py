@@ -2,32 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Hashable
 from dataclasses import replace
+
+import torch
+from torch import Tensor
 
 from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
 from plastic_search.network.module import Network
-from plastic_search.network.spec import Layer, NetworkSpec, Pathway
-from plastic_search.structures import Structure
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway, shapes
+from plastic_search.records.run import Finalist
+from plastic_search.structures import LearnedStructure, Shape, Structure
 from plastic_search.structures._budget import Budget, LearnedSubset
 from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.graph import Graph
 from plastic_search.structures.pruned import Pruned
 from plastic_search.structures.rewired import Rewired
+from plastic_search.structures.selected import Selected
 
-__all__ = ["dense", "fixed", "fixed_lstm", "pruned", "random_mask"]
+__all__ = ["controls", "dense", "fixed", "fixed_lstm", "identity", "is_plastic", "pruned", "random_mask"]
+
+
+def controls(spec: NetworkSpec, inputs: int) -> dict[Finalist, NetworkSpec]:
+    """What a network must be compared with; some of it may be the network itself (`identity`)."""
+    count = Network(spec, inputs).count()
+    found = {
+        Finalist.DENSE: dense(spec),
+        Finalist.RANDOM_MASK: random_mask(spec, inputs),
+        Finalist.PRUNED: pruned(spec),
+    }
+    if is_plastic(spec, inputs):
+        found[Finalist.FIXED] = fixed(spec, inputs, count)
+    return found | {Finalist.FIXED_LSTM: fixed_lstm(spec, inputs, count)}
+
+
+def is_plastic(spec: NetworkSpec, inputs: int) -> bool:
+    """Whether any connection has a trace."""
+    return Network(spec, inputs).plastic_connections() > 0
+
+
+def identity(spec: NetworkSpec, inputs: int) -> Hashable:
+    """Equal for specs of one network, however its connections are written, and whatever it makes no use of."""
+    each = zip(spec.layers, shapes(spec, inputs), strict=True)
+    return spec.precision, *(_layer(layer, shape) for layer, shape in each)
+
+
+def _layer(layer: Layer, shape: Shape) -> Hashable:
+    used = layer if shape.width else Layer(layer.units, layer.cell, skip=layer.skip)
+    pathway = used.plastic
+    return replace(used, structure=FeedForward(), plastic=Pathway.NONE), pathway, _connections(layer.structure, shape)
+
+
+def _connections(structure: Structure, shape: Shape) -> Hashable:
+    """Where connections and traces are; of a structure that chooses them, the structure."""
+    if isinstance(structure, LearnedSubset) and structure.budget is not None and _keeps_all(structure, shape):
+        return _connections(structure.support, shape)
+    if isinstance(structure, LearnedStructure):
+        return structure
+    gates = structure.gates((), shape, torch.zeros(1))
+    exists = _allowed(structure, shape)
+    plastic = exists[:, shape.plastic] if gates.plastic is None else gates.plastic > 0.5
+    return structure.recurrent, structure.selection, exists.numpy().tobytes(), plastic.numpy().tobytes()
+
+
+def _keeps_all(structure: LearnedSubset, shape: Shape) -> bool:
+    """Whether its budget is as large as what it chooses among."""
+    budget, allowed = structure.budget, _allowed(structure.support, shape)
+    if budget is None or structure.pool is not None:
+        return budget is not None and budget.density == budget.plastic == 1.0
+    every, plastic = int(allowed.sum()), int(allowed[:, shape.plastic].sum())
+    return budget.existing()(every) == every and budget.carrying()(plastic) == plastic
+
+
+def _allowed(structure: Structure, shape: Shape) -> Tensor:
+    """Where a structure without parameters has connections [post, pre], as booleans."""
+    exists = structure.gates((), shape, torch.zeros(1)).exists
+    return torch.ones(shape.post, shape.pre, dtype=torch.bool) if exists is None else exists > 0.5
 
 
 def dense(spec: NetworkSpec) -> NetworkSpec:
-    """The same network with every connection allowed that its gates chose among."""
+    """The same network with every connection allowed that its gates chose among, or that its graphs are part of."""
     return replace(spec, layers=tuple(replace(each, structure=_ungated(each.structure)) for each in spec.layers))
 
 
-def random_mask(spec: NetworkSpec) -> NetworkSpec:
-    """The same network with as many connections as its gates chose, but chosen by chance."""
-    return _instead(spec, lambda budget: Rewired(budget.density, budget.plastic, exchanged=0.0, support=budget.support))
+def random_mask(spec: NetworkSpec, inputs: int) -> NetworkSpec:
+    """The same network with as many connections as its gates chose or its graphs have, but chosen by chance.
+
+    In place of gates they are drawn anew for each seed; in place of a graph there is another graph.
+    """
+    masked = _instead(
+        spec, lambda budget: Rewired(budget.density, budget.plastic, exchanged=0.0, support=budget.support)
+    )
+    each = zip(masked.layers, shapes(spec, inputs), strict=True)
+    return replace(masked, layers=tuple(_redrawn(layer, shape, i) for i, (layer, shape) in enumerate(each)))
+
+
+def _redrawn(layer: Layer, shape: Shape, seed: int) -> Layer:
+    structure = layer.structure
+    if isinstance(structure, Graph):
+        return replace(layer, structure=_random_graph(structure, shape, seed))
+    if isinstance(structure, Selected) and isinstance(structure.support, Graph):
+        graph = _random_graph(structure.support, shape, seed)
+        return replace(layer, structure=replace(structure, support=graph))
+    return layer
+
+
+def _random_graph(graph: Graph, shape: Shape, seed: int) -> Graph:
+    """As many fixed and plastic edges, drawn without replacement from where `graph.support` or `graph` has any."""
+    rng = random.Random(seed)
+    edges = {(int(post), int(pre)) for post, pre in _allowed(graph.support, shape).nonzero()}
+    edges |= {*graph.fixed, *graph.plastic}
+    pathway = range(shape.plastic.start, shape.plastic.stop)
+    plastic = rng.sample(sorted(edge for edge in edges if edge[1] in pathway), len(graph.plastic))
+    fixed = rng.sample(sorted(edges.difference(plastic)), len(graph.fixed))
+    return replace(graph, fixed=tuple(sorted(fixed)), plastic=tuple(sorted(plastic)))
 
 
 def pruned(spec: NetworkSpec) -> NetworkSpec:
@@ -81,12 +172,16 @@ def fixed_lstm(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:
 
 
 def _ungated(structure: Structure) -> Structure:
-    return structure.support if isinstance(structure, LearnedSubset) else structure
+    """What gates choose among, or a graph is part of."""
+    if isinstance(structure, Selected):
+        return replace(structure, support=_ungated(structure.support))
+    return structure.support if isinstance(structure, LearnedSubset | Graph) else structure
 
 
 def _open(structure: Structure) -> Structure:
-    """What gates or a graph chose within."""
-    return _open(structure.support) if isinstance(structure, LearnedSubset | Graph) else structure
+    """The same without any gates or graph."""
+    inner = _ungated(structure)
+    return structure if inner == structure else _open(inner)
 
 
 def _widened(spec: NetworkSpec, inputs: int, count: int) -> NetworkSpec:

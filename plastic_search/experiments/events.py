@@ -15,3 +15,4 @@ class Event(NamedTuple):
     total: int
     best: float | None  # best score so far: of complete trials in a search, of the winner's seeds among finalists
     text: str  # what, in a few words
+    notice: str = ""  # a sentence that must be seen before the work goes on

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.paths import as_path
 from plastic_search.experiments.comparison import Comparison
 from plastic_search.experiments.folder import open_question
 from plastic_search.experiments.parameters import load_parameters
@@ -29,8 +30,13 @@ _SAVED = (Stage.FINAL, Stage.QUANTIZED, Stage.SWEEP, Stage.COMPARISON)
 _CHOOSE = "Choose with --name."
 
 
-def export(out: Path, name: str = "", seed: int | None = None, folder: Path | None = None) -> dict[str, Any]:
+def export(
+    out: Path | str, name: str = "", seed: int | None = None, folder: Path | str | None = None
+) -> dict[str, Any]:
     """Write the bundle of one network of the study, sweep or comparison in `out`.
+
+    Returns its folder, the network, what was measured (`deployed` are the bytes of step.onnx, `bytes` those of all
+    files), the bytes of each file, and `examples`, the sentence that its runner prints.
 
     Args:
         name: `winner`, another finalist, or a fine-tuned quantized network; "" takes 4-bit weight and alpha with
@@ -41,16 +47,16 @@ def export(out: Path, name: str = "", seed: int | None = None, folder: Path | No
     Raises:
         PlasticSearchError: there is no such network, or the exported file differs from the reference.
     """
-    from plastic_search.export import bundle
+    from plastic_search.export import bundle, runner
 
-    began = time.perf_counter()
+    began, out = time.perf_counter(), as_path(out)
     with RunFolder.open(out) as opened:
         question = open_question(opened)
         source = saved_run(opened, name, question.seeds[0] if seed is None else seed)
         task = task_of(question, source)
         net = Network(NetworkSpec.from_json(source.spec), task.inputs, source.seed)
         load_parameters(net, parameter_file(opened, source))
-        target = folder or out / "bundle"
+        target = out / "bundle" if folder is None else as_path(folder)
         about = {"study": opened.name, "network": source.name, "trial": source.trial, "seed": source.seed}
         written = bundle.write(net, target, task=task, about=about)
         metrics = _metrics(written)
@@ -70,7 +76,11 @@ def export(out: Path, name: str = "", seed: int | None = None, folder: Path | No
         known = [(r.spec, r.metrics, r.choices) for r in opened.stage(Stage.EXPORTED, source.name)]
         if (run.spec, run.metrics, run.choices) not in known:
             opened.append(run)
-    return {"bundle": str(target), "name": source.name, "seed": source.seed} | metrics
+    content = written.manifest
+    sizes = {name: each["bytes"] for name, each in content["files"].items()}
+    sizes[runner.MANIFEST] = written.size - sum(sizes.values())
+    more = {"files": sizes, "examples": runner.summary(content, content["examples"])}
+    return {"bundle": str(target), "name": source.name, "seed": source.seed} | metrics | more
 
 
 def _metrics(written: Bundle) -> dict[str, float]:
@@ -84,6 +94,7 @@ def _metrics(written: Bundle) -> dict[str, float]:
         "free_ties": float(parity.free_ties),
         "score": written.score,
         "bytes": float(written.size),
+        "deployed_bytes": float(written.deployed),
     }
 
 

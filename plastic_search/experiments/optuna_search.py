@@ -1,17 +1,18 @@
-"""Two searches of one space, TPE and random, in rounds. One of the two modules that import Optuna.
+"""Two searches of one space, TPE and random, in rounds.
 
-A round is proposed whole, trained in any order, and its results are reported in the order of the proposals; the
-sampler's seed is a function of the number of trials that have ended. So the same study makes the same trials however
-many workers there are and however often it is killed, and a trial that was running when the power went is finished.
+A round is so many trials by number: 0 to 3, 4 to 7, and so on. It is drawn whole, by a sampler whose seed is a function
+of the search and of the round's first number, and which sees the trials before the round and no others. Each trial is
+then recorded in one write. So trial n is a function of the space, n and the results of earlier rounds alone: the same
+study makes the same trials however many workers there are, however often and wherever it is killed, and whether its
+number of trials was raised on the way or not. A trial that was running when the power went is finished.
 """
 
 from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import (
@@ -22,20 +23,17 @@ from optuna.distributions import (
     check_distribution_compatibility,
 )  # fmt: skip
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import SearchParameter
 from plastic_search.core.space import Choice, IntegerRange, RealRange, fill, search_parameters
+from plastic_search.experiments.journal import RANDOM, Direction
 from plastic_search.network.spec import NetworkSpec
-from plastic_search.records.files import read_lines
 
-__all__ = ["ARMS", "RANDOM", "TPE", "Arm", "Direction", "Proposal", "importances", "open_journal"]
+__all__ = ["ROUND", "Arm", "Proposal", "importances"]
 
-Direction = Literal["maximize", "minimize"]
-
-ARMS = TPE, RANDOM = "tpe", "random"
+ROUND = 4  # trials that are drawn together, and know nothing of one another's results
 _STARTUP = 10  # random trials before TPE models anything
 
 
@@ -46,18 +44,6 @@ class Proposal(NamedTuple):
     spec: NetworkSpec | None  # None: this combination cannot be built
     choices: dict[str, Any]  # path -> value
     note: str  # why not, where `spec` is None
-
-
-def open_journal(path: Path) -> JournalStorage:
-    """Optuna's record, which grows by whole lines.
-
-    Raises:
-        PlasticSearchError: a line is torn.
-    """
-    for _ in read_lines(path):
-        pass
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return JournalStorage(JournalFileBackend(str(path)))
 
 
 class Arm:
@@ -71,18 +57,27 @@ class Arm:
     """
 
     def __init__(self, name: str, storage: JournalStorage, space: NetworkSpec, directions: Sequence[Direction]) -> None:
-        self.name, self._space = name, space
-        self._study = optuna.create_study(
-            study_name=name, storage=storage, directions=list(directions), load_if_exists=True
-        )
-        trials = self.trials()
-        self.ended = {t.number for t in trials if t.state.is_finished()}
-        self._interrupted = [t for t in trials if t.state is TrialState.RUNNING]  # left by an earlier start
-        self._running: dict[int, Trial] = {}
+        self.name, self._space, self._storage, self._directions = name, space, storage, list(directions)
+        if name in optuna.get_all_study_names(storage):  # `load_if_exists` would add a line at each start
+            self._study = optuna.load_study(study_name=name, storage=storage)
+        else:
+            self._study = optuna.create_study(study_name=name, storage=storage, directions=self._directions)
+        self.ended = {t.number for t in self.trials() if t.state.is_finished()}
+
+    @property
+    def begin(self) -> int:
+        """The number of the first trial of the round that is under way."""
+        first = next(n for n in range(len(self.ended) + 1) if n not in self.ended)
+        return first - first % ROUND
 
     def trials(self) -> list[FrozenTrial]:
         """Every trial so far."""
         return self._study.get_trials(deepcopy=False)
+
+    def restricted(self, paths: Mapping[int, Collection[str]]) -> list[FrozenTrial]:
+        """Every complete trial, with its values at the given paths alone."""
+        complete = [trial for trial in self.trials() if trial.state is TrialState.COMPLETE]
+        return [_restricted(trial, paths.get(trial.number, trial.params)) for trial in complete]
 
     def check(self) -> None:
         """Refuse a journal whose trials were drawn from another space.
@@ -101,15 +96,15 @@ class Arm:
                         f"from {distribution}, the study from {space[path]}); choose another folder with --out"
                     ) from None
 
-    def propose(self, count: int) -> list[Proposal]:
-        """`count` trials to be run; those that an earlier start left running come first."""
-        self._study.sampler = self._sampler()
-        resumed, self._interrupted = self._interrupted[:count], self._interrupted[count:]
-        # There is no public way to take up a running trial again.
-        trials = [Trial(self._study, t._trial_id) for t in resumed]
-        trials += [self._study.ask() for _ in range(count - len(resumed))]
-        self._running |= {trial.number: trial for trial in trials}
-        return [self._filled(trial) for trial in trials]
+    def propose(self, total: int) -> list[Proposal]:
+        """The trials of the round under way that have not ended, up to `total` in all; they are recorded as running."""
+        begin = self.begin
+        proposals = []
+        for number, (trial, proposal) in enumerate(self._round(begin), begin):
+            if number < total and number not in self.ended:
+                self._record(number, trial)
+                proposals.append(proposal)
+        return proposals
 
     def tell(self, number: int, values: Sequence[float] | None, constraint_violation: float | None) -> None:
         """Report how a proposal ended.
@@ -119,20 +114,49 @@ class Arm:
             constraint_violation: how far its score is below the feasibility threshold, negative where it is above;
                 None where it could not be built.
         """
-        trial = self._running.pop(number)
-        self.ended.add(number)
+        # There is no public way to take up a running trial again.
+        trial = Trial(self._study, self.trials()[number]._trial_id)
         if constraint_violation is None:
             self._study.tell(trial, state=TrialState.FAIL)
-            return
-        if not trial.constraints:  # an earlier start may have been killed between this line and the next
-            trial.set_constraint("score", constraint_violation)
-        if values is None:
-            self._study.tell(trial, state=TrialState.PRUNED)
         else:
-            self._study.tell(trial, list(values))
+            if not trial.constraints:  # an earlier start may have been killed between this line and the next
+                trial.set_constraint("score", constraint_violation)
+            if values is None:
+                self._study.tell(trial, state=TrialState.PRUNED)
+            else:
+                self._study.tell(trial, list(values))
+        self.ended.add(number)
 
-    def _sampler(self) -> optuna.samplers.BaseSampler:
-        seed = zlib.crc32(f"{self.name}:{len(self.ended)}".encode())
+    def _round(self, begin: int) -> list[tuple[Trial, Proposal]]:
+        """The round whose first trial is `begin`, drawn in memory."""
+        known = [trial.params for trial in self.trials()[begin : begin + ROUND]]
+        drawn = self._drawn(begin, [])
+        if all(params.items() <= trial.params.items() for params, (trial, _) in zip(known, drawn, strict=False)):
+            return drawn
+        return self._drawn(begin, known)  # of version 0.1, or drawn by another version of Optuna: what is there stays
+
+    def _drawn(self, begin: int, fixed: list[dict[str, Any]]) -> list[tuple[Trial, Proposal]]:
+        """A round whose first trials have values that are fixed."""
+        memory = optuna.create_study(directions=self._directions, sampler=self._sampler(begin))
+        memory.add_trials(self.trials()[:begin])
+        for params in fixed:
+            memory.enqueue_trial(params)
+        return [(trial, self._filled(trial)) for trial in [memory.ask() for _ in range(ROUND)]]
+
+    def _record(self, number: int, drawn: Trial) -> None:
+        """Write a trial to the journal whole; or the values that it lacks there, which version 0.1 wrote one by one."""
+        known = self.trials()
+        if number == len(known):
+            params, distributions = drawn.params, drawn.distributions
+            self._study.add_trial(create_trial(state=TrialState.RUNNING, params=params, distributions=distributions))
+            return
+        for path, distribution in drawn.distributions.items():
+            if path not in known[number].params:
+                value = distribution.to_internal_repr(drawn.params[path])
+                self._storage.set_trial_param(known[number]._trial_id, path, value, distribution)
+
+    def _sampler(self, begin: int) -> optuna.samplers.BaseSampler:
+        seed = zlib.crc32(f"{self.name}:{begin}".encode())
         if self.name == RANDOM:
             return optuna.samplers.RandomSampler(seed=seed)
         with warnings.catch_warnings():
@@ -147,6 +171,12 @@ class Arm:
         except PlasticSearchError as error:
             spec, note = None, str(error)
         return Proposal(trial.number, spec, dict(trial.params), note)
+
+
+def _restricted(trial: FrozenTrial, paths: Collection[str]) -> FrozenTrial:
+    values = {path: value for path, value in trial.params.items() if path in paths}
+    distributions = {path: trial.distributions[path] for path in values}
+    return create_trial(values=trial.values, params=values, distributions=distributions)
 
 
 def _distribution(parameter: SearchParameter) -> BaseDistribution:

@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path
 from plastic_search.network.module import Network
 from plastic_search.records.files import write_bytes
 
@@ -20,21 +21,22 @@ _RENAMED = {  # of a structure's parameters, since 0.1
 _AGAIN = "remove it, and the command that trained it (`plastic-search run`, or `quantize`) trains it again"
 
 
-def save_parameters(net: Network, path: Path) -> None:
+def save_parameters(net: Network, path: Path | str) -> None:
     """Write the parameters and buffers of `net`, whole or not at all.
 
     Raises:
         PlasticSearchError: the file cannot be written.
     """
-    write_bytes(path, save({name: p.detach().contiguous() for name, p in net.state_dict().items()}))
+    write_bytes(as_path(path), save({name: p.detach().contiguous() for name, p in net.state_dict().items()}))
 
 
-def load_parameters(net: Network, path: Path) -> None:
+def load_parameters(net: Network, path: Path | str) -> None:
     """Fill `net` with the parameters in a safetensors file; names of earlier versions are read.
 
     Raises:
         PlasticSearchError: the file is missing or damaged, or is of another network.
     """
+    path = as_path(path)
     if not path.is_file():
         raise PlasticSearchError(f"there are no parameters at {path}; the command that trained them makes them again")
     try:

@@ -1,16 +1,18 @@
-"""The winner in few bits: every role at 8, 4, 3 and 2, together and alone, before and after fine-tuning.
+"""A finalist in few bits: every role at 8, 4, 3 and 2, together and alone, before and after fine-tuning.
 
-What fine-tuning gives is not what rounding costs: the winner is trained on in float too, for as long.
+What fine-tuning gives is not what rounding costs: the network is trained on in float too, for as long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.paths import as_paths
+from plastic_search.experiments.controls import is_plastic
 from plastic_search.experiments.events import Event
 from plastic_search.experiments.folder import open_study
 from plastic_search.experiments.jobs import Job, Measure
@@ -44,33 +46,43 @@ class Variant(NamedTuple):
         return "-".join([bits, p.rounding.value] + ["tuned"] * self.tuned)
 
 
-def variants(bits: tuple[int, ...] = WIDTHS) -> list[Variant]:
-    """All roles at each width, each role alone, and 4-bit weight and alpha with an 8-bit trace; float, trained on."""
+def variants(bits: tuple[int, ...] = WIDTHS, plastic: bool = True) -> list[Variant]:
+    """All roles at each width, each role alone, and 4-bit weight and alpha with an 8-bit trace; float, trained on.
+
+    Args:
+        plastic: whether there are alphas and a trace; without them the weight alone is rounded.
+    """
     found = [Variant(Floating(), tuned=True)]
     for tuned in (False, True):
-        for rounding in Rounding:
+        for rounding in Rounding if plastic else ():
             widths = [(b, b, b) for b in bits] + [(4, 4, 8)] + [(None, None, b) for b in bits]
             found += [Variant(Integer(*each, rounding), tuned) for each in widths]
-        alone = [(b, None, None) for b in bits] + [(None, b, None) for b in bits]
+        alone = [(b, None, None) for b in bits] + [(None, b, None) for b in bits if plastic]
         found += [Variant(Integer(*each, Rounding.NEAREST), tuned) for each in alone]
     return list({v.name: v for v in found}.values())
 
 
 def quantize(
-    out: Path, bits: tuple[int, ...] = WIDTHS, workers: int = 2, files: tuple[Path, ...] = ()
+    out: Path | str,
+    bits: tuple[int, ...] = WIDTHS,
+    workers: int = 2,
+    files: Sequence[Path | str] = (),
+    name: str = Finalist.WINNER,
 ) -> Generator[Event]:
-    """Round the winner of the study in `out` in every way of `variants`; an event after each network.
+    """Round a finalist of the study in `out` in every way of `variants`; an event after each network.
+
+    Args:
+        name: `winner`, or another finalist, whose runs are then called after it: `fixed-w4a32t32-nearest`.
 
     Raises:
-        PlasticSearchError: the study has no winner yet.
+        PlasticSearchError: the study has no such finalist yet.
     """
-    with RunFolder.open(out) as folder, Pool(workers, list(files)) as pool:
+    with RunFolder.open(out) as folder, Pool(workers, as_paths(files)) as pool:
         study = open_study(folder)
-        winners = folder.stage(Stage.FINAL, Finalist.WINNER)
-        if not winners:
-            raise PlasticSearchError(f"{out} has no winner yet; `plastic-search run` finds one")
+        source = _finalist(folder, name)
+        plastic = is_plastic(NetworkSpec.from_json(source.spec), study.task.inputs)
         outcomes = {(r.name, r.seed): r.outcome for r in folder.stage(Stage.QUANTIZED)}
-        jobs = [_job(study, folder, winners[-1], v, seed) for v in variants(bits) for seed in study.seeds]
+        jobs = [_job(study, folder, source, v, seed) for v in variants(bits, plastic) for seed in study.seeds]
         left = [job for job in jobs if not job.is_done(outcomes)]
         ended = (result for result in pool.each(left) if isinstance(result, Ended))
         for count, (job, runs) in enumerate(ended, start=len(jobs) - len(left) + 1):
@@ -79,21 +91,33 @@ def quantize(
             yield Event(Stage.QUANTIZED, count, len(jobs), None, f"{job.title}: {score:.3f}")
 
 
-def _job(study: Study, folder: RunFolder, winner: Run, variant: Variant, seed: int) -> Job:
-    precision = variant.precision
+def _finalist(folder: RunFolder, name: str) -> Run:
+    """A run of the finalist that a name stands for."""
+    finals = {run.name: run for run in folder.stage(Stage.FINAL)}
+    if Finalist.WINNER not in finals:
+        raise PlasticSearchError(f"{folder.path} has no winner yet; `plastic-search run` finds one")
+    same = folder.study.get("same", {})
+    if same.get(name, name) not in finals:
+        raise unknown("finalist", name, [*finals, *same])
+    return finals[same.get(name, name)]
+
+
+def _job(study: Study, folder: RunFolder, source: Run, variant: Variant, seed: int) -> Job:
+    precision, winner = variant.precision, source.name == Finalist.WINNER
+    name = variant.name if winner else f"{source.name}-{variant.name}"
     choices: dict[str, Any] = {role.value: form.bits if (form := precision.format(role)) else None for role in Role}
     choices["rounding"] = (precision.rounding if isinstance(precision, Integer) else Rounding.NEAREST).value
     return Job(
         study=folder.name,
         stage=Stage.QUANTIZED,
-        name=variant.name,
-        trial=winner.trial,
+        name=name,
+        trial=source.trial,
         seeds=(seed,),
-        spec=replace(NetworkSpec.from_json(winner.spec), precision=precision),
+        spec=replace(NetworkSpec.from_json(source.spec), precision=precision),
         task=study.task,
         trainer=study.fine_tuning if variant.tuned else None,
-        choices=choices | {"tuned": variant.tuned},
+        choices=choices | {"tuned": variant.tuned} | ({} if winner else {"network": source.name}),
         measures=(Measure.TEST,),
-        begin=folder.models(Finalist.WINNER, winner.spec),
-        save=folder.models(variant.name, winner.spec) if variant.tuned else None,
+        begin=folder.models(source.name, source.spec),
+        save=folder.models(name, source.spec) if variant.tuned else None,
     )

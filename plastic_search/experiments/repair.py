@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+from plastic_search.core.paths import as_path
 from plastic_search.experiments.folder import open_question
-from plastic_search.experiments.optuna_search import ARMS, Arm, Direction, open_journal
+from plastic_search.experiments.journal import ARMS, Expected, open_journal, sound_lines
+from plastic_search.experiments.optuna_search import Arm
+from plastic_search.experiments.search import expected
 from plastic_search.experiments.study import Study
 from plastic_search.records import run
-from plastic_search.records.files import is_whole, read_lines, write_text
+from plastic_search.records.files import is_whole, read_lines, replacing, write_text
 from plastic_search.records.folder import RunFolder
 from plastic_search.records.run import Stage
 
 __all__ = ["repair"]
 
 
-def repair(out: Path) -> list[str]:
-    """Keep the journal up to its first broken line, every whole line of the runs, and the runs that the journal knows.
+def repair(out: Path | str) -> list[str]:
+    """Keep every whole line of the runs, the journal up to its first damaged line, and the runs that the journal knows.
 
-    The journal is replayed in order, so what follows a broken line of it cannot be relied on; a run stands for itself.
+    The journal is replayed in order, so what follows a damaged line of it cannot be relied on; a run stands for itself.
 
     Returns:
         A sentence for each thing done; empty where nothing was broken.
     """
+    out = as_path(out)
     with RunFolder.open(out) as folder:
-        done = [text for text in (_begun(out / run.JOURNAL), _sifted(out / run.RUNS)) if text]
+        done = [text for text in [_sifted(out / run.RUNS)] if text]
         if not isinstance(study := open_question(folder), Study):  # it has no journal
             return done
-        storage = open_journal(out / run.JOURNAL)
-        directions: list[Direction] = [o.direction for o in study.objectives]
-        known = {name: len(Arm(name, storage, study.space, directions).trials()) for name in ARMS}
+        wanted = expected(study, folder.stage(Stage.SEARCH))
+        cut = _begun(out / run.JOURNAL, wanted)
+        storage = open_journal(out / run.JOURNAL, wanted)
+        known = {name: Arm(name, storage, study.space, wanted.directions).trials() for name in ARMS}
+        values = {(name, trial.number): trial.params.items() for name in ARMS for trial in known[name]}
         lines = list(read_lines(out / run.RUNS))
-        kept = [x for x in lines if x["stage"] != Stage.SEARCH or x["trial"] < known.get(x["name"], 0)]
+        kept = [x for x in lines if x["stage"] != Stage.SEARCH or _is_known(x, values, bool(cut))]
+        done += [cut] if cut else []
         if len(kept) < len(lines):
             aside = _aside(out / run.RUNS)
             write_text(out / run.RUNS, "".join(json.dumps(x) + "\n" for x in kept))
@@ -40,16 +48,22 @@ def repair(out: Path) -> list[str]:
         return done
 
 
-def _begun(journal: Path) -> str:
-    """Cut the journal before its first broken line; the old file stays under another name."""
-    lines = _lines(journal)
-    good = next((i for i, line in enumerate(lines) if not is_whole(line)), len(lines))
+def _is_known(line: dict[str, Any], values: dict[tuple[str, int], Any], cut: bool) -> bool:
+    """Whether the journal has the trial of a run; where it was damaged, with the values that the run was made with."""
+    at = line["name"], line["trial"]
+    return at in values and (not cut or line.get("choices", {}).items() <= values[at])
+
+
+def _begun(journal: Path, wanted: Expected) -> str:
+    """Cut the journal before its first damaged line; the old file stays under another name."""
+    good, lines = sound_lines(journal, wanted)
     if good == len(lines):
         return ""
     aside = _aside(journal)
-    write_text(journal, "".join(lines[:good]))
+    with replacing(journal) as temporary:
+        temporary.write_bytes(b"".join(lines[:good]))
     return (
-        f"{journal.name}: kept the {good} lines before the first broken one, of {len(lines)}, since a journal is read "
+        f"{journal.name}: kept the {good} lines before the first damaged one, of {len(lines)}, since a journal is read "
         f"in order; the old file is {aside.name}"
     )
 

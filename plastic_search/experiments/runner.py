@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from plastic_search.core.paths import as_paths
 from plastic_search.core.space import possible
 from plastic_search.experiments import search
 from plastic_search.experiments.comparison import Comparison, Training
 from plastic_search.experiments.events import Event
-from plastic_search.experiments.folder import begin
+from plastic_search.experiments.folder import begin, opened
 from plastic_search.experiments.jobs import Job, Measure, fit
 from plastic_search.experiments.population import trains_together
 from plastic_search.experiments.study import Study
@@ -25,9 +26,9 @@ __all__ = ["run"]
 def run(
     question: Study | Sweep | Comparison,
     name: str,
-    out: Path,
+    out: Path | str,
     workers: int = 2,
-    files: tuple[Path, ...] = (),
+    files: Sequence[Path | str] = (),
     command: dict[str, Any] | None = None,
     trial_timeout: float | None = None,
 ) -> Generator[Event]:
@@ -53,9 +54,9 @@ def run(
     else:
         for each in question.trainings():
             fit(each.spec, each.task)
-    with RunFolder.open(out, create=True) as folder:
+    with opened(out) as folder:
         begin(folder, question, name, command)
-        with Pool(workers, list(files), trial_timeout) as pool:
+        with Pool(workers, as_paths(files), trial_timeout) as pool:
             work = search.carry_out if isinstance(question, Study) else _compare
             yield from work(question, folder, pool)  # type: ignore[arg-type]
 

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Hashable, Iterable
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.experiments import controls
 from plastic_search.experiments.events import Event
 from plastic_search.experiments.jobs import Job, Measure, Rival, fit
-from plastic_search.experiments.optuna_search import (
-    ARMS,
-    RANDOM,
-    Arm,
-    Direction,
-    Proposal,
-    importances,
-    open_journal,
-)  # fmt: skip
+from plastic_search.experiments.journal import ARMS, RANDOM, Expected, open_journal
+from plastic_search.experiments.optuna_search import ROUND, Arm, Proposal, importances
 from plastic_search.experiments.study import Study
 from plastic_search.experiments.workers import Ended, Pool
-from plastic_search.network.module import Network
 from plastic_search.network.spec import NetworkSpec
 from plastic_search.records import run as files
 from plastic_search.records.folder import RunFolder
 from plastic_search.records.run import Finalist, Outcome, Run, Stage
+from plastic_search.records.table import used
 
-__all__ = ["best", "carry_out"]
+__all__ = ["best", "carry_out", "expected"]
 
-_ROUND = 4  # trials that each search asks for at a time
 _EPISODES = 2000  # behind a validation score
+_ABLATIONS = (Measure.FROZEN, Measure.SHUFFLED)  # of a network that has a trace
 
 
 class _Runs(Protocol):
@@ -50,6 +43,12 @@ def carry_out(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
     """
     yield from _Search(study, folder).rounds(pool)
     yield from _finals(study, folder, pool)
+
+
+def expected(study: Study, runs: Iterable[Run]) -> Expected:
+    """What the journal of a study with these runs must agree with."""
+    choices = {(run.name, run.trial): run.choices for run in runs if run.stage == Stage.SEARCH}
+    return Expected([objective.direction for objective in study.objectives], choices)
 
 
 def best(runs: _Runs, *arms: str) -> Run | None:
@@ -72,7 +71,6 @@ class _Trials:
 
     def __init__(self, runs: Iterable[Run]) -> None:
         self._runs: dict[int, list[Run]] = {}
-        self.rivals: list[Rival] = []
         by_trial: dict[int, list[Run]] = {}
         for run in runs:
             by_trial.setdefault(run.trial, []).append(run)
@@ -89,9 +87,11 @@ class _Trials:
     def add(self, runs: list[Run]) -> None:
         """Add all runs of a trial."""
         self._runs[runs[0].trial] = runs
-        mean = self.mean(runs[0].trial)
-        if mean.outcome is Outcome.COMPLETE:
-            self.rivals.append(Rival(int(mean.metrics["connections"]), mean.curve))
+
+    def rivals(self, before: int) -> tuple[Rival, ...]:
+        """The complete ones of the trials before a number."""
+        means = [mean for mean in self.means() if mean.trial < before and mean.outcome is Outcome.COMPLETE]
+        return tuple(Rival(int(mean.metrics["connections"]), mean.curve) for mean in means)
 
     def mean(self, number: int) -> Run:
         """The last run of a trial, its score the mean over the trial's seeds."""
@@ -103,15 +103,19 @@ class _Trials:
     def means(self) -> list[Run]:
         return [self.mean(number) for number in self._runs]
 
+    def used(self) -> dict[int, dict[str, Any]]:
+        """The choices that each trial's network uses."""
+        return {run.trial: used(run.choices, run.spec) for run in self.means()}
+
 
 class _Search:
     """Both searches of a study, with all that is recorded of them."""
 
     def __init__(self, study: Study, folder: RunFolder) -> None:
-        storage = open_journal(folder.path / files.JOURNAL)
-        directions: list[Direction] = [o.direction for o in study.objectives]
+        wanted = expected(study, folder.stage(Stage.SEARCH))
+        storage = open_journal(folder.path / files.JOURNAL, wanted)
         self.study, self.folder = study, folder
-        self.arms = [Arm(arm, storage, study.space, directions) for arm in ARMS]
+        self.arms = [Arm(arm, storage, study.space, wanted.directions) for arm in ARMS]
         self.trials = {arm.name: _Trials(folder.stage(Stage.SEARCH, arm.name)) for arm in self.arms}
         self._check()
         # Trials that ended but are not recorded: their lines were lost, and set aside by `repair`.
@@ -149,8 +153,7 @@ class _Search:
     def rounds(self, pool: Pool) -> Generator[Event]:
         """Propose, train and report in rounds until both searches have all their trials."""
         while open_arms := [arm for arm in self.arms if len(arm.ended) < self.study.trials]:
-            wanted = {arm: min(_ROUND, self.study.trials - len(arm.ended)) for arm in open_arms}
-            proposals = [(arm, self._fitting(p)) for arm in open_arms for p in arm.propose(wanted[arm])]
+            proposals = [(arm, self._fitting(p)) for arm in open_arms for p in arm.propose(self.study.trials)]
             left = [(arm, p) for arm, p in proposals if p.number not in self.trials[arm.name]]
             for arm, proposal in left:
                 if proposal.spec is None:
@@ -161,7 +164,7 @@ class _Search:
                     yield self.record(result.runs)
             for arm, proposal in proposals:
                 self._tell(arm, proposal)
-        trials = [trial for arm in self.arms for trial in arm.trials()]
+        trials = [t for arm in self.arms for t in arm.restricted(self.trials[arm.name].used())]
         self.folder.write(files.IMPORTANCES, importances(trials))
 
     def _fitting(self, proposal: Proposal) -> Proposal:
@@ -198,7 +201,7 @@ class _Search:
             trainer=self.study.trainer,
             choices=proposal.choices,
             measures=(Measure.VALIDATION,),
-            rivals=tuple(self.trials[arm.name].rivals),
+            rivals=self.trials[arm.name].rivals(proposal.number - proposal.number % ROUND),
         )
 
     def _tell(self, arm: Arm, proposal: Proposal) -> None:
@@ -219,6 +222,8 @@ def _finals(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
     outcomes = {(r.name, r.seed): r.outcome for r in same}
     left = [job for job in jobs if not job.is_done(outcomes)]
     done = len(jobs) - len(left)
+    if notice := _replaced(folder, specs):
+        yield Event(Stage.FINAL, done, len(jobs), None, "another winner", notice)
     for result in pool.each(left):
         if not isinstance(result, Ended):
             continue
@@ -230,8 +235,24 @@ def _finals(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
         yield Event(Stage.FINAL, done, len(jobs), best_score, text)
 
 
+def _replaced(folder: RunFolder, specs: dict[str, NetworkSpec]) -> str:
+    """What is no longer shown once these finalists are trained; "" where nothing is lost."""
+    now = {name: files.identity(spec.to_json()) for name, spec in specs.items()}
+    rounded = folder.stage(Stage.QUANTIZED)
+    lost = sum(now.get(files.rounded_network(run)) != files.identity(run.spec) for run in rounded)
+    many = "s are" if lost > 1 else " is"
+    text = (
+        f"the search has another winner now: {lost} quantized run{many} of a network before it, and no longer shown; "
+        f"the lines stay in {files.RUNS}, and `plastic-search quantize {folder.path}` rounds the new one"
+    )
+    return text if lost else ""
+
+
 def _final_jobs(study: Study, folder: RunFolder) -> list[Job]:
-    """The winner of both searches, the best of the search that lost, and what the winner must be compared with."""
+    """The winner of both searches, the best of the search that lost, and what the winner must be compared with.
+
+    A network that stands for several of these is trained once; study.json keeps which they are, under `same`.
+    """
     winner = best(folder, *ARMS)
     if winner is None:
         notes = [f": {run.outcome}, {run.note}" for run in folder.stage(Stage.SEARCH) if run.note]
@@ -241,19 +262,16 @@ def _final_jobs(study: Study, folder: RunFolder) -> list[Job]:
         )
     other = best(folder, *(arm for arm in ARMS if arm != winner.name))
     spec, inputs = NetworkSpec.from_json(winner.spec), study.task.inputs
-    count = Network(spec, inputs).count()
-    # The same network with as many connections, not chosen by its gates, where it has gates.
-    masked = {Finalist.RANDOM_MASK: controls.random_mask(spec), Finalist.PRUNED: controls.pruned(spec)}
     variants = {Finalist.WINNER: (winner, spec)}
     if other is not None:
         name = Finalist.BEST_RANDOM if other.name == RANDOM else Finalist.BEST_TPE
         variants[name] = (other, NetworkSpec.from_json(other.spec))
-    variants |= {
-        Finalist.DENSE: (winner, controls.dense(spec)),
-        **{name: (winner, control) for name, control in masked.items() if control != spec},
-        Finalist.FIXED: (winner, controls.fixed(spec, inputs, count)),
-        Finalist.FIXED_LSTM: (winner, controls.fixed_lstm(spec, inputs, count)),
-    }
+    variants |= {name: (winner, control) for name, control in controls.controls(spec, inputs).items()}
+    first: dict[Hashable, Finalist] = {}
+    of = {name: first.setdefault(controls.identity(each, inputs), name) for name, (_, each) in variants.items()}
+    same = {name.value: stands.value for name, stands in of.items() if stands is not name}
+    about = {key: value for key, value in folder.study.items() if key != "same"}
+    folder.describe(about | {"same": same} if same else about)
     return [
         Job(
             study=folder.name,
@@ -265,11 +283,12 @@ def _final_jobs(study: Study, folder: RunFolder) -> list[Job]:
             task=study.task,
             trainer=study.finalist,
             choices=source.choices,
-            measures=(Measure.VALIDATION, Measure.TEST, Measure.FROZEN, Measure.SHUFFLED),
+            measures=(Measure.VALIDATION, Measure.TEST, *(_ABLATIONS if controls.is_plastic(network, inputs) else ())),
             save=folder.models(name, network.to_json()),
             graph=folder.path / files.TOPOLOGIES if name is Finalist.WINNER else None,
             note=f"{source.name} trial {source.trial}",
         )
         for seed in study.seeds
         for name, (source, network) in variants.items()
+        if of[name] is name
     ]

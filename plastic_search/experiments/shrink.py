@@ -12,6 +12,7 @@ import torch
 from plastic_search.experiments.export import parameter_file, saved_run, task_of
 from plastic_search.experiments.folder import open_question
 from plastic_search.experiments.parameters import load_parameters
+from plastic_search.export.parameters import Codes, parameters
 from plastic_search.network.module import Network
 from plastic_search.network.rollout import Rollout
 from plastic_search.network.spec import NetworkSpec
@@ -24,7 +25,9 @@ __all__ = ["gains", "shrunk", "size"]
 _ROUNDS, _STEPS, _BATCHES = 31, 20, (1, 32, 256)
 
 
-def shrunk(folder: Path, name: str = "winner", seed: int | None = None, out: Path | None = None) -> dict[str, Any]:
+def shrunk(
+    folder: Path | str, name: str = "winner", seed: int | None = None, out: Path | str | None = None
+) -> dict[str, Any]:
     """The gains of shrinking one trained network of the study in `folder`.
 
     Args:
@@ -70,12 +73,16 @@ def gains(net: Network, small: Network) -> dict[str, Any]:
 
 
 def size(net: Network) -> dict[str, Any]:
-    """Units of each layer, synapses, parameters and their bytes, and the numbers in one episode's trace."""
+    """Units of each layer, connections, and what is deployed: parameters, their bytes, and the numbers of a trace.
+
+    Absent connections are counted where their place in a matrix is kept; scores of gates are not deployed.
+    """
+    deployed = parameters(net).values()
     return {
         "units": [layer.units for layer in net.spec.layers],
         "connections": net.connections(),
-        "parameters": net.count(),
-        "bytes": sum(p.numel() * p.element_size() for p in net.parameters()),
+        "parameters": sum((each.codes if isinstance(each, Codes) else each).numel() for each in deployed),
+        "bytes": sum(each.nbytes for each in deployed),
         "trace": sum(shape.post * shape.width for shape in net.shapes),
     }
 

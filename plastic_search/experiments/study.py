@@ -43,9 +43,9 @@ class Study(Part):
         objectives: what the search looks for; the first one chooses the winner.
         feasibility_threshold: the share of the way from chance (0) to a perfect score (1) that a network must reach
             before its size counts.
-        trials: of each search, the learning one and the random one, over all restarts.
-        trial_seeds: of each trial.
-        seeds: of each finalist.
+        trials: number of trials of each search, the learning one and the random one, over all restarts.
+        trial_seeds: seeds of each trial.
+        seeds: seeds of each finalist.
     """
 
     renamed: ClassVar[dict[str, str]] = {"worth": "feasibility_threshold"}

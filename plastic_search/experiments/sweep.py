@@ -39,16 +39,16 @@ class Sweep(Part):
         question: what it asks, in one sentence.
         axis: what the values are, in a few words.
         base: the network that all others are measured against.
-        base_name: what it is called.
-        groups: what is put into it; the first is ours, the others are there to be compared with it.
-        values: those that `field` takes in every group's structure.
-        field: of the structures; the base counts as 1.
+        base_name: what the base is called.
+        groups: what is put into the base; the first is ours, the others are there to be compared with it.
+        values: what `field` is set to in every group's structure.
+        field: what is varied, a field of the structures; the base counts as 1.
         layers: which layers get the structure; () is all.
         budget: the metric that must come to a value times that of the base; "" for none.
-        task: what they are trained for.
-        trainer: how each is trained.
-        tuning: how each is trained on after its gates have been made hard; None leaves that out.
-        seeds: of each case.
+        task: what the networks are trained for.
+        trainer: how each network is trained.
+        tuning: how each network is trained on after its gates have been made hard; None leaves that out.
+        seeds: seeds of each case.
     """
 
     renamed: ClassVar[dict[str, str]] = {"places": "values"}

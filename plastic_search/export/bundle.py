@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -26,17 +27,18 @@ from torch import Tensor
 
 from plastic_search import __version__
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path
 from plastic_search.export import manifest, runner
 from plastic_search.export.onnx import export_step
 from plastic_search.export.parameters import Codes, first_state, parameters, prepared
-from plastic_search.export.parity import ALLOWED, SESSION, ExportedStep, Parity
+from plastic_search.export.parity import ALLOWED, Parity
 from plastic_search.network.module import Network
 from plastic_search.network.quantization import start_dither
 from plastic_search.network.state import named
 from plastic_search.network.step import step as reference_step
 from plastic_search.precisions import Role
 from plastic_search.records.files import unwritable
-from plastic_search.tasks import Split, Task
+from plastic_search.tasks import Episodes, Split, Task
 
 __all__ = ["Bundle", "write"]
 
@@ -51,15 +53,16 @@ class Bundle(NamedTuple):
     parity: Parity
     score: float  # of the exported network on the examples; nan without a task
     size: int  # bytes of all files
+    deployed: int  # bytes of step.onnx, which is all that a device needs
 
 
-def write(net: Network, folder: Path, *, task: Task | None, about: dict[str, Any], examples: int = 500) -> Bundle:
+def write(net: Network, folder: Path | str, *, task: Task | None, about: dict[str, Any], examples: int = 500) -> Bundle:
     """Write `net` as a bundle. It replaces an older one only when it is complete and verified.
 
     Args:
         task: the source of the examples; None leaves them out.
         about: any further information, as plain JSON data.
-        examples: how many episodes.
+        examples: how many episodes, or as many as are within the limits of `runner`.
 
     Raises:
         PlasticSearchError: the network cannot be exported exactly, its sizes are not those of the task, or `folder`
@@ -69,6 +72,7 @@ def write(net: Network, folder: Path, *, task: Task | None, about: dict[str, Any
         >>> bundle = write(net, Path("bundle"), task=DigitRecall(ways=3), about={"study": "mine"})
         >>> bundle.parity.largest  # then, without torch: python bundle/runner.py
     """
+    folder = as_path(folder)
     if task is not None and (task.inputs, task.outputs) != (net.inputs, net.outputs):
         raise PlasticSearchError(
             f"{task} has {task.inputs} inputs and {task.outputs} outputs, "
@@ -79,23 +83,31 @@ def write(net: Network, folder: Path, *, task: Task | None, about: dict[str, Any
     with _replacing(folder) as new:
         parity = export_step(net, new / "step.onnx")
         save_file(_stored(net), new / "parameters.safetensors")
-        results = None if task is None else _examples(net, task, examples, new)
         shutil.copyfile(str(runner.__file__), new / "runner.py")
-        for path in new.iterdir():
-            path.chmod(0o644)
-        files = {path.name: _file(path) for path in sorted(new.iterdir())}
-        (new / runner.MANIFEST).write_text(manifest.seal(_manifest(net, about, parity, results, files)))
-        content = manifest.read(new)
-        size = sum(path.stat().st_size for path in new.iterdir())
-    return Bundle(folder, content, parity, results["exported_score"] if results else float("nan"), size)
+        content = _sealed(new, _manifest(net, about, parity))
+        if task is not None:
+            content = _sealed(new, content | {"examples": _examples(net, task, examples, new)})
+        sizes = {path.name: path.stat().st_size for path in new.iterdir()}
+    score = content["examples"]["exported_score"] if task is not None else float("nan")
+    return Bundle(folder, content, parity, score, sum(sizes.values()), sizes["step.onnx"])
 
 
-def _manifest(
-    net: Network, about: dict[str, Any], parity: Parity, examples: dict[str, Any] | None, files: dict[str, Any]
-) -> dict[str, Any]:
+def _sealed(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """Write the manifest of the files in `folder`, and read all of them again."""
+    path = folder / runner.MANIFEST
+    path.unlink(missing_ok=True)
+    for each in folder.iterdir():
+        each.chmod(0o644)
+    files = {each.name: _file(each) for each in sorted(folder.iterdir())}
+    path.write_text(manifest.seal(content | {"files": files}))
+    return manifest.read(folder)
+
+
+def _manifest(net: Network, about: dict[str, Any], parity: Parity) -> dict[str, Any]:
+    """All but the files, without examples."""
     formats = {role: net.spec.precision.format(role) for role in Role}
     return {
-        "format": manifest.FORMAT,
+        "format": runner.SCHEMA["format"],
         "about": about,
         "spec": net.spec.to_json(),
         "input": {"name": "x", "width": net.inputs},
@@ -105,10 +117,10 @@ def _manifest(
             role.value: {"bits": form.bits, "rounding": form.rounding.value} if form else None
             for role, form in formats.items()
         },
-        "session": SESSION,
+        "session": runner.SESSION,
         "parity": parity._asdict() | {"allowed": ALLOWED},
-        "examples": examples,
-        "files": files,
+        "examples": None,
+        "files": {},  # as `_sealed` finds them
         "versions": {"plastic_search": __version__}
         | {name: version(name) for name in ("torch", "onnx", "onnxruntime", "brevitas")},
     }
@@ -150,25 +162,35 @@ def _stored(net: Network) -> dict[str, Tensor]:
 
 
 def _examples(net: Network, task: Task, count: int, folder: Path) -> dict[str, Any]:
-    """Write episodes and the reference's outputs, and compare the exported step's outputs with these."""
-    episodes = task.episodes(count, Split.TEST, torch.Generator().manual_seed(_SEED))
-    reference, exported = _by_reference(net, episodes.inputs), _by_export(net, episodes.inputs, folder)
-    gap = (exported - reference)[episodes.query_step :].abs().amax((0, 2))  # [batch]
-    tensors = {"inputs": episodes.inputs, "targets": episodes.targets, "outputs": reference[episodes.query_step :]}
-    save_file({name: value.contiguous() for name, value in tensors.items()}, folder / "examples.safetensors")
+    """Write episodes and the reference's outputs, and compare with these what the bundle's runner makes of them."""
+    episodes = _episodes(net, task, count)
+    reference, asked = _by_reference(net, episodes.inputs), episodes.query_step
+    tensors = {"inputs": episodes.inputs, "targets": episodes.targets, "outputs": reference[asked:]}
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    with manifest.refusals():
+        step = runner.Runner(folder)
+        exported = np.stack([step(x) for x in episodes.inputs.numpy()])
+    save_file(tensors, folder / "examples.safetensors")
     return {
         "task": task.to_json(),
         "split": Split.TEST.value,
         "seed": _SEED,
-        "count": count,
-        "asked": episodes.query_step,
+        "count": episodes.inputs.shape[1],
+        "asked": asked,
         "score_name": task.score_name,
         "chance": task.chance,
         "score": float(task.scores(reference, episodes).mean()),
-        "exported_score": float(task.scores(exported, episodes).mean()),
-        "largest": float(gap.max()),
-        "apart": int((gap > ALLOWED).sum()),  # episodes with a tie
-    }
+        "exported_score": float(task.scores(torch.from_numpy(exported), episodes).mean()),
+    } | runner.measured(exported[asked:], {name: value.numpy() for name, value in tensors.items()}, ALLOWED)
+
+
+def _episodes(net: Network, task: Task, count: int) -> Episodes:
+    """Unseen episodes: as many as are asked for, and as a runner takes."""
+    one = task.episodes(1, Split.TEST, torch.Generator().manual_seed(_SEED))
+    stored = one.inputs.nbytes + one.targets.nbytes + 4 * len(one.inputs) * net.outputs
+    state = sum(value.nbytes for value in named(first_state(net, prepared(net), 1)).values())
+    most = min(count, runner.MEMORY // state, (runner.FILE - runner.HEADER) // stored)
+    return task.episodes(max(1, most), Split.TEST, torch.Generator().manual_seed(_SEED))
 
 
 def _by_reference(net: Network, inputs: Tensor) -> Tensor:
@@ -178,17 +200,6 @@ def _by_reference(net: Network, inputs: Tensor) -> Tensor:
     for x in inputs:
         y, state = reference_step(net.spec, net.shapes, ready, state, x)
         ys.append(y)
-    return torch.stack(ys)
-
-
-def _by_export(net: Network, inputs: Tensor, folder: Path) -> Tensor:
-    """The outputs [time, batch, outputs] of the exported step."""
-    step, ys = ExportedStep(folder / "step.onnx"), []
-    state = named(first_state(net, prepared(net), inputs.shape[1]))
-    for x in inputs:
-        results = step(x, state)
-        state = {name: results[f"{name}.next"] for name in state}
-        ys.append(results["y"])
     return torch.stack(ys)
 
 

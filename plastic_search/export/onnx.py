@@ -3,7 +3,7 @@
 Inputs are `x` [batch, inputs] and every state tensor (`layers.1.trace`), outputs `y` and every `<name>.next`.
 Weight and alpha are integer initialisers with DequantizeLinear where the precision rounds them: INT4 up to 4 bits,
 INT8 up to 8, INT16 up to 16. onnxruntime must be kept from fusing these, since it would round activations too; see
-`parity.open_session`.
+`runner.SESSION`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path
 from plastic_search.export.parameters import Codes, first_state, parameters, prepared
 from plastic_search.export.parity import Parity, check
 from plastic_search.network.module import Network
@@ -34,7 +35,7 @@ __all__ = ["OPSET", "export_step"]
 OPSET = 21  # the first with INT4 and INT16 in DequantizeLinear
 
 
-def export_step(net: Network, path: Path, steps: int = 200, seed: int = 0) -> Parity:
+def export_step(net: Network, path: Path | str, steps: int = 200, seed: int = 0) -> Parity:
     """Write one step of `net` to `path`, and verify it against `step.step` in onnxruntime.
 
     Args:
@@ -46,6 +47,7 @@ def export_step(net: Network, path: Path, steps: int = 200, seed: int = 0) -> Pa
     """
     import onnx
 
+    path = as_path(path)
     model = _bound(_traced(net), parameters(net))
     _strip(model)
     onnx.checker.check_model(model, full_check=True)
@@ -121,9 +123,7 @@ def _initializers(name: str, value: Tensor | Codes) -> list[Any]:
 
     if isinstance(value, Tensor):
         return [numpy_helper.from_array(value.numpy(), name)]
-    kind = next(
-        k for most, k in ((4, TensorProto.INT4), (8, TensorProto.INT8), (16, TensorProto.INT16)) if most >= value.bits
-    )
+    kind = {4: TensorProto.INT4, 8: TensorProto.INT8, 16: TensorProto.INT16}[value.width]
     whole = helper.make_tensor(f"{name}.codes", kind, list(value.codes.shape), value.codes.flatten().tolist())
     return [whole, numpy_helper.from_array(value.step.numpy(), f"{name}.step")]
 

@@ -26,6 +26,16 @@ class Codes(NamedTuple):
     bits: int
 
     @property
+    def width(self) -> int:
+        """Bits of each integer in step.onnx: 4, 8 or 16."""
+        return next(width for width in (4, 8, 16) if width >= self.bits)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in step.onnx."""
+        return -(-self.codes.numel() * self.width // 8) + self.step.nbytes
+
+    @property
     def value(self) -> Tensor:
         """The float32 tensor that the network computes with."""
         return self.codes * self.step

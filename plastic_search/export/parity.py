@@ -8,12 +8,14 @@ allowed if the reference itself, with the last bits of its inputs changed, would
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path
+from plastic_search.export import manifest, runner
 from plastic_search.export.parameters import first_state, prepared
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import unflatten
@@ -22,11 +24,10 @@ from plastic_search.network.state import State, load_named, named
 from plastic_search.network.step import step as reference_step
 from plastic_search.precisions import Role
 
-__all__ = ["ALLOWED", "SESSION", "TIES", "ExportedStep", "Parity", "check", "open_session"]
+__all__ = ["ALLOWED", "TIES", "ExportedStep", "Parity", "check"]
 
 ALLOWED = 1e-5  # of any difference, as Parity measures it
 TIES = 1e-4  # of all trace values written
-SESSION = {"session.disable_quant_qdq": "1"}  # else onnxruntime fuses DequantizeLinear with what follows, and rounds
 _FEW = 4  # ties that are allowed however few values were written
 _BATCH, _SINGLE_STEPS = 3, 8  # episodes; steps over which a batch of one is compared too
 _LAST_BIT = 2.0**-23
@@ -59,26 +60,7 @@ class _Gaps(NamedTuple):
         return max(self.of.values())
 
 
-def open_session(path: Path) -> Any:
-    """An onnxruntime session of an exported step: one thread, and no fusing across DequantizeLinear.
-
-    Raises:
-        PlasticSearchError: onnxruntime cannot load the file.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    for key, value in SESSION.items():
-        options.add_session_config_entry(key, value)
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise PlasticSearchError(f"onnxruntime cannot load {path}: {str(error)[:300]}") from error
-
-
-def check(net: Network, path: Path, steps: int = 200, seed: int = 0) -> Parity:
+def check(net: Network, path: Path | str, steps: int = 200, seed: int = 0) -> Parity:
     """Compare an exported step with `net` over `steps` steps of seeded random inputs.
 
     Raises:
@@ -87,16 +69,21 @@ def check(net: Network, path: Path, steps: int = 200, seed: int = 0) -> Parity:
     """
     if steps < 1:
         raise PlasticSearchError(f"a comparison needs at least one step, but got steps={steps}")
-    comparison = _Comparison(net, path)
+    comparison = _Comparison(net, as_path(path))
     comparison.run(1, min(steps, _SINGLE_STEPS), seed)
     return comparison.run(_BATCH, steps, seed)
 
 
 class ExportedStep:
-    """An exported step in onnxruntime: `results = step(x, state)`, tensors by name, `y` and every `<name>.next`."""
+    """An exported step, as a bundle's runner runs it: `results = step(x, state)`, by name, `y` and every `<name>.next`.
 
-    def __init__(self, path: Path) -> None:
-        self.session = open_session(path)
+    Raises:
+        PlasticSearchError: a runner would refuse the file, or onnxruntime cannot load it.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        with manifest.refusals():
+            self.session = runner.open_session(as_path(path).read_bytes())
         self.inputs, self.outputs = (
             [each.name for each in some] for some in (self.session.get_inputs(), self.session.get_outputs())
         )

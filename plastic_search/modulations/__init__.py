@@ -23,19 +23,31 @@ class FanOut(Enum):
 
 
 class Rate(NamedTuple):
-    """The plasticity rate of one step."""
+    """The plasticity rate of one step.
 
-    write: Tensor  # broadcasts over [batch, post]; multiplies the change, or the eligibility trace
-    eligibility: Tensor | None = None  # scalar eta of E' = (1 - eta) E + eta dH; None: the change is written at once
+    Args:
+        write: multiplies the change, or the eligibility trace; broadcasts over [batch, post].
+        eligibility: eta of E' = (1 - eta) E + eta dH, one number; None where the change is written at once.
+    """
+
+    write: Tensor
+    eligibility: Tensor | None = None
 
 
 class Signal(NamedTuple):
-    """Parameters of a modulator signal: M = tanh(v . h + b), rate_j = fan_j M + base_j."""
+    """Parameters of a modulator signal: M = tanh(v . h + b), rate_j = fan_j M + base_j.
 
-    weight: Tensor  # [post], v
-    bias: Tensor  # [1], b
-    fan: Tensor  # [post], or [0] where one rate serves all
-    base: Tensor  # [post], or [0]
+    Args:
+        weight: v [post].
+        bias: b [1].
+        fan: the factor of each neuron's rate [post], or [0] where one rate serves all.
+        base: each neuron's rate where M is 0 [post], or [0].
+    """
+
+    weight: Tensor
+    bias: Tensor
+    fan: Tensor
+    base: Tensor
 
     @classmethod
     def start(cls, post: int, fan_out: FanOut, rate: float, rng: Generator) -> Signal:

@@ -12,7 +12,11 @@ from plastic_search.modulations import Modulation, Rate
 
 @dataclass(frozen=True)
 class Constant(Modulation):
-    """H' = bound(H + rate dH), rate fixed"""
+    """H' = bound(H + rate dH), rate fixed
+
+    Args:
+        rate: the plasticity rate, by which a rule's change is multiplied in every step.
+    """
 
     rate: float = 0.1
 

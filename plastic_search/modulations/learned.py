@@ -17,9 +17,13 @@ class LearnedParams(NamedTuple):
 
 @dataclass(frozen=True)
 class Learned(Modulation):
-    """H' = bound(H + eta dH), eta learned"""
+    """H' = bound(H + eta dH), eta learned
 
-    rate: float = 0.1  # eta at the start of training
+    Args:
+        rate: eta, the plasticity rate, at the start of training.
+    """
+
+    rate: float = 0.1
 
     def params(self, post: int, rng: Generator) -> LearnedParams:
         return LearnedParams(torch.full((1,), self.rate))

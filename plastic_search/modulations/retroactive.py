@@ -21,11 +21,17 @@ class RetroactiveParams(NamedTuple):
 
 @dataclass(frozen=True)
 class Retroactive(Modulation):
-    """H' = bound(H + M E), E' = (1 - eta) E + eta dH; the write uses the old E"""
+    """H' = bound(H + M E), E' = (1 - eta) E + eta dH; the write uses the old E
+
+    Args:
+        fan_out: whether each neuron has a plasticity rate of its own, rate_j = f_j M + c_j, or the layer has one, M.
+        rate: b, and f and c, at the start of training.
+        eligibility: eta, the share by which E moves towards dH in a step, at the start of training.
+    """
 
     fan_out: FanOut = FanOut.NEURON
-    rate: float = 0.1  # b, and f and c, at the start of training
-    eligibility: float = 0.5  # eta at the start of training
+    rate: float = 0.1
+    eligibility: float = 0.5
 
     def params(self, post: int, rng: Generator) -> RetroactiveParams:
         signal = Signal.start(post, self.fan_out, self.rate, rng)

@@ -11,10 +11,15 @@ from plastic_search.modulations import FanOut, Modulation, Rate, Signal
 
 @dataclass(frozen=True)
 class Simple(Modulation):
-    """H' = bound(H + M dH), M = tanh(v . h + b), fanned out to rate_j = f_j M + c_j"""
+    """H' = bound(H + M dH), M = tanh(v . h + b), fanned out to rate_j = f_j M + c_j
+
+    Args:
+        fan_out: whether each neuron has a plasticity rate of its own, rate_j = f_j M + c_j, or the layer has one, M.
+        rate: b, and f and c, at the start of training.
+    """
 
     fan_out: FanOut = FanOut.NEURON
-    rate: float = 0.1  # b, and f and c, at the start of training
+    rate: float = 0.1
 
     def params(self, post: int, rng: Generator) -> Signal:
         return Signal.start(post, self.fan_out, self.rate, rng)

@@ -9,10 +9,12 @@ from torch import Generator, Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.kernels.dispatch import known, sequences
+from plastic_search.network.numbers import check_numbers
 from plastic_search.network.pytree import Bag
 from plastic_search.network.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
 from plastic_search.network.state import State, describe, same_shapes
-from plastic_search.network.step import LayerParams, Ready, layer_inputs, resolve, start, step
+from plastic_search.network.step import LayerParams, Ready, layer_inputs, resolve, start
+from plastic_search.network.watch import Watch
 from plastic_search.structures import Gates, Shape
 
 __all__ = ["Network"]
@@ -39,6 +41,8 @@ class Network(nn.Module):
         y.square().mean().backward()  # through all time steps, traces included
         later, state = net(torch.randn(10, 16, 8), state)  # the same episodes go on
         assert state[0].trace.shape == (16, 32, 8 + 32)  # [batch, post, width of the plastic pathway]
+
+    `plastic_search.network.recording.record` returns what happens inside, at every step.
     """
 
     def __init__(self, spec: NetworkSpec, inputs: int, seed: int = 0, kernel: str | None = None) -> None:
@@ -49,12 +53,13 @@ class Network(nn.Module):
             raise PlasticSearchError(f"inputs must be a whole number from 1, but is {describe(inputs)}")
         self.kernel = known(kernel)
         self.spec, self.inputs, self.shapes = spec, inputs, shapes(spec, inputs)
-        rng = torch.Generator().manual_seed(seed)
-        drawn = [_initial(layer, shape, rng) for layer, shape in zip(spec.layers, self.shapes, strict=True)]
+        self._numbers: torch.dtype | None = None  # the type for which the settings were checked
+        drawn = _drawn(spec, self.shapes, torch.Generator().manual_seed(seed))
         self.layers = nn.ModuleList(
             Bag(params, {f"structure.{name}" for name in layer.structure.buffers})
             for layer, params in zip(spec.layers, drawn, strict=True)
         )
+        self.watch = Watch(spec)
         self.resolve()
 
     @property
@@ -68,11 +73,14 @@ class Network(nn.Module):
 
     def resolve(self) -> tuple[Ready, ...]:
         """The parameters as an episode uses them: gated and rounded."""
-        return resolve(self.spec, self.shapes, self.parts())
+        ready = resolve(self.spec, self.shapes, self.parts())
+        self.watch.look(self.bags(), ready)
+        return ready
 
     def start(self, batch: int) -> State:
         """The state at the start of `batch` episodes."""
         like = next(self.parameters())
+        self._check_numbers(like.dtype)
         return start(self.spec, self.shapes, batch, like, self.resolve())
 
     def forward(
@@ -84,15 +92,16 @@ class Network(nn.Module):
             x: [time, batch, inputs].
             state: the state from which the episodes continue; None starts new ones.
             edit: called with the time and the state before each step, returns the state that the step starts from.
-                The reference step runs then, whatever the kernel.
+                The kernel then runs one step at a time.
 
         Returns:
             The outputs [time, batch, outputs], and the state after the last step.
 
         Raises:
-            PlasticSearchError: `x` or `state` has the wrong shape; the message names both.
+            PlasticSearchError: `x` or `state` has the wrong shape, and the message names both; or a setting is a number
+                that the network's tensors do not hold.
         """
-        self._check(x)
+        self.check(x)
         ready = self.resolve()
         if edit is None and state is None:
             return sequences(self.spec, self.shapes, ready, None, x, self.kernel)
@@ -102,9 +111,9 @@ class Network(nn.Module):
             return sequences(self.spec, self.shapes, ready, now, x, self.kernel)
         outputs = []
         for t in range(x.shape[0]):
-            y, now = step(self.spec, self.shapes, ready, edit(t, now), x[t])
+            y, now = sequences(self.spec, self.shapes, ready, edit(t, now), x[t : t + 1], self.kernel)
             outputs.append(y)
-        return torch.stack(outputs), now
+        return torch.cat(outputs), now
 
     def connections(self) -> int:
         """Number of synapses that exist, gates thresholded at 0.5; those from units that do not exist are excluded."""
@@ -156,7 +165,8 @@ class Network(nn.Module):
         """The parameters of each layer."""
         return list(self.layers)  # type: ignore[arg-type]
 
-    def _check(self, x: Tensor) -> None:
+    def check(self, x: Tensor) -> None:
+        """Refuse inputs that are not [time, batch, inputs], of the network's type and on its device."""
         if not isinstance(x, Tensor):
             raise PlasticSearchError(
                 f"x must be a tensor [time, batch, inputs], but is {describe(x)}; `torch.as_tensor` makes one"
@@ -171,12 +181,28 @@ class Network(nn.Module):
             raise PlasticSearchError(f"x must be {like.dtype}, as the network's parameters are, but is {x.dtype}")
         if x.device != like.device:
             raise PlasticSearchError(f"x must be on {like.device}, as the network is, but is on {x.device}")
+        self._check_numbers(x.dtype)
+
+    def _check_numbers(self, dtype: torch.dtype) -> None:
+        if self._numbers is not dtype:
+            check_numbers(self.spec, dtype)
+            self._numbers = dtype
+
+
+def _drawn(spec: NetworkSpec, shapes: tuple[Shape, ...], rng: Generator) -> list[LayerParams]:
+    """The initial parameters of each layer."""
+    try:
+        return [_initial(layer, shape, rng) for layer, shape in zip(spec.layers, shapes, strict=True)]
+    except RuntimeError:
+        check_numbers(spec, torch.get_default_dtype())  # which torch does not draw numbers beyond
+        raise
 
 
 def _initial(layer: Layer, shape: Shape, rng: Generator) -> LayerParams:
-    """Initial parameters: weights of standard deviation 1 / sqrt(pre), alphas of 0.01, biases 0."""
+    """Initial parameters: weights of standard deviation 1 / sqrt(pre), or the structure's; alphas of 0.01, biases 0."""
     width = shape.width
     weight = shape.pre**-0.5 * torch.randn(layer.cell.drives, shape.post, shape.pre, generator=rng)
+    weight[layer.cell.plastic] = layer.structure.initial(weight[layer.cell.plastic], shape)
     sizes = {
         AlphaShape.SYNAPSE: (shape.post, width),
         AlphaShape.NEURON: (shape.post, 1),

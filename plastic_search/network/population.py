@@ -16,9 +16,11 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.kernels import reference
 from plastic_search.network.kernels.dispatch import sequences
 from plastic_search.network.module import Network
+from plastic_search.network.numbers import check_numbers
 from plastic_search.network.pytree import Bag, leaves, unflatten
 from plastic_search.network.state import State, describe, same_shapes
 from plastic_search.network.step import LayerParams, Ready, resolve
+from plastic_search.network.watch import Watch
 
 __all__ = ["Population"]
 
@@ -58,6 +60,8 @@ class Population(nn.Module):
                         f"{getattr(other, what)}, of member 0 {getattr(first, what)}"
                     )
         self.spec, self.inputs, self.shapes, self.kernel = first.spec, first.inputs, first.shapes, first.kernel
+        self.watch = Watch(first.spec)
+        self._numbers: torch.dtype | None = None  # the type for which the settings were checked
         self._at_once: bool | None = None  # whether members can be resolved at once; None until tried
         bags = zip(*(member.bags() for member in members), strict=True)
         self.layers = nn.ModuleList(
@@ -115,7 +119,9 @@ class Population(nn.Module):
         """Each member's parameters as an episode uses them, at once if the structure allows it."""
         if self._at_once is None:
             self._at_once = self._alike()
-        return self._resolved_together() if self._at_once else self._resolved_singly()
+        ready = self._resolved_together() if self._at_once else self._resolved_singly()
+        self.watch.look(self.bags(), ready)
+        return ready
 
     @torch.no_grad()
     def _alike(self) -> bool:
@@ -151,6 +157,9 @@ class Population(nn.Module):
             )
         if x.device != like.device:
             raise PlasticSearchError(f"x must be on {like.device}, as the population is, but is on {x.device}")
+        if self._numbers is not x.dtype:
+            check_numbers(self.spec, x.dtype)
+            self._numbers = x.dtype
         return many
 
 

@@ -22,7 +22,8 @@ class Rollout:
     """Episodes in progress: `step` or `run` without gradients, then `replay` with gradients.
 
     Args:
-        net: the network; its parameters must not change between a step and the replay.
+        net: the network; its parameters, and what its parts read beside their arguments, must not change between a
+            step and the replay.
         batch: number of episodes that run in parallel.
         state: the state from which they continue; None starts new ones.
 

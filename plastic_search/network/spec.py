@@ -54,10 +54,12 @@ class Layer(Part):
     Args:
         units: number of units.
         cell: the dynamics of a unit, from drive to output.
-        rule, modulation: how the trace H changes; unused where `plastic` is NONE.
+        rule: the direction in which the trace H changes; unused where `plastic` is none.
+        modulation: how fast it changes, and when; unused where `plastic` is none.
         structure: which connections exist, and which are plastic.
         plastic: the pathway that carries a trace.
-        bound, limit: how the trace stays finite; `limit` is in units of the trace.
+        bound: how the trace stays finite.
+        limit: the largest magnitude of the trace, where it is bounded.
         alpha: how many plasticity coefficients are learned.
         skip: skip connections. A layer receives input from the layer before it, and from those that lie so many
             layers further back: skip=(1,) on the second layer is the network's input.
@@ -111,6 +113,10 @@ class Layer(Part):
 class NetworkSpec(Part):
     """Layers in order; the output of the last one is the network's.
 
+    Args:
+        layers: the first receives the network's input, each other one the outputs of the layer before it.
+        precision: the number format of weights, alphas and traces.
+
     Raises:
         PlasticSearchError: there is no layer, a skip connection starts before the network's input, or an integer
             trace has no bound.
@@ -145,7 +151,7 @@ def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
 
     Raises:
         PlasticSearchError: a search parameter has no value yet, and the message lists their paths; or a structure
-            selects a column that the layer does not receive.
+            selects a column that the layer does not receive, or was made for a layer of another shape.
 
     Example:
         from plastic_search.structures.feed_forward import FeedForward
@@ -176,7 +182,12 @@ def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
             Pathway.RECURRENT: slice(first, pre),
             Pathway.BOTH: slice(0, pre),
         }
-        result.append(Shape(layer.units, pre, recurrent, plastic[layer.plastic], sources))
+        shape = Shape(layer.units, pre, recurrent, plastic[layer.plastic], sources)
+        try:
+            layer.structure.check_shape(shape)
+        except PlasticSearchError as error:
+            raise PlasticSearchError(f"layers.{i}: {error}") from None
+        result.append(shape)
     return tuple(result)
 
 

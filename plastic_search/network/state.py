@@ -8,15 +8,15 @@ from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.pytree import flatten, unflatten
-from plastic_search.network.step import LayerState, Ready
+from plastic_search.network.step import LayerState, Ready, Signals
 
 __all__ = ["State", "describe", "load_named", "named", "same_shapes"]
 
 State = tuple[LayerState, ...]
 
 
-def named(layers: State | tuple[Ready, ...]) -> dict[str, Tensor]:
-    """Every tensor of a state, or of resolved parameters, by its path: `layers.1.trace`, `layers.0.cell.memory`."""
+def named(layers: State | tuple[Ready, ...] | tuple[Signals, ...]) -> dict[str, Tensor]:
+    """Every tensor of a state, of resolved parameters or of signals, by its path: `layers.0.cell.memory`."""
     return {path: t for i, layer in enumerate(layers) for path, t in flatten(layer, f"layers.{i}").items()}
 
 

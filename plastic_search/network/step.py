@@ -1,6 +1,6 @@
 """Reference implementation of one time step. All kernels and exporters are tested for equality with it.
 
-One step of one layer, in the order of `layer_step`; * is elementwise, (x) the outer product of each episode:
+One step of one layer, in the order of `layer_signals`; * is elementwise, (x) the outer product of each episode:
 
     pre     = concat(outputs of other layers, the layer's own previous output)
     drive   = W pre + b + (alpha * H) pre                        of several drives of a cell, one is plastic
@@ -33,7 +33,8 @@ from plastic_search.rules import Activity
 from plastic_search.structures import Shape, Source
 
 __all__ = [
-    "LayerParams", "LayerState", "Ready", "layer_inputs", "layer_start", "layer_step", "resolve", "start", "step",
+    "LayerParams", "LayerState", "Ready", "Signals", "layer_inputs", "layer_signals", "layer_start", "layer_step",
+    "resolve", "start", "step", "step_signals",
 ]  # fmt: skip
 
 
@@ -69,6 +70,16 @@ class LayerState(NamedTuple):
     dither: Tensor | None  # [batch, 1, 1], noise state of stochastic rounding; None where the trace is a float
 
 
+class Signals(NamedTuple):
+    """What one step of a layer computes on the way to its next state."""
+
+    pre: Tensor  # [batch, pre], what the layer receives
+    drive: Tensor  # [batch, drives, post]
+    post: Tensor  # [batch, post], the postsynaptic activity in the plasticity rule
+    recall: Tensor | None  # [batch, post], H pre; None where nothing is plastic
+    rate: Rate | None  # the plasticity rate, by which the modulation multiplies what is written
+
+
 def step(
     spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: tuple[LayerState, ...], x: Tensor
 ) -> tuple[Tensor, tuple[LayerState, ...]]:
@@ -80,13 +91,26 @@ def step(
     Returns:
         The last layer's output [batch, post], and the next state.
     """
-    outputs, after = [x], []
+    after, _ = step_signals(spec, shapes, ready, state, x)
+    return after[-1].output, after
+
+
+def step_signals(
+    spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: tuple[LayerState, ...], x: Tensor
+) -> tuple[tuple[LayerState, ...], tuple[Signals, ...]]:
+    """One time step of the whole network: the next state, and what each layer computes on the way to it.
+
+    Args:
+        x: [batch, inputs].
+    """
+    outputs, after, signals = [x], [], []
     trace_format = spec.precision.format(Role.TRACE)
     for layer, shape, params, before in zip(spec.layers, shapes, ready, state, strict=True):
-        now = layer_step(layer, shape, params, before, layer_inputs(shape, outputs), trace_format)
+        now, computed = layer_signals(layer, shape, params, before, layer_inputs(shape, outputs), trace_format)
         outputs.append(now.output)
         after.append(now)
-    return outputs[-1], tuple(after)
+        signals.append(computed)
+    return tuple(after), tuple(signals)
 
 
 def layer_inputs(shape: Shape, outputs: Sequence[Tensor]) -> Tensor:
@@ -111,17 +135,25 @@ def _selected(output: Tensor, source: Source) -> Tensor:
 def layer_step(
     layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None
 ) -> LayerState:
-    """One time step of one layer: the equations of this module, in their order.
+    """One time step of one layer.
 
     Args:
         inputs: [batch, inputs], what the layer receives from other layers (`layer_inputs`).
         trace_format: the precision's format of the trace; None leaves it a float.
     """
-    pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
+    return layer_signals(layer, shape, ready, state, inputs, trace_format)[0]
+
+
+def layer_signals(
+    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None
+) -> tuple[LayerState, Signals]:
+    """`layer_step`, with what it computes on the way: the equations of this module, in their order."""
+    received = pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
     drive = torch.einsum("dmn,bn->bdm", ready.weight, pre) + ready.bias
     if ready.alpha is None or state.trace is None:
         cell, response = layer.cell.step(state.cell, drive)
-        return LayerState(response.output, cell, trace=None, rule=(), eligibility=None, dither=None)
+        after = LayerState(response.output, cell, trace=None, rule=(), eligibility=None, dither=None)
+        return after, Signals(received, drive, response.post, recall=None, rate=None)
 
     trace, dither, pre = state.trace, state.dither, pre[:, shape.plastic]
     drive = drive + _as_drives(layer.cell, _product(ready.alpha * trace, pre))
@@ -134,7 +166,8 @@ def layer_step(
     if trace_format is not None and dither is not None:  # the trace is rounded here, after each write
         trace = round_trace(trace, trace_format, layer.limit, dither)
         dither = next_dither(dither)
-    return LayerState(response.output, cell, trace, rule, eligibility, dither)
+    after = LayerState(response.output, cell, trace, rule, eligibility, dither)
+    return after, Signals(received, drive, response.post, activity.recall, rate)
 
 
 def _product(matrix: Tensor, pre: Tensor) -> Tensor:

@@ -28,7 +28,12 @@ class Rounding(Enum):
 
 
 class Format(NamedTuple):
-    """Symmetric integers of `bits` bits: 2^(bits-1) - 1 levels on either side of zero."""
+    """Symmetric integers of `bits` bits: 2^(bits-1) - 1 levels on either side of zero.
+
+    Args:
+        bits: of an integer, its sign included.
+        rounding: how a value between two levels is rounded.
+    """
 
     bits: int
     rounding: Rounding = Rounding.NEAREST

@@ -10,12 +10,17 @@ from plastic_search.precisions import Format, Precision, Role, Rounding
 
 @dataclass(frozen=True)
 class Integer(Precision):
-    """q(x) = s round(x / s), s = max|x| / (2^(bits-1) - 1); for the trace, s = limit / (2^(bits-1) - 1)"""
+    """q(x) = s round(x / s), s = max|x| / (2^(bits-1) - 1); for the trace, s = limit / (2^(bits-1) - 1)
 
-    weight: int | None = 8  # bits; None leaves the role in float
+    Args:
+        weight, alpha, trace: bits of each, 2 to 16; None leaves it in float.
+        rounding: how the trace is rounded; weight and alpha are rounded to nearest.
+    """
+
+    weight: int | None = 8
     alpha: int | None = 8
     trace: int | None = 8
-    rounding: Rounding = Rounding.STOCHASTIC  # of the trace; weight and alpha are rounded to nearest
+    rounding: Rounding = Rounding.STOCHASTIC
 
     def check(self) -> None:
         for role in Role:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path
 
 __all__ = [
     "append_lines", "is_temporary", "is_whole", "make_folder", "parse", "read_json", "read_lines", "replacing", "torn",
@@ -26,7 +27,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path | str) -> Iterator[Path]:
     """A temporary file beside `path`, which takes its place once the block ends without an exception.
 
     What the block wrote has reached the disk before it is renamed, so a reader sees the old file or the new one.
@@ -38,6 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder cannot be made, or the file cannot be written.
     """
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -57,7 +59,7 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path | str, text: str) -> None:
     """Write a file whole or not at all.
 
     Raises:
@@ -66,12 +68,13 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path | str, data: bytes) -> None:
     """Write a file whole or not at all.
 
     Raises:
         PlasticSearchError: it cannot be written.
     """
+    path = as_path(path)
     try:
         with replacing(path) as temporary:
             temporary.write_bytes(data)
@@ -79,12 +82,13 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise unwritable(path.parent, error) from None
 
 
-def append_lines(path: Path, objects: Iterable[dict[str, Any]]) -> None:
+def append_lines(path: Path | str, objects: Iterable[dict[str, Any]]) -> None:
     """Add JSON objects to a file, a line each; all of them have reached the disk when this returns, or none is there.
 
     Raises:
         PlasticSearchError: the file cannot be written.
     """
+    path = as_path(path)
     text = "".join(json.dumps(each, allow_nan=False) + "\n" for each in objects)
     with undone(path), path.open("ab", buffering=0) as file:
         left = memoryview(text.encode())
@@ -114,12 +118,13 @@ def undone(path: Path) -> Iterator[None]:
         raise
 
 
-def make_folder(path: Path) -> Path:
+def make_folder(path: Path | str) -> Path:
     """`path`, created with its parents where it does not exist.
 
     Raises:
         PlasticSearchError: it cannot be created.
     """
+    path = as_path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -127,12 +132,13 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path | str) -> Iterator[dict[str, Any]]:
     """The JSON objects of a file that grows by whole lines; none where the file does not exist.
 
     Raises:
         PlasticSearchError: a line is broken, or the last one is not ended.
     """
+    path = as_path(path)
     if not path.is_file():
         return
     with path.open(errors="replace", newline="\n") as file:
@@ -185,15 +191,16 @@ def _object(line: str) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def torn(path: Path, number: int) -> PlasticSearchError:
+def torn(path: Path | str, number: int) -> PlasticSearchError:
     """The error for a file of which line `number` is broken."""
+    path = as_path(path)
     return PlasticSearchError(
         f"{path} is torn at line {number}; nothing was changed. "
         f"`plastic-search repair {path.parent}` keeps what is whole and sets the old file aside"
     )
 
 
-def read_json(path: Path, remedy: str) -> dict[str, Any]:
+def read_json(path: Path | str, remedy: str) -> dict[str, Any]:
     """The JSON object in a file of at most 64 MiB.
 
     Args:
@@ -202,6 +209,7 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     Raises:
         PlasticSearchError: it is larger, or no JSON object.
     """
+    path = as_path(path)
     if path.stat().st_size > _LARGEST:
         raise PlasticSearchError(f"{path} is larger than any file of ours: {path.stat().st_size} bytes; {remedy}")
     try:
@@ -213,12 +221,15 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     return data
 
 
-def unwritable(folder: Path, error: OSError, remedy: str = "choose another folder with --out") -> PlasticSearchError:
+def unwritable(
+    folder: Path | str, error: OSError, remedy: str = "choose another folder with --out"
+) -> PlasticSearchError:
     """The error for a folder in which nothing can be written.
 
     Args:
         remedy: what to do, where the disk is not full.
     """
+    folder = as_path(folder)
     blocked = isinstance(error, FileExistsError | NotADirectoryError)
     file = next((p for p in (folder, *folder.parents) if p.is_file()), None) if blocked else None
     if error.errno in _FULL:

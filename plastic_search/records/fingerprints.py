@@ -1,7 +1,8 @@
-"""Fingerprints of user-defined parts: whether their code is still that with which runs were recorded.
+"""Fingerprints of user-defined parts and of data: whether they are still those with which runs were recorded.
 
 There is no way to compare behaviour but to compare code, so this module parses the user's files. Formatting, comments,
-docstrings, and statements that a part does not use do not count; of an import only the names count, not the module.
+docstrings, and statements that a part does not use do not count; of an import only the names count, not the module. Of
+data every byte counts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part, source
 from plastic_search.records.run import Outcome, Run, Stage
 
-__all__ = ["digests", "kept"]
+__all__ = ["data_digests", "digests", "kept", "unchanged"]
 
 _IMPORTS = (ast.Import, ast.ImportFrom)
 _TRAINERS = {  # the fields of a question that hold what trains the runs of a stage
@@ -56,6 +57,45 @@ def kept(about: dict[str, Any], runs: list[Run]) -> dict[str, str]:
                 "or put the old text back"
             )
     return kept
+
+
+def data_digests(files: Iterable[Path]) -> dict[str, str]:
+    """The digest of each file or folder of a study's data, by its path.
+
+    Raises:
+        PlasticSearchError: there is no such file, or it cannot be read.
+    """
+    return {str(path): _content(path) for path in dict.fromkeys(file.absolute() for file in files)}
+
+
+def unchanged(about: dict[str, Any], data: dict[str, str], runs: list[Run]) -> None:
+    """Refuse data whose digests are not those that a study.json keeps, once there are runs; 0.1 kept none.
+
+    Raises:
+        PlasticSearchError: a file has changed.
+    """
+    count = sum(run.outcome != Outcome.INFEASIBLE for run in runs)
+    for path, digest in data.items():
+        if count and (about.get("data") or {}).get(path, digest) != digest:
+            raise PlasticSearchError(
+                f"the data in {path} has changed since {count} run{'s were' if count > 1 else ' was'} made with it; "
+                "give the changed data a folder of its own with `run --out FOLDER`, or put the old data back"
+            )
+
+
+def _content(path: Path) -> str:
+    """Of a file's bytes; of a folder, of the names and bytes of all files in it."""
+    try:
+        if not path.is_dir():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        files = sorted(each for each in path.rglob("*") if each.is_file())
+        text = "".join(f"{file.relative_to(path).as_posix()}\0{_content(file)}\0" for file in files)
+    except OSError as error:
+        raise PlasticSearchError(
+            f"the data in {path} cannot be read ({error.strerror}); put it there, or name another path in the study"
+        ) from None
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _uses(study: dict[str, Any], run: Run, name: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path
 from plastic_search.records import run as files
 from plastic_search.records.files import is_temporary, make_folder, unwritable, write_text
 from plastic_search.records.run import CurrentRuns, Record, Run, Stage
@@ -35,13 +36,13 @@ class RunFolder:
         ...     folder.stage(Stage.FINAL, Finalist.WINNER)
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._inode = _inode(path / _LOCK)
+    def __init__(self, path: Path | str) -> None:
+        self.path = as_path(path)
+        self._inode = _inode(self.path / _LOCK)
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, create: bool = False) -> Iterator[RunFolder]:
+    def open(cls, path: Path | str, create: bool = False) -> Iterator[RunFolder]:
         """Lock a run folder until the block ends, and remove what killed processes left in it half written.
 
         Args:
@@ -50,6 +51,7 @@ class RunFolder:
         Raises:
             PlasticSearchError: it does not exist, cannot be written, or another process works in it.
         """
+        path = as_path(path)
         if create:
             make_folder(path)
         elif not path.is_dir():

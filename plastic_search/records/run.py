@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.paths import as_path
 from plastic_search.core.printable import printable
 from plastic_search.records.files import append_lines, read_json, read_lines
 from plastic_search.records.schema import COMPARISON, SWEEP, CaseChoices, Graph, conform, study_shape
 
 __all__ = [
     "COMPARISON", "SWEEP", "CurrentRuns", "CurvePoint", "Finalist", "Outcome", "Record", "Run", "Stage",
-    "append", "file_name", "identity", "is_run", "load", "models",
+    "append", "file_name", "identity", "is_run", "load", "models", "rounded_network",
 ]  # fmt: skip
 
 RUNS, STUDY, JOURNAL, IMPORTANCES = "runs.jsonl", "study.json", "journal.log", "importances.json"
@@ -199,22 +200,28 @@ class CurrentRuns:
 
     def _entries(self, stage: str) -> Iterator[_Entry]:
         for entry in self._stages.get(stage, {}).values():
-            finalist = Finalist.WINNER if stage == Stage.QUANTIZED else entry.run.name
+            finalist = entry.run.name if stage != Stage.QUANTIZED else rounded_network(entry.run)
             if not entry.identity or entry.identity == self._finalists.get(finalist):
                 yield entry
 
 
-def append(folder: Path, runs: list[Run]) -> None:
+def rounded_network(run: Run) -> str:
+    """The finalist that a quantized run rounds."""
+    return str(run.choices.get("network", Finalist.WINNER))
+
+
+def append(folder: Path | str, runs: list[Run]) -> None:
     """Add runs to the folder's record, in one write that reaches the disk before this returns."""
-    append_lines(folder / RUNS, (run.to_json() for run in runs))
+    append_lines(as_path(folder) / RUNS, (run.to_json() for run in runs))
 
 
-def load(folder: Path) -> Record:
+def load(folder: Path | str) -> Record:
     """Read a run folder.
 
     Raises:
         PlasticSearchError: there is none, or a file of it is torn or not ours; the message says which line.
     """
+    folder = as_path(folder)
     study, runs = read_study(folder), CurrentRuns(read_runs(folder))
     importances = _read(folder / IMPORTANCES, dict[str, float]) if (folder / IMPORTANCES).is_file() else {}
     topologies = {p.stem: _read_graph(p) for p in sorted((folder / TOPOLOGIES).glob("*.json"))}
@@ -240,12 +247,13 @@ def _read_graph(path: Path) -> dict[str, Any]:
     return graph
 
 
-def read_study(folder: Path) -> dict[str, Any]:
+def read_study(folder: Path | str) -> dict[str, Any]:
     """The content of study.json, under today's keys.
 
     Raises:
         PlasticSearchError: there is none, or it is damaged.
     """
+    folder = as_path(folder)
     if folder.is_file():
         raise PlasticSearchError(f"{folder} is a file, not a run folder")
     if not (folder / STUDY).is_file():
@@ -256,12 +264,13 @@ def read_study(folder: Path) -> dict[str, Any]:
     return study
 
 
-def read_runs(folder: Path) -> Iterator[Run]:
+def read_runs(folder: Path | str) -> Iterator[Run]:
     """Every run that was recorded, replaced ones too.
 
     Raises:
         PlasticSearchError: a line is torn, or is no run.
     """
+    folder = as_path(folder)
     for number, data in enumerate(read_lines(folder / RUNS), start=1):
         for name in data.keys() - _FIELDS:
             raise unknown("field of a run", name, _FIELDS, f"It stands in {folder / RUNS}, line {number}.")
@@ -304,6 +313,6 @@ def file_name(name: str) -> str:
     return name.replace(" ", "-")
 
 
-def models(folder: Path, name: str, spec: dict[str, Any]) -> Path:
+def models(folder: Path | str, name: str, spec: dict[str, Any]) -> Path:
     """The folder of a network's parameters, a file a seed."""
-    return folder / MODELS / f"{file_name(name)}-{identity(spec)}"
+    return as_path(folder) / MODELS / f"{file_name(name)}-{identity(spec)}"

@@ -66,6 +66,8 @@ class _Common(_Needed, total=False):
     created: str
     command: _Command
     own: dict[str, str]
+    data: dict[str, str]
+    same: dict[str, str]
 
 
 class _StudyFile(_Common, total=False):

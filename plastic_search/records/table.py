@@ -16,23 +16,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path, as_paths
 from plastic_search.records.files import replacing, unwritable
 from plastic_search.records.run import CurvePoint, Outcome, Record, Run, Stage, load
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["curves", "folders", "runs", "trials", "write"]
+__all__ = ["IDLE", "curves", "folders", "runs", "trials", "used", "write"]
 
 Source = Path | str | Record
 _KEYS = ("study", "stage", "name", "trial", "seed", "outcome", "note")
 _MEASURED = ("metrics.", "costs.")
 _WORST = [str(o) for o in (Outcome.INFEASIBLE, Outcome.TIMEOUT, Outcome.DIVERGED, Outcome.PRUNED, Outcome.COMPLETE)]
+IDLE = ("rule", "modulation", "bound", "limit", "alpha")  # fields of a layer that matter where it is plastic
 _CONTAINERS = ("NetworkSpec", "Layer")  # in a path, their fields follow directly; those of a part follow its name
 
 
@@ -47,10 +49,11 @@ def runs(source: Source) -> DataFrame:
     return _frame([_row(run) | dict(_flat(run.spec)) for run in _record(source).runs], _KEYS)
 
 
-def folders(paths: list[Path]) -> DataFrame:
+def folders(paths: Sequence[Path | str]) -> DataFrame:
     """The runs of several folders below one another, with the folder as the first column."""
     import pandas as pd
 
+    paths = as_paths(paths)
     tables = [runs(path) for path in paths]
     for path, each in zip(paths, tables, strict=True):
         each.insert(0, "folder", str(path))
@@ -84,6 +87,19 @@ def trials(source: Source) -> DataFrame:
     return result.join(choices).reset_index().sort_values("number", kind="stable", ignore_index=True)
 
 
+def used(choices: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    """The choices of a trial without those of which its network makes no use: how a trace changes, where there is none.
+
+    Args:
+        choices: path -> value.
+        spec: the network as JSON; {} where it could not be built, and every choice is kept.
+    """
+    layers = enumerate(spec.get("layers", ()))
+    still = [i for i, layer in layers if isinstance(layer, dict) and layer.get("plastic") == "none"]
+    unused = {("layers", str(i), name) for i in still for name in IDLE}
+    return {path: value for path, value in choices.items() if tuple(path.split(".")[:3]) not in unused}
+
+
 def curves(source: Source) -> DataFrame:
     """One row for each recorded point of each run's learning curve.
 
@@ -101,12 +117,13 @@ def curves(source: Source) -> DataFrame:
     return table.astype(dict.fromkeys(CurvePoint._fields, float))
 
 
-def write(table: DataFrame, path: Path, kind: Literal["csv", "parquet"]) -> None:
+def write(table: DataFrame, path: Path | str, kind: Literal["csv", "parquet"]) -> None:
     """Write a table as a CSV or a Parquet file.
 
     Raises:
         PlasticSearchError: `path` cannot be written, or pyarrow, which writes Parquet, is not installed.
     """
+    path = as_path(path)
     try:
         with replacing(path) as temporary:
             if kind == "csv":
@@ -130,7 +147,7 @@ def _mixed(table: DataFrame) -> list[str]:
 
 
 def _record(source: Source) -> Record:
-    return source if isinstance(source, Record) else load(Path(source))
+    return source if isinstance(source, Record) else load(source)
 
 
 def _row(run: Run) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from plastic_search.records import table
 from plastic_search.records.run import Record
 from plastic_search.report import reproduce, statistics
-from plastic_search.report.figures import _cases
-from plastic_search.report.figures._cases import Curve, Final, Line
+from plastic_search.report.comparison_figures import QUANTITIES, along_axis, every_seed, over_training
+from plastic_search.report.figures._cases import Curve
 from plastic_search.report.formatting import digits, listed, measure
 from plastic_search.report.groups import compared
 from plastic_search.report.html import plain, write_page
@@ -23,11 +23,8 @@ __all__ = ["SCHEMA", "contents", "write"]
 SCHEMA = "plastic_search/comparison_report/1"
 _ENOUGH = 8  # seeds from which on a bootstrap of the median is wide enough
 _STAGES = ("comparison", "sweep")
+_SCORES = ("score", "validation", "test", "frozen", "shuffled", "soft", "hard", "tuned")
 _COSTS = ("seconds", "steps", "parameters", "connections")
-_QUANTITIES = {  # of a learning curve -> its label
-    "loss": "training loss", "score": "validation score", "units": "units", "connections": "connections",
-    "plastic_connections": "plastic connections",
-}  # fmt: skip
 
 
 class Metric(NamedTuple):
@@ -66,10 +63,11 @@ class Difference(NamedTuple):
     answer: str  # whether the case is better: yes, no, unclear; "" for a metric of which neither is better
 
 
-def write(record: Record, out: Path, title: str = "", prose: str = "") -> Path:
+def write(record: Record, out: Path | str, title: str = "", prose: str = "") -> Path:
     """Write `out`/report.html and, with every number that it shows, `out`/report.json."""
     page = contents(record, title, prose)
-    return write_page(out, "comparison.html.j2", plain(page), drawings=_drawings(page))
+    drawings = {"finals": every_seed(page), "axis": along_axis(page), "curves": over_training(page)}
+    return write_page(out, "comparison.html.j2", plain(page), drawings=drawings)
 
 
 def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]:
@@ -89,7 +87,7 @@ def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]
     wide = {m.name: _wide(complete, f"metrics.{m.name}", names) for m in metrics}
     metrics = [m._replace(average=m.average or _average(wide[m.name])) for m in metrics]
     cases = [_case(case, metrics, wide, rows) for case in described]
-    reference = study.get("reference") or study["cases"][0]["name"]
+    reference = study.get("reference") or next((case["name"] for case in study["cases"]), "")
     comparable = _comparable(described, reference)
     differences = [
         found
@@ -182,8 +180,9 @@ def _measured(metric: Metric, values: dict[int, float], case: str) -> Measured |
         higher = metric.better == "higher"
         count = sum(v >= metric.limit if higher else v <= metric.limit for v in each)
         reached = statistics.share(count, len(each))
+    result = statistics.median(each) if metric.average == "median" else statistics.mean(each)
     return Measured(
-        result=statistics.median(each) if metric.average == "median" else statistics.mean(each),
+        result=statistics.bounded(result, each) if metric.name in _SCORES else result,
         quartiles=statistics.quartiles(each),
         values=values,
         reached=reached,
@@ -193,9 +192,12 @@ def _measured(metric: Metric, values: dict[int, float], case: str) -> Measured |
 
 def _difference(metric: Metric, wide: DataFrame, case: str, reference: str) -> Difference | None:
     average = "median" if metric.average == "median" else "mean"
-    found = compared(_values(wide, case), _values(wide, reference), average)
+    ours, theirs = _values(wide, case), _values(wide, reference)
+    found = compared(ours, theirs, average)
     if found is None:
         return None
+    if metric.name in _SCORES:
+        found = statistics.bounded(found, ours.values(), theirs.values())
     better = {"higher": found.sign, "lower": -found.sign}.get(metric.better, 0)
     return Difference(case, metric.name, found, {1: "yes", -1: "no"}.get(better, "unclear" if metric.better else ""))
 
@@ -212,7 +214,7 @@ def _curves(record: Record, cases: list[dict[str, Any]]) -> dict[str, list[Curve
     points = table.curves(record)
     points = points[points.stage.isin(_STAGES)]
     found: dict[str, list[Curve]] = {}
-    for quantity in _QUANTITIES:
+    for quantity in QUANTITIES:
         known = points.dropna(subset=[quantity])
         if known.empty or (
             quantity not in ("loss", "score") and known.groupby(["name", "seed"])[quantity].nunique().max() == 1
@@ -296,48 +298,3 @@ def _beside(page: dict[str, Any], metric: Metric, labels: dict[str, str], shown:
 def _series(names: list[str]) -> str:
     """a, b and c; where names hold commas themselves, a; b; c"""
     return "; ".join(names) if any("," in name for name in names) else listed(names)
-
-
-def _drawings(page: dict[str, Any]) -> dict[str, Any]:
-    """The SVG of each figure."""
-    styles = {case["name"]: _cases.style(i) for i, case in enumerate(page["cases"])}
-    finals, axis = {}, {}
-    for metric in page["metrics"]:
-        known = [(case, m) for case in page["cases"] if (m := case["metrics"][metric["name"]])]
-        floors = page["floor"] if metric["name"] == "loss" else {}
-        if known:
-            rows = [Final(c["label"], styles[c["name"]][0], list(m.values.values()), m.result) for c, m in known]
-            name = f"final-{metric['name']}"
-            finals[metric["name"]] = _cases.every_seed(name, rows, metric["title"], metric["limit"], floors)
-        if page["axis"] and (lines := _lines(page, known)):
-            labels = (page["axis"], metric["title"])
-            level = next(((c["label"], m.result) for c, m in known if c["name"] == page["reference"]), None)
-            chance = page["task"]["chance"] if metric is page["metrics"][0] else None
-            axis[metric["name"]] = _cases.along_axis(
-                f"axis-{metric['name']}",
-                f"{metric['title']} against {page['axis']}",
-                lines,
-                level,
-                chance,
-                labels,
-                False,
-            )
-    curves = {
-        quantity: _cases.over_training(
-            f"curve-{quantity}", curves, styles, _QUANTITIES[quantity], page["floor"] if quantity == "loss" else {}
-        )
-        for quantity, curves in page["curves"].items()
-    }
-    return {"finals": finals, "axis": axis, "curves": curves}
-
-
-def _lines(page: dict[str, Any], known: list[tuple[dict[str, Any], Measured]]) -> list[Line]:
-    """The cases of each group along the axis."""
-    groups: dict[str, list[tuple[float, Estimate]]] = {}
-    for case, measured in known:
-        if case["at"] is not None and case["name"] != page["reference"]:
-            groups.setdefault(case["group"], []).append((case["at"], measured.result))
-    return [
-        Line(group, _cases.style(i)[0], *map(list, zip(*sorted(points, key=lambda p: p[0]), strict=True)))
-        for i, (group, points) in enumerate(groups.items())
-    ]

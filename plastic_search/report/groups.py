@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
+from itertools import count
 from typing import Any, Literal, NamedTuple
 
 from plastic_search.records import table
@@ -13,9 +15,9 @@ from plastic_search.report.formatting import MARGIN, interval, score
 from plastic_search.report.statistics import Estimate
 
 __all__ = [
-    "Contrast", "Group", "Trial", "above", "arm_label", "arms", "baselines", "chance", "compare", "compared", "ended",
-    "finals", "finite", "group", "loss", "of_arm", "of_winner", "outdated", "reach", "score_name", "smaller", "trials",
-    "winning_trial",
+    "Contrast", "Group", "Trial", "above", "alike", "arm_label", "arm_looks", "arms", "baselines", "bundles", "chance",
+    "compare", "compared", "compared_scores", "ended", "finals", "finite", "group", "looks", "loss", "main_bundle",
+    "of_arm", "of_winner", "outdated", "reach", "score_name", "smaller", "standing", "trials", "winning_trial",
 ]  # fmt: skip
 
 _ARMS = {"tpe": "TPE", "random": "random search"}
@@ -30,6 +32,7 @@ _FINALS: dict[str, tuple[str, str]] = {  # finalist -> what a page calls it, and
     Finalist.FIXED_LSTM: ("fixed LSTM", "an LSTM without plasticity"),
 }
 _MATCHED = (Finalist.FIXED, Finalist.FIXED_LSTM)  # meant to have at least as many parameters as the winner
+_CONTROLS = (Finalist.DENSE, Finalist.RANDOM_MASK, Finalist.PRUNED, *_MATCHED)
 
 
 class Trial(NamedTuple):
@@ -61,8 +64,9 @@ class Group(NamedTuple):
         return {r.seed: value for r in runs if (value := finite(r.metrics.get(metric))) is not None}
 
     def mean(self, metric: str = "score") -> Estimate | None:
+        """The mean of a score, or of the score in another state or on another split."""
         values = list(self.values(metric).values())
-        return statistics.mean(values) if values else None
+        return statistics.bounded(statistics.mean(values), values) if values else None
 
     def cost(self, name: str) -> float | None:
         """The mean cost of a run."""
@@ -109,7 +113,7 @@ def trials(record: Record, arm: str | None = None) -> list[Trial]:
             connections=finite(row["connections"]),
             seconds=row["seconds"],
             seeds=row["seeds"],
-            choices=specs[row["arm"], row["number"]][0],
+            choices=table.used(*specs[row["arm"], row["number"]]),
             spec=specs[row["arm"], row["number"]][1],
             note=row["note"],
         )
@@ -131,14 +135,55 @@ def finals(record: Record) -> list[Group]:
     """The finalists: those that we know of first, then any other by name of its runs."""
     names = list(dict.fromkeys(r.name for r in record.stage("final")))
     order = list(_FINALS)
-    return [group(record, n) for n in sorted(names, key=lambda n: order.index(n) if n in order else len(order))]
+    names.sort(key=lambda name: order.index(name) if name in order else len(order))
+    return [found for name in names if (found := group(record, name)).runs]
+
+
+def looks(record: Record) -> dict[str, int]:
+    """The look of each finalist (`figures._canvas.look`), the same in every figure of a page."""
+    return {each.name: i for i, each in enumerate(finals(record))}
+
+
+def arm_looks(record: Record) -> dict[str, int]:
+    """The look of each search: that of the finalist that it found, or one of its own."""
+    taken, result = looks(record), {}
+    for arm in arms(record):
+        found = of_arm(record, arm)
+        look = taken[found.name] if found else -1
+        own = next(i for i in count(len(taken)) if i not in result.values())
+        result[arm] = own if look in (-1, *result.values()) else look
+    return result
 
 
 def group(record: Record, name: str, stage: str = "final") -> Group:
-    """The runs of one network of a stage."""
-    label, about = _FINALS.get(name, (name, "")) if stage == "final" else (name, "")
-    found = Group(name, label, about, record.stage(stage, name))
-    return found if stage != "final" or name not in _MATCHED else found._replace(about=_sized(record, found))
+    """The runs of one network of a stage; of a control those that belong to this winner."""
+    if stage != "final":
+        return Group(name, name, "", record.stage(stage, name))
+    found = Group(name, *_FINALS.get(name, (name, "")), record.stage(stage, name))
+    for winner in record.stage(stage, "winner")[:1]:
+        if name in _CONTROLS:
+            source = winner.trial, winner.choices
+            found = found._replace(runs=[run for run in found.runs if (run.trial, run.choices) == source])
+    if name == Finalist.RANDOM_MASK and any(_of_graph(run.spec) for run in found.runs):
+        found = found._replace(about=f"{found.about}, the same ones for every seed")
+    return found._replace(about=_sized(record, found)) if name in _MATCHED else found
+
+
+def standing(record: Record, name: str) -> Group:
+    """The finalist that is meant by a name: its own runs, or those of another that is the same network."""
+    same = record.study.get("same")
+    stands = same.get(name) if isinstance(same, dict) else None
+    return group(record, stands if isinstance(stands, str) else name)
+
+
+def alike(ours: Group, theirs: Group) -> bool:
+    """Whether two finalists are one network, trained once or, by an earlier version, twice."""
+    specs = [identity(run.spec) for each in (ours, theirs) for run in each.runs[:1] if run.spec.get("layers")]
+    return ours.name == theirs.name or (len(specs) == 2 and specs[0] == specs[1])
+
+
+def _of_graph(spec: Any) -> bool:
+    return '"kind": "Graph"' in json.dumps(spec)
 
 
 def _sized(record: Record, control: Group) -> str:
@@ -161,6 +206,9 @@ def smaller(record: Record, control: Group) -> bool:
 
 def of_arm(record: Record, arm: str) -> Group | None:
     """The finalist that a search found: the final network whose spec one of its trials had."""
+    stands = standing(record, f"best_{arm}")
+    if stands.name != f"best_{arm}":
+        return stands
     tried = [(t.number, t.spec) for t in trials(record, arm)]
     for each in finals(record):
         mine = each.name in (arm, f"best_{arm}")
@@ -179,7 +227,8 @@ def winning_trial(record: Record) -> Trial | None:
 
 def baselines(record: Record) -> list[Group]:
     """The finalists without a trace to take away: what a plastic winner must beat."""
-    searched = {g.name for arm in arms(record) if (g := of_arm(record, arm))} | {"winner", "dense"}
+    searched = {g.name for arm in arms(record) if (g := of_arm(record, arm))} | {"dense"}
+    searched = searched.difference(standing(record, name).name for name in _MATCHED) | {"winner"}
     return [g for g in finals(record) if g.name not in searched and not g.plastic and g.values()]
 
 
@@ -194,6 +243,19 @@ def outdated(record: Record, run: Run) -> bool:
     return bool(now) and identity(run.spec) not in {identity(r.spec) for r in now}
 
 
+def bundles(record: Record) -> list[Run]:
+    """The exported networks, in the order in which they were written; of two in one folder the later one."""
+    exported = [r for r in record.stage(Stage.EXPORTED) if finite(r.metrics.get("parity")) is not None]
+    last = {r.choices.get("bundle"): r for r in exported}
+    return [r for r in exported if last[r.choices.get("bundle")] is r]
+
+
+def main_bundle(record: Record) -> Run | None:
+    """The bundle that a page's answer is about: the last one of the winner, or of any network where there is none."""
+    mine = [r for r in bundles(record) if not record.stage(Stage.FINAL, "winner") or of_winner(record, r)]
+    return mine[-1] if mine else None
+
+
 def ended(run: Run) -> str:
     """Why the free run of an export was compared no further: "" (it was, to the end), tie, magnified, or either."""
     steps, alone, ties, last = (finite(run.metrics.get(n)) for n in ("steps", "compared", "ties", "free_ties"))
@@ -202,6 +264,12 @@ def ended(run: Run) -> str:
     if last is None:  # a record that does not say
         return "either" if ties else "magnified"
     return "tie" if last else "magnified"
+
+
+def compared_scores(ours: dict[int, float], theirs: dict[int, float]) -> Estimate | None:
+    """`compared`, of scores."""
+    result = compared(ours, theirs)
+    return result and statistics.bounded(result, ours.values(), theirs.values())
 
 
 def compared(
@@ -231,11 +299,15 @@ class Contrast(NamedTuple):
 
 
 def compare(ours: Group, theirs: Group) -> Contrast | None:
-    """Two networks over their seeds, as independent groups: a seed means something else in another network."""
+    """Two networks over their seeds, as independent groups: a seed means something else in another network.
+
+    None where one of them was not trained, or they are the same.
+    """
     x, y = list(ours.values().values()), list(theirs.values().values())
-    if not x or not y:
+    if not x or not y or alike(ours, theirs):
         return None
-    return Contrast(ours.label, theirs.label, statistics.difference(x, y), statistics.improvement(x, y))
+    difference = statistics.bounded(statistics.difference(x, y), x, y)
+    return Contrast(ours.label, theirs.label, difference, statistics.improvement(x, y))
 
 
 def loss(d: Estimate) -> tuple[str, str]:

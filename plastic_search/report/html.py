@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plastic_search.core.paths import as_path
 from plastic_search.core.printable import printable
 from plastic_search.records.files import write_text
 from plastic_search.report import formatting
@@ -17,19 +18,27 @@ from plastic_search.report.statistics import Estimate
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["plain", "render", "write_page"]
+__all__ = ["page_path", "plain", "render", "write_page"]
 
 
-def write_page(out: Path, template: str, page: dict[str, Any], **values: Any) -> Path:
-    """Write `out`/report.html from a template, and every number that it shows as `out`/report.json.
+def write_page(out: Path | str, template: str, page: dict[str, Any], **values: Any) -> Path:
+    """Write a page from a template, and every number that it shows as JSON beside it.
 
     Args:
+        out: a folder, for its report.html and report.json; or the page itself, NAME.html, for NAME.json beside it.
         page: JSON data; the template's variable `page`.
         values: further variables of the template, such as drawings, which are not in the JSON file.
     """
-    write_text(out / "report.json", json.dumps(page, indent=1, allow_nan=False) + "\n")
-    write_text(out / "report.html", render(template, page=page, **values))
-    return out / "report.html"
+    path = page_path(as_path(out))
+    companion = path.with_suffix(".json")
+    write_text(companion, json.dumps(page, indent=1, allow_nan=False) + "\n")
+    write_text(path, render(template, page=page, companion=companion.name, **values))
+    return path
+
+
+def page_path(out: Path) -> Path:
+    """The page's file: `out` itself where it is called NAME.html and is no folder, else `out`/report.html."""
+    return out if out.suffix.lower() in (".html", ".htm") and not out.is_dir() else out / "report.html"
 
 
 def render(template: str, **values: Any) -> str:
@@ -61,14 +70,24 @@ def _environment() -> Environment:
         "change": formatting.change,
         "count": formatting.count,
         "duration": formatting.duration,
-        "estimate": lambda e, signed=False: formatting.estimate(Estimate(**e) if e else None, signed),
-        "measure": lambda e, digits, signed=False: formatting.measure(Estimate(**e) if e else None, digits, signed),
+        "estimate": lambda e, signed=False: _noted(formatting.estimate(Estimate(**e) if e else None, signed)),
+        "measure": lambda e, digits, signed=False: _noted(
+            formatting.measure(Estimate(**e) if e else None, digits, signed)
+        ),
         "path": _path,
         "percent": formatting.percent,
         "score": formatting.score,
         "size": formatting.size,
     }
     return environment
+
+
+def _noted(text: str) -> Any:
+    """A number whose note, in brackets, a cell may break: 0.934 (one seed: no interval)"""
+    from markupsafe import Markup, escape
+
+    value, bracket, note = text.partition(" (")
+    return escape(value) + (Markup(' <span class="note">(%s</span>') % note if bracket else "")
 
 
 def _printable(value: Any) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.part import Part
+from plastic_search.core.paths import as_path
 from plastic_search.records.run import Record
 from plastic_search.report import comparison_page, study_page, sweep_page
 from plastic_search.report.figures import Figure, figures
@@ -32,22 +33,22 @@ class Report(Part):
     figures: tuple[str, ...] = ()
 
 
-def write(record: Record, out: Path, report: Report | None = None) -> Path:
+def write(record: Record, out: Path | str, report: Report | None = None) -> Path:
     """Write `out`/report.html and, with every number that the page shows, `out`/report.json.
 
-    The kind of page follows from the schema in study.json: a study, a comparison or a sweep. The same record always
-    gives the same two files, byte for byte.
+    Where `out` is called NAME.html, these are NAME.html and NAME.json. The kind of page follows from the schema in
+    study.json: a study, a comparison or a sweep. The same record always gives the same two files, byte for byte.
 
     Raises:
         PlasticSearchError: the report is about another study or asks for a figure that there is not, or `out`
             cannot be written.
     """
-    report = report or Report(record.name)
+    report, out = report or Report(record.name), as_path(out)
     if report.study != record.name:
         raise PlasticSearchError(f"this report is about {report.study!r}, but the run folder holds {record.name!r}")
     kind = str(record.study.get("schema", "")).rpartition("/")[0]
     if kind == "plastic_search/sweep":
-        return sweep_page.write(record, out)
+        return sweep_page.write(record, out, report.title, report.answer)
     if kind == "plastic_search/comparison":
         return comparison_page.write(record, out, report.title, report.answer)
     shown = {figure: figure.data(record) for figure in _chosen(report)}

@@ -7,10 +7,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from plastic_search.records.run import PREFERRED, WIDTHS, Record, Run
+from plastic_search.records.run import PREFERRED, WIDTHS, Finalist, Record, Run, rounded_network
 from plastic_search.report import groups
 
 __all__ = ["again", "filling", "folder", "running"]
+
+_ROLES = ("weight", "alpha", "trace")
 
 
 def filling(record: Record, verb: str) -> str:
@@ -20,16 +22,14 @@ def filling(record: Record, verb: str) -> str:
 
 def again(record: Record) -> list[str]:
     """The commands that would make the record anew, as they were typed."""
-    command, stages = _typed(record), {r.stage for r in record.runs}
+    command = _typed(record)
     where = str(command.get("out") or folder(record))
     result = [_line(record, "run", where)]
-    if "quantized" in stages:
-        widths = _widths(record)
-        result.append(
-            _line(
-                record, "quantize", where, ["--bits", widths] if widths not in ("", ",".join(map(str, WIDTHS))) else []
-            )
-        )
+    for network in dict.fromkeys(rounded_network(run) for run in record.stage("quantized")):
+        widths = _widths(record, network)
+        options = ["--name", network] if network != Finalist.WINNER else []
+        options += ["--bits", widths] if widths not in ("", ",".join(map(str, WIDTHS))) else []
+        result.append(_line(record, "quantize", where, options))
     exported = record.stage("exported")
     mine = [_options(record, run) for run in exported if not groups.outdated(record, run)]
     result += [_line(record, "export", where, options) for options in mine or [[]] * bool(exported)]
@@ -71,10 +71,12 @@ def _typed(record: Record) -> dict[str, Any]:
     return command if isinstance(command, dict) else {}
 
 
-def _widths(record: Record) -> str:
-    """The widths that all roles were rounded to together."""
-    roles = [{r.choices.get(role) for role in ("weight", "alpha", "trace")} for r in record.stage("quantized")]
-    alike = {each for (each, *more) in roles if not more and isinstance(each, int)}
+def _widths(record: Record, network: str) -> str:
+    """The widths that all roles of a network were rounded to together; of one without a trace, its weights."""
+    mine = [run.choices for run in record.stage("quantized") if rounded_network(run) == network]
+    rounded = [[b for role in _ROLES if isinstance(b := choices.get(role), int)] for choices in mine]
+    most = max(map(len, rounded))
+    alike = {each[0] for each in rounded if len(each) == most and len({*each}) == 1}
     return ",".join(str(width) for width in sorted(alike, reverse=True))
 
 

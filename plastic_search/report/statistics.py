@@ -6,7 +6,7 @@ interval is None and `note` gives the reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plastic_search.core.errors import PlasticSearchError
@@ -14,8 +14,10 @@ from plastic_search.core.errors import PlasticSearchError
 if TYPE_CHECKING:
     from numpy import ndarray
 
-__all__ = ["BestOf", "Estimate", "best_of", "difference", "improvement", "iqm", "mean", "median"]
+__all__ = ["BestOf", "Estimate", "best_of", "bounded", "difference", "improvement", "iqm", "mean", "median"]
 __all__ += ["median_difference", "quartiles", "share"]
+
+_SLACK = 1e-5  # by which a mean of scores may leave 0 to 1, since sums are rounded
 
 
 class Estimate(NamedTuple):
@@ -82,6 +84,22 @@ def difference(ours: Sequence[float], theirs: Sequence[float], confidence: float
     freedom = (a + b) ** 2 / (a**2 / (len(x) - 1) + b**2 / (len(y) - 1))
     reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * (a + b) ** 0.5
     return Estimate(value, value - reach, value + reach, n, method)
+
+
+def bounded(result: Estimate, *groups: Iterable[float]) -> Estimate:
+    """The mean of scores, or the difference of two groups of scores, its interval cut to what that can be.
+
+    A score lies between 0 and 1, a difference between -1 and 1. The true value does too, so the cut interval covers it
+    as often as the whole one (Mandelkern 2002). Where a value lies outside, it is no such score, and nothing is cut.
+
+    Args:
+        groups: the scores that it rests on: one group for a mean, two for a difference.
+    """
+    if result.low is None or result.high is None or any(abs(v - 0.5) > 0.5 + _SLACK for each in groups for v in each):
+        return result
+    least = 0.0 if len(groups) == 1 else -1.0
+    low, high = min(least, result.value), max(1.0, result.value)  # a mean may leave them by a rounding error
+    return result._replace(low=max(result.low, low), high=min(result.high, high))
 
 
 def iqm(values: Sequence[float], confidence: float = 0.95, draws: int = 5000, seed: int = 0) -> Estimate:

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from plastic_search.records import provenance
-from plastic_search.records.run import Record
+from plastic_search.records.run import Finalist, Record, rounded_network
 from plastic_search.report import groups, reproduce, statistics, verdicts
-from plastic_search.report.figures import Figure, ablation, bits, learning_curves, topology
+from plastic_search.report.figures import Figure, ablation, bits, importances, learning_curves, topology
 from plastic_search.report.formatting import MARGIN
 from plastic_search.report.groups import Group, Trial
 from plastic_search.report.html import plain
 
 __all__ = ["SCHEMA", "contents"]
 
-SCHEMA = "plastic_search/report/1"
+SCHEMA = "plastic_search/report/2"
 _TOP = 15  # rows of the leaderboard
 _SECTIONS = {  # section -> what it is about, the command that fills it
     "search": ("The searches", "run"),
@@ -53,7 +53,7 @@ def contents(record: Record, title: str, prose: str, shown: dict[Figure, Any]) -
         "leaderboard": _leaderboard(record),
         "topology": _topology(record),
         "learning": _learning(record),
-        "importances": record.importances or None,
+        "importances": importances.shares(record) or None,
         "bits": _bits(record),
         "ablation": _ablation(record),
         "controls": _controls(record),
@@ -62,12 +62,25 @@ def contents(record: Record, title: str, prose: str, shown: dict[Figure, Any]) -
         "provenance": _provenance(record),
         "figures": [_figure(f, data) for f, data in shown.items() if data is not None],
     }
+    notes = {"importances": _too_few(record)}
     result["missing"] = [
-        {"section": s, "title": about, "command": reproduce.filling(record, verb)}
+        {"section": s, "title": about, "command": reproduce.filling(record, verb), "note": notes.get(s, "")}
         for s, (about, verb) in _SECTIONS.items()
-        if not result[s]
+        if not result[s] and not (s == "ablation" and record.stage("final", "winner"))
     ]
     return plain(result)
+
+
+def _too_few(record: Record) -> str:
+    """Why a search that has ended shows no importances; "" before its end."""
+    planned, tried = record.study.get("trials"), groups.trials(record)
+    if not tried or any(sum(t.arm == arm for t in tried) < (planned or 0) for arm in groups.arms(record)):
+        return ""
+    complete = sum(t.outcome == "complete" for t in tried)
+    return (
+        f"The search has ended with {complete} complete trial{'s' * (complete != 1)}. That is too few to tell which "
+        "choices mattered: at least four are needed, of choices that differ. More trials, `--set trials=`, add them."
+    )
 
 
 def _titled(name: str) -> str:
@@ -115,7 +128,7 @@ def _leaderboard(record: Record) -> dict[str, Any] | None:
     )
     if not ranked:
         return None
-    chosen = dict.fromkeys(path for t in tried for path in t.choices)
+    chosen = dict.fromkeys(path for t in ranked for path in t.choices)
     paths = dict.fromkeys([*(p for p in record.study.get("search_parameters", {}) if p in chosen), *chosen])
     columns = [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
     best = groups.winning_trial(record)
@@ -150,9 +163,9 @@ def _topology(record: Record) -> dict[str, Any] | None:
     if graph is None:
         return None
     edges, plastic = len(graph.edges), sum(e.plastic for e in graph.edges)
-    winner, dense = groups.group(record, "winner"), groups.group(record, "dense")
-    ours, theirs = list(winner.values().values()), list(dense.values().values())
-    difference = statistics.difference(ours, theirs) if ours and theirs else None
+    winner, dense = groups.group(record, "winner"), groups.standing(record, "dense")
+    contrast = groups.compare(winner, dense)
+    difference = contrast.difference if contrast else None
     possible = dense.cost("connections") or sum(b.possible for b in graph.blocks)
     return {
         "graph": graph.name,
@@ -184,17 +197,27 @@ def _ablation(record: Record) -> list[Any] | None:
 
 
 def _bits(record: Record) -> dict[str, Any] | None:
-    result = bits.data(record)
-    if result is None:
-        return None
+    """The winner's ways of rounding, and those of other finalists that were quantized."""
+    networks = dict.fromkeys(rounded_network(run) for run in record.stage("quantized"))
+    others = [
+        {"name": name, "label": groups.group(record, name).label} | _rounded(record, name)
+        for name in networks
+        if name != Finalist.WINNER
+    ]
+    winner = _rounded(record, Finalist.WINNER)
+    return winner | {"others": others} if winner["rows"] or any(each["rows"] for each in others) else None
+
+
+def _rounded(record: Record, network: str) -> dict[str, Any]:
+    result = bits.data(record, network)
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for v in result.variants:
+    for v in result.variants if result else ():
         rounding = v.rounding if v.bits["trace"] is not None else ""
         row = rows.setdefault((v.family, bits.tick(v), rounding), {"rounded": None, "tuned": None})
         row["tuned" if v.tuned else "rounded"] = v
     return {
-        "float": groups.group(record, "winner").mean(),
-        "float_tuned": result.float_tuned,
+        "float": groups.group(record, network).mean(),
+        "float_tuned": result.float_tuned if result else None,
         "rows": [{"family": f, "bits": b, "rounding": r} | row for (f, b, r), row in rows.items()],
     }
 
@@ -216,19 +239,20 @@ def _control(group: Group, winner: list[float]) -> dict[str, Any]:
         "unscored": len(group.runs) - len(scores),
         "score": group.mean(),
         "validation": group.mean("validation"),
-        "change": statistics.difference(scores, winner) if against else None,
+        "change": statistics.bounded(statistics.difference(scores, winner), scores, winner) if against else None,
         **{cost: group.cost(cost) for cost in ("parameters", "connections", "steps", "seconds")},
     }
 
 
 def _exported(record: Record) -> list[dict[str, Any]] | None:
-    names = ("stepwise", "parity", "compared", "steps", "ties", "free_ties", "score", "bytes")
+    names = ("stepwise", "parity", "compared", "steps", "ties", "free_ties", "score", "deployed_bytes", "bytes")
+    main = groups.main_bundle(record)
     return [
-        {"name": r.name, "seed": r.seed, "bundle": str(r.choices.get("bundle", "bundle"))}
+        {"name": r.name, "seed": r.seed, "bundle": str(r.choices.get("bundle", "bundle")), "main": r is main}
         | {"outdated": groups.outdated(record, r), "ended": groups.ended(r)}
         | {name: groups.finite(r.metrics.get(name)) for name in names}
         | {"command": reproduce.running(record, r)}
-        for r in record.stage("exported")
+        for r in groups.bundles(record)
     ] or None
 
 

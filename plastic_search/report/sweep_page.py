@@ -1,197 +1,111 @@
-"""The page about a sweep: score against the axis, what holds and what does not, and whether its graphs agree."""
+"""The page about a sweep: that of a comparison along an axis, what holds at each value, and whether graphs agree."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plastic_search.records import table
-from plastic_search.records.run import Record
-from plastic_search.report import reproduce, statistics
-from plastic_search.report.figures import _canvas as canvas
+from plastic_search.records.run import Record, Stage
+from plastic_search.report import comparison_page, statistics
+from plastic_search.report.comparison_figures import along_axis, over_training
 from plastic_search.report.figures import topology
-from plastic_search.report.figures._cases import Line, along_axis
-from plastic_search.report.html import write_page
+from plastic_search.report.html import plain, write_page
 from plastic_search.report.stability import stability
-from plastic_search.report.statistics import Estimate
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from pandas import DataFrame
 
 __all__ = ["compared", "contents", "write"]
 
 MARGIN = 0.01  # of score, below which a loss is small
 _EXACT = 0.02  # by which share a budget may be missed
+_MEANS = ("soft", "hard", "tuned", "connections", "plastic_connections")  # metrics of a row
 
 
-def write(record: Record, out: Path) -> Path:
+def write(record: Record, out: Path | str, title: str = "", prose: str = "") -> Path:
     """Write `out`/report.html and, with every number that it shows, `out`/report.json."""
-    page = contents(record)
-    graph = topology.data(record)
+    page, graph = contents(record, title, prose), topology.data(record)
     drawings = {
-        "scores": _scores(page),
-        "gates": _gates(page),
+        "axis": along_axis(page),
+        "curves": over_training(page),
         "graph": topology.draw(graph) if graph else "",
         "graph_caption": topology.caption(graph) if graph else "",
     }
-    return write_page(out, "sweep.html.j2", page, drawings=drawings)
+    return write_page(out, "sweep.html.j2", plain(page), drawings=drawings)
 
 
-def contents(record: Record) -> dict[str, Any]:
-    """The page as plain data."""
-    study = record.study
-    groups = _groups(record)
-    page = {
-        "schema": "plastic_search/sweep_report/1",
-        "name": record.name,
-        "question": study["question"],
-        "axis": study["axis"],
+def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]:
+    """The page of a comparison, and what only a sweep has; scores are means, however many seeds there are."""
+    study, runs = record.study, record.stage(Stage.SWEEP)
+    cases = {r.name: {"name": r.name, "group": r.choices["group"], "at": r.choices["at"]} for r in runs}
+    base = next((name for name, case in cases.items() if case["group"] == study["reference"]), "")
+    cases |= {base: cases[base] | {"label": study["reference"]}} if base else {}
+    metric = {"name": "score", "label": f"test {study['task']['score_name']}", "average": "mean"}
+    asked = {"cases": list(cases.values()), "metrics": [metric], "reference": base}
+    page = comparison_page.contents(record._replace(study=study | asked), title, prose)
+    groups = _groups(record, page)
+    kept = ("connections", "score", "plastic_connections")
+    ours = {q: [c for c in page["curves"].get(q, ()) if cases[c.name]["group"] == study["ours"]] for q in kept}
+    del page["summary"], page["differences"]  # those of sweeps are the answers, value by value
+    return page | {
+        "schema": "plastic_search/sweep_report/2",
+        "base": study["reference"],
         "ours": study["ours"],
-        "reference": study["reference"],
         "budget": study["budget"],
-        "score_name": study["task"]["score_name"],
-        "chance": study["task"]["chance"],
         "margin": MARGIN,
-        "seeds": study["seeds"],
+        "planned": study["trials"] * len(study["seeds"]),
         "groups": groups,
-        "complete": sum(len(row["scores"]) for rows in groups.values() for row in rows),
-        "wanted": study["trials"] * len(study["seeds"]),
+        "curves": {quantity: curves for quantity, curves in ours.items() if curves},
         "stability": stability(record),
-        "again": reproduce.again(record)[0],
-        "provenance": {k: study.get(k) for k in ("machine", "versions", "code", "created")},
+        "answers": _answers(groups, study["ours"], study["reference"]),
     }
-    page["answers"] = _answers(page)
-    return page
 
 
-def _groups(record: Record) -> dict[str, list[dict[str, Any]]]:
-    """Every group's rows, along the axis."""
-    runs = table.runs(record)
-    runs = runs[(runs.stage == "sweep") & (runs.outcome == "complete")]
-    if runs.empty:
-        return {}
-    key, points = record.study["budget"], table.curves(record)
-    base = runs[runs["choices.group"] == record.study["reference"]]
-    full = float(base[f"metrics.{key}"].iloc[0]) if key and len(base) else None
+def _groups(record: Record, page: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Every group's cases that have a score, along the axis."""
+    rows, key = table.runs(record), record.study["budget"]
+    rows = rows[(rows.stage == Stage.SWEEP) & (rows.outcome == "complete")]
+    means = rows.groupby("name")[[c for m in _MEANS if (c := f"metrics.{m}") in rows]].mean()
+    full = means.get(f"metrics.{key}", {}).get(page["reference"])
     groups: dict[str, list[dict[str, Any]]] = {}
-    for _, case in runs.groupby(["choices.group", "choices.at"], sort=False):
-        group, at = str(case["choices.group"].iloc[0]), float(case["choices.at"].iloc[0])
-        curves = points[(points.stage == "sweep") & (points.name == case["name"].iloc[0])]
-        groups.setdefault(group, []).append(_row(at, case.sort_values("seed"), curves, key, full))
-    return {group: sorted(rows, key=lambda row: row["at"]) for group, rows in groups.items()}
+    for case in sorted(page["cases"], key=lambda case: case["at"]):
+        if case["metrics"]["score"] is None:
+            continue
+        row = case | {m: float(means[c][case["name"]]) if (c := f"metrics.{m}") in means else None for m in _MEANS}
+        if full and case["at"] <= 1.0:  # where it is a number, each layer has as many
+            mine = rows[rows.name == case["name"]]
+            whole = 0.5 * mine.filter(regex=r"^layers\.\d+\.units$").count(axis=1).iloc[0]  # each layer's is rounded
+            row["asked"] = case["at"] * full
+            missed = ((mine[f"metrics.{key}"] - row["asked"]).abs() - whole).clip(lower=0.0)
+            row["missed"] = float(missed.max()) / row["asked"]
+        groups.setdefault(case["group"], []).append(row)
+    return {each["group"]: groups[each["group"]] for each in page["cases"] if each["group"] in groups}
 
 
-def _row(at: float, runs: DataFrame, curves: DataFrame, key: str, full: float | None) -> dict[str, Any]:
-    scores = runs["metrics.score"].to_list()
-    row: dict[str, Any] = {
-        "at": at,
-        "scores": scores,
-        "score": statistics.mean(scores)._asdict(),
-        "connections": float(runs["metrics.connections"].mean()),
-        "plastic_connections": float(runs["metrics.plastic_connections"].mean()),
-        "seconds": float(runs["costs.seconds"].mean()),
-        "curve": _mean_curve(curves, "plastic_connections" if key == "plastic_connections" else "connections"),
-    }
-    for stage in ("soft", "hard", "tuned"):
-        measured = runs.get(f"metrics.{stage}")
-        row[stage] = float(measured.mean()) if measured is not None and measured.count() else None
-    if key and full and at <= 1.0:  # where it is a number, each layer has as many
-        row["asked"] = at * full
-        whole = 0.5 * int(runs.filter(regex=r"^layers\.\d+\.units$").iloc[0].count())  # each layer's budget is rounded
-        row["missed"] = (
-            float(((runs[f"metrics.{key}"] - row["asked"]).abs() - whole).clip(lower=0.0).max()) / row["asked"]
-        )
-    return row
-
-
-def _mean_curve(points: DataFrame, counted: str) -> list[list[float]]:
-    """[step, score on validation, what the budget counts], means over seeds."""
-    means = points.groupby("step")[["score", counted]].mean()
-    return [list(row) for row in means.itertuples(name=None)]
-
-
-def _answers(page: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was asked of the sweep, place by place, worked out from the intervals alone."""
-    groups, ours, answers = page["groups"], page["ours"], []
-    mine = {row["at"]: row for row in groups.get(ours, [])}
-    if any("missed" in row for row in mine.values()):
-        missed = {at: row["missed"] for at, row in mine.items()}
-        holds = max(missed.values()) <= _EXACT
-        answers.append({"question": "Is the budget met within 2 %?", "at": None, "answer": "yes" if holds else "no",
-                     "says": f"largest miss {100 * max(missed.values()):.2f} %", "difference": None})  # fmt: skip
-    reference = groups.get(page["reference"], [])
-    for at in sorted(mine, reverse=True):
-        for group in [page["reference"]] * bool(reference) + [g for g in groups if g not in (ours, page["reference"])]:
-            rows = reference if group == page["reference"] else [r for r in groups[group] if r["at"] == at]
-            if rows:
-                answers.append(compared(page, at, mine[at], group, rows[0]))
+def _answers(groups: dict[str, list[dict[str, Any]]], ours: str, base: str) -> list[dict[str, Any]]:
+    """What was asked of the sweep, value by value, worked out from the intervals alone."""
+    mine = groups.get(ours, [])
+    missed, answers = [row["missed"] for row in mine if "missed" in row], []
+    if missed:
+        holds = "yes" if max(missed) <= _EXACT else "no"
+        answers.append(_answer("Is the budget met within 2 %?", None, holds, f"largest miss {100 * max(missed):.2f} %"))
+    for row in reversed(mine):
+        for group in sorted(groups, key=lambda group: group != base):
+            theirs = [r for r in groups[group] if group == base or r["at"] == row["at"]]
+            if theirs and group != ours:
+                answers.append(compared(ours, row, group, theirs[0], group == base))
     return answers
 
 
-def compared(
-    page: dict[str, Any], at: float, mine: dict[str, Any], group: str, theirs: dict[str, Any]
-) -> dict[str, Any]:
+def compared(ours: str, mine: dict[str, Any], group: str, theirs: dict[str, Any], is_base: bool) -> dict[str, Any]:
     """One answer: yes or no only where the whole interval of the difference lies on one side."""
-    gap = statistics.difference(mine["scores"], theirs["scores"])
-    if group == page["reference"]:
-        question, low, high = f"Does {page['ours']} lose less than {MARGIN:g} beside {group}?", -MARGIN, -MARGIN
-    else:
-        question, low, high = f"Is {page['ours']} better than {group}?", 0.0, 0.0
-    answer = "unclear"
-    if gap.low is not None and gap.low > low:
-        answer = "yes"
-    elif gap.high is not None and gap.high < high:
-        answer = "no"
-    return {"question": question, "at": at, "answer": answer, "says": _told(gap), "difference": gap._asdict()}
+    scores, rivals = (list(row["metrics"]["score"].values.values()) for row in (mine, theirs))
+    gap = statistics.difference(scores, rivals)
+    side = statistics.difference([score + MARGIN * is_base for score in scores], rivals).sign
+    answer = {1: "yes", -1: "no"}.get(side, "unclear")
+    question = f"Is {ours} better than {group}?"
+    if is_base:
+        question = f"Does {ours} lose less than {MARGIN:g} beside {group}?"
+    return _answer(question, mine["at"], answer, "", gap)
 
 
-def _told(gap: Estimate) -> str:
-    if gap.low is None or gap.high is None:
-        return f"{gap.value:+.3f}, one seed: no interval"
-    return f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
-
-
-def _colour(page: dict[str, Any], group: str) -> str:
-    if group == page["ours"]:
-        return canvas.BLUE
-    others = [g for g in page["groups"] if g not in (page["ours"], page["reference"])]
-    return (*canvas.COLOURS[1:], canvas.MUTED)[others.index(group) % len(canvas.COLOURS)]
-
-
-def _scores(page: dict[str, Any]) -> str:
-    """Score against the axis, a line a group."""
-    results = {group: [Estimate(**row["score"]) for row in rows] for group, rows in page["groups"].items()}
-    lines = [
-        Line(group, _colour(page, group), [row["at"] for row in rows], results[group])
-        for group, rows in page["groups"].items()
-        if group != page["reference"]
-    ]
-    level = (page["reference"], results[page["reference"]][0]) if page["reference"] in results else None
-    return along_axis(
-        "scores", page["question"], lines, level, page["chance"], (page["axis"], f"test {page['score_name']}")
-    )  # fmt: skip
-
-
-def _gates(page: dict[str, Any]) -> str:
-    """Connections over training, a line for each place of ours."""
-    rows = [r for r in page["groups"].get(page["ours"], []) if len(r["curve"]) > 1]
-    if not rows:
-        return ""
-    counted = "plastic connections" if page["budget"] == "plastic_connections" else "connections"
-
-    def paint(figure: Figure) -> None:
-        for axes, column, label in zip(figure.subplots(1, 2), (2, 1), (counted, "validation score"), strict=True):
-            for colour, row in zip(canvas.COLOURS * 3, rows, strict=False):
-                axes.plot(
-                    [c[0] for c in row["curve"]],
-                    [c[column] for c in row["curve"]],
-                    color=colour,
-                    label=f"{row['at']:g}",
-                )
-            axes.set_xlabel("updates")
-            axes.set_ylabel(label)
-            canvas.bare(axes)
-        canvas.legend(figure.axes[0])
-
-    return canvas.render("gates", "connections and score over training", 280, paint)
+def _answer(question: str, at: float | None, answer: str, evidence: str, gap: Any = None) -> dict[str, Any]:
+    return {"question": question, "at": at, "answer": answer, "evidence": evidence, "difference": gap}

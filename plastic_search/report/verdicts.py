@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 from plastic_search.records.run import Record
 from plastic_search.report import groups, reproduce, statistics
-from plastic_search.report.figures import bits as rounded
 from plastic_search.report.figures import learning_curves, topology
-from plastic_search.report.formatting import MARGIN, bits, change, count, estimate, listed, percent, score
+from plastic_search.report.formatting import change, count, estimate, listed, percent, score
 from plastic_search.report.groups import Contrast, Group, above, compare, loss, reach
-from plastic_search.report.statistics import Estimate
+from plastic_search.report.precision import precision
+from plastic_search.report.verdict import Verdict
 
 __all__ = ["Verdict", "verdicts"]
 
 
-class Verdict(NamedTuple):
-    """One question with its answer."""
-
-    key: str
-    question: str
-    answer: str  # yes, no, unclear, unknown
-    head: str  # the answer in one sentence
-    says: str  # what it rests on
-    comparisons: list[Contrast]
-
-
 def verdicts(record: Record) -> list[Verdict]:
-    """Every answer, in the order in which a page gives them."""
-    kept = [_unless_at_chance(record, verdict) for verdict in (_structure(record), _precision(record))]
+    """Every answer, in the order in which a page gives them; none on structure where nothing can be left out."""
+    lossy = [verdict for verdict in (_structure(record), precision(record)) if verdict is not None]
+    kept = [_unless_at_chance(record, verdict) for verdict in lossy]
     return [_plasticity(record), _search(record), *kept, _export(record)]
 
 
@@ -49,8 +39,8 @@ def _plasticity(record: Record) -> Verdict:
         return Verdict("plasticity", question, "unknown", "Whether plasticity matters is not known yet.", "", [])
     if not winner.plastic:
         head = f"The winner, at {estimate(mean)}, has no trace: the search chose a network without plasticity."
-        return Verdict("plasticity", question, "no", head, "", [])
-    frozen = groups.compared(winner.values(), winner.values("frozen"))
+        return Verdict("plasticity", question, "no", head, "There is no trace that could be taken away.", [])
+    frozen = groups.compared_scores(winner.values(), winner.values("frozen"))
     frozen_mean = winner.mean("frozen")
     if frozen is None or frozen_mean is None:
         return Verdict("plasticity", question, "unknown", "The winner was not tested without its trace.", "", [])
@@ -124,6 +114,9 @@ def _search(record: Record) -> Verdict:
     name, trials = groups.arm_label(learned), [_complete(record, arm) for arm in (learned, "random")]
     ours, theirs = (groups.of_arm(record, arm) for arm in (learned, "random"))
     reason = _trial_by_trial(name, trials)
+    if ours and theirs and ours.runs and groups.alike(ours, theirs):
+        head = f"{name} did not beat random search: both found the same network."
+        return Verdict("search", question, "no", head, reason, [])
     found = compare(ours, theirs) if ours and theirs else None
     if found is None or ours is None or theirs is None or found.probability is None:
         head = f"Whether {name} beats random search is not known: their best networks were not both trained anew."
@@ -164,9 +157,11 @@ def _trial_by_trial(name: str, trials: list[list[float]]) -> str:
     )
 
 
-def _structure(record: Record) -> Verdict:
+def _structure(record: Record) -> Verdict | None:
     question = "Can connections be left out?"
-    winner, dense = groups.group(record, "winner"), groups.group(record, "dense")
+    winner, dense = groups.group(record, "winner"), groups.standing(record, "dense")
+    if winner.runs and not _leaves_out(record):
+        return None
     found = compare(winner, dense)
     kept, full = winner.cost("connections"), dense.cost("connections")
     graph = topology.data(record)
@@ -179,15 +174,31 @@ def _structure(record: Record) -> Verdict:
         head = f"The winner keeps {percent(share)} of the connections that it might have."
         return Verdict("structure", question, "unclear", head, "No dense network was trained to compare it with.", [])
     d = found.difference
+    if share >= 1.0:
+        head = "The winner kept every connection that it might have, so whether any can be left out is not shown."
+        return Verdict("structure", question, "unclear", head, "", [found])
     answer, lost = loss(d)
     head = f"{percent(share)} of the connections are kept: {above(d)} the dense network, {lost}."
     reason = (
         f"With {count(kept)} connections the winner scores {estimate(winner.mean())}; the same network with all "
         f"{count(full)} of them, trained as long, scores {estimate(dense.mean())}."
     )
-    others = [c for name in ("random_mask", "pruned") if (c := compare(winner, groups.group(record, name)))]
+    others = [c for name in ("random_mask", "pruned") if (c := compare(winner, groups.standing(record, name)))]
     reason += "".join(f" Above {c.theirs} of as many connections: {estimate(c.difference, True)}." for c in others)
     return Verdict("structure", question, answer, head, reason + _hardened(winner), [found, *others])
+
+
+def _leaves_out(record: Record) -> bool:
+    """Whether the winner has some of several possible connections, chosen by gates or given by a graph."""
+    winner, dense = groups.group(record, "winner"), groups.standing(record, "dense")
+    layers = [layer for run in winner.runs[:1] for layer in run.spec.get("layers", ())]
+    return not groups.alike(winner, dense) if dense.runs else any(_chooses(layer.get("structure")) for layer in layers)
+
+
+def _chooses(structure: Any) -> bool:
+    """Whether a structure in JSON has some of the connections of another one."""
+    inner = structure.get("support") if isinstance(structure, dict) else None
+    return _chooses(inner) if inner and structure.get("kind") == "Selected" else inner is not None
 
 
 def _hardened(winner: Group) -> str:
@@ -198,105 +209,21 @@ def _hardened(winner: Group) -> str:
     return f" Making its gates hard changed its validation score by {hard.value - soft.value:+.3f}."
 
 
-def _precision(record: Record) -> Verdict:
-    question = "Does it survive in few bits?"
-    rounding = rounded.data(record)
-    together = [v for v in rounding.variants if v.family in ("uniform", "mixed") and v.change] if rounding else []
-    if not rounding or not together:
-        return Verdict("precision", question, "unknown", "What rounding costs is not known yet.", "", [])
-    chosen = min(together, key=lambda v: (v.family != "mixed", not v.tuned, v.rounding != "stochastic", _total(v)))
-    d = chosen.cost
-    if d is None:
-        return Verdict("precision", question, "unknown", "What rounding costs is not known: no float winner.", "", [])
-    answer, lost = loss(d)
-    if answer == "yes" and not chosen.fair:
-        answer, lost = "unclear", "and that may hide what rounding costs"
-    how = f"{bits(chosen.bits)} bits (weight/alpha/trace, {_how(chosen)})"
-    theirs = "float, trained on as long" if chosen.matched else "float"
-    against = f"the winner in {theirs}" if chosen.fair else "the winner in float, which was not trained on as long"
-    head = f"In {how} its score changes by {estimate(d, True)} against {against}, {lost}."
-    compared = [Contrast(f"{bits(chosen.bits)} bits", theirs, d, None)]
-    reason = _trained_on(record, chosen) + _fewest(together) + _by_chance(rounding)
-    return Verdict("precision", question, answer, head, reason, compared)
-
-
-def _trained_on(record: Record, chosen: rounded.Variant) -> str:
-    """What training on, and not rounding, has to do with a change."""
-    if not chosen.tuned or chosen.change is None:
-        return ""
-    if chosen.matched:
-        return (
-            f"Against the winner as it was, before any training on, the score in {bits(chosen.bits)} bits changes by "
-            f"{estimate(chosen.change, True)}. "
-        )
-    return (
-        "The rounded network was trained on and the float winner was not, so this does not part what rounding costs "
-        f"from what more training gives; `{reproduce.filling(record, 'quantize')}` trains the float winner on as long. "
-    )
-
-
-def _fewest(together: list[rounded.Variant]) -> str:
-    """The fewest bits that cost little, of the ways that have a fair comparison."""
-    fair = [(v, v.cost) for v in together if v.fair and v.cost is not None]
-    sure = [(v, d) for v, d in fair if d.low is not None and d.low >= -MARGIN]
-    ways = f"{len(fair)} ways of rounding all roles that can be compared with float fairly"
-    if sure:
-        v, d = min(sure, key=lambda pair: _total(pair[0]))
-        return (
-            f"The fewest bits that surely stay within {MARGIN} of float are {bits(v.bits)} ({_how(v)}), "
-            f"{estimate(d, True)}, the fewest of the {ways}."
-        )
-    if all(not d.known for _, d in fair):
-        return f"With one seed, none of the {ways} can be shown to stay within {MARGIN} of it."
-    return f"None of the {ways} surely stays within {MARGIN} of it."
-
-
-def _by_chance(rounding: rounded.Bits) -> str:
-    """What stochastic rounding does for the trace alone, at every width that has both."""
-    phrases, surely = [], {1: [], -1: []}
-    for tuned, when in ((False, "without fine-tuning"), (True, "fine-tuned")):
-        alone = {
-            (v.bits["trace"], v.rounding): v for v in rounding.variants if v.family == "trace" and v.tuned == tuned
-        }
-        both = [b for b, rounding in alone if b is not None and rounding == "nearest" and (b, "stochastic") in alone]
-        steps = []
-        for b in sorted(both, reverse=True):
-            d = _difference(alone[b, "stochastic"], alone[b, "nearest"])
-            steps.append(f"{estimate(d, True)} at {b} bits")
-            if d.sign:
-                surely[d.sign].append(f"{b} bits ({when})")
-        phrases += [f"{when} by {listed(steps)}"] * bool(steps)
-    if not phrases:
-        return ""
-    sides = [f"surely {word} at {listed(surely[sign])}" for sign, word in ((1, "helps"), (-1, "hurts")) if surely[sign]]
-    return (
-        " Writing the trace alone by stochastic instead of nearest rounding changes the score, by seed, "
-        f"{'; '.join(phrases)}: it {' and '.join(sides) or 'makes no sure difference'}."
-    )
-
-
-def _difference(ours: rounded.Variant, theirs: rounded.Variant) -> Estimate:
-    if len(ours.seeds) == len(theirs.seeds):
-        return statistics.mean([a - b for a, b in zip(ours.seeds, theirs.seeds, strict=True)])
-    return statistics.difference(ours.seeds, theirs.seeds)
-
-
 def _export(record: Record) -> Verdict:
     question = "Does it run outside Python's torch?"
-    exported = [r for r in record.stage("exported") if groups.finite(r.metrics.get("parity")) is not None]
+    exported, last = groups.bundles(record), groups.main_bundle(record)
     if not exported:
         return Verdict("export", question, "unknown", "It has not been exported yet.", "", [])
-    mine = [r for r in exported if groups.of_winner(record, r)]
-    if record.stage("final", "winner") and not mine:
+    if last is None:
         what = "an earlier winner" if groups.outdated(record, exported[-1]) else exported[-1].name
         head = f"The bundle is of {what}, not of this winner; `{reproduce.filling(record, 'export')}` makes it anew."
         return Verdict("export", question, "unclear", head, "", [])
-    last = (mine or exported)[-1]
     steps, alone = (groups.finite(last.metrics.get(name)) for name in ("steps", "compared"))
     parity = last.metrics["parity"]
     each = f"each of {_steps(steps)} from the same state is within {last.metrics.get('stepwise', parity):.1e}"
     free = f"left to itself it stays within {parity:.1e} of it for {_steps(alone)}"
-    head = f"Exported, {each} of the reference; {free if alone else 'left to itself it parts from it'}"
+    which = f" ({last.name}, seed {last.seed})" if len(exported) > 1 else ""
+    head = f"Exported{which}, {each} of the reference; {free if alone else 'left to itself it parts from it'}"
     return Verdict("export", question, "yes", f"{head}{_ENDED[groups.ended(last)]}.", "", [])
 
 
@@ -316,11 +243,3 @@ def _short_of(c: Contrast) -> str:
     d = c.difference
     side = 1 if d.value >= 0 else -1
     return f"{score(abs(d.value))} {reach(d, side)} {'below' if side > 0 else 'above'} the winner"
-
-
-def _total(variant: rounded.Variant) -> int:
-    return sum(b or 32 for b in variant.bits.values())
-
-
-def _how(variant: rounded.Variant) -> str:
-    return f"{variant.rounding}, {'fine-tuned' if variant.tuned else 'not fine-tuned'}"

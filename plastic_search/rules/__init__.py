@@ -22,26 +22,43 @@ __all__ = ["Activity", "Change", "Outer", "Rule"]
 
 
 class Activity(NamedTuple):
-    """Pre- and postsynaptic activity of one step at a layer's plastic synapses, and the output of the trace alone."""
+    """Activity of one step at a layer's plastic synapses.
 
-    pre: Tensor  # [batch, pre]
-    post: Tensor  # [batch, post]
-    recall: Tensor  # [batch, post], H @ pre
+    Args:
+        pre: presynaptic activity [batch, pre].
+        post: postsynaptic activity [batch, post].
+        recall: the output of the trace alone, H @ pre [batch, post].
+    """
+
+    pre: Tensor
+    post: Tensor
+    recall: Tensor
 
 
 class Outer(NamedTuple):
-    """One term of a change: coef * post (x) pre."""
+    """One term of a change: coef * post (x) pre.
 
-    post: Tensor  # [batch, post]
-    pre: Tensor  # [batch, pre]
-    coef: Tensor | float = 1.0  # broadcasts over [post, pre]
+    Args:
+        post: the postsynaptic factor [batch, post].
+        pre: the presynaptic factor [batch, pre].
+        coef: a number, or one for each synapse; broadcasts over [post, pre].
+    """
+
+    post: Tensor
+    pre: Tensor
+    coef: Tensor | float = 1.0
 
 
 class Change(NamedTuple):
-    """dH = sum(coef * post (x) pre) - decay * H"""
+    """dH = sum(coef * post (x) pre) - decay * H
+
+    Args:
+        terms: the outer products that are summed.
+        decay: a number, or one for each synapse of each episode; broadcasts over [batch, post, pre].
+    """
 
     terms: tuple[Outer, ...]
-    decay: Tensor | float = 0.0  # broadcasts over [batch, post, pre]
+    decay: Tensor | float = 0.0
 
     def dense(self, trace: Tensor) -> Tensor:
         """The change as a full matrix [batch, post, pre]: the definition that all kernels reproduce."""
@@ -53,7 +70,14 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Rule(Part):
-    """The direction of a synapse's change."""
+    """The direction of a synapse's change.
+
+    `step`, like that of a cell and of a modulation, is a function of its arguments and settings: it returns new tensors
+    and changes none that it was given. What else it reads (globals, closures, class attributes, other functions, what
+    is in lists, dicts and arrays) may change between two calls of a network: kernels capture it anew. A step that draws
+    random numbers in Python, reads a clock or a file, or keeps count of its calls runs by the reference, and a warning
+    gives the reason. Only a name that is put together while it runs, as in `getattr(module, "a" + "b")`, is not seen.
+    """
 
     def params(self, post: int, pre: int, rng: Generator) -> Any:
         """Trainable parameters: a NamedTuple of tensors, drawn from `rng`; () by default, for none."""

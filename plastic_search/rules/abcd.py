@@ -20,9 +20,13 @@ class ABCDParams(NamedTuple):
 
 @dataclass(frozen=True)
 class ABCD(Rule):
-    """dH = A post (x) pre + B pre + C post + D"""
+    """dH = A post (x) pre + B pre + C post + D
 
-    scale: float = 0.1  # standard deviation of B, C, D and of A - 1 at the start
+    Args:
+        scale: standard deviation of B, C, D and of A - 1 at the start of training.
+    """
+
+    scale: float = 0.1
 
     def params(self, post: int, pre: int, rng: Generator) -> ABCDParams:
         both, *others = (self.scale * torch.randn(post, pre, generator=rng) for _ in ABCDParams._fields)

@@ -18,7 +18,11 @@ class BCMState(NamedTuple):
 
 @dataclass(frozen=True)
 class BCM(Rule):
-    """dH = post (post - threshold) (x) pre, threshold' = threshold + rate (post^2 - threshold)"""
+    """dH = post (post - threshold) (x) pre, threshold' = threshold + rate (post^2 - threshold)
+
+    Args:
+        rate: share of the way that the threshold moves towards post^2 in a step, above 0 and at most 1.
+    """
 
     rate: float = 0.1
 

@@ -10,7 +10,11 @@ from plastic_search.rules import Activity, Change, Outer, Rule
 
 @dataclass(frozen=True)
 class Hebb(Rule):
-    """dH = post (x) pre - decay * H"""
+    """dH = post (x) pre - decay * H
+
+    Args:
+        decay: share of the trace that a change removes, before the change is multiplied by the plasticity rate.
+    """
 
     decay: float = 0.0
 

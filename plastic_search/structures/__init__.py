@@ -18,11 +18,17 @@ __all__ = ["Gates", "LearnedStructure", "Shape", "Source", "Structure", "Trainin
 
 @dataclass(frozen=True)
 class Source:
-    """Consecutive columns of `pre`, and the units of one presynaptic layer whose outputs they hold."""
+    """Consecutive columns of `pre`, and the units of one presynaptic layer whose outputs they hold.
 
-    layer: int  # -1 is the network's input
-    columns: slice  # of `pre`
-    units: range | tuple[int, ...]  # of that layer, one for each column; a range is all of them
+    Args:
+        layer: number of the presynaptic layer; -1 is the network's input.
+        columns: those of `pre`.
+        units: those of that layer, one for each column; a range is all of them.
+    """
+
+    layer: int
+    columns: slice
+    units: range | tuple[int, ...]
     index: Any = field(init=False, repr=False, compare=False)  # `units` as an array; a tensor could be a fake one
 
     def __post_init__(self) -> None:
@@ -38,13 +44,20 @@ class Shape(NamedTuple):
     """The sizes of a layer, and where each column of `pre` comes from; `network.spec.shapes` computes it.
 
     `pre` = concat(outputs of other layers, the layer's own previous output).
+
+    Args:
+        post: units of the layer.
+        pre: columns of `pre`.
+        recurrent: how many of the last columns of `pre` are the layer's own previous output: `post`, or 0.
+        plastic: the columns of the plastic pathway.
+        sources: where columns come from, in their order; the layer itself is the last where it is recurrent.
     """
 
-    post: int  # units of the layer
-    pre: int  # columns of `pre`
-    recurrent: int  # how many of the last columns of `pre` are the layer's own previous output: `post`, or 0
-    plastic: slice  # the columns of the plastic pathway
-    sources: tuple[Source, ...]  # in the order of the columns; the layer itself is the last one where it is recurrent
+    post: int
+    pre: int
+    recurrent: int
+    plastic: slice
+    sources: tuple[Source, ...]
 
     @property
     def width(self) -> int:
@@ -63,38 +76,63 @@ class Shape(NamedTuple):
 
 
 class Gates(NamedTuple):
-    """Which synapses exist, and which carry a trace: each 0 or 1; None where all do."""
+    """Which synapses exist, and which carry a trace: each 0 or 1; None where all do.
 
-    exists: Tensor | None  # [post, pre]
-    plastic: Tensor | None  # [post, width of shape.plastic], never 1 where `exists` is 0
-    units: Tensor | None = None  # [post]; 0 marks an absent unit: its bias is multiplied by 0; its synapses must be 0
+    Args:
+        exists: whether each synapse exists [post, pre].
+        plastic: whether each carries a trace [post, width of shape.plastic]; never 1 where `exists` is 0.
+        units: whether each unit exists [post]; the bias of an absent one is multiplied by 0, its synapses must be 0.
+    """
+
+    exists: Tensor | None
+    plastic: Tensor | None
+    units: Tensor | None = None
 
 
 class Weights(NamedTuple):
-    """One value for each weight into and out of a layer: the weights themselves, or the optimiser's state of them."""
+    """One value for each weight into and out of a layer: the weights themselves, or the optimiser's state of them.
 
-    weight: Tensor  # [drives, post, pre], before the gates
-    bias: Tensor  # [drives, post]
-    outgoing: tuple[Tensor, ...]  # each [drives, units of a layer that receives this one, post]: that layer's weights
+    Args:
+        weight: of the layer's weights [drives, post, pre], before the gates.
+        bias: of its biases [drives, post].
+        outgoing: of the weights of each layer that receives this one [drives, units of that layer, post].
+    """
+
+    weight: Tensor
+    bias: Tensor
+    outgoing: tuple[Tensor, ...]
 
 
 class TrainingContext(NamedTuple):
     """What a structure may read, and change in place, of its layer between two updates.
 
     As `adapt` receives it; in `adapt_all` every tensor has a leading axis over the members of a population.
+
+    Args:
+        shape: the layer's sizes, and where its columns come from.
+        params: the structure's own parameters.
+        grads: gradients of `params`, nested alike; None before the first update, and where there is no gradient.
+        weight: the layer's weights [drives, post, pre], before the gates.
+        bias: its biases [drives, post].
+        alpha: its plasticity coefficients [post, width of shape.plastic], or what broadcasts to it.
+        outgoing: weights as in `Weights`; a recurrent layer's own recurrent block comes first.
+        step: updates made; 0 before the first.
+        steps: updates in all.
+        means: the optimiser's running means of gradients; None where it keeps none yet.
+        squares: its running means of their squares.
     """
 
     shape: Shape
-    params: Any  # the structure's own
-    grads: Any  # of `params`, nested alike; None before the first update, and where there is no gradient
-    weight: Tensor  # [drives, post, pre], before the gates
-    bias: Tensor  # [drives, post]
-    alpha: Tensor  # [post, width of shape.plastic], or what broadcasts to it
-    outgoing: tuple[Tensor, ...]  # as in `Weights`; a recurrent layer's own recurrent block comes first
-    step: int  # updates made; 0 before the first
-    steps: int  # updates in all
-    means: Weights | None = None  # the optimiser's running means of gradients; None where it keeps none yet
-    squares: Weights | None = None  # its running means of their squares
+    params: Any
+    grads: Any
+    weight: Tensor
+    bias: Tensor
+    alpha: Tensor
+    outgoing: tuple[Tensor, ...]
+    step: int
+    steps: int
+    means: Weights | None = None
+    squares: Weights | None = None
 
     def member(self, k: int) -> TrainingContext:
         """The context of member `k`, whose tensors are views of this one's."""
@@ -144,6 +182,13 @@ class Structure(Part):
     def params(self, shape: Shape, rng: Generator) -> Any:
         """The structure's parameters, drawn from `rng`: a NamedTuple of tensors, or ()."""
         return ()
+
+    def check_shape(self, shape: Shape) -> None:
+        """Refuse a layer that the structure was not made for; called where the shapes of a network are computed."""
+
+    def initial(self, weight: Tensor, shape: Shape) -> Tensor:
+        """Initial weights [post, pre] of the plastic drive, given those that were drawn."""
+        return weight
 
     @abstractmethod
     def gates(self, params: Any, shape: Shape, like: Tensor) -> Gates:

@@ -60,9 +60,13 @@ class Budget(NamedTuple):
 
 @dataclass(frozen=True)
 class LearnedSubset(LearnedStructure):
-    """A learned structure whose connections are a subset of those of `support`, which has no parameters."""
+    """A learned structure whose connections are a subset of those of `support`, which has no parameters.
 
-    support: Structure = field(default=Dense(), kw_only=True)  # where a connection may be at all
+    Args:
+        support: where a connection may be at all, a structure that learns nothing.
+    """
+
+    support: Structure = field(default=Dense(), kw_only=True)
 
     @property
     def recurrent(self) -> bool:

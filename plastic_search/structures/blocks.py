@@ -26,13 +26,19 @@ class BlocksParams(NamedTuple):
 
 @dataclass(frozen=True)
 class Blocks(LearnedSubset):
-    """exists = 1 on the best `keep` of: each source (skips too), the layer's other units, a unit itself"""
+    """exists = 1 on the best `keep` of: each source (skips too), the layer's other units, a unit itself
+
+    Args:
+        keep: how many projections exist once annealing has ended.
+        annealing_fraction: first share of training, over which the number of projections falls from all to `keep`.
+        support: where a connection may be at all, a structure that learns nothing.
+    """
 
     buffers: ClassVar[tuple[str, ...]] = ("annealing_factor", "frozen")
     uses_outgoing: ClassVar[bool] = False
 
-    keep: int = 2  # projections
-    annealing_fraction: float = 0.5  # first share of training, over which the number of projections falls to `keep`
+    keep: int = 2
+    annealing_fraction: float = 0.5
 
     def check(self) -> None:
         LearnedSubset.check(self)

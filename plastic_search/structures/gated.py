@@ -33,15 +33,23 @@ class GatedParams(NamedTuple):
 
 @dataclass(frozen=True)
 class Gated(LearnedSubset):
-    """exists = top(s, density), s_ij = c_ij + a_i + b_j; plastic = exists * top(p, plastic); backward as a sigmoid"""
+    """exists = top(s, density), s_ij = c_ij + a_i + b_j; plastic = exists * top(p, plastic); backward as a sigmoid
+
+    Args:
+        density: share of the connections of `support` that exist, up to 1; above 1, how many.
+        plastic: share of the plastic pathway's existing connections that carry a trace, up to 1; above 1, how many.
+        width: scale of the sigmoid that carries the gradient, in standard deviations of the scores.
+        annealing_fraction: first share of training, over which the shares fall from 1 to the budget.
+        support: where a connection may be at all, a structure that learns nothing.
+    """
 
     buffers: ClassVar[tuple[str, ...]] = ("annealing_factor", "frozen")
     uses_outgoing: ClassVar[bool] = False
 
-    density: float = 0.5  # share of the connections of `support` that exist; above 1, how many
-    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
-    width: float = 1.0  # of the sigmoid that carries the gradient, in standard deviations of the scores
-    annealing_fraction: float = 0.7  # first share of training, over which the shares fall from 1 to the budget
+    density: float = 0.5
+    plastic: float = 1.0
+    width: float = 1.0
+    annealing_fraction: float = 0.7
 
     @property
     def budget(self) -> Budget:

@@ -18,11 +18,23 @@ from plastic_search.structures.dense import Dense
 
 @dataclass(frozen=True)
 class Graph(Structure):
-    """exists = 1 on `fixed` and `plastic`, plastic = 1 on `plastic`; each edge is (post, pre)"""
+    """exists = 1 on `fixed` and `plastic`, plastic = 1 on `plastic`; each edge is (post, pre)
+
+    Args:
+        fixed: connections that carry no trace, as (unit of the layer, column of `pre`), both from 0.
+        plastic: those that carry one, likewise.
+        support: defines whether there is a recurrent block, and which inputs are selected.
+        units: of the layer that the graph was made for; None accepts any.
+        inputs: of that layer: the column at which the recurrent block begins; None accepts any.
+        weights: initial weight of each connection within the recurrent block, those of `fixed` first; () draws them.
+    """
 
     fixed: tuple[tuple[int, int], ...] = ()
     plastic: tuple[tuple[int, int], ...] = ()
-    support: Structure = Dense()  # defines whether there is a recurrent block, and which inputs are selected
+    support: Structure = Dense()
+    units: int | None = None
+    inputs: int | None = None
+    weights: tuple[float, ...] = ()
 
     @property
     def recurrent(self) -> bool:
@@ -42,9 +54,31 @@ class Graph(Structure):
                 raise PlasticSearchError(f"edge {edge} of a Graph is named {where}; name each (post, pre) once")
             if min(edge) < 0:
                 raise PlasticSearchError(f"edge {edge} of a Graph must be (post, pre), both from 0")
+        for name, value, least in (("units", self.units, 1), ("inputs", self.inputs, 0)):
+            if value is not None and value < least:
+                raise PlasticSearchError(f"Graph.{name} must be from {least}, but is {value}")
+        if self.weights and self.inputs is None:
+            raise PlasticSearchError(
+                "Graph.weights are of the recurrent block, so Graph.inputs must state where it begins"
+            )
+        if self.weights and len(self.weights) != len(self._block):
+            raise PlasticSearchError(
+                f"Graph.weights wants a weight for each of the {len(self._block)} connections within the recurrent "
+                f"block, but got {len(self.weights)}"
+            )
+
+    @property
+    def _block(self) -> list[tuple[int, int]]:
+        """The connections within the recurrent block, where `inputs` is known."""
+        return [edge for edge in self.fixed + self.plastic if edge[1] >= (self.inputs or 0)]
+
+    def initial(self, weight: Tensor, shape: Shape) -> Tensor:
+        if not self.weights:
+            return weight
+        post, pre = torch.tensor(self._block, device=weight.device).T
+        return weight.index_put((post, pre), torch.tensor(self.weights, dtype=weight.dtype, device=weight.device))
 
     def gates(self, params: tuple[()], shape: Shape, like: Tensor) -> Gates:
-        self._refuse(shape)
         indices, first = torch.from_numpy(self._indices(shape.pre)).to(like.device), len(self.fixed)
         exists = like.new_zeros(shape.post * shape.pre).index_fill_(0, indices, 1.0).view(shape.post, shape.pre)
         if not first:
@@ -76,7 +110,22 @@ class Graph(Structure):
         far = max((post for post, _ in both), default=-1), max((pre for _, pre in both), default=-1)
         return *far, min(pres, default=0), max(pres, default=-1)
 
-    def _refuse(self, shape: Shape) -> None:
+    def check_shape(self, shape: Shape) -> None:
+        first = shape.pre - shape.recurrent
+        if self.inputs not in (None, first):
+            begins = "recurrent block begins at column" if self.recurrent else "units receive inputs up to column"
+            raise PlasticSearchError(
+                f"the graph's {begins} {self.inputs}, but the layer receives {first} inputs; make the structure anew "
+                f"with inputs={first}"
+            )
+        if self.units not in (None, shape.post):
+            raise PlasticSearchError(
+                f"the graph has {self.units} units, but the layer has {shape.post}; give the layer "
+                f"units={self.units}, or add nodes to the graph"
+            )
+        self._refuse_strays(shape)
+
+    def _refuse_strays(self, shape: Shape) -> None:
         """Raise for an edge that a layer of this shape cannot have."""
         post, pre, first, last = self._reach
         if post >= shape.post or pre >= shape.pre:

@@ -45,7 +45,7 @@ class Grown(LearnedSubset):
         deletes: P_del, the probability of deleting each weak unit, but for `spare` of them, drawn anew each time.
         spontaneous: the probability of adding a unit however many are weak; 1e-4 in the released code, not in the text.
         birth: n_j of a new unit, in units of `threshold`: 0.5 in the released code, 1 in the text.
-        support: where a connection may be at all.
+        support: where a connection may be at all, a structure that learns nothing.
     """
 
     renamed: ClassVar[dict[str, str]] = Structure.renamed | {"unasked": "spontaneous", "least": "threshold"}

@@ -39,15 +39,23 @@ class HardConcreteParams(NamedTuple):
 
 @dataclass(frozen=True)
 class HardConcrete(LearnedSubset):
-    """exists = clip(1.2 sigmoid((noise + s) / (2/3)) - 0.1, 0, 1), loss' = loss + lambda (E[open] - density)"""
+    """exists = clip(1.2 sigmoid((noise + s) / (2/3)) - 0.1, 0, 1), loss' = loss + lambda (E[open] - density)
+
+    Args:
+        density: share of the connections of `support` that exist, up to 1; above 1, how many.
+        plastic: share of the plastic pathway's existing connections that carry a trace, above 0; above 1, how many.
+        annealing_fraction: first share of training, over which the shares fall from 1 to the budget.
+        rise: what a multiplier grows by in each update, times the share of open gates beyond the allowed one.
+        support: where a connection may be at all, a structure that learns nothing.
+    """
 
     buffers: ClassVar[tuple[str, ...]] = HardConcreteParams._fields[2:]
     uses_outgoing: ClassVar[bool] = False
 
-    density: float = 0.5  # share of the connections of `support` that exist; above 1, how many
-    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
-    annealing_fraction: float = 0.7  # first share of training, over which the shares fall from 1 to the budget
-    rise: float = 0.1  # by which a multiplier grows in each update, times the excess share
+    density: float = 0.5
+    plastic: float = 1.0
+    annealing_fraction: float = 0.7
+    rise: float = 0.1
 
     @property
     def budget(self) -> Budget:

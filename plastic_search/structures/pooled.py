@@ -38,15 +38,22 @@ class Pooled(LearnedSubset):
     Layers are in one pool whose structures are alike in all but `support`. `density` is a share of all connections,
     or how many, at least one in each layer; `plastic` of those that exist on their plastic pathways. Until a network
     has been trained, each layer has its own share.
+
+    Args:
+        density: share of the connections of all layers' `support` that exist, up to 1; above 1, how many.
+        plastic: share of the plastic pathways' existing connections that carry a trace, up to 1; above 1, how many.
+        width: scale of the sigmoid that carries the gradient, in standard deviations of the scores.
+        annealing_fraction: first share of training, over which the shares fall from 1 to the budget.
+        support: where a connection may be at all, a structure that learns nothing.
     """
 
     buffers: ClassVar[tuple[str, ...]] = ("annealing_factor", "frozen", "counts")
     uses_outgoing: ClassVar[bool] = False
 
-    density: float = 0.5  # share of the connections of all layers' `support` that exist; above 1, how many
-    plastic: float = 1.0  # share of the plastic pathways' existing connections that carry a trace; or how many
-    width: float = 1.0  # of the sigmoid that carries the gradient, in standard deviations of the scores
-    annealing_fraction: float = 0.7  # first share of training, over which the shares fall from 1 to the budget
+    density: float = 0.5
+    plastic: float = 1.0
+    width: float = 1.0
+    annealing_fraction: float = 0.7
 
     @property
     def budget(self) -> Budget:

@@ -26,15 +26,23 @@ class PrunedParams(NamedTuple):
 
 @dataclass(frozen=True)
 class Pruned(LearnedSubset):
-    """exists = top(|w| + |alpha|, share), share = density + (1 - density) (1 - t / annealing_fraction)^3"""
+    """exists = top(|w| + |alpha|, share), share = density + (1 - density) (1 - t / annealing_fraction)^3
+
+    Args:
+        density: share of the connections of `support` that exist, up to 1; above 1, how many.
+        plastic: share of the plastic pathway's existing connections that carry a trace, up to 1; above 1, how many.
+        annealing_fraction: first share of training, over which the shares fall from 1 to the budget.
+        times: number of prunings, if they went on to the end of training.
+        support: where a connection may be at all, a structure that learns nothing.
+    """
 
     buffers: ClassVar[tuple[str, ...]] = ("exists", "plastic", "frozen")
     uses_outgoing: ClassVar[bool] = False
 
-    density: float = 0.5  # share of the connections of `support` that exist; above 1, how many
-    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
-    annealing_fraction: float = 0.7  # first share of training, over which the shares fall from 1 to the budget
-    times: int = 40  # prunings, if they went on to the end of training
+    density: float = 0.5
+    plastic: float = 1.0
+    annealing_fraction: float = 0.7
+    times: int = 40
 
     @property
     def budget(self) -> Budget:

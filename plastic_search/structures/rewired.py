@@ -31,15 +31,23 @@ class RewiredParams(NamedTuple):
 
 @dataclass(frozen=True)
 class Rewired(LearnedSubset):
-    """drop the exchanged share of least |w| + |alpha|, grow where |dL/dw| is largest"""
+    """drop the exchanged share of least |w| + |alpha|, grow where |dL/dw| is largest
+
+    Args:
+        density: share of the connections of `support` that exist, up to 1; above 1, how many.
+        plastic: share of the plastic pathway's existing connections that carry a trace, up to 1; above 1, how many.
+        exchanged: share of the existing connections that are exchanged at a time, at first; 0 keeps a random mask.
+        times: number of exchanges, if they went on to the end of training.
+        support: where a connection may be at all, a structure that learns nothing.
+    """
 
     buffers: ClassVar[tuple[str, ...]] = ("exists", "plastic", "frozen")
     uses_outgoing: ClassVar[bool] = False
 
-    density: float = 0.5  # share of the connections of `support` that exist; above 1, how many
-    plastic: float = 1.0  # share of the plastic pathway's existing connections that carry a trace; or how many
-    exchanged: float = 0.3  # share of the existing connections, at first
-    times: int = 40  # exchanges, if they went on to the end of training
+    density: float = 0.5
+    plastic: float = 1.0
+    exchanged: float = 0.3
+    times: int = 40
 
     @property
     def budget(self) -> Budget:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -25,13 +26,17 @@ class Split(Enum):
 
 
 class Episodes(NamedTuple):
-    """A batch of episodes. Time comes first and the batch second; what an episode has once begins with the batch."""
+    """A batch of episodes. Time comes first and the batch second; what an episode has once begins with the batch.
 
-    inputs: Tensor  # [time, batch, inputs]
-    targets: (
-        Tensor  # [batch, ...], one for each episode, or [time, batch, ...], one for each step: for `loss`, `scores`
-    )
-    query_step: int  # the first time step whose output is scored
+    Args:
+        inputs: what the network receives [time, batch, inputs].
+        targets: [batch, ...], one for each episode, or [time, batch, ...], one for each step; for `loss` and `scores`.
+        query_step: the first time step whose output is scored.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    query_step: int
 
     def beside(self, like: Tensor) -> Episodes:
         """The same on the device that `like` is on, such as a network's parameter."""
@@ -43,6 +48,16 @@ class Task(Part):
     """What a network has to do within one episode."""
 
     score_name: ClassVar[str] = "accuracy"
+
+    @property
+    def data_files(self) -> tuple[Path, ...]:
+        """The user's files and folders that episodes are made of: every field that is a path, or names a file.
+
+        A run folder keeps their digests, and a study is not continued once they have changed.
+        """
+        values = [getattr(self, field.name) for field in fields(self)]
+        named = [Path(v) for v in values if isinstance(v, str) and Path(v).suffix and Path(v).is_file()]
+        return *(v for v in values if isinstance(v, Path)), *named
 
     @property
     @abstractmethod
@@ -77,12 +92,15 @@ class Stream(Task):
     """A text without end, whose next symbol is to be predicted; a network receives it window after window.
 
     `loss` and `scores` are of single windows, each from the beginning of a text; `Windowed` trains on whole texts.
+
+    Args:
+        window: symbols between two updates.
     """
 
     score_name: ClassVar[str] = "symbols right"
     symbols: ClassVar[str] = "ab()"
 
-    window: int = 40  # symbols between two updates
+    window: int = 40
 
     def check(self) -> None:
         positive(self, "window")

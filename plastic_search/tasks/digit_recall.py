@@ -21,10 +21,15 @@ _SHARES = {Split.TRAIN: (0.0, 0.6), Split.VALIDATION: (0.6, 0.8), Split.TEST: (0
 
 @dataclass(frozen=True)
 class DigitRecall(Task):
-    """`ways` digits shown once, each with a random label; then one more image of one of them, to be named"""
+    """`ways` digits shown once, each with a random label; then one more image of one of them, to be named
+
+    Args:
+        ways: number of digits in an episode, 2 to 10.
+        sharpness: what outputs are multiplied by before the softmax of the loss.
+    """
 
     ways: int = 5
-    sharpness: float = 4.0  # by which outputs are multiplied before the softmax of the loss
+    sharpness: float = 4.0
 
     def check(self) -> None:
         if not 2 <= self.ways <= 10:

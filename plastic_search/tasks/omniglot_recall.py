@@ -51,11 +51,17 @@ _LARGEST, _MOST = 4096, 20_000  # bytes of an image, and images in an archive; t
 
 @dataclass(frozen=True)
 class OmniglotRecall(Task):
-    """`ways` characters shown once, each with a random label; then one more drawing of one of them, to be named"""
+    """`ways` characters shown once, each with a random label; then one more drawing of one of them, to be named
+
+    Args:
+        ways: number of characters in an episode, 2 to 100.
+        side: pixels along a side of a drawing, a divisor of 105; the 105 of the data are averaged in blocks.
+        sharpness: what outputs are multiplied by before the softmax of the loss.
+    """
 
     ways: int = 5
-    side: int = 21  # pixels; a drawing's 105 are averaged in blocks
-    sharpness: float = 4.0  # by which outputs are multiplied before the softmax of the loss
+    side: int = 21
+    sharpness: float = 4.0
 
     def check(self) -> None:
         if not 2 <= self.ways <= 100:

@@ -15,14 +15,21 @@ from plastic_search.tasks import Episodes, Split, Task
 
 @dataclass(frozen=True)
 class PatternCompletion(Task):
-    """`patterns` patterns of `bits` signs, each shown `present` steps; then one of them, half erased, to complete"""
+    """`patterns` patterns of `bits` signs, each shown `present` steps; then one of them, half erased, to complete
+
+    Args:
+        bits: number of signs in a pattern, even; the network has as many inputs and outputs.
+        patterns: how many are shown in an episode.
+        present: steps for which a pattern is shown.
+        delay: blank steps after each.
+    """
 
     score_name: ClassVar[str] = "bits right"
 
     bits: int = 20
     patterns: int = 2
-    present: int = 3  # steps that a pattern is shown
-    delay: int = 1  # blank steps after each
+    present: int = 3
+    delay: int = 1
 
     def check(self) -> None:
         positive(self, "bits", "patterns", "present")

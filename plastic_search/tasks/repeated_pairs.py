@@ -17,6 +17,10 @@ class RepeatedPairs(Stream):
     """(ab)(ababab)(abab)...: after each ab, another one with probability `more`
 
     The text of the paper has more=0.75, the released generator 0.6.
+
+    Args:
+        more: probability that another pair follows in the group, between 0 and 1.
+        window: symbols between two updates.
     """
 
     more: float = 0.75

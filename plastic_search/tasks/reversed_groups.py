@@ -17,6 +17,10 @@ class ReversedGroups(Stream):
     """(abbaba)(abaaba)...: each group is the one before it, backwards, with one letter drawn at random exchanged
 
     Groups have 6 letters in the released data and generator; a manuscript of the paper (arXiv 1606.06216) says 5.
+
+    Args:
+        letters: number of letters in a group.
+        window: symbols between two updates.
     """
 
     letters: int = 6

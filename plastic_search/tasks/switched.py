@@ -17,6 +17,10 @@ class Switched(Stream):
     """the text is that of stages[i] from i / n to (i + 1) / n of training, with a new text at each change
 
     `episodes`, `entropy` and `text`, which do not depend on the progress of training, are those of the last stage.
+
+    Args:
+        stages: the texts, each for an equal share of training.
+        window: symbols between two updates; every stage has the same.
     """
 
     stages: tuple[Stream, ...] = (RepeatedPairs(), ReversedGroups(), RepeatedPairs())

@@ -11,6 +11,8 @@ from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.graph import Graph
 from plastic_search.structures.selected import Selected
+from plastic_search.topology.attributes import parse_number, parse_plastic
+from plastic_search.topology.raw import Edge, Raw, quoted
 from plastic_search.topology.schema import INPUT, Node, connected, layer_name, parse_name, sizes
 
 __all__ = ["recurrent", "structure", "to_graph"]
@@ -89,10 +91,13 @@ def structure(graph: nx.Graph, net: Network, layer: int) -> Graph:
     support = Dense() if shape.recurrent else FeedForward()
     if spec.structure.selection is not None:
         support = Selected(spec.structure.selection, support)
-    return Graph(tuple(sorted(fixed)), tuple(sorted(plastic)), support)
+    inputs = shape.pre - shape.recurrent
+    return Graph(tuple(sorted(fixed)), tuple(sorted(plastic)), support, shape.post, inputs)
 
 
-def recurrent(graph: nx.Graph, inputs: int, plastic: bool = True) -> Graph:
+def recurrent(
+    graph: nx.Graph, inputs: int, plastic: bool = True, weights: str = "", scale: float | None = None
+) -> Graph:
     """A structure whose recurrent block is a graph over the layer's units, each of which receives all inputs.
 
     Node number i, in the graph's own order, is unit i; an edge runs from pre to post, or both ways where the graph is
@@ -102,9 +107,13 @@ def recurrent(graph: nx.Graph, inputs: int, plastic: bool = True) -> Graph:
         graph: any graph of networkx's, or a `files.connectome`; its nodes may have any names.
         inputs: number of outputs that the layer receives from its sources.
         plastic: whether edges without an attribute `plastic` are plastic.
+        weights: the attribute of edges, such as a number of synapses or a signed strength, that the initial weights of
+            the recurrent block are proportional to; "" draws them at random, as those of the inputs always are.
+        scale: initial weight / attribute; None scales them to the root mean square of random ones, 1 / sqrt(pre).
 
     Raises:
-        PlasticSearchError: the graph has no nodes, parallel edges, or an edge whose `plastic` is not a bool.
+        PlasticSearchError: the graph has no nodes or parallel edges; or an edge has a `plastic` that is no bool, or no
+            finite number where `weights` names one.
 
     Example:
         >>> ring = nx.watts_strogatz_graph(30, k=4, p=0.1)
@@ -116,17 +125,45 @@ def recurrent(graph: nx.Graph, inputs: int, plastic: bool = True) -> Graph:
         raise PlasticSearchError("the graph has no nodes; a layer needs at least one unit")
     if graph.is_multigraph() and len(set(graph.edges())) < graph.number_of_edges():
         raise PlasticSearchError("the graph has parallel edges; `nx.DiGraph(graph)` keeps one of each")
-    number = {node: i for i, node in enumerate(graph)}
-    synapses: dict[tuple[int, int], bool] = {}
-    for pre, post, flag in graph.edges(data="plastic", default=plastic):
-        if type(flag) is not bool:
-            raise PlasticSearchError(f"edge {pre} -> {post} has plastic={flag!r}, which must be true or false")
-        synapses[number[post], inputs + number[pre]] = flag
-        if not graph.is_directed():
-            synapses[number[pre], inputs + number[post]] = flag
-    fixed = [(post, pre) for post in range(len(graph)) for pre in range(inputs)]
-    fixed += [synapse for synapse, flag in synapses.items() if not flag]
-    return Graph(tuple(sorted(fixed)), tuple(sorted(synapse for synapse, flag in synapses.items() if flag)))
+    if scale is not None and (not weights or parse_number(scale) is None):
+        raise PlasticSearchError(f"scale={quoted(scale)} must be a finite number, and `weights` name what it scales")
+    raw, units = Raw.of(graph), len(graph)
+    number = {node: i for i, node in enumerate(raw.nodes)}
+    synapses: dict[tuple[int, int], tuple[bool, float]] = {}
+    for edge in raw.edges:
+        flag = bool(parse_plastic(edge, plastic))
+        synapse = flag, _weight(edge, weights)
+        synapses[number[edge.post], inputs + number[edge.pre]] = synapse
+        if not edge.directed:
+            synapses[number[edge.pre], inputs + number[edge.post]] = synapse
+    block = [sorted(edge for edge, (flag, _) in synapses.items() if flag is wanted) for wanted in (False, True)]
+    fixed = sorted([(post, pre) for post in range(units) for pre in range(inputs)] + block[0])
+    initial = [synapses[edge][1] for edge in block[0] + block[1]] if weights else []
+    return Graph(
+        tuple(fixed), tuple(block[1]), units=units, inputs=inputs, weights=_scaled(initial, scale, inputs + units)
+    )
+
+
+def _scaled(values: list[float], scale: float | None, pre: int) -> tuple[float, ...]:
+    """`values` times `scale`; None scales them to the root mean square of random weights, 1 / sqrt(pre)."""
+    if scale is None:
+        largest = max(map(abs, values), default=0.0) or 1.0
+        values = [value / largest for value in values]  # whose squares are finite
+        square = sum(value * value for value in values)
+        factor = (len(values) / square / pre) ** 0.5 if square else 1.0
+    else:
+        factor = scale
+    return tuple(factor * value for value in values)
+
+
+def _weight(edge: Edge, name: str) -> float:
+    """The attribute of an edge that its initial weight is proportional to; 0 where weights are drawn."""
+    weight = parse_number(edge.data.get(name)) if name else 0.0
+    if weight is None:
+        raise PlasticSearchError(
+            f"{edge} has {name}={quoted(edge.data.get(name))}, which must be a finite number to be its initial weight"
+        )
+    return weight
 
 
 def _require_layers(graph: nx.Graph, net: Network) -> None:

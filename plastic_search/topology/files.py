@@ -1,45 +1,45 @@
 """Graphs of networks in GraphML and node-link JSON files; `topology.schema` lists their attributes.
 
-Files come from other programs and are not trusted: their size is limited, and GraphML must not declare a document type,
-since entities of one can expand to any size.
+Files come from other programs and are not trusted: their size is limited.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import warnings
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, ParseError
 
 import networkx as nx
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
-from networkx.readwrite.graphml import GraphMLReader
 
 from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.paths import as_path
 from plastic_search.records import run
-from plastic_search.records.files import read_json, write_text
-from plastic_search.topology.schema import canonical, connected, refuse_duplicates
+from plastic_search.records.files import write_text
+from plastic_search.topology import graphml, node_link
+from plastic_search.topology.attributes import parse_plastic
+from plastic_search.topology.raw import Edge, Raw, label, quoted, refuse_size
+from plastic_search.topology.schema import canonical, connected
 
-__all__ = ["connectome", "find", "from_json", "read", "to_json", "write"]
+__all__ = ["connectome", "find", "from_json", "read", "read_bytes", "to_json", "write"]
 
 _MAX_BYTES = 64 * 2**20
-_REMEDY = "export it again, or put a copy of it back"
 _SUFFIXES = (".graphml", ".json")
 
 
-def read(path: Path | str) -> nx.DiGraph:
+def read(path: Path | str, name: str = "") -> nx.DiGraph:
     """The graph of a network in a .graphml or .json file.
 
-    Edges whose `exists` is false are left out.
+    Edges whose `exists` is false are left out, and so are attributes of other programs.
+
+    Args:
+        name: the id of the graph, in a GraphML file of several.
 
     Raises:
         PlasticSearchError: the file is missing, too large or damaged, or no network could have its graph; the message
             names the node or the edge.
     """
-    return connected(_read(Path(path)), str(path))
+    return connected(_read(as_path(path), name), str(path))
 
 
 def write(graph: nx.DiGraph, path: Path | str) -> Path:
@@ -48,56 +48,80 @@ def write(graph: nx.DiGraph, path: Path | str) -> Path:
     Raises:
         PlasticSearchError: `read` would refuse it, or the folder is not writable.
     """
-    path = Path(path)
+    path = as_path(path)
     _require_suffix(path)
     graph = connected(graph)
+    refuse_size(len(graph), graph.number_of_edges(), "the graph")
     text = json.dumps(to_json(graph)) if path.suffix == ".json" else "\n".join(nx.generate_graphml(graph))
     write_text(path, text + "\n")
     return path
 
 
-def find(path: Path, name: str = "") -> tuple[str, nx.DiGraph]:
+def find(path: Path | str, name: str = "") -> tuple[str, nx.DiGraph]:
     """Name and graph of a file, or of the graph `name` in a run folder.
 
     Args:
         path: a .graphml or .json file, or a run folder.
-        name: `winner-0`, or `winner` for its first seed; "" selects the first of all.
+        name: `winner-0`, or `winner` for its first seed; "" selects the first of all. Of a GraphML file, a graph's id.
 
     Raises:
         PlasticSearchError: there is none, or it is damaged.
     """
+    path = as_path(path)
     if path.is_dir():
         file = _in_run_folder(path, name)
         return file.stem, canonical(_read(file), str(file))
     if not path.suffix and not path.exists():
         raise PlasticSearchError(f"there is no folder {path}; `plastic-search run STUDY` makes one")
-    if name:
-        raise PlasticSearchError(f"--name {name} chooses among the graphs of a run folder, but {path} is none")
-    return path.stem, read(path)
+    if name and path.suffix != ".graphml":
+        raise PlasticSearchError(
+            f"--name {name} chooses among the graphs of a run folder or of a GraphML file, but {path} is neither"
+        )
+    return name or path.stem, read(path, name)
 
 
-def connectome(path: Path | str) -> nx.DiGraph:
-    """Any graph in GraphML, with its own ids and attributes; an undirected edge becomes one in each direction.
+def connectome(path: Path | str, directed: bool | None = None, name: str = "", labels: str = "") -> nx.DiGraph:
+    """Any graph in GraphML, with its own ids and attributes, for `conversion.recurrent`.
 
-    Parallel edges become one, which is plastic if any of them is.
+    An undirected edge becomes one in each direction. Parallel edges become one, with the sum of each number; it is
+    plastic if any of them is, where one without `plastic` counts as not plastic.
+
+    Args:
+        directed: whether all edges are directed; None takes each edge as the file declares it.
+        name: the id of the graph, in a file of several.
+        labels: the attribute of nodes that holds their names, such as `id` in files of igraph's, and `name` in those
+            of Cytoscape's; "" names them by their ids in the file.
+
+    Raises:
+        PlasticSearchError: the file is missing, too large or damaged, or has no edge; the message names the node or the
+            edge.
 
     Example:
         >>> neurons = connectome("worm.graphml")
         >>> structure = conversion.recurrent(neurons, inputs=5)
     """
-    path = Path(path)
+    path = as_path(path)
+    if directed not in (None, True, False):
+        raise PlasticSearchError(f"directed must be True, False or None, but is {quoted(directed)}")
     if path.suffix != ".graphml":
         raise PlasticSearchError(f"{path} is not called *.graphml; a connectome is read from GraphML only")
-    raw = _read_graphml(path)
-    if not raw.number_of_edges():
+    raw = graphml.parse(read_bytes(path), str(path), name)
+    if not raw.edges:
         raise PlasticSearchError(f"{path} has no edges; a connectome needs synapses")
+    names = _names(raw, labels, str(path))
     graph = nx.DiGraph()
-    graph.add_nodes_from(raw.nodes(data=True))
-    for pre, post, data in raw.edges(data=True):
-        for edge in ((pre, post),) if raw.is_directed() else ((pre, post), (post, pre)):
-            before = graph.get_edge_data(*edge, {})
-            plastic = {"plastic": before["plastic"] or data.get("plastic")} if "plastic" in before else {}
-            graph.add_edge(*edge, **(data | plastic))
+    graph.add_nodes_from((names[node], data) for node, data in raw.nodes.items())
+    for edge in raw.edges:
+        data, one_way = _synapse(edge, f"{path}: "), edge.directed if directed is None else directed
+        if one_way is None:
+            raise PlasticSearchError(
+                f"{path}: {edge} does not state whether it is directed, nor does its graph; add edgedefault, or pass "
+                "directed=True or False"
+            )
+        pre, post = names[edge.pre], names[edge.post]
+        for ends in ((pre, post),) if one_way or pre == post else ((pre, post), (post, pre)):
+            before = graph.get_edge_data(*ends)
+            graph.add_edges_from([(*ends, data if before is None else _merged(before, data))])
     return graph
 
 
@@ -112,7 +136,46 @@ def from_json(data: dict[str, Any], where: str = "the graph") -> nx.DiGraph:
     Raises:
         PlasticSearchError: it is damaged, or no network could have it; the message names the node or the edge.
     """
-    return canonical(_parse_json(data, where), where)
+    return canonical(node_link.parse(data, where), where)
+
+
+def _names(raw: Raw, labels: str, where: str) -> dict[str, str]:
+    """The name of each node: its id, or its attribute `labels`, which every node must have and no two share."""
+    if not labels:
+        return {node: node for node in raw.nodes}
+    names: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for node, data in raw.nodes.items():
+        if data.get(labels, "") == "":
+            raise PlasticSearchError(f"{where}: node {label(node)} has no attribute {labels!r} to name it")
+        names[node] = str(data[labels])
+        other = taken.setdefault(names[node], node)
+        if other != node:
+            raise PlasticSearchError(
+                f"{where}: nodes {label(other)} and {label(node)} have one {labels!r}, {quoted(data[labels])}"
+            )
+    return names
+
+
+def _synapse(edge: Edge, where: str) -> dict[str, Any]:
+    """The attributes of an edge in a connectome, `plastic` a bool where it has one."""
+    plastic = parse_plastic(edge, None, where)
+    if plastic is None:
+        return edge.data
+    return {name: value for name, value in edge.data.items() if name.lower() != "plastic"} | {"plastic": plastic}
+
+
+def _merged(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of two parallel edges as those of one: the sum of each number, and otherwise those of `b`."""
+    both = {name for name in a.keys() & b.keys() if _is_number(a[name]) and _is_number(b[name])}
+    merged = a | b | {name: a[name] + b[name] for name in both}
+    if "plastic" in merged:
+        merged["plastic"] = a.get("plastic", False) or b.get("plastic", False)
+    return merged
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
 
 
 def _in_run_folder(folder: Path, name: str) -> Path:
@@ -137,74 +200,25 @@ def _require_suffix(path: Path) -> None:
         raise PlasticSearchError(f"a graph's file is called *{' or *'.join(_SUFFIXES)}, but {str(path)!r} is not")
 
 
-def _require_size(path: Path) -> None:
+def _read(path: Path, name: str = "") -> Raw:
+    _require_suffix(path)
+    if path.suffix == ".graphml":
+        return graphml.parse(read_bytes(path), str(path), name)
+    return node_link.parse(node_link.decode(read_bytes(path), str(path)), str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a graph's file.
+
+    Raises:
+        PlasticSearchError: there is no such file, or it is too large or not readable.
+    """
     if not path.is_file():
         raise PlasticSearchError(f"there is no file {path}; `plastic-search topology export` writes graphs")
-    size = path.stat().st_size
-    if size > _MAX_BYTES:
-        raise PlasticSearchError(f"{path} has {size:,} bytes, more than the {_MAX_BYTES:,} that a graph may have")
-
-
-def _read(path: Path) -> nx.Graph:
-    _require_suffix(path)
-    return _read_graphml(path) if path.suffix == ".graphml" else _read_json(path)
-
-
-def _read_json(path: Path) -> nx.Graph:
-    _require_size(path)
     try:
-        return _parse_json(read_json(path, _REMEDY), str(path))
-    except RecursionError:
-        raise PlasticSearchError(f"{path} is damaged, it is nested too deeply; {_REMEDY}") from None
-
-
-def _read_graphml(path: Path) -> nx.Graph:
-    _require_size(path)
-    try:
-        graph = _graph_of(fromstring(path.read_bytes(), forbid_dtd=True))
-    except DefusedXmlException:
-        raise PlasticSearchError(
-            f"{path} declares a document type or entities, which GraphML does not need; remove them"
-        ) from None
-    except (ParseError, nx.NetworkXError, LookupError, ValueError, TypeError, AttributeError) as error:
-        raise PlasticSearchError(f"{path} is damaged, it is not GraphML ({error}); {_REMEDY}") from None
-    for _, _, edge in graph.edges(data=True):
-        edge.pop("id", None)  # of GraphML itself, not an attribute
-    return graph
-
-
-def _graph_of(root: Element) -> nx.Graph:
-    """The first graph of a GraphML document, read from the element tree since networkx's parser expands entities."""
-    reader = GraphMLReader()
-    if root.tag == "graphml":  # some programs leave out the namespace
-        for element in root.iter():
-            element.tag = f"{{{reader.NS_GRAPHML}}}{element.tag}"
-    graph = root.find(f"{{{reader.NS_GRAPHML}}}graph")
-    if graph is None:
-        raise nx.NetworkXError("it has no element 'graph'")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # `schema.canonical` checks what networkx warns of
-        return reader.make_graph(graph, *reader.find_graphml_keys(root))
-
-
-def _parse_json(data: dict[str, Any], where: str) -> nx.Graph:
-    nodes, edges = data.get("nodes"), data.get("edges")
-    if not isinstance(nodes, list) or not isinstance(edges, list):
-        missing = "nodes" if not isinstance(nodes, list) else "edges"
-        raise PlasticSearchError(f"{where} is no graph in node-link JSON: it has no list of {missing!r}; {_REMEDY}")
-    if not isinstance(data.get("graph", {}), dict):
-        raise PlasticSearchError(f"{where} is no graph in node-link JSON: its 'graph' is no object; {_REMEDY}")
-    ids: set[Any] = set()
-    for node in nodes:
-        if not isinstance(node, dict) or not isinstance(node.get("id"), str | int) or node["id"] in ids:
-            raise PlasticSearchError(f"{where}: node {node!r} needs an id that no other has")
-        ids.add(node["id"])
-    for edge in edges:
-        ends = (edge.get("source"), edge.get("target")) if isinstance(edge, dict) else (None, None)
-        if any(not isinstance(end, str | int) or end not in ids for end in ends):
-            raise PlasticSearchError(f"{where}: edge {edge!r} needs a source and a target that are nodes")
-    refuse_duplicates(((edge["source"], edge["target"]) for edge in edges), where)
-    try:
-        return nx.node_link_graph(data | {"multigraph": False, "directed": data.get("directed", True)}, edges="edges")
-    except (KeyError, TypeError, ValueError, AttributeError, nx.NetworkXError) as error:
-        raise PlasticSearchError(f"{where} is no graph in node-link JSON ({error!r}); {_REMEDY}") from None
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise PlasticSearchError(f"{path} has {size:,} bytes, more than the {_MAX_BYTES:,} that a graph may have")
+        return path.read_bytes()
+    except OSError as error:
+        raise PlasticSearchError(f"cannot read {path}: {error.strerror}") from None

@@ -6,7 +6,6 @@ the postsynaptic node and carry `weight`, `alpha`, `exists`, `plastic` and `laye
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -15,12 +14,14 @@ from typing import Any, NamedTuple
 
 import networkx as nx
 
-from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.topology.attributes import own_attributes, parse_flag, parse_number, parse_whole
+from plastic_search.topology.raw import Edge, Raw, label, quoted
 
 INPUT = -1  # the layer of input nodes
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Node:
     """Position of a node in a network; its fields are also the attributes of a node in a file."""
 
@@ -39,31 +40,24 @@ def layer_name(layer: int) -> str:
 
 def parse_name(name: Any) -> Node | None:
     """The position that a name such as `layers.1.4` stands for; None for any other name."""
-    match = re.fullmatch(r"(?:input|layers\.(\d{1,9}))\.(\d{1,9})", str(name))
+    match = _NAME.fullmatch(name) if isinstance(name, str) else None
     return None if match is None else Node(INPUT if match[1] is None else int(match[1]), int(match[2]))
 
 
 class Type(NamedTuple):
     """Values that an attribute of an edge may have."""
 
-    accepts: Callable[[Any], bool]
+    parse: Callable[[Any], Any]  # None for any other value
     requirement: str
 
 
-def _is_finite(value: Any) -> bool:
-    try:
-        return type(value) in (int, float) and math.isfinite(value)
-    except OverflowError:  # an integer beyond the floats
-        return False
-
-
-_FLAG = Type(lambda value: type(value) is bool, "true or false")
-_NUMBER = Type(_is_finite, "a finite number")
-_LAYER = Type(lambda value: type(value) is int, "a whole number")
+_FLAG = Type(parse_flag, "true or false")
+_NUMBER = Type(parse_number, "a finite number")
+_LAYER = Type(parse_whole, "a whole number")
 _EDGE = {"exists": _FLAG, "plastic": _FLAG, "weight": _NUMBER, "alpha": _NUMBER, "layer": _LAYER}
 _NODE = ("layer", "index")
 _GRAPH = ("inputs",)
-_NETWORKX = ("node_default", "edge_default")  # attributes of a graph that networkx's GraphML reader adds
+_NAME = re.compile(r"(?:input|layers\.(\d{1,9}))\.(\d{1,9})", re.ASCII)
 
 
 def sizes(graph: nx.Graph) -> list[int]:
@@ -84,7 +78,7 @@ def reachable(graph: nx.DiGraph) -> set[str]:
     return {node for distance in nx.bfs_layers(graph, inputs) for node in distance}
 
 
-def connected(graph: nx.Graph, where: str = "the graph") -> nx.DiGraph:
+def connected(graph: nx.Graph | Raw, where: str = "the graph") -> nx.DiGraph:
     """`canonical`, and refused unless a path leads from some input to some output."""
     result = canonical(graph, where)
     if not result.number_of_edges():
@@ -97,10 +91,11 @@ def connected(graph: nx.Graph, where: str = "the graph") -> nx.DiGraph:
     return result
 
 
-def canonical(graph: nx.Graph, where: str = "the graph") -> nx.DiGraph:
+def canonical(graph: nx.Graph | Raw, where: str = "the graph") -> nx.DiGraph:
     """The graph with canonical names of nodes, in order, and edges that have at least `layer`, `exists` and `plastic`.
 
-    Edges whose `exists` is false are left out. Nodes may have any name if they carry `layer` and `index`.
+    Edges whose `exists` is false are left out. Nodes may have any name if they carry `layer` and `index`. Attributes
+    of other programs are left out, but a name that is nearly one of ours is refused.
 
     Args:
         where: names the graph in messages, such as the path of its file.
@@ -108,54 +103,45 @@ def canonical(graph: nx.Graph, where: str = "the graph") -> nx.DiGraph:
     Raises:
         PlasticSearchError: no network of layers has such a graph; the message names the node or the edge.
     """
-    if not graph.is_directed():
-        raise PlasticSearchError(f"{where} is undirected; edges must run from pre to post: make it directed")
-    if graph.is_multigraph():
-        refuse_duplicates(graph.edges(), where)
-    _refuse_unknown((name for name in graph.graph if name not in _NETWORKX), _GRAPH, "attribute of a graph", where)
-    nodes = _nodes(graph, where)
+    raw = Raw.of(graph) if isinstance(graph, nx.Graph) else graph
+    nodes = _nodes(raw, where)
     _refuse_gaps(nodes.values(), where)
     result = nx.DiGraph()
-    result.add_nodes_from((node.name, asdict(node)) for node in sorted(nodes.values()))
-    result.graph["inputs"] = _inputs(graph, result, where)
-    for pre, post, data in graph.edges(data=True):
-        edge = _edge(f"{where}: edge {pre} -> {post}", nodes[pre], nodes[post], data)
-        if edge["exists"]:
-            result.add_edge(nodes[pre].name, nodes[post].name, **edge)
+    result.add_nodes_from((node.name, asdict(node)) for node in sorted(nodes.values(), key=_order))
+    result.graph["inputs"] = _inputs(raw, result, where)
+    absent: set[tuple[str, str]] = set()
+    names = {name: node.name for name, node in nodes.items()}
+    for edge in raw.edges:
+        ends = names[edge.pre], names[edge.post]
+        if ends in absent or result.has_edge(*ends):
+            raise PlasticSearchError(f"{where}: {edge} occurs more than once; keep one of them")
+        data = _edge(edge, nodes[edge.pre], nodes[edge.post], where)
+        if data["exists"]:
+            result.add_edge(*ends, **data)
+        else:
+            absent.add(ends)
     return result
 
 
-def refuse_duplicates(edges: Iterable[tuple[Any, Any]], where: str) -> None:
-    """Raise a PlasticSearchError where two edges connect the same nodes in the same direction."""
-    for (pre, post), count in Counter(edges).items():
-        if count > 1:
-            raise PlasticSearchError(f"{where}: edge {pre} -> {post} occurs more than once; keep one of them")
-
-
-def _refuse_unknown(attributes: Iterable[Any], known: Iterable[str], what: str, where: str) -> None:
-    for name in attributes:
-        if name not in known:
-            raise unknown(what, str(name), known, f"It is in {where}.")
-
-
-def _nodes(graph: nx.Graph, where: str) -> dict[Any, Node]:
+def _nodes(raw: Raw, where: str) -> dict[Any, Node]:
     """The position of every node, from its name or its attributes, which must agree."""
     nodes: dict[Any, Node] = {}
     names: dict[Node, Any] = {}
-    for name, data in graph.nodes(data=True):
-        _refuse_unknown(data, _NODE, f"attribute of node {name}", where)
+    for name, data in raw.nodes.items():
+        own = own_attributes(data, _NODE, f"node {label(name)}", lambda: where)
         by_name = parse_name(name)
-        layer, index = (data.get(field, getattr(by_name, field, None)) for field in _NODE)
-        if type(layer) is not int or type(index) is not int or layer < INPUT or index < 0:
+        layer, index = (parse_whole(own.get(field, getattr(by_name, field, None))) for field in _NODE)
+        if layer is None or index is None or layer < INPUT or index < 0:
             raise PlasticSearchError(
-                f"{where}: node {name} needs a `layer` (from -1, the input) and an `index` (from 0), but has "
-                f"{layer!r} and {index!r}; or call it input.3 or layers.0.3"
+                f"{where}: node {label(name)} needs a `layer` (from -1, the input) and an `index` (from 0), but has "
+                f"{quoted(own.get('layer'))} and {quoted(own.get('index'))}; or call it input.3 or layers.0.3. "
+                "A graph that is no network of layers is read by `topology.files.connectome`"
             )
         node = Node(layer, index)
         if by_name not in (None, node):
             raise PlasticSearchError(f"{where}: node {name} has the layer and index of {node.name}; rename it")
         if node in names:
-            raise PlasticSearchError(f"{where}: nodes {names[node]} and {name} are both {node.name}")
+            raise PlasticSearchError(f"{where}: nodes {label(names[node])} and {label(name)} are both {node.name}")
         nodes[name], names[node] = node, name
     return nodes
 
@@ -175,36 +161,52 @@ def _refuse_gaps(nodes: Iterable[Node], where: str) -> None:
             )
 
 
-def _inputs(graph: nx.Graph, result: nx.DiGraph, where: str) -> int:
+def _inputs(raw: Raw, result: nx.DiGraph, where: str) -> int:
     """Number of input nodes, which must be the graph's attribute `inputs` where it has one."""
     count = sizes(result)[0]
-    if graph.graph.get("inputs") not in (None, count):
+    own = own_attributes(raw.attributes, _GRAPH, "a graph", lambda: where)
+    if own.get("inputs") is not None and parse_whole(own["inputs"]) != count:
         raise PlasticSearchError(
-            f"{where} has the attribute inputs={graph.graph['inputs']}, but nodes input.0 to input.{count - 1}"
+            f"{where} has the attribute inputs={quoted(own['inputs'])}, but nodes input.0 to input.{count - 1}"
         )
     return count
 
 
-def _edge(where: str, pre: Node, post: Node, data: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of an edge, validated and with defaults filled in; `where` names the edge."""
-    _refuse_unknown(data, _EDGE, "attribute of an edge", where)
+def _edge(edge: Edge, pre: Node, post: Node, where: str) -> dict[str, Any]:
+    """The attributes of an edge, validated and with defaults filled in."""
+    data: dict[str, Any] = {"exists": True, "plastic": False, "layer": post.layer}
+    for name, value in own_attributes(edge.data, _EDGE, "an edge", lambda: f"{where}: {edge}").items():
+        data[name] = _EDGE[name].parse(value)
+        if data[name] is None:
+            raise PlasticSearchError(
+                f"{where}: {edge} has {name}={quoted(value)}, which must be {_EDGE[name].requirement}"
+            )
+    problem = _problem(edge.directed, pre, post, data)
+    if problem:
+        raise PlasticSearchError(f"{where}: {edge} {problem}")
+    return data
+
+
+def _problem(directed: bool | None, pre: Node, post: Node, data: dict[str, Any]) -> str:
+    """Why no network could have an edge, and what to do; "" for one that it could have."""
+    if not directed:
+        how = "is undirected" if directed is False else "does not state whether it is directed"
+        return f"{how}; edges run from pre to post: make it directed"
     if post.layer == INPUT:
-        raise PlasticSearchError(f"{where} leads into the input, which receives nothing; edges run from pre to post")
+        return "leads into the input, which receives nothing; edges run from pre to post"
     if pre.layer > post.layer:
-        raise PlasticSearchError(
-            f"{where} runs back from layer {pre.layer} to {post.layer}; a layer receives from earlier layers and from "
-            "itself: reverse it"
+        return (
+            f"runs back from layer {pre.layer} to {post.layer}; a layer receives from earlier layers and from itself: "
+            "reverse it"
         )
-    edge: dict[str, Any] = {"exists": True, "plastic": False, "layer": post.layer} | data
-    for name, value in edge.items():
-        if not _EDGE[name].accepts(value):
-            raise PlasticSearchError(f"{where} has {name}={value!r}, which must be {_EDGE[name].requirement}")
-    if edge["layer"] != post.layer:
-        raise PlasticSearchError(f"{where} has layer={edge['layer']!r}, but leads into layer {post.layer}")
-    if edge["plastic"] and not edge["exists"]:
-        raise PlasticSearchError(f"{where} is plastic but does not exist; a trace needs a synapse")
-    if edge.get("alpha") and not edge["plastic"]:
-        raise PlasticSearchError(
-            f"{where} has alpha={edge['alpha']!r} but is not plastic; set alpha to 0, or plastic to true"
-        )
-    return edge
+    if data["layer"] != post.layer:
+        return f"has layer={quoted(data['layer'])}, but leads into layer {post.layer}"
+    if data["plastic"] and not data["exists"]:
+        return "is plastic but does not exist; a trace needs a synapse"
+    if data.get("alpha") and not data["plastic"]:
+        return f"has alpha={data['alpha']!r} but is not plastic; set alpha to 0, or plastic to true"
+    return ""
+
+
+def _order(node: Node) -> tuple[int, int]:
+    return node.layer, node.index

@@ -26,11 +26,17 @@ __all__ = ["Progress", "ResumableTrainer", "Trainer", "Training", "advance", "on
 
 
 class Progress(NamedTuple):
-    """How far a training has come."""
+    """How far a training has come.
 
-    step: int  # updates made
-    steps: int  # updates in all
-    loss: float  # mean over the updates since the last progress, or a running mean
+    Args:
+        step: updates made.
+        steps: updates in all.
+        loss: the mean over the updates since the last progress, or a running mean.
+    """
+
+    step: int
+    steps: int
+    loss: float
 
 
 @dataclass(frozen=True)

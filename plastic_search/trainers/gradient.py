@@ -23,16 +23,25 @@ from plastic_search.training.contract import draw, loss_of
 
 @dataclass(frozen=True)
 class Gradient(Trainer):
-    """theta' = theta - Adam(clip(dLoss/dtheta))"""
+    """theta' = theta - Adam(clip(dLoss/dtheta))
+
+    Args:
+        steps: number of updates.
+        learning_rate: Adam's step size, before it falls.
+        batch: episodes in each update.
+        clip: largest norm of the whole gradient; a longer one is scaled down to it.
+        cooldown_fraction: last share of the updates, over which the learning rate falls linearly to 0.
+        reports: how many times progress is reported, evenly over the updates.
+    """
 
     renamed: ClassVar[dict[str, str]] = {"settle": "cooldown_fraction"}
 
     steps: int = 1000
     learning_rate: float = 1e-2
     batch: int = 64
-    clip: float = 1.0  # largest norm of the whole gradient
-    cooldown_fraction: float = 0.5  # last share of the steps, over which the learning rate falls linearly to zero
-    reports: int = 10  # how many times progress is yielded
+    clip: float = 1.0
+    cooldown_fraction: float = 0.5
+    reports: int = 10
 
     def check(self) -> None:
         positive(self, "steps", "learning_rate", "batch", "clip", "reports")

@@ -24,13 +24,20 @@ class Windowed(ResumableTrainer):
     One update for each window of the text; the network's state is carried from window to window, gradients are not.
     The loss that is reported is a running mean in nats a window, with weight 0.01 on the last window; it starts at the
     loss of a uniform guess.
+
+    Args:
+        steps: number of updates, each on one window of the text.
+        learning_rate: step size, before it is divided by the root of v.
+        memory: share of v, the running mean of squared gradients, that an update keeps, from 0 to below 1.
+        most: the largest change of a parameter in one update.
+        reports: how many times progress is reported, evenly over the updates.
     """
 
     steps: int = 100_000
     learning_rate: float = 0.01
     memory: float = 0.99
-    most: float = 0.01  # the largest change of a parameter in one update
-    reports: int = 10  # how many times progress is yielded
+    most: float = 0.01
+    reports: int = 10
 
     def check(self) -> None:
         positive(self, "steps", "learning_rate", "most", "reports")

@@ -12,6 +12,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.pytree import map_tensors
+from plastic_search.network.state import describe
 from plastic_search.structures import LearnedStructure, TrainingContext, Weights
 
 __all__ = ["Adaptation"]
@@ -24,11 +25,12 @@ class Adaptation:
 
     Args:
         net: the network or population that is trained.
-        seeds: of the structures' random draws; one per member.
+        seeds: of the structures' random draws; one per member, and one for a network.
         steps: the number of updates that training will have.
 
     Raises:
-        PlasticSearchError: a structure needs all outgoing weights of its layer, and a layer receives a selection of it.
+        PlasticSearchError: an argument is of the wrong type, or there is not one seed for each member; or a structure
+            needs all outgoing weights of its layer, and a layer receives a selection of it.
 
     Example:
         from plastic_search.structures.grown import Grown
@@ -45,12 +47,14 @@ class Adaptation:
     """
 
     def __init__(self, net: Network | Population, seeds: Sequence[int], steps: int) -> None:
+        _require(net, seeds, steps)
         self._shapes, self._steps = net.shapes, steps
         self._bags, self._many = net.bags(), isinstance(net, Population)
         self.rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         structures = enumerate(layer.structure for layer in net.spec.layers)
         self._learned = {i: each for i, each in structures if isinstance(each, LearnedStructure)}
         self._params = {i: self._bags[i].tree().structure for i in self._learned}
+        net.watch.end()
         with torch.no_grad():
             self._contexts = {i: self._context(i) for i in self._learned}
 
@@ -79,6 +83,9 @@ class Adaptation:
             means, squares: return the optimiser's running means of a parameter's gradient and of its square, which
                 may be changed in place; passed on where they exist for every weight. They must return the same
                 tensors in every call.
+
+        Raises:
+            PlasticSearchError: the network's parameters are no longer the tensors that they were.
         """
         pools: dict[Any, list[tuple[LearnedStructure, TrainingContext]]] = {}
         for i, structure in self._learned.items():
@@ -92,7 +99,12 @@ class Adaptation:
 
     def _now(self, i: int, step: int, means: Moment | None, squares: Moment | None) -> TrainingContext:
         """Layer `i` after `step` updates."""
-        context = self._contexts[i]
+        context, weight = self._contexts[i], self._bags[i].tensor("weight")
+        if context.weight.data_ptr() != weight.data_ptr():
+            raise PlasticSearchError(
+                "the network's parameters were moved or replaced after the Adaptation was made, as by `net.to(...)`; "
+                "make it after that"
+            )
         grads = map_tensors(lambda p: None if p.grad is None else self._stacked(p.grad), self._params[i])
         if context.means is None and means is not None:
             context = context._replace(means=_complete(self._weights(i, means)))
@@ -136,3 +148,16 @@ class Adaptation:
 def _complete(weights: Weights) -> Weights | None:
     """The weights, if none is missing."""
     return None if any(t is None for t in (*weights[:2], *weights.outgoing)) else weights
+
+
+def _require(net: Any, seeds: Any, steps: Any) -> None:
+    """Refuse arguments of the wrong type or number."""
+    if not isinstance(net, Network | Population):
+        raise PlasticSearchError(f"net must be a Network or a Population, but is {describe(net)}")
+    members = len(net) if isinstance(net, Population) else 1
+    whole = isinstance(seeds, Sequence) and all(isinstance(seed, int) for seed in seeds)
+    if not whole or len(seeds) != members:
+        wanted = f"a list of {members} whole numbers, one for each member" if members > 1 else "one whole number, (0,)"
+        raise PlasticSearchError(f"seeds must be {wanted}, but is {seeds!r}")
+    if type(steps) is not int or steps < 1:
+        raise PlasticSearchError(f"steps must be the number of updates, a whole number from 1, but is {steps!r}")

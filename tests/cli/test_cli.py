@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from command_line import HERE, call, one_line, refused, spawn
 
+from plastic_search.export.runner import examples
+
 SHORT = ("trials=1", "trainer.steps=2", "finalist.steps=2", "fine_tuning.steps=1", "seeds.0=7")
 
 
@@ -93,7 +95,11 @@ STUDY = replace(_small, space=replace(_small.space, layers=(_small.space.layers[
     [
         (("run", "digit_recal"), "Did you mean 'digit_recall'?"),
         (("run", "digit_recall", "--set", "layers.1.rule=Ojja"), "no rule is called 'Ojja'; known: ABCD, BCM"),
-        (("run", "digit_recall", "--set", "trainer.stepz=3"), "Did you mean 'steps'?"),
+        (("run", "digit_recall", "--set", "trainer.stepz=3"), "Did you mean 'trainer.steps'?"),
+        (("run", "digit_recall", "--set", "layer.1.rule=Hebb"), "Did you mean 'layers.1.rule'? The path was 'layer.1"),
+        (("run", "digit_recall", "--set", "space.layer.1.rule=Hebb"), "Did you mean 'layers.1.rule'?"),
+        (("run", "digit_recall", "--set", "trainr.steps=3"), "Did you mean 'trainer.steps'?"),
+        (("run", "digit_recall", "--set", "task.way=3"), "Did you mean 'task.ways'?"),
         (("run", "digit_recall", "--set", "layers.9.units=3"), "no index is called '9'; known: 0, 1"),
         (("run", "digit_recall", "--set", "trainer.steps=many"), "trainer.steps wants an int, but got 'many'"),
         (("run", "digit_recall", "--set", "layers.1.bound=firm"), "known: hard, none, soft"),
@@ -109,6 +115,9 @@ STUDY = replace(_small, space=replace(_small.space, layers=(_small.space.layers[
         (("run", "digit_recall", "--out", "afile"), "afile is a file, not a folder; choose another folder with --out"),
         (("run", "digit_recall", "--out", "afile/x"), "afile is a file, not a folder; choose another folder with"),
         (("bench", "--out", "afile"), "afile is a file, not a folder; choose another folder with --out"),
+        (("run", "wine"), "no study is called 'wine', but there is a file wine.py; name it with its .py"),
+        (("run", "sub/wine"), "no study is called 'sub/wine', but there is a file sub/wine.py; name it with its .py"),
+        (("bench", "wine"), "no benchmark is called 'wine', but there is a file wine.py; name it with its .py"),
         (("quantize", "afile"), "afile is a file, not a run folder"),
         (("show", "afile"), "afile is a file; name a folder, a part, a study or a space"),
         (("show", "runs/nope"), "there is no folder runs/nope; `plastic-search run STUDY` makes one"),
@@ -125,8 +134,11 @@ STUDY = replace(_small, space=replace(_small.space, layers=(_small.space.layers[
 )
 def test_a_mistake_is_one_clear_line(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
     (tmp_path / "afile").write_text("")
+    for file in ("wine.py", "sub/wine.py"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("STUDY = BENCHMARK = None\n")
     assert message in refused(*words, cwd=tmp_path)
-    assert not (tmp_path / "nowhere").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"afile", "wine.py", "sub"}
 
 
 def test_a_study_file_with_a_mistake_is_told_with_its_line(tmp_path: Path) -> None:
@@ -164,6 +176,7 @@ def test_export_and_report_of_a_finished_run(result: Path) -> None:
     output = json.loads(exported.stdout)
     assert output["name"] == "w4a4t8-stochastic-tuned"
     assert output["parity"] <= 1e-5
+    assert output["deployed_bytes"] < output["bytes"] == sum(output["files"].values())
     shown = json.loads(call("show", "runs/digit_recall/bundle", "--json", cwd=result).stdout)
     assert shown["format"] == "plastic_search/bundle/1"
     page = call("report", "runs/digit_recall", cwd=result)
@@ -172,8 +185,13 @@ def test_export_and_report_of_a_finished_run(result: Path) -> None:
 
 
 def test_a_bundle_with_a_changed_byte_is_refused(result: Path) -> None:
-    assert call("export", "runs/digit_recall", "--out", "changed", cwd=result).returncode == 0
+    exported = call("export", "runs/digit_recall", "--out", "changed", cwd=result)
+    assert exported.returncode == 0
     path = result / "changed" / "step.onnx"
+    assert f"its examples: {examples(result / 'changed')}\n" in exported.stdout
+    assert (
+        f"to be deployed: step.onnx, {path.stat().st_size:,} bytes; beside it examples.safetensors " in exported.stdout
+    )
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))

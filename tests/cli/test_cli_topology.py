@@ -14,9 +14,10 @@ from command_line import call, refused
 from small import study
 
 from plastic_search.experiments import runner
-from plastic_search.experiments.shrink import gains
+from plastic_search.experiments.shrink import gains, size
 from plastic_search.network.module import Network
-from plastic_search.network.spec import Layer, NetworkSpec
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway
+from plastic_search.precisions.integer import Integer
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.topology.files import read
@@ -95,8 +96,19 @@ def test_shrink_reports_savings_and_writes_a_bundle(ran: Path, tmp_path: Path) -
     assert "times as fast" in shown.stdout
     assert (out / "step.onnx").is_file()
     result = json.loads(call("topology", "shrink", str(ran), "--json").stdout)
-    assert result["after"]["parameters"] < result["before"]["parameters"]
+    assert result["after"]["parameters"] <= result["before"]["parameters"]
     assert result["after"]["units"][-1] == result["before"]["units"][-1]
+
+
+@pytest.mark.parametrize(("bits", "weights"), [(None, 4 * 15), (8, 15 + 4), (4, 8 + 4), (3, 8 + 4), (12, 2 * 15 + 4)])
+def test_sizes_are_those_of_what_is_deployed(bits: int | None, weights: int) -> None:
+    """Three units of five inputs: no scores of gates, and weights as integers of 4, 8 or 16 bits beside a step."""
+    layer = Layer(3, structure=Gated(support=FeedForward()), plastic=Pathway.NONE)
+    net = Network(NetworkSpec((layer,), Integer(bits, bits, None)), 5)
+    biases = 3
+    assert net.count() > 15 + 15 + biases
+    found = size(net)
+    assert (found["parameters"], found["bytes"]) == (15 + biases, weights + 4 * biases)
 
 
 def test_gains_of_a_sparse_network_are_large() -> None:

@@ -125,3 +125,11 @@ def test_an_error_of_ours_is_told_whole_and_one_of_the_system_in_a_line(
     assert text.startswith("Traceback (most recent call last):")
     assert SHOWN in text
     assert fails(PermissionError(13, "Permission denied", "a\x1b")) == "plastic-search: Permission denied: a\\x1b\n"
+
+
+def test_a_notice_is_printed_before_the_work_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    follow([Event(run.Stage.FINAL, 0, 9, None, "another winner", "106 quantized runs are no longer shown")])
+    assert capsys.readouterr().err.splitlines() == [
+        "106 quantized runs are no longer shown",
+        "training finalists 0/9 (another winner)",
+    ]

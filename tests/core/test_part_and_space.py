@@ -322,7 +322,18 @@ class TestOverride:
         ("address", "text", "message"),
         [
             ("layers.0.unit", "3", "no field of Layer is called 'unit'"),
-            ("layers.7.units", "3", "no index is called '7'; known: 0, 1. The path was 'layers.7.units'."),
+            (
+                "layers.7.units",
+                "3",
+                "no index is called '7'; known: 0, 1. Did you mean 'layers.1.units'? The path was 'layers.7.units'.",
+            ),
+            (
+                "layer.1.rule",
+                "Oja",
+                "no field of NetworkSpec is called 'layer'; known: layers, precision. Did you mean 'layers.1.rule'?",
+            ),
+            ("laiers.1.rule.Hebb.decai", "1", "Did you mean 'layers.1.rule.Hebb.decay'?"),
+            ("layers.1.zzzzzzzzzzzzzzzzzzzzzzz", "1", "skip, structure, units. The path was 'layers.1.zzz"),
             ("layers.-1.units", "3", "no index is called '-1'"),
             ("layers.0.units.deep", "3", "no field of IntegerRange is called 'deep'"),
             ("layers.1.units.deep", "3", "path 'layers.1.units.deep' goes on after a plain value"),

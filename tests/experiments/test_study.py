@@ -191,6 +191,40 @@ def test_quantized_variants_resume_and_need_a_winner(out: Path) -> None:
         list(quantize(out, (4,), 1))
 
 
+def test_another_finalist_is_quantized_beside_the_winner_and_in_what_it_has(out: Path) -> None:
+    rounded = len(list(quantize(out, (4,), 1)))
+    assert len(list(quantize(out, (4,), 1, name="fixed"))) == 2 * 3
+    record = runs.load(out)
+    mine = [r for r in record.stage("quantized") if r.name.startswith("fixed-")]
+    assert {r.name for r in mine} == {"fixed-w32a32t32-tuned", "fixed-w4a32t32-nearest", "fixed-w4a32t32-nearest-tuned"}
+    assert {r.choices["network"] for r in mine} == {"fixed"}
+    assert len(record.stage("quantized")) == rounded + 6
+    assert list(quantize(out, (4,), 1, name="fixed")) == []
+    with pytest.raises(PlasticSearchError, match=r"no finalist is called 'fixd'; known: .*Did you mean 'fixed'\?"):
+        list(quantize(out, (4,), 1, name="fixd"))
+    assert {v.name for v in variants((8, 4), plastic=False)} == {"w32a32t32-tuned"} | {
+        f"w{bits}a32t32-nearest{tuned}" for bits in (8, 4) for tuned in ("", "-tuned")
+    }
+
+
+def test_another_winner_is_said_before_quantized_networks_of_the_old_one_go(out: Path) -> None:
+    list(quantize(out, (4,), 1, name="fixed"))
+    old = runs.load(out).stage("final", "winner")[0].spec
+    with RunFolder.open(out) as folder:
+        other = next(r for r in folder.stage(runs.Stage.SEARCH) if r.spec and r.spec != old)
+        folder.append(replace(other, outcome=runs.Outcome.COMPLETE, metrics=other.metrics | {"score": 0.999}))
+    events = run(study(), "small", out, 1)
+    notice = next(event.notice for event in events)
+    assert notice.startswith("the search has another winner now: 6 quantized runs are of a network before it, and no ")
+    assert f"`plastic-search quantize {out}` rounds the new one" in notice
+    events.close()
+    assert len(runs.load(out).stage("quantized")) == 6, "nothing has gone yet"
+    assert [bool(event.notice) for event in run(study(), "small", out, 1)].count(True) == 1
+    record = runs.load(out)
+    assert record.stage("final", "winner")[0].spec == other.spec
+    assert record.stage("quantized") == []
+
+
 def test_the_folder_holds_the_whole_question(finished: Path) -> None:
     with RunFolder.open(finished) as folder:
         again = open_study(folder)

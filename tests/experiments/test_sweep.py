@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from plastic_search.experiments.sweep import Group, Sweep
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.records import run as runs
 from plastic_search.report import sweep_page
+from plastic_search.report.comparison_page import Measured
 from plastic_search.report.stability import stability
+from plastic_search.report.statistics import mean
 from plastic_search.structures.blocks import Blocks
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
@@ -103,7 +106,7 @@ def test_a_torn_sweep_is_mended(tmp_path: Path) -> None:
 def test_its_page_says_what_holds(folder: Path) -> None:
     path = sweep_page.write(runs.load(folder), folder)
     page = json.loads((folder / "report.json").read_text())
-    assert page["complete"] == page["wanted"] == 14
+    assert page["complete"] == page["planned"] == 14
     assert [row["at"] for row in page["groups"]["learned"]] == [0.1, 0.5]
     asked = [(a["question"], a["at"]) for a in page["answers"]]
     assert ("Is learned better than random?", 0.1) in asked
@@ -112,6 +115,20 @@ def test_its_page_says_what_holds(folder: Path) -> None:
     text = path.read_text()
     assert "Is the structure reproducible?" in text
     assert "http://" not in text.replace("http://www.w3.org", "")
+    figures = ["axis-score", "curve-connections", "curve-score", "curve-plastic_connections", "graph"]
+    assert re.findall('<figure id="figure-([^"]*)"', text) == figures
+    assert {curve["name"] for curve in page["curves"]["connections"]} == {"learned 0.5", "learned 0.1"}
+
+
+@pytest.mark.parametrize("kept", [0, 1, 5])
+def test_a_page_of_a_part_of_a_sweep_and_of_an_earlier_version(folder: Path, tmp_path: Path, kept: int) -> None:
+    record = runs.load(folder)
+    earlier = {
+        name: value for name, value in record.study.items() if name not in ("cases", "metrics", "floor", "notes")
+    }
+    part = record._replace(study=earlier, runs=record.runs[len(record.runs) - kept :], topologies={})
+    text = sweep_page.write(part, tmp_path).read_text()
+    assert f"{kept} of 14 runs are complete" in text
 
 
 def test_chance_is_that_of_graphs_as_dense(folder: Path) -> None:
@@ -136,8 +153,11 @@ def test_its_networks_are_kept_and_can_be_shrunk_and_exported(folder: Path, tmp_
 
 def test_answers_come_from_intervals_alone() -> None:
     def answer(mine: list[float], theirs: list[float], group: str = "random") -> str:
-        page = {"ours": "learned", "reference": "dense", "margin": 0.01}
-        return sweep_page.compared(page, 0.1, {"scores": mine}, group, {"scores": theirs})["answer"]
+        ours, others = ({"at": 0.1, "metrics": {"score": measured(each)}} for each in (mine, theirs))
+        return sweep_page.compared("learned", ours, group, others, group == "dense")["answer"]
+
+    def measured(values: list[float]) -> Measured:
+        return Measured(mean(values), (0.0, 0.0, 0.0), dict(enumerate(values)), None, "")
 
     assert answer([0.9, 0.91, 0.92], [0.5, 0.51, 0.52]) == "yes"
     assert answer([0.5, 0.51, 0.52], [0.9, 0.91, 0.92]) == "no"

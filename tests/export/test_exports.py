@@ -22,7 +22,8 @@ from plastic_search.core.part import Part, discover, open_set
 from plastic_search.export import onnx as target
 from plastic_search.export.onnx import export_step
 from plastic_search.export.parameters import Codes, parameters, prepared
-from plastic_search.export.parity import ALLOWED, check, open_session
+from plastic_search.export.parity import ALLOWED, check
+from plastic_search.export.runner import open_session
 from plastic_search.modulations import FanOut
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.network import step as law
@@ -134,7 +135,7 @@ def test_onnxruntime_dequantizes_to_the_very_floats(plain: tuple[Network, Path],
     for i in range(2):
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(f"layers.{i}.weight"))
     onnx.save(model, tmp_path / "more.onnx")
-    session = open_session(tmp_path / "more.onnx")
+    session = open_session((tmp_path / "more.onnx").read_bytes())
     feeds = {each.name: np.zeros([1, *each.shape[1:]], np.float32) for each in session.get_inputs()}
     *_, first, second = session.run(None, feeds)
     assert np.array_equal(first, ready[0].weight.numpy())
@@ -165,7 +166,9 @@ def test_any_batch_runs(batch: int, plain: tuple[Network, Path]) -> None:
     x = torch.randn(batch, INPUTS, generator=torch.Generator().manual_seed(batch))
     start = named(net.start(batch))
     y, after = net(x.unsqueeze(0))
-    values = open_session(path).run(None, {"x": x.numpy()} | {name: value.numpy() for name, value in start.items()})
+    values = open_session(path.read_bytes()).run(
+        None, {"x": x.numpy()} | {name: value.numpy() for name, value in start.items()}
+    )
     for value, wanted in zip(values, [y[0], *named(after).values()], strict=True):
         torch.testing.assert_close(torch.from_numpy(value), wanted.detach(), atol=1e-6, rtol=0)
 
@@ -312,8 +315,22 @@ def test_a_place_that_cannot_be_written_is_named(plain: tuple[Network, Path], tm
 
 def test_what_is_no_onnx_file_is_named(plain: tuple[Network, Path], tmp_path: Path) -> None:
     (tmp_path / "step.onnx").write_text("nothing")
-    with pytest.raises(PlasticSearchError, match="onnxruntime cannot load"):
+    with pytest.raises(PlasticSearchError, match=r"step\.onnx is refused"):
         check(plain[0], tmp_path / "step.onnx")
+
+
+@pytest.mark.usefixtures("_own_parts")
+def test_a_step_that_no_runner_takes_is_refused(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Convolved(Cell):
+        """y = drive, averaged over neighbours"""
+
+        def step(self, state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
+            y = torch.nn.functional.avg_pool1d(drive, 3, 1, 1)[:, 0]
+            return state, Response(y, y)
+
+    with pytest.raises(PlasticSearchError, match="it has the operation 'AveragePool', which a step may not have"):
+        export_step(network(replace(PLAIN, cell=Convolved())), tmp_path / "step.onnx")
 
 
 def test_the_network_is_left_as_it_was(plain: tuple[Network, Path]) -> None:

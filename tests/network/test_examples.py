@@ -14,7 +14,8 @@ import torch
 
 import plastic_search
 
-MODULES = ["network.spec", "network.module", "network.population", "network.rollout", "training.adaptation"]
+MODULES = [f"network.{name}" for name in ("spec", "module", "population", "recording", "rollout")]
+MODULES.append("training.adaptation")
 
 
 def examples() -> list[Any]:
@@ -37,4 +38,4 @@ def test_an_example_runs(module: types.ModuleType, code: str) -> None:
 
 def test_what_is_not_obvious_has_an_example() -> None:
     shown = {str(example.id) for example in examples()}
-    assert shown >= {"Network", "Population", "Rollout", "NetworkSpec", "Layer", "shapes", "Adaptation"}
+    assert shown >= {"Network", "Population", "Rollout", "NetworkSpec", "Layer", "shapes", "Adaptation", "record"}

@@ -101,7 +101,7 @@ def test_every_address_is_shown_and_can_be_set_to_what_it_is(home: Path) -> None
     output = refused("run", "mine.py", *sets, cwd=home)
     assert "runs/mine holds another question: task.present was 1, is 3. Nothing was changed; give this" in output
     table = call("show", "mine.py", cwd=home).stdout
-    assert table.index("layers.0.units") < table.index("settings: --set PATH=VALUE") < table.index("trainer.steps")
+    assert table.index("layers.0.units") < table.index("settings in short") < table.index("Gradient(steps=4")
 
 
 def test_a_part_of_the_users_own_is_shown_with_its_file(home: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_cut_journal_is_told_by_run_alone_and_kept_up_to_the_break(mine: Path)
     journal.write_text(journal.read_text()[:-40])
     assert call("show", "runs/mine", cwd=mine).returncode == 0
     assert "journal.log is torn" in refused("run", "mine.py", "--set", "seeds=[0]", cwd=mine)
-    assert "lines before the first broken one" in call("repair", "runs/mine", cwd=mine).stdout
+    assert "lines before the first damaged one" in call("repair", "runs/mine", cwd=mine).stdout
 
 
 def test_a_damaged_model_is_trained_again_once_removed(mine: Path) -> None:

@@ -205,6 +205,8 @@ def test_importances_keep_the_tail_in_the_caption(full: Record) -> None:
     assert data is not None
     assert len(data.shares) == 20
     assert "Another 8 paths share 40%" in importances.caption(data)
+    assert "The best tenth are 2 trials: this is a hint" in importances.caption(data._replace(trials=8))
+    assert "hint" not in importances.caption(data._replace(trials=400))
 
 
 def test_a_choice_that_is_there_only_below_another_says_in_how_many_trials(full: Record) -> None:
@@ -252,13 +254,13 @@ def test_a_loss_that_still_falls_is_told_where_the_score_is_too_noisy_to_rise() 
     slow, done = [1.7 / (i + 1) for i in range(10)], [1.7, 0.6, 0.2, 0.1, 0.05, 0.04, 0.05, 0.03, 0.05, 0.04]
     lstm, winner = _learned(noisy, slow), _learned(noisy, done)._replace(label="winner")
     assert [(c.rising, c.falling) for c in (lstm, winner)] == [(False, True), (False, False)]
-    message = learning_curves.caption(learning_curves.Curves("accuracy", 0.2, [winner, lstm]))
+    message = learning_curves.caption(learning_curves.Curves("accuracy", 0.2, [winner, lstm], {}))
     assert (
         " Over the last fifth of training none rises by more than its noise. The training loss, which scatters less, "
         "then still falls for fixed (by 0.043). " in message
     )
     rises = _learned([[0.2 + 0.05 * i for i in range(10)]], slow)._replace(label="dense")
-    message = learning_curves.caption(learning_curves.Curves("accuracy", 0.2, [winner, lstm, rises]))
+    message = learning_curves.caption(learning_curves.Curves("accuracy", 0.2, [winner, lstm, rises], {}))
     assert "these rise by more than their noise: dense (by 0.100)." in message
     assert "then still falls for fixed (by 0.043), dense (by 0.043)." in message
 

@@ -22,6 +22,7 @@ from plastic_search.report.verdicts import verdicts
 _VOID = {"meta", "wbr", "br", "img", "link", "input", "base"}
 _ROUNDED = re.compile(r"(?<![\d.])\d\.\d{3}(?!\d)")
 _ROOT = Path(__file__).parents[2]
+_FEW = Report(synthetic.STUDY, figures=("controls",))
 
 
 class _Page(HTMLParser):
@@ -136,7 +137,7 @@ def test_a_control_that_only_guesses_is_called_so(tmp_path: Path) -> None:
     synthetic.study(tmp_path)
     run.append(tmp_path, [_final("winner", s, 0.9 + s / 100, 0.2) for s in range(3)])
     run.append(tmp_path, [_final("fixed", s, 0.19 + s / 100) for s in range(3)])
-    assert "fixed, no better than chance, is" in verdicts(run.load(tmp_path))[0].says
+    assert "fixed, no better than chance, is" in verdicts(run.load(tmp_path))[0].evidence
 
 
 def test_a_winner_without_a_trace_is_an_answer(tmp_path: Path) -> None:
@@ -189,6 +190,17 @@ def test_a_study_run_in_part_says_what_would_fill_it(tmp_path: Path) -> None:
     assert twin["leaderboard"]["complete"] > 0
     assert not any(r["winner"] for r in twin["leaderboard"]["rows"])
     assert "9 of 24" in page.text
+
+
+def test_too_few_trials_are_not_asked_for_again_in_vain(full: Record, tmp_path: Path) -> None:
+    few = [r for r in full.runs if r.stage != "search" or r.trial < 2]
+    record = full._replace(runs=few, importances={}, study=full.study | {"trials": 2})
+    page, twin = _written(record, tmp_path, _FEW)
+    (missing,) = [m for m in twin["missing"] if m["section"] == "importances"]
+    assert missing["note"].startswith("The search has ended with 4 complete trials. That is too few to tell")
+    assert missing["note"] in page.text
+    page, twin = _written(record._replace(study=full.study), tmp_path, _FEW)
+    assert [m["note"] for m in twin["missing"]] == [""], "more trials are planned, and the command makes them"
 
 
 def test_an_empty_study(tmp_path: Path) -> None:
@@ -274,6 +286,50 @@ def test_what_the_twin_holds(full: Record, tmp_path: Path) -> None:
     assert len(twin["bits"]["rows"]) == 26
     assert twin["export"][0]["parity"] == pytest.approx(1.19e-7)
     assert [e["used"] for e in twin["equations"]] == sorted((e["used"] for e in twin["equations"]), reverse=True)
+
+
+def _bundle(record: Record, name: str, bundle: str, stepwise: float, stage: str = "quantized", **more: float) -> Record:
+    """The record with one more bundle, of a network of a stage."""
+    source, old = record.stage(stage, name)[0], record.stage("exported")[0]
+    metrics = old.metrics | {"stepwise": stepwise} | more
+    fields = {"stage": run.Stage.EXPORTED, "metrics": metrics, "choices": source.choices | {"bundle": bundle}}
+    return record._replace(runs=[*record.runs, run.Run(**{**vars(source), **fields})])
+
+
+def test_of_several_bundles_tile_and_sentence_are_about_the_winners_last(full: Record, tmp_path: Path) -> None:
+    record = _bundle(full, "winner", "float", 7.7e-7, stage="final")
+    record = _bundle(record, "dense", "dense", 9.9e-7, stage="final")
+    page, twin = _written(record, tmp_path, _FEW)
+    text = " ".join(page.text)
+    tile = page.text[page.text.index("7.7e-07") + 1]
+    assert tile == "largest difference between a step of the export (winner) and of the reference"
+    assert "Exported (winner, seed 0), each of 200 steps from the same state is within 7.7e-07 of the reference" in text
+    assert [(e["name"], e["main"]) for e in twin["export"]] == [
+        ("w4a4t8-stochastic-tuned", False), ("winner", True), ("dense", False),
+    ]  # fmt: skip
+    assert {"2.4e-07", "9.9e-07"} <= set(page.text), "the others are listed"
+
+
+def test_of_two_bundles_in_one_folder_the_later_one_is_there(full: Record, tmp_path: Path) -> None:
+    page, twin = _written(_bundle(full, "winner", "bundle", 7.7e-7, stage="final"), tmp_path, _FEW)
+    assert [e["name"] for e in twin["export"]] == ["winner"]
+    assert "2.4e-07" not in " ".join(page.text)
+
+
+def test_what_is_deployed_stands_before_the_size_of_the_whole_bundle(full: Record, tmp_path: Path) -> None:
+    page, _ = _written(full, tmp_path, _FEW)
+    assert "47.1 KiB in all" in page.text, "an older record does not say more"
+    page, _ = _written(_bundle(full, "winner", "bundle", 1e-7, "final", deployed_bytes=2048.0), tmp_path, _FEW)
+    assert page.text[page.text.index("2.0 KiB") + 1] == "47.1 KiB in all"
+
+
+def test_a_page_may_be_named(full: Record, tmp_path: Path) -> None:
+    path = write(full, tmp_path / "new" / "mine.html", _FEW)
+    assert path == tmp_path / "new" / "mine.html"
+    assert sorted(p.name for p in path.parent.iterdir()) == ["mine.html", "mine.json"]
+    assert "<code>mine.json</code>" in path.read_text()
+    (tmp_path / "folder.html").mkdir()
+    assert write(full, tmp_path / "folder.html", _FEW) == tmp_path / "folder.html" / "report.html"
 
 
 def test_parts_that_only_plasticity_uses_are_left_out_where_there_is_none(full: Record, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.report.statistics import (
     BestOf,
     best_of,
+    bounded,
     difference,
     improvement,
     iqm,
@@ -30,6 +31,33 @@ def test_mean_with_students_interval() -> None:
     assert result.low == pytest.approx(2 - 4.302653 / 3**0.5, abs=1e-5)
     assert result.high == pytest.approx(2 + 4.302653 / 3**0.5, abs=1e-5)
     assert result.n == 3
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "low", "high"),
+    [
+        ([0.96, 0.99, 1.0], None, None, 1.0),
+        ([0.0, 0.01, 0.2], None, 0.0, None),
+        ([0.1, 0.9], None, 0.0, 1.0),
+        ([0.5, 0.51, 0.52], None, None, None),
+        ([1.0, 1.0, 1.0], None, 1.0, 1.0),
+        ([1.0, 0.9], [0.0, 0.3], None, 1.0),
+        ([0.0, 0.3], [1.0, 0.9], -1.0, None),
+        ([1.000005, 0.9], None, None, 1.0),
+        ([1.2, 0.9], None, None, None),
+        ([0.9, -0.1], None, None, None),
+        ([0.9, 0.95], [3.0, 4.0], None, None),
+    ],
+)
+def test_intervals_of_scores_stay_where_scores_can_be(
+    ours: list[float], theirs: list[float] | None, low: float | None, high: float | None
+) -> None:
+    """And are cut nowhere else, nor where the values are no scores from 0 to 1."""
+    whole = mean(ours) if theirs is None else difference(ours, theirs)
+    result = bounded(whole, ours) if theirs is None else bounded(whole, ours, theirs)
+    assert (result.low, result.high) == (whole.low if low is None else low, whole.high if high is None else high)
+    assert result._replace(low=whole.low, high=whole.high) == whole
+    assert bounded(mean([0.9]), [0.9]) == mean([0.9])
 
 
 def test_one_seed_has_no_interval_and_says_so() -> None:

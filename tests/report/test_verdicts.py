@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ import pytest
 import synthetic
 
 from plastic_search.records import run as runs
+from plastic_search.records import table
 from plastic_search.records.run import Record, Run
-from plastic_search.report import groups
+from plastic_search.report import figures, groups
+from plastic_search.report.figures import bits as rounded
 from plastic_search.report.study_page import contents
 from plastic_search.report.verdicts import Verdict, verdicts
 
@@ -40,7 +44,9 @@ def test_parameters_are_said_to_match_only_where_they_do(full: Record) -> None:
     assert groups.group(few, "fixed").about.endswith("gates; 820 parameters against 4,210: not matched")
     text = answers(changed(few, "final", "fixed", metrics={"score": 0.7}))["plasticity"]
     assert "(fixed, which has only 820 parameters against 4,210)" in text.head
-    assert "fixed, of fewer parameters than the winner and its training loss still falling at the end, is" in text.says
+    assert (
+        "fixed, of fewer parameters than the winner and its training loss still falling at the end, is" in text.evidence
+    )
     assert "not matched" not in groups.group(full, "dense").about
 
 
@@ -49,11 +55,11 @@ def test_a_control_that_still_learns_is_a_caveat_of_the_headline(full: Record) -
     curve = [[200.0 * i, 1.0, 0.2 + 0.03 * i] for i in range(1, 11)]
     text = answers(changed(full, "final", "fixed_lstm", curve=curve))["plasticity"]
     assert "(fixed LSTM; its learning curve still rises, by 0.060 over the last fifth of training" in text.head
-    assert "still rising at the end of its training" in text.says
+    assert "still rising at the end of its training" in text.evidence
     flat = [[200.0 * i, 2.0 - 0.1 * i, 0.5] for i in range(1, 11)]
     text = answers(changed(full, "final", "fixed_lstm", curve=flat))["plasticity"]
     assert "still rises" not in text.head
-    assert "fixed LSTM, its training loss still falling at the end, is " in text.says
+    assert "fixed LSTM, its training loss still falling at the end, is " in text.evidence
 
 
 def test_one_seed_has_no_interval_that_could_reach_anywhere(tmp_path: Path) -> None:
@@ -63,14 +69,14 @@ def test_one_seed_has_no_interval_that_could_reach_anywhere(tmp_path: Path) -> N
         assert text[key].answer == "unclear"
         assert "interval reaches" not in text[key].head
         assert text[key].head.endswith(", and without an interval it is not shown whether more than 0.02 is lost.")
-    assert "With one seed, none of the" in text["precision"].says
+    assert "With one seed, none of the" in text["precision"].evidence
 
 
 def test_a_rounded_network_that_was_trained_on_is_compared_with_one_that_was_too(full: Record) -> None:
     text = answers(full)["precision"]
     assert "against the winner in float, trained on as long" in text.head
     assert text.comparisons[0].theirs == "float, trained on as long"
-    assert "Against the winner as it was, before any training on" in text.says
+    assert "Against the winner as it was, before any training on" in text.evidence
     page = contents(full, "", "", {})
     assert page["bits"]["float_tuned"]["name"] == "w32a32t32-tuned"
     assert all(row["family"] != "float" for row in page["bits"]["rows"])
@@ -117,13 +123,13 @@ def test_without_that_the_comparison_is_called_unfair(full: Record) -> None:
     text = answers(older)["precision"]
     assert text.answer == "unclear"
     assert "which was not trained on as long" in text.head
-    assert "trains the float winner on as long" in text.says
-    assert "not fine-tuned), " in text.says, "the fewest bits are sought where the comparison is fair"
+    assert "trains the float winner on as long" in text.evidence
+    assert "not fine-tuned), " in text.evidence, "the fewest bits are sought where the comparison is fair"
 
 
 def test_both_roundings_are_quoted_at_every_width(full: Record) -> None:
     better = changed(full, "quantized", "w32a32t8-nearest", metrics={"score": 0.99})
-    text = answers(better)["precision"].says
+    text = answers(better)["precision"].evidence
     for width in (8, 4, 3, 2):
         assert text.count(f" at {width} bits") >= 2, "without fine-tuning, and fine-tuned"
     assert "surely helps at 4 bits (without fine-tuning)" in text
@@ -189,3 +195,165 @@ def test_nothing_is_lost_only_where_there_was_something_to_lose(full: Record) ->
     for key in ("structure", "precision"):
         assert guessing[key].answer == "unclear"
         assert "the winner is not shown to score above chance" in guessing[key].head
+
+
+def spread(record: Record) -> Record:
+    """The record with scores so near to 1, and so far apart, that Student's intervals leave 0 to 1."""
+
+    def new(run: Run) -> Run:
+        score = [1.0, 0.94, 0.3][max(run.seed, 0) % 3]
+        return replace(run, metrics=dict.fromkeys(run.metrics, score) | {"connections": 9.0})
+
+    return record._replace(runs=[new(run) if run.stage != "search" else run for run in record.runs])
+
+
+def intervals(data: Any) -> Iterator[dict[str, Any]]:
+    """Every estimate in the JSON of a page."""
+    if isinstance(data, dict):
+        if {"value", "low", "high"} <= data.keys() and data["low"] is not None:
+            yield data
+        data = list(data.values())
+    for each in data if isinstance(data, list) else ():
+        yield from intervals(each)
+
+
+def test_no_interval_on_a_page_leaves_what_a_score_can_be(full: Record) -> None:
+    record = spread(full)
+    shown = {figure: figure.data(record) for figure in figures.figures().values()}
+    found = list(intervals(contents(record, "", "", shown)))
+    assert len(found) > 200
+    assert all(-1.0 <= each["low"] <= each["high"] <= 1.0 for each in found)
+    assert {(each["low"], each["high"]) for each in found} >= {(0.0, 1.0)}
+    assert "[0.000,\N{NO-BREAK SPACE}1.000]" in answers(record)["plasticity"].head
+
+
+SAME: list[tuple[dict[str, str], set[str], dict[str, str]]] = [
+    ({"dense": "winner"}, {"plasticity", "search", "precision", "export"}, {}),
+    ({"best_random": "winner"}, set(), {"search": "TPE did not beat random search: both found the same network."}),
+    ({"dense": "best_random"}, set(), {"structure": "the dense network"}),
+]
+
+
+@pytest.mark.parametrize(("same", "keys", "heads"), SAME)
+def test_no_answer_compares_a_network_with_itself(
+    same: dict[str, str], keys: set[str], heads: dict[str, str], full: Record
+) -> None:
+    """Whether it was trained once, as `same` says, or twice, by an earlier version."""
+    once = full._replace(
+        study=full.study | {"same": same}, runs=[r for r in full.runs if not (r.stage == "final" and r.name in same)]
+    )
+    ((name, stands),) = same.items()
+    spec = full.stage("final", stands)[0].spec
+    twice = changed(full, "final", name, spec=spec)
+    for record in (once, twice)[: 1 if stands == "best_random" else 2]:
+        found = answers(record)
+        assert not keys or found.keys() == keys
+        for key, text in heads.items():
+            assert text in found[key].head
+        for verdict in found.values():
+            assert all(contrast.ours != contrast.theirs for contrast in verdict.comparisons)
+        page = contents(record, "", "", {})
+        assert ("structure" in {v["key"] for v in page["answer"]["verdicts"]}) == ("structure" in found)
+        assert page["topology"]["difference"] is None or stands != "winner" or name != "dense"
+
+
+def test_a_winner_without_gates_has_nothing_to_leave_out(full: Record) -> None:
+    """Also while its controls are not trained yet, or in a folder that does not say which networks are the same."""
+    gated = full._replace(runs=[r for r in full.runs if r.name != "dense"])
+    for kind, rest, key in (
+        ("Dense", {}, False),
+        ("Selected", {"columns": [1], "support": {"kind": "Dense"}}, False),
+        ("Selected", {"columns": [1], "support": {"kind": "Graph", "support": {"kind": "Dense"}}}, True),
+        ("Graph", {"support": {"kind": "Dense"}}, True),
+        ("Gated", {"support": {"kind": "Dense"}}, True),
+    ):
+        spec = {"kind": "NetworkSpec", "layers": [{"kind": "Layer", "structure": {"kind": kind} | rest}]}
+        assert ("structure" in answers(changed(gated, "final", "winner", spec=spec))) == key
+
+
+def test_a_winner_that_kept_everything_shows_nothing(full: Record) -> None:
+    text = answers(changed(full, "final", "winner", costs={"connections": 3083.0}))["structure"]
+    assert text.answer == "unclear"
+    assert "kept every connection that it might have" in text.head
+
+
+def test_controls_of_an_earlier_winner_are_not_this_winners(full: Record) -> None:
+    later = [replace(r, trial=77) if r.stage == "final" and r.name == "winner" else r for r in full.runs]
+    record = full._replace(runs=later)
+    assert [each.name for each in groups.finals(record)] == ["winner", "best_random"]
+    gated = {"kind": "Gated", "support": {"kind": "Dense"}}
+    record = changed(record, "final", "winner", spec={"layers": [{"kind": "Layer", "structure": gated}]})
+    assert answers(record)["structure"].evidence == "No dense network was trained to compare it with."
+
+
+def unplastic(record: Record) -> Record:
+    """The record of a winner without plasticity, as `run` and `quantize` make it."""
+    spec = {"kind": "NetworkSpec", "layers": [{"kind": "Layer", "plastic": "none", "structure": {"kind": "Dense"}}]}
+
+    def new(run: Run) -> Run:
+        metrics = {k: v for k, v in run.metrics.items() if k not in ("frozen", "shuffled")}
+        return replace(run, spec=spec, metrics=metrics)
+
+    kept = [r for r in record.runs if r.name not in ("dense", "fixed") and r.stage != "exported"]
+    kept = [r for r in kept if r.stage != "quantized" or r.choices["trace"] is None is r.choices["alpha"]]
+    runs_ = [new(r) if r.name == "winner" or r.stage == "quantized" else r for r in kept]
+    return record._replace(runs=runs_, study=record.study | {"same": {"dense": "winner", "pruned": "winner"}})
+
+
+def test_a_winner_without_plasticity_is_asked_nothing_about_its_trace(full: Record) -> None:
+    record = unplastic(full)
+    found = answers(record)
+    assert found.keys() == {"plasticity", "search", "precision", "export"}
+    assert (found["plasticity"].answer, found["plasticity"].comparisons) == ("no", [])
+    head = found["precision"].head
+    assert head.startswith("In 4-bit weights (nearest, fine-tuned) its score changes by ")
+    assert "against the winner in float, trained on as long" in head
+    page = contents(record, "", "", {})
+    assert {row["family"] for row in page["bits"]["rows"]} == {"weight"}
+    assert "ablation" not in {gap["section"] for gap in page["missing"]}
+    assert "plastic-search quantize" in " ".join(page["provenance"]["commands"])
+    assert "--bits" not in " ".join(page["provenance"]["commands"])
+    data = rounded.data(record)
+    assert data is not None
+    assert "trace is written" not in rounded.caption(data)
+    assert rounded.draw(data).count("weights, fine-tuned") == 1
+
+
+def test_choices_that_a_network_makes_no_use_of_are_not_shown(full: Record) -> None:
+    """Half of the trials have no plasticity; in the other half it matters how a trace changes."""
+
+    def new(run: Run) -> Run:
+        layers = [layer | {"plastic": "none" if run.trial % 2 else "input"} for layer in run.spec.get("layers", [])]
+        return replace(run, spec=run.spec | {"layers": layers})
+
+    tried = {r.trial: table.used(r.choices, new(r).spec) for r in full.stage("search", "tpe")}
+    assert all(("layers.1.rule" in choices) == (not trial % 2) for trial, choices in tried.items())
+    assert all({"layers.0.units", "layers.1.structure.density"} <= choices.keys() for choices in tried.values())
+    record = full._replace(runs=[new(r) if r.stage == "search" else r for r in full.runs])
+    board = contents(record, "", "", {})["leaderboard"]
+    column = board["columns"].index("layers.1.rule")
+    assert all(bool(row["cells"][column]) == (not row["number"] % 2) for row in board["rows"])
+    never = full._replace(runs=[r for r in record.runs if r.stage == "search" and r.trial % 2])
+    page = contents(never, "", "", {})
+    assert page["leaderboard"]["columns"] == ["layers.0.units", "layers.1.structure.density"]
+    assert page["importances"].keys() == {"layers.0.units", "layers.1.structure.density", "layers.0.cell"}
+
+
+def test_another_network_in_few_bits_is_shown_beside_the_winner(full: Record) -> None:
+    def other(run: Run) -> Run:
+        fixed = full.stage("final", "fixed")[0]
+        choices = run.choices | {"network": "fixed"}
+        return replace(run, name=f"fixed-{run.name}", choices=choices, spec=fixed.spec)
+
+    more = [other(r) for r in full.stage("quantized") if r.choices["trace"] is None is r.choices["alpha"]]
+    before, page = contents(full, "", "", {}), contents(full._replace(runs=[*full.runs, *more]), "", "", {})
+    assert {key: page["bits"][key] for key in ("float", "float_tuned", "rows")} == {
+        key: before["bits"][key] for key in ("float", "float_tuned", "rows")
+    }
+    (fixed,) = page["bits"]["others"]
+    assert (fixed["name"], fixed["label"], {row["family"] for row in fixed["rows"]}) == ("fixed", "fixed", {"weight"})
+    assert fixed["rows"][0]["tuned"]["change"]["value"] != before["bits"]["rows"][0]["tuned"]["change"]["value"]
+    commands = page["provenance"]["commands"]
+    assert [line.partition(" --name ")[2] for line in commands if " quantize " in line] == ["", "fixed"]
+    alone = full._replace(runs=[*(r for r in full.runs if r.stage != "quantized"), *more])
+    assert contents(alone, "", "", {})["bits"]["rows"] == []

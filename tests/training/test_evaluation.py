@@ -130,7 +130,7 @@ def test_controls_of_a_pool_have_as_many_connections(density: float, plastic: fl
     )
     spec = NetworkSpec(layers)
     counts = []
-    for result in (spec, random_mask(spec), pruned(spec)):
+    for result in (spec, random_mask(spec, task.inputs), pruned(spec)):
         net = Network(result, task.inputs)
         list(Gradient(steps=6, batch=2).train(net, task, 0))
         counts.append((net.connections(), net.plastic_connections()))

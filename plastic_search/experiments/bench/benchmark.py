@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +15,12 @@ from torch import Tensor, nn
 from plastic_search.cells.lstm import LSTM
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part, equation
+from plastic_search.core.paths import as_paths
 from plastic_search.experiments.bench.contenders import compiled_step, updating
 from plastic_search.experiments.bench.processes import _INPUTS, Workload, _compile, _memory, _network, _pass, _timed
 from plastic_search.experiments.bench.results import SCHEMA, Floor, Learned, Results, Row, Stepped, Threads
 from plastic_search.experiments.bench.timing import contest, middle, ratios
+from plastic_search.network.module import Network
 from plastic_search.records import provenance
 from plastic_search.records.provenance import versions
 from plastic_search.structures.dense import Dense
@@ -37,6 +40,8 @@ class Benchmark(Part):
         lasting: cases whose memory in the compiled path is measured, and nothing else.
         learned: cases with a learned structure, whose updates are timed beside those of its support.
         on_gpu: cases that are run on a GPU too, where there is one.
+        by_hand: from a case's network, the same layer as a user of torch writes it: a function from inputs
+            [time, batch, inputs] to outputs and state. None leaves that contender out.
     """
 
     question: str
@@ -46,13 +51,14 @@ class Benchmark(Part):
     lasting: tuple[Workload, ...] = ()
     learned: tuple[Workload, ...] = ()
     on_gpu: tuple[Workload, ...] = ()
+    by_hand: Callable[[Network], Callable[[Tensor], tuple[Tensor, Any]]] | None = None
 
     def check(self) -> None:
         if not self.cases or self.rounds < 1:
             raise PlasticSearchError("a benchmark needs at least one case and one round")
 
 
-def measure(benchmark: Benchmark, files: tuple[Path, ...] = ()) -> Iterator[tuple[str, Results]]:
+def measure(benchmark: Benchmark, files: Sequence[Path | str] = ()) -> Iterator[tuple[str, Results]]:
     """Time every case on one thread, then whatever else the benchmark names.
 
     Args:
@@ -64,7 +70,7 @@ def measure(benchmark: Benchmark, files: tuple[Path, ...] = ()) -> Iterator[tupl
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield from _measure(benchmark, files)
+        yield from _measure(benchmark, tuple(as_paths(files)))
     finally:
         torch.set_num_threads(before)
 
@@ -84,12 +90,13 @@ def _measure(benchmark: Benchmark, files: tuple[Path, ...]) -> Iterator[tuple[st
     )
     shared = _threads(first, rounds)
     for case in benchmark.cases:
-        row = _row(case, rounds)
+        row = _row(case, benchmark)
         results = results._replace(cases=(*results.cases, row))
-        yield f"{_described(case)}: {row.speedup:.1f} times the reference step", results
+        beside = "" if row.over_loop is None else f", {row.over_loop:.1f} times a plain loop"
+        yield f"{_described(case)}: {row.speedup:.1f} times the reference step{beside}", results
     shared += _threads(first, rounds)
     for case in benchmark.on_gpu if torch.cuda.is_available() else ():
-        row = _row(case, rounds, "cuda")
+        row = _row(case, benchmark, "cuda")
         results = results._replace(on_gpu=(*results.on_gpu, row))
         yield f"{_described(case)}: {row.speedup:.1f} times the reference step, on the GPU", results
     for case in benchmark.stepped:
@@ -123,14 +130,17 @@ def _own_rules(benchmark: Benchmark) -> dict[str, str]:
     return {kind.__name__: equation(kind) for kind in sorted(own, key=lambda kind: kind.__name__)}
 
 
-def _row(case: Workload, rounds: int, device: str = "cpu") -> Row:
+def _row(case: Workload, benchmark: Benchmark, device: str = "cpu") -> Row:
     x, units = _inputs(case).to(device), case.layer.units
     plain = (nn.LSTM(_INPUTS, units) if isinstance(case.layer.cell, LSTM) else nn.RNN(_INPUTS, units)).to(device)
     kernels = ("reference", "cpu" if device == "cpu" else "gpu")
     reference, fast = (_network(case, kernel).to(device) for kernel in kernels)
     runs = {"reference": _pass(reference, reference, x), "fast": _pass(fast, fast, x), "plain": _pass(plain, plain, x)}
-    times = contest(runs, rounds)
+    if benchmark.by_hand is not None:
+        runs["loop"] = _pass(benchmark.by_hand(reference), reference, x)
+    times = contest(runs, benchmark.rounds)
     speedups, medians = ratios(times, "reference", "fast"), middle(times)
+    over_loop = ratios(times, "loop", "fast") if "loop" in times else None
     return Row(
         name=case.name,
         batch=case.batch,
@@ -144,6 +154,9 @@ def _row(case: Workload, rounds: int, device: str = "cpu") -> Row:
         spread=(min(speedups), max(speedups)),
         over_plain=statistics.median(ratios(times, "fast", "plain")),
         rate=_work(case) / medians["fast"],
+        loop=medians.get("loop"),
+        over_loop=None if over_loop is None else statistics.median(over_loop),
+        loop_spread=None if over_loop is None else (min(over_loop), max(over_loop)),
     )
 
 

@@ -25,7 +25,13 @@ _INPUTS = 17  # input features
 
 @dataclass(frozen=True)
 class Workload(Part):
-    """One layer, and the size of its work."""
+    """One layer, and the size of its work.
+
+    Args:
+        layer: what is timed.
+        batch: episodes at a time.
+        time: steps of an episode.
+    """
 
     layer: Layer
     batch: int = 30

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 __all__ = ["Compiling", "Floor", "Learned", "Memory", "Results", "Row", "Stepped", "Threads"]
 
-SCHEMA = "plastic_search/benchmark/4"
+SCHEMA = "plastic_search/benchmark/5"
 
 Spread = tuple[float, float]  # the lowest and the highest round
 
@@ -26,6 +26,9 @@ class Row(NamedTuple):
     spread: Spread  # of the speedup
     over_plain: float  # fast / plain
     rate: float  # multiplications and additions per second that the work needs at least
+    loop: float | None  # the same layer as a user of torch writes it; None where the benchmark has none
+    over_loop: float | None  # loop / fast
+    loop_spread: Spread | None  # of over_loop
 
 
 class Stepped(NamedTuple):

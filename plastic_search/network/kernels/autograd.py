@@ -18,9 +18,9 @@ from plastic_search.network.kernels.buffers import Buffers, Call, LayerTensors, 
 from plastic_search.network.kernels.layout import KernelSignature
 from plastic_search.network.kernels.passes import Backend, backward, forward
 from plastic_search.network.kernels.torch_internals import has_forward_derivative, is_batched, tree_map
+from plastic_search.network.kernels.tracing.capture import capture
 from plastic_search.network.kernels.tracing.ir import Unsupported
-from plastic_search.network.kernels.tracing.trace import capture
-from plastic_search.network.kernels.tracing.verify import matches_eager
+from plastic_search.network.kernels.tracing.verify import difference
 from plastic_search.network.pytree import leaves, unflatten
 from plastic_search.network.quantization import next_dither, start_dither
 from plastic_search.network.spec import Bound, Layer
@@ -32,7 +32,7 @@ from plastic_search.structures import Shape
 __all__ = ["Prepared", "dithers", "nested_state", "prepare", "sequence", "unsupported"]
 
 
-def unsupported(layer: Layer, shape: Shape, x: Tensor) -> Unsupported | None:
+def unsupported(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> Unsupported | None:
     """Why no backend can run this layer; None where one can."""
     if x.dtype not in (torch.float32, torch.float64):
         return Unsupported(f"its numbers are {x.dtype}")
@@ -40,12 +40,17 @@ def unsupported(layer: Layer, shape: Shape, x: Tensor) -> Unsupported | None:
     program = capture(layer, plastic, x.dtype)
     if isinstance(program, Unsupported):
         return program
-    parts = (layer.rule, layer.modulation) if plastic else None
-    units, width, episodes = sizes = (shape.post, _width(shape), x.shape[-2])
-    if matches_eager(program, layer.cell, parts, x.dtype, sizes):
-        return None
-    looks = f"{units} units, {width} plastic inputs or {episodes} episodes"
-    return Unsupported(f"its step looks at {looks} in a way of its own")
+    if plastic and layer.bound is not Bound.NONE and not _in_range(layer.limit, form, x.dtype):
+        return Unsupported(f"a limit of {layer.limit:g} is too close to the smallest or largest number of {x.dtype}")
+    parts = (layer.cell, (layer.rule, layer.modulation) if plastic else None)
+    why = difference(program, parts, x.dtype, (shape.post, _width(shape), x.shape[-2]))
+    return Unsupported(why) if why else None
+
+
+def _in_range(limit: float, form: Format | None, dtype: torch.dtype) -> bool:
+    """Whether the distance of two levels of a bounded trace is no denormal number, and the limit can be multiplied."""
+    kind = torch.finfo(dtype)
+    return kind.tiny * (form.top if form else 1) <= limit <= kind.max**0.5
 
 
 def _signature(layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype) -> KernelSignature:

@@ -68,7 +68,7 @@ def choose(kernel: str | None, layer: Layer, shape: Shape, form: Format | None, 
         return Choice("reference", "it was asked for")
     name = kernel or _FASTEST.get(x.device.type, "")
     momentary = _unsupported_now(x) or (_no_faster(name, shape, x) if kernel is None else None)
-    lasting = None if momentary else _unsupported_layer(_backend(name), layer, shape, x)
+    lasting = None if momentary else _unsupported_layer(_backend(name), layer, shape, form, x)
     why = momentary or lasting
     if why is None:
         return Choice(name, "")
@@ -152,11 +152,13 @@ def _backend(kernel: str) -> Backend:
     return GPU() if kernel == "gpu" else CPU()
 
 
-def _unsupported_layer(backend: Backend, layer: Layer, shape: Shape, x: Tensor) -> Unsupported | None:
+def _unsupported_layer(
+    backend: Backend, layer: Layer, shape: Shape, form: Format | None, x: Tensor
+) -> Unsupported | None:
     """Why a backend cannot run this layer; None where it can."""
     from plastic_search.network.kernels import autograd
 
-    return backend.unsupported(x) or autograd.unsupported(layer, shape, x)
+    return backend.unsupported(x) or autograd.unsupported(layer, shape, form, x)
 
 
 def _unsupported_now(x: Tensor) -> Unsupported | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -47,16 +48,18 @@ def capture_graph(function: Callable[..., list[Tensor]], args: Sequence[Tensor])
 
     Scatter and stack are left whole, since `lowering` handles them without loss of structure.
     """
-    from torch._decomp import core_aten_decompositions
-
-    table: Any = {
-        op: how
-        for op, how in core_aten_decompositions().items()
-        if not any(k in op.name() for k in ("_scatter", "::stack"))
-    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        graph = make_fx(torch.func.functionalize(function), table, tracing_mode="fake")(*args)
+        graph = make_fx(torch.func.functionalize(function), _decompositions(), tracing_mode="fake")(*args)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph
+
+
+@cache
+def _decompositions() -> Any:
+    """How operations become those of the core set; to collect this takes as long as to capture a graph."""
+    from torch._decomp import core_aten_decompositions
+
+    kept = ("_scatter", "::stack")
+    return {op: how for op, how in core_aten_decompositions().items() if not any(k in op.name() for k in kept)}

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree
 
 from plastic_search.core.printable import printable
@@ -19,29 +19,9 @@ if TYPE_CHECKING:
     from plastic_search.report.statistics import Estimate
 
 __all__ = [
-    "BLUE",
-    "COLOURS",
-    "CUT",
-    "GREEN",
-    "GRID",
-    "INK",
-    "MUTED",
-    "ORANGE",
-    "PAPER",
-    "PURPLE",
-    "SKY",
-    "WIDTH",
-    "YELLOW",
-    "bare",
-    "beyond",
-    "chance_line",
-    "header",
-    "legend",
-    "render",
-    "short",
-    "spread",
-    "variable",
-    "whiskers",
+    "BLUE", "COLOURS", "CUT", "GREEN", "GRID", "INK", "MUTED", "ORANGE", "PAPER", "PURPLE", "SKY", "WIDTH",
+    "YELLOW", "Look", "bare", "beyond", "chance_line", "curve", "distinct", "header", "interval_row", "legend",
+    "legend_height", "look", "name_rows", "render", "short", "spread", "variable", "whiskers",
 ]  # fmt: skip
 
 CUT = " An arrowhead: the interval goes on beyond the axis."
@@ -51,6 +31,7 @@ WIDTH = 680  # points; a page shows one as one pixel
 BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072b2", "#d55e00", "#009e73", "#b5548a", "#c98a00", "#3a9bdc"
 INK, MUTED, GRID, PAPER = "#1f2428", "#68707a", "#e4e3de", "#fdfcf9"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY)
+_MARKERS = "os^DvPX"
 _NAMES: dict[str, str] = dict(
     zip(
         (*COLOURS, INK, MUTED, GRID, PAPER),
@@ -87,6 +68,25 @@ _STYLE = {
     "figure.constrained_layout.use": True,
     "axes.unicode_minus": True,
 }
+
+
+class Look(NamedTuple):
+    """How one network, search or group of cases is drawn in every figure of a page."""
+
+    colour: str
+    dash: Any  # of matplotlib: "-", or (offset, (points on, points off, ...))
+    marker: str
+
+
+def look(i: int) -> Look:
+    """The i-th look; no two have both colour and dash in common, whatever their number.
+
+    After six colours the line changes: solid, dashed, then a dash with one dot after it, with two, and so on. Markers
+    change from one look to the next, for readers who see no colours.
+    """
+    turn, hue = divmod(i, len(COLOURS))
+    dotted = (5.0, 1.6, *(1.0, 1.6) * (turn - 1))
+    return Look(COLOURS[hue], (0, dotted) if turn else "-", _MARKERS[i % len(_MARKERS)])
 
 
 def render(name: str, label: str, height: float, paint: Callable[[Figure], None]) -> str:
@@ -175,16 +175,55 @@ def bare(axes: Axes, grid: str = "y") -> None:
     """Thin grid lines along one axis, no tick marks."""
     axes.grid(True, axis=grid, linewidth=0.8)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, pad=6)
 
 
-def legend(axes: Axes, columns: int = 4) -> None:
-    """What the marks mean, above the axes."""
-    handles, labels = axes.get_legend_handles_labels()
-    axes.legend(
-        handles, labels, loc="lower left", bbox_to_anchor=(0, 1.01), ncols=columns, frameon=False,
-        borderaxespad=0, handlelength=1.6, columnspacing=1.6,
+def distinct(labels: Sequence[str], most: int) -> list[str]:
+    """Labels in about `most` characters each, in more where two would otherwise become alike."""
+    longest = max(map(len, labels), default=0)
+    while len({short(label, most) for label in labels}) < len(set(labels)) and most < longest:
+        most += 1
+    return [short(label, most) for label in labels]
+
+
+def legend(figure: Figure) -> None:
+    """What the marks of a figure mean, above all of its axes."""
+    marks: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            marks.setdefault(label, handle)
+    labels = list(marks)
+    figure.legend(
+        marks.values(), labels, loc="outside upper left", ncols=_columns(labels), frameon=False, borderaxespad=0,
+        handlelength=_HANDLE / _LETTER, columnspacing=1.6,
     )  # fmt: skip
+
+
+def legend_height(labels: Sequence[str]) -> float:
+    """The points that a legend of so many entries takes."""
+    return 18.0 * -(-len(labels) // _columns(labels))
+
+
+_LETTER, _HANDLE = 10.5, 34.0  # points: the legend's font size, and the line beside an entry
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """How many entries of a legend fit beside one another."""
+    widest = 0.64 * _LETTER * max(map(len, labels), default=1) + _HANDLE + 2.6 * _LETTER
+    return max(1, min(len(labels), int(WIDTH / widest)))
+
+
+def curve(
+    axes: Axes, label: str, x: Sequence[float], y: Sequence[float],
+    band: tuple[Sequence[float], Sequence[float]] | None, look: Look,
+) -> None:  # fmt: skip
+    """A line with a marker at some of its points, and a band around it."""
+    if band is not None:
+        axes.fill_between(x, *band, color=look.colour, alpha=0.13, linewidth=0)
+    apart = max(1, len(x) // 6)
+    first = _MARKERS.index(look.marker) % apart
+    axes.plot(x, y, color=look.colour, linewidth=1.8, linestyle=look.dash, label=label, marker=look.marker,
+              markersize=4.5, markeredgewidth=0, markevery=(first, apart))  # fmt: skip
 
 
 def chance_line(axes: Axes, value: float | None, along: str = "x") -> None:
@@ -213,6 +252,29 @@ def whiskers(
             x, y = (edge, at) if along == "x" else (at, edge)
             axes.plot(x, y, marker=marker[along != "x"], color=colour, markersize=5, linestyle="none", clip_on=False,
                       zorder=3)  # fmt: skip
+
+
+def interval_row(
+    axes: Axes, y: float, score: Estimate, seeds: Sequence[float], look: Look, support: tuple[float, float],
+    reach: float = 0.3,
+) -> None:  # fmt: skip
+    """A network's result across the axes at `y`: a large mark, its interval, and a small hollow mark for each seed."""
+    whiskers(axes, y, score, look.colour, support=support)
+    places = [y + d for d in spread(len(seeds), reach)]
+    axes.plot(sorted(seeds), places, linestyle="none", marker=look.marker, markersize=3.5, markerfacecolor=PAPER,
+              markeredgecolor=look.colour, zorder=3)  # fmt: skip
+    axes.plot(score.value, y, linestyle="none", marker=look.marker, markersize=8, color=look.colour, zorder=4)
+
+
+def name_rows(axes: Axes, labels: Sequence[str], limits: tuple[float, float], measured: str) -> None:
+    """Rows from the top, each with its name, and what is measured along them."""
+    axes.set_yticks(range(len(labels)), distinct(labels, 40))
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.set_xlim(*limits)
+    axes.set_xlabel(measured)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.4g}")
+    bare(axes, "x")
+    axes.spines["left"].set_visible(False)
 
 
 def beyond(interval: list[Estimate], support: tuple[float, float]) -> bool:

@@ -39,6 +39,7 @@ class Ablation(NamedTuple):
     score_name: str
     chance: float | None
     networks: list[Network]
+    looks: dict[str, int]  # network -> its look
 
 
 def data(record: Record) -> Ablation | None:
@@ -51,10 +52,12 @@ def data(record: Record) -> Ablation | None:
         for metric, name in _STATES:
             values, score = each.values(metric), each.mean(metric)
             if score is not None:
-                change = groups.compared(values, each.values()) if metric != "score" else None
+                change = groups.compared_scores(values, each.values()) if metric != "score" else None
                 conditions.append(Condition(name, list(values.values()), score, change))
         networks.append(Network(each.name, each.label, conditions))
-    return Ablation(groups.score_name(record), groups.chance(record), networks) if networks else None
+    if not networks:
+        return None
+    return Ablation(groups.score_name(record), groups.chance(record), networks, groups.looks(record))
 
 
 def caption(data: Ablation) -> str:
@@ -77,29 +80,23 @@ def _limits(data: Ablation) -> tuple[float, float]:
 
 
 def draw(data: Ablation) -> str:
-    """Networks side by side, treatments within each."""
+    """One row a network, treatments below one another within it."""
     limits = _limits(data)
+    markers = dict(zip((name for _, name in _STATES), "osD", strict=True))
 
     def paint(figure: Figure) -> None:
         axes: Axes = figure.subplots()
-        looks = dict(zip((n for _, n in _STATES), zip(canvas.COLOURS, "osD", strict=False), strict=False))
-        for x, network in enumerate(data.networks):
-            for condition, dx in zip(network.conditions, canvas.spread(len(network.conditions), 0.56), strict=True):
-                colour, marker = looks[condition.name]
-                canvas.whiskers(axes, x + dx, condition.score, colour, "y", limits)
-                axes.plot([x + dx + d for d in canvas.spread(len(condition.seeds), 0.06)], condition.seeds,
-                          linestyle="none", marker=marker, markersize=3, markerfacecolor=canvas.PAPER,
-                          markeredgecolor=colour, zorder=3)  # fmt: skip
-                axes.plot(x + dx, condition.score.value, marker=marker, markersize=8, color=colour, zorder=4,
-                          linestyle="none", label=condition.name if x == 0 else None)  # fmt: skip
-                axes.annotate(f"{condition.score.value:.3f}", (x + dx, condition.score.value), xytext=(12, 0),
-                              textcoords="offset points", va="center", fontsize=10)  # fmt: skip
-        canvas.chance_line(axes, data.chance)
-        axes.set_xticks(range(len(data.networks)), [canvas.short(n.label, 24) for n in data.networks])
-        axes.set_xlim(-0.5, max(len(data.networks), 2) - 0.5)
-        axes.set_ylim(*limits)
-        axes.set_ylabel(f"test {data.score_name}")
-        canvas.bare(axes)
-        canvas.legend(axes)
+        for name, marker in markers.items():
+            axes.plot([], [], linestyle="none", marker=marker, markersize=7, color=canvas.INK, label=name)
+        for y, network in enumerate(data.networks):
+            colour = canvas.look(data.looks[network.name]).colour
+            for condition, dy in zip(network.conditions, canvas.spread(len(network.conditions), 0.6), strict=True):
+                look = canvas.Look(colour, "-", markers[condition.name])
+                canvas.interval_row(axes, y + dy, condition.score, condition.seeds, look, limits, 0.1)
+                axes.annotate(f"{condition.score.value:.3f}", (1.01, y + dy), xycoords=("axes fraction", "data"),
+                              va="center", fontsize=10)  # fmt: skip
+        canvas.name_rows(axes, [network.label for network in data.networks], limits, f"test {data.score_name}")
+        canvas.chance_line(axes, data.chance, "y")
+        canvas.legend(figure)
 
-    return canvas.render("ablation", f"{TITLE}. {QUESTION}", 290, paint)
+    return canvas.render("ablation", f"{TITLE}. {QUESTION}", 74 + 54 * len(data.networks), paint)

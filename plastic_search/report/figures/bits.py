@@ -1,12 +1,13 @@
-"""Score against bits: every role of the winner's numbers together, and each role alone."""
+"""Score against bits: every role of a network's numbers together, and each role alone."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from plastic_search.records.run import Record, Run
+from plastic_search.records.run import Finalist, Record, Run, Stage, rounded_network
 from plastic_search.report import groups as findings
 from plastic_search.report.figures import _canvas as canvas
+from plastic_search.report.formatting import bits
 from plastic_search.report.groups import Group
 from plastic_search.report.statistics import Estimate
 
@@ -22,7 +23,7 @@ ROLES = ("weight", "alpha", "trace")
 
 
 class Variant(NamedTuple):
-    """The winner, rounded one way."""
+    """A network, rounded one way."""
 
     name: str
     family: str  # uniform, weight, alpha, trace, mixed
@@ -31,8 +32,8 @@ class Variant(NamedTuple):
     tuned: bool
     seeds: list[float]
     score: Estimate
-    change: Estimate | None  # against the float winner
-    matched: Estimate | None  # of one that was trained on: against the float winner trained on as long
+    change: Estimate | None  # against the float network
+    matched: Estimate | None  # of one that was trained on: against the float network trained on as long
 
     @property
     def cost(self) -> Estimate | None:
@@ -49,14 +50,21 @@ class Bits(NamedTuple):
     score_name: str
     chance: float | None
     float_score: float | None
-    float_tuned: Variant | None  # the winner trained on as long as the others, but not rounded
+    float_tuned: Variant | None  # the network trained on as long as the others, but not rounded
     variants: list[Variant]
 
+    @property
+    def together(self) -> list[Variant]:
+        """Those in which every role that there is was rounded: of a network without a trace, the weight."""
+        rounded = [v for v in self.variants if v.family in ("uniform", "mixed")]
+        return rounded or ([] if any(v.family in ("alpha", "trace") for v in self.variants) else self.variants)
 
-def data(record: Record) -> Bits | None:
-    """Every variant, finest first; None where none was made."""
-    groups = [findings.group(record, n, "quantized") for n in dict.fromkeys(r.name for r in record.stage("quantized"))]
-    reference = findings.group(record, "winner")
+
+def data(record: Record, network: str = Finalist.WINNER) -> Bits | None:
+    """Every variant of the winner or another finalist, finest first; None where none was made."""
+    mine = [r.name for r in record.stage(Stage.QUANTIZED) if rounded_network(r) == network]
+    groups = [findings.group(record, name, Stage.QUANTIZED) for name in dict.fromkeys(mine)]
+    reference = findings.group(record, network)
     longer = next((g.values() for g in groups if g.values() and not _rounded(g.runs[0])), {})
     variants = [_variant(g, score, reference.values(), longer) for g in groups if (score := g.mean()) is not None]
     rounded = [v for v in variants if v.family != _FLOAT]
@@ -84,8 +92,8 @@ def _variant(group: Group, score: Estimate, reference: dict[int, float], longer:
     family = "uniform" if len(widths) == len(ROLES) and len({*widths.values()}) == 1 else "mixed"
     family = next(iter(widths)) if len(widths) == 1 else family if widths else _FLOAT
     rounding = str(run.choices.get("rounding", "nearest"))
-    change = findings.compared(values, reference)
-    matched = findings.compared(values, longer) if tuned and widths else None
+    change = findings.compared_scores(values, reference)
+    matched = findings.compared_scores(values, longer) if tuned and widths else None
     return Variant(group.name, family, bits, rounding, tuned, list(values.values()), score, change, matched)
 
 
@@ -102,16 +110,31 @@ def tick(variant: Variant) -> str:
     return "/".join("-" if b is None else str(b) for b in variant.bits.values())
 
 
+def width_text(variant: Variant) -> str:
+    """Its bits in a sentence: 4/4/8 bits, or 4-bit weights of a network that has nothing else."""
+    widths = [b for b in variant.bits.values() if b is not None]
+    return f"{widths[0]}-bit {variant.family}s" if variant.family in ROLES else f"{bits(variant.bits)} bits"
+
+
 def caption(data: Bits) -> str:
     """How to read it."""
     reference = "the float winner" + (" (at the right, trained on as long)" if data.float_tuned else "")
     lines = [name for name, known in ((reference, data.float_score), ("chance", data.chance)) if known is not None]
     marks = f" Dashed and dotted lines: {' and '.join(lines)}." if lines else ""
-    return (
+    roles = (
         "Above, weights, alphas and trace all in as many bits (4/4/8: an 8-bit trace beside 4-bit weights and alphas); "
-        "below, one of them alone, the others in float. Left, rounded and tested; right, trained on for a while with "
-        "the rounding in place. Filled marks: the trace is written by stochastic rounding, up with a probability "
-        f"equal to the distance covered; hollow ones: to nearest. Bars: 95 % Student intervals over seeds.{marks}"
+        "below, one of them alone, the others in float. "
+    )
+    trace = (
+        " Filled marks: the trace is written by stochastic rounding, up with a probability equal to the distance "
+        "covered; hollow ones: to nearest."
+    )
+    traced = any(v.bits["trace"] is not None for v in data.variants)
+    return (
+        (roles if traced else "The network has no trace, and its weights alone are rounded, to nearest. ")
+        + "Left, rounded and tested; right, trained on for a while with the rounding in place."
+        + trace * traced
+        + f" Bars: 95 % Student intervals over seeds.{marks}"
         + canvas.CUT * canvas.beyond([v.score for v in data.variants], _limits(data))
         + ("" if data.float_tuned or not any(v.tuned for v in data.variants) else _UNMATCHED)
     )
@@ -143,15 +166,15 @@ def draw(data: Bits) -> str:
                 shown = [v for v in data.variants if v.family in families and v.tuned == tuned]
                 ticks = dict.fromkeys(tick(v) for v in sorted(data.variants, key=_width) if v.family in families)
                 _panel(axes, shown, list(ticks), data)
-                what = "all roles" if "uniform" in families else "one role alone"
+                what = "all roles" if "uniform" in families else "one role alone" if len(rows) > 1 else "weights"
                 axes.set_title(f"{what}, {'fine-tuned' if tuned else 'rounded only'}")
-            line[0].legend(loc="lower right", frameon=False, borderaxespad=1.2, handletextpad=0.2)
             line[0].set_ylabel(f"test {data.score_name}")
         for axes in grid[-1]:
             axes.set_xlabel("bits")
         grid[0][0].set_ylim(*_limits(data))
+        canvas.legend(figure)
 
-    return canvas.render("bits", f"{TITLE}. {QUESTION}", 40 + 230 * len(rows), paint)
+    return canvas.render("bits", f"{TITLE}. {QUESTION}", 76 + 230 * len(rows), paint)
 
 
 def _panel(axes: Axes, variants: list[Variant], ticks: list[str], data: Bits) -> None:
@@ -164,22 +187,30 @@ def _panel(axes: Axes, variants: list[Variant], ticks: list[str], data: Bits) ->
     lines: dict[tuple[str, str], list[Variant]] = {}
     for each in variants:
         lines.setdefault((each.family if each.family in ROLES else "all", each.rounding), []).append(each)
-    for (what, rounding), members in lines.items():
-        colour = canvas.COLOURS[ROLES.index(what)] if what in ROLES else canvas.INK
-        filled, label = rounding == "stochastic", rounding if what == "all" else what
-        if what == "trace":
-            label = "trace, stochastic" if filled else "trace, nearest"
-        members = sorted(members, key=lambda v: ticks.index(tick(v)))
-        shift = 0.06 if filled else -0.06
-        spots = [(ticks.index(tick(v)) + shift, v) for v in members]
-        for x, each in spots:
-            canvas.whiskers(axes, x, each.score, colour, "y", _limits(data))
-        alike = [(x, v.score.value) for x, v in spots if v.family != "mixed"]
-        if alike:
-            axes.plot(*zip(*alike, strict=True), color=colour, linewidth=1.3, linestyle="-" if filled else "--",
-                      alpha=0.8)  # fmt: skip
-        axes.plot([x for x, _ in spots], [v.score.value for _, v in spots], linestyle="none", marker="o", color=colour,
-                  markerfacecolor=colour if filled else canvas.PAPER, markersize=6, label=label, zorder=4)  # fmt: skip
+    apart = canvas.spread(len(lines), 0.1 * (len(lines) - 1))
+    for (key, members), shift in zip(lines.items(), apart, strict=True):
+        spots = sorted(((ticks.index(tick(v)) + shift, v) for v in members), key=lambda spot: spot[0])
+        _line(axes, *key, spots, _limits(data))
     axes.set_xticks(range(len(ticks)), ticks)
     axes.set_xlim(-0.5, len(ticks) - 0.5)
     canvas.bare(axes)
+
+
+def _line(
+    axes: Axes, what: str, rounding: str, spots: list[tuple[float, Variant]], limits: tuple[float, float]
+) -> None:
+    """One role, or all, rounded one way: colour and marker show the role, line and filling the rounding."""
+    colour, _, marker = canvas.look(ROLES.index(what)) if what in ROLES else canvas.Look(canvas.INK, "-", "o")
+    filled = rounding == "stochastic"
+    label = what if what in ("weight", "alpha") and rounding == "nearest" else f"{what}, {rounding}"
+    for x, each in spots:
+        canvas.whiskers(axes, x, each.score, colour, "y", limits)
+    alike = [(x, v.score.value) for x, v in spots if v.family != "mixed"]
+    if alike:
+        dash = canvas.look(_ROUNDINGS.get(rounding, 2) * len(canvas.COLOURS)).dash
+        axes.plot(*zip(*alike, strict=True), color=colour, linewidth=1.3, linestyle=dash, alpha=0.8)
+    axes.plot([x for x, _ in spots], [v.score.value for _, v in spots], linestyle="none", marker=marker, color=colour,
+              markerfacecolor=colour if filled else canvas.PAPER, markersize=6, label=label, zorder=4)  # fmt: skip
+
+
+_ROUNDINGS = {"stochastic": 0, "nearest": 1}  # solid and dashed; any other has a dot after each dash

@@ -31,6 +31,7 @@ class Controls(NamedTuple):
     score_name: str
     chance: float | None
     rows: list[Row]
+    looks: dict[str, int]  # network -> its look
 
 
 def data(record: Record) -> Controls | None:
@@ -40,14 +41,14 @@ def data(record: Record) -> Controls | None:
         score = each.mean()
         if score is not None:
             rows.append(Row(each.name, each.label, list(each.values().values()), score))
-    return Controls(groups.score_name(record), groups.chance(record), rows) if rows else None
+    return Controls(groups.score_name(record), groups.chance(record), rows, groups.looks(record)) if rows else None
 
 
 def caption(data: Controls) -> str:
     """How to read it."""
     alone = any(row.score.n == 1 for row in data.rows)
     return (
-        "Large dots: mean over seeds. Bars: its 95 % Student interval. Small dots: single seeds. "
+        "Large marks: mean over seeds. Bars: its 95 % Student interval. Small marks: single seeds. "
         + ("A network trained with one seed has no interval. " if alone else "")
         + ("Dotted line: chance. " if data.chance is not None else "")
         + f"Scores are {data.score_name} on test episodes, which chose nothing."
@@ -69,21 +70,12 @@ def draw(data: Controls) -> str:
     def paint(figure: Figure) -> None:
         axes: Axes = figure.subplots()
         for y, row in enumerate(data.rows):
-            colour = canvas.BLUE if row.name == "winner" else canvas.MUTED
-            canvas.whiskers(axes, y, row.score, colour, support=limits)
-            axes.plot(row.seeds, [y + d for d in canvas.spread(len(row.seeds), 0.3)], linestyle="none", marker="o",
-                      markersize=3.5, markerfacecolor=canvas.PAPER, markeredgecolor=colour, zorder=3)  # fmt: skip
-            axes.plot(row.score.value, y, marker="o", markersize=8, color=colour, zorder=4)
-            axes.annotate(f"{row.score.value:.3f}", (1.01, y), xycoords=("axes fraction", "data"), va="center",
-                          color=canvas.INK)  # fmt: skip
+            canvas.interval_row(axes, y, row.score, row.seeds, canvas.look(data.looks[row.name]), limits)
+            axes.annotate(f"{row.score.value:.3f}", (1.01, y), xycoords=("axes fraction", "data"), va="center")
+        canvas.name_rows(axes, [row.label for row in data.rows], limits, f"test {data.score_name}")
         canvas.chance_line(axes, data.chance, "y")
         if data.chance is not None:
             axes.annotate(" chance", (data.chance, -0.75), va="center", color=canvas.MUTED, fontsize=10)
-        axes.set_yticks(range(len(data.rows)), [canvas.short(row.label, 24) for row in data.rows])
-        axes.set_ylim(len(data.rows) - 0.4, -1)
-        axes.set_xlim(*limits)
-        axes.set_xlabel(f"test {data.score_name}")
-        canvas.bare(axes, "x")
-        axes.spines["left"].set_visible(False)
+            axes.set_ylim(top=-1)
 
     return canvas.render("controls", f"{TITLE}. {QUESTION}", 74 + 34 * len(data.rows), paint)

@@ -17,6 +17,7 @@ QUESTION = "Which of the searched choices set the best trials apart from the oth
 SECTION, ORDER, NEEDS = "importances", 50, "run"
 
 _MOST = 12
+_ENOUGH = 20  # of the best trials
 
 
 class Importances(NamedTuple):
@@ -27,9 +28,20 @@ class Importances(NamedTuple):
     trials: int  # complete ones, of all searches, that this rests on
 
 
+def shares(record: Record) -> dict[str, float]:
+    """The share of each path, without those that trials chose and no network made use of."""
+    chosen = {path for run in record.stage("search") for path in run.choices}
+    unused = chosen.difference(*(t.choices for t in groups.trials(record) if t.outcome == "complete"))
+    return {
+        path: share
+        for path, value in record.importances.items()
+        if (share := groups.finite(value)) is not None and path not in unused
+    }
+
+
 def data(record: Record) -> Importances | None:
     """Every path with its share; None where none was worked out."""
-    known = {a: v for a, share in record.importances.items() if (v := groups.finite(share)) is not None}
+    known = shares(record)
     if not known:
         return None
     order = sorted(known, key=lambda path: (-known[path], path))
@@ -51,10 +63,12 @@ def caption(data: Importances) -> str:
         if any(data.conditional)
         else ""
     )
+    best = max(2, -(-data.trials // 10))  # as Optuna takes them
+    hint = f" The best tenth are {best} trials: this is a hint, not a measurement." if best < _ENOUGH else ""
     return (
         "How far each path's values in the best tenth of the trials differ from those in all of them, as a share of "
         f"the sum: PED-ANOVA (Watanabe et al. 2023), over the {data.trials} complete trials of all searches.{some}"
-        f"{more} With so few trials this is a hint, not a measurement."
+        f"{more}{hint}"
     )
 
 

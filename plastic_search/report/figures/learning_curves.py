@@ -18,8 +18,6 @@ TITLE = "Learning curves"
 QUESTION = "Were the finalists trained long enough to be compared?"
 SECTION, ORDER, NEEDS = "learning", 40, "run"
 
-_DASHES = ("-", "-", "--", "-.", ":", (0, (5, 1)))
-
 
 class Curve(NamedTuple):
     """One finalist's score over time."""
@@ -51,12 +49,13 @@ class Curves(NamedTuple):
     score_name: str
     chance: float | None
     curves: list[Curve]
+    looks: dict[str, int]  # network -> its look
 
 
 def data(record: Record) -> Curves | None:
     """The curves of every finalist; None where none has one."""
     curves = [found for each in groups.finals(record) if (found := curve(each)).steps]
-    return Curves(groups.score_name(record), groups.chance(record), curves) if curves else None
+    return Curves(groups.score_name(record), groups.chance(record), curves, groups.looks(record)) if curves else None
 
 
 def curve(group: Group) -> Curve:
@@ -137,14 +136,12 @@ def caption(data: Curves) -> str:
 
 def draw(data: Curves) -> str:
     """All finalists over one another."""
+    labels = canvas.distinct([each.label for each in data.curves], 40)
 
     def paint(figure: Figure) -> None:
         axes: Axes = figure.subplots()
-        for i, each in enumerate(data.curves):
-            colour, dash = canvas.COLOURS[i % len(canvas.COLOURS)], _DASHES[i % len(_DASHES)]
-            axes.fill_between(each.steps, each.low, each.high, color=colour, alpha=0.13, linewidth=0)
-            axes.plot(each.steps, each.mean, color=colour, linewidth=2, linestyle=dash,
-                      label=canvas.short(each.label, 24))  # fmt: skip
+        for each, label in zip(data.curves, labels, strict=True):
+            canvas.curve(axes, label, each.steps, each.mean, (each.low, each.high), canvas.look(data.looks[each.name]))
         canvas.chance_line(axes, data.chance)
         if data.chance is not None:
             axes.annotate("chance", (1, data.chance), xycoords=("axes fraction", "data"), ha="right", va="bottom",
@@ -152,6 +149,7 @@ def draw(data: Curves) -> str:
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
         axes.set(xlabel="training steps", ylabel=f"validation {data.score_name}")
         canvas.bare(axes)
-        canvas.legend(axes, 5)
+        canvas.legend(figure)
 
-    return canvas.render("learning_curves", f"{TITLE}. {QUESTION}", 340, paint)
+    height = 322 + canvas.legend_height(labels)
+    return canvas.render("learning_curves", f"{TITLE}. {QUESTION}", height, paint)

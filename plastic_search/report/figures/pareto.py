@@ -29,6 +29,7 @@ class Point(NamedTuple):
 class Pareto(NamedTuple):
     score_name: str
     labels: dict[str, str]  # arm -> what it is called
+    looks: dict[str, int]
     points: list[Point]
 
 
@@ -44,8 +45,9 @@ def data(record: Record) -> Pareto | None:
     points = [
         Point(t.arm, t.number, c, s, not _dominated(c, s, pairs), (t.arm, t.number) == winner) for t, c, s in scored
     ]
-    labels = {arm: groups.arm_label(arm) for arm in groups.arms(record)}
-    return Pareto(groups.score_name(record), labels, sorted(points, key=lambda p: (p.connections, -p.score)))
+    looks = groups.arm_looks(record)
+    labels = {arm: groups.arm_label(arm) for arm in looks}
+    return Pareto(groups.score_name(record), labels, looks, sorted(points, key=lambda p: (p.connections, -p.score)))
 
 
 def _dominated(connections: float, score: float, others: list[tuple[float, float]]) -> bool:
@@ -70,7 +72,8 @@ def draw(data: Pareto) -> str:
         axes: Axes = figure.subplots()
         front = [(p.connections, p.score) for p in data.points if p.front]
         axes.step(*zip(*front, strict=True), where="post", color=canvas.MUTED, linewidth=1.2, zorder=1, label="front")
-        for (arm, label), colour, marker in zip(data.labels.items(), canvas.COLOURS, "o^svDP", strict=False):
+        for arm, label in data.labels.items():
+            colour, _, marker = canvas.look(data.looks[arm])
             mine = [p for p in data.points if p.arm == arm]
             for on_front, alpha in ((False, 0.35), (True, 1.0)):
                 some = [(p.connections, p.score) for p in mine if p.front == on_front]
@@ -89,6 +92,6 @@ def draw(data: Pareto) -> str:
         axes.set(xlabel="connections", ylabel=f"validation {data.score_name}")
         axes.margins(0.06)
         canvas.bare(axes, "both")
-        canvas.legend(axes, 5)
+        canvas.legend(figure)
 
     return canvas.render("pareto", f"{TITLE}. {QUESTION}", 340, paint)

@@ -29,6 +29,7 @@ class Arm(NamedTuple):
     outcomes: list[str]
     best: list[float | None]  # of the complete trials so far
     band: BestOf  # of as many trials, drawn with replacement
+    look: int
 
 
 class Progress(NamedTuple):
@@ -39,13 +40,13 @@ class Progress(NamedTuple):
 
 def data(record: Record) -> Progress | None:
     """Both searches; None where no trial has a score."""
-    arms = [_arm(record, name) for name in groups.arms(record)]
+    arms = [_arm(record, name, look) for name, look in groups.arm_looks(record).items()]
     if not any(score is not None for arm in arms for score in arm.best):
         return None
     return Progress(groups.score_name(record), groups.chance(record), arms)
 
 
-def _arm(record: Record, name: str) -> Arm:
+def _arm(record: Record, name: str, look: int) -> Arm:
     tried = groups.trials(record, name)
     done = [t.score if t.outcome == "complete" else None for t in tried]
     return Arm(
@@ -56,6 +57,7 @@ def _arm(record: Record, name: str) -> Arm:
         [t.outcome for t in tried],
         list(accumulate(done, _better)),
         best_of(done),
+        look,
     )
 
 
@@ -77,8 +79,8 @@ def draw(data: Progress) -> str:
 
     def paint(figure: Figure) -> None:
         axes: Axes = figure.subplots()
-        for arm, colour, marker in zip(data.arms, canvas.COLOURS, "o^svDP", strict=False):
-            _paint(axes, arm, colour, marker)
+        for arm in data.arms:
+            _paint(axes, arm, canvas.look(arm.look))
         lowest = min(s for arm in data.arms for s in arm.scores if s is not None)
         if data.chance is not None and lowest < 2 * data.chance:
             canvas.chance_line(axes, data.chance)
@@ -88,12 +90,13 @@ def draw(data: Progress) -> str:
         axes.set_xlim(0.5, max(n for arm in data.arms for n in arm.numbers) + 0.5)
         axes.locator_params(axis="x", integer=True, min_n_ticks=1)
         canvas.bare(axes)
-        canvas.legend(axes)
+        canvas.legend(figure)
 
     return canvas.render("search_progress", f"{TITLE}. {QUESTION}", 340, paint)
 
 
-def _paint(axes: Axes, arm: Arm, colour: str, marker: str) -> None:
+def _paint(axes: Axes, arm: Arm, look: canvas.Look) -> None:
+    colour, dash, marker = look
     known = [(k, low, high) for k, low, high in zip(arm.band.trials, arm.band.low, arm.band.high, strict=True)
              if low is not None and high is not None]  # fmt: skip
     if known:
@@ -101,7 +104,7 @@ def _paint(axes: Axes, arm: Arm, colour: str, marker: str) -> None:
         axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0)
     best = [(n, b) for n, b in zip(arm.numbers, arm.best, strict=True) if b is not None]
     if best:
-        axes.step(*zip(*best, strict=True), where="post", color=colour, linewidth=2, label=arm.label)
+        axes.step(*zip(*best, strict=True), where="post", color=colour, linewidth=2, linestyle=dash, label=arm.label)
     dots = list(zip(arm.numbers, arm.scores, arm.outcomes, strict=True))
     for complete, face in ((True, colour), (False, canvas.PAPER)):
         some = [(n, s) for n, s, outcome in dots if s is not None and (outcome == "complete") == complete]

@@ -160,6 +160,33 @@ def test_our_benchmark_has_lines_to_draw_and_a_rule_of_its_own_that_is_compiled(
     torch.testing.assert_close(fast, reference)
 
 
+def test_the_plain_loop_of_our_benchmark_is_the_reference_step() -> None:
+    value = loading.value("benchmarks", "layers")
+    kinds = {case.name: case.layer for case in value.cases}
+    assert len(kinds) == 4
+    for layer in kinds.values():
+        net, x = Network(NetworkSpec((replace(layer, units=7),)), 4, kernel="reference"), torch.randn(9, 3, 4)
+        y, trace = value.by_hand(net)(x)
+        expected, (state,) = net(x)
+        torch.testing.assert_close(y, expected)
+        torch.testing.assert_close(trace, state.trace)
+
+
+def test_a_plain_loop_is_timed_and_judged_where_there_is_one(found: dict[str, Any], tmp_path: Path) -> None:
+    def by_hand(net: Network) -> Any:
+        return lambda x: net(x)
+
+    only = replace(small(), cases=small().cases[:1], by_hand=by_hand)
+    text, so_far = next(iter(measure(only)))
+    row = so_far.to_json()["cases"][0]
+    assert row["loop_spread"][0] <= row["over_loop"] <= row["loop_spread"][1]
+    assert f"{row['over_loop']:.1f} times a plain loop" in text
+    page = bench_page.write(found | {"cases": [row]}, tmp_path).read_text()
+    assert "Times faster than a plain loop" in page
+    assert found["cases"][0]["loop"] is None
+    assert "Times faster than the reference step" in bench_page.write(found, tmp_path).read_text()
+
+
 def test_a_benchmark_of_nothing_is_refused() -> None:
     with pytest.raises(PlasticSearchError, match="at least one case"):
         Benchmark("What?", ())

@@ -1,26 +1,23 @@
-"""Compiles LLVM assembly to callable functions, once: machine code is cached on disk for later processes.
-
-The cache lies in the folder of the environment variable PLASTIC_SEARCH_CACHE, else in the user's cache folder. A file's
-name is the hash of the assembly, the processor's features and LLVM's version, so no entry is ever out of date; each
-begins with the hash of its content, so a damaged one is compiled again. Only the user may write there, since it holds
-code.
-"""
+"""Compiles LLVM assembly to callable functions, once: machine code is kept on disk for later processes (`cache`)."""
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
 import os
-import sys
 import threading
 import time
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from plastic_search.records.files import replacing
+from plastic_search.network.kernels.cpu import cache as kept
 
-__all__ = ["Code", "Compiled", "cache_folder", "compiled", "flushes", "wide"]
+__all__ = ["Code", "Compiled", "compiled", "flushes", "wide"]
+
+_SPEED = 2  # of the passes over a module; those left out find nothing to do, since vectors are written as such
+_LEFT_OUT = ("loop_vectorization", "slp_vectorization", "loop_unrolling")
+_GENERATOR = 3  # the level of the code generator
+_OBJECTS = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"d\x86", b"d\xaa")  # how object files begin; LLVM crashes on others
 
 Code = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
@@ -47,47 +44,50 @@ _compiled: dict[str, Compiled] = {}
 _engines: list[Any] = []  # which own the code
 
 
-def cache_folder() -> Path:
-    """Where compiled code is kept between processes."""
-    named = os.environ.get("PLASTIC_SEARCH_CACHE") or os.environ.get("XDG_CACHE_HOME")
-    base = Path(named) if named else Path.home() / ".cache"
-    return base / "plastic_search" / "kernels"
-
-
 def compiled(text: str, names: tuple[str, ...]) -> Compiled:
     """The functions `names` of a module given as LLVM assembly."""
-    target = _target()
-    key = hashlib.sha256("\n".join((text, *target.identity)).encode()).hexdigest()
+    key = hashlib.sha256("\n".join((text, *names, *_target().identity)).encode()).hexdigest()
     with _lock:
         if key not in _compiled:
-            began, path = time.perf_counter(), cache_folder() / f"{key}.o"
-            data = _read(path)
-            cached = data is not None
-            if data is None:
+            began = time.perf_counter()
+            functions = _kept(key, names)
+            cached = functions is not None
+            if functions is None:
                 data = _object(text)
-                _write(path, data)
-            functions = _loaded(data, names)
+                kept.write(key, data)
+                functions = _loaded(data, names)
             _compiled[key] = Compiled(functions, time.perf_counter() - began, cached)
         return _compiled[key]
 
 
+def _kept(key: str, names: tuple[str, ...]) -> dict[str, Any] | None:
+    """The functions that are in the cache; None where they are not."""
+    data = kept.read(key)
+    try:
+        return _loaded(data, names) if data and data.startswith(_OBJECTS) else None
+    except (RuntimeError, ValueError):  # of LLVM, or a function is not there
+        return None
+
+
 class _Target(NamedTuple):
     machine: Any
-    identity: tuple[str, ...]  # processor, its features, LLVM's version, and platform
+    identity: tuple[str, ...]  # processor, its features, versions, platform, and how it is compiled
 
 
 @cache
 def _target() -> _Target:
+    import llvmlite
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
     machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu, features, opt=3, codemodel="jitdefault", jit=True
+        cpu, features, opt=_GENERATOR, codemodel="jitdefault", jit=True
     )
     version = ".".join(map(str, llvm.llvm_version_info))
-    return _Target(machine, (cpu, features, version, llvm.get_default_triple()))
+    how = (llvm.get_default_triple(), f"{llvmlite.__version__} {_SPEED} {_LEFT_OUT} {_GENERATOR}")
+    return _Target(machine, (cpu, features, version, *how))
 
 
 @cache
@@ -107,8 +107,9 @@ def _object(text: str) -> bytes:
 
     module = llvm.parse_assembly(text)
     module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    options = llvm.create_pipeline_tuning_options(speed_level=_SPEED)
+    for each in _LEFT_OUT:
+        setattr(options, each, False)
     builder = llvm.create_pass_builder(_target().machine, options)
     builder.getModulePassManager().run(module, builder)
     return _target().machine.emit_object(module)
@@ -121,7 +122,10 @@ def _loaded(data: bytes, names: tuple[str, ...]) -> dict[str, Any]:
     engine.add_object_file(llvm.ObjectFileRef.from_data(data))
     engine.finalize_object()
     _engines.append(engine)
-    return {name: Code(engine.get_function_address(name)) for name in names}
+    addresses = {name: engine.get_function_address(name) for name in names}
+    if not all(addresses.values()):
+        raise ValueError(f"there is no function {' or '.join(n for n, address in addresses.items() if not address)}")
+    return {name: Code(address) for name, address in addresses.items()}
 
 
 def _machine() -> Any:
@@ -129,24 +133,3 @@ def _machine() -> Any:
     import llvmlite.binding as llvm
 
     return llvm.Target.from_default_triple().create_target_machine(jit=True)
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        if os.name == "posix" and path.stat().st_uid not in (os.getuid(), 0):
-            return None
-        data = path.read_bytes()
-    except OSError:
-        return None
-    digest, content = data[:32], data[32:]
-    return content if hashlib.sha256(content).digest() == digest else None
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file atomically; a folder that cannot be written is no reason to fail."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with replacing(path) as temporary:
-            temporary.write_bytes(hashlib.sha256(data).digest() + data)
-    except OSError as error:
-        print(f"compiled code cannot be kept in {path.parent}: {error.strerror}", file=sys.stderr)

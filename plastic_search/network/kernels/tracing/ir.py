@@ -7,6 +7,7 @@ decay of the trace are written by the backends.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
@@ -73,6 +74,10 @@ class GraphBuilder:
         return self._node("input", axis, slot=(buffer, row))
 
     def constant(self, value: float) -> Node:
+        if value == 0.0 and math.copysign(1.0, value) < 0.0:  # which a dict of constants takes for 0.0
+            return self.unary("neg", self.constant(0.0))
+        if math.isnan(value):
+            raise UnsupportedError("a constant that is NaN")
         return self._node("constant", Axis.ONE, value=float(value))
 
     def as_number(self, a: Node) -> Node:

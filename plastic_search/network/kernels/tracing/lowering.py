@@ -40,11 +40,16 @@ _FILLED |= {aten.new_ones: 1.0, aten.empty_like: 0.0}
 
 
 def _maximum(b: GraphBuilder, x: Node, y: Node) -> Node:
-    return b.select(b.binary("lt", x, y), y, x)
+    return b.select(_or_nan(b, b.binary("lt", x, y), y), y, x)
 
 
 def _minimum(b: GraphBuilder, x: Node, y: Node) -> Node:
-    return b.select(b.binary("gt", x, y), y, x)
+    return b.select(_or_nan(b, b.binary("gt", x, y), y), y, x)
+
+
+def _or_nan(b: GraphBuilder, condition: Node, y: Node) -> Node:
+    """`condition`, or that y is NaN, which a constant is not."""
+    return condition if y.op == "constant" else b.binary("or", condition, b.binary("ne", y, y))
 
 
 def _sign(b: GraphBuilder, x: Node) -> Node:

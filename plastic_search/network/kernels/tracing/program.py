@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -68,8 +69,9 @@ class Program(NamedTuple):
         return any(node.slot[0] == buffer for node in self.nodes())
 
 
-class StepProgram(NamedTuple):
-    """One step of a layer's cell, rule and modulation: the step and its derivative as programs."""
+@dataclass(frozen=True, eq=False)
+class StepProgram:
+    """One step of a layer's cell, rule and modulation, as programs of the step and of its derivative."""
 
     drives: int
     plastic: int  # which drive is plastic
@@ -80,6 +82,7 @@ class StepProgram(NamedTuple):
     change: ChangeTerms | None  # None: no connection is plastic
     forward: Program
     backward: Program
+    verified: dict[Any, str] = field(default_factory=dict)  # sizes -> how it differs from its parts (see `verify`)
 
 
 def ordered(roots: Sequence[Node]) -> list[Node]:

@@ -12,10 +12,7 @@ The coefficients C are matrices that are constant within an episode; torch compu
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,44 +25,24 @@ from plastic_search.network.kernels.torch_internals import capture_graph
 from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Unsupported, UnsupportedError
 from plastic_search.network.kernels.tracing.lowering import Array, interpret
 from plastic_search.network.kernels.tracing.program import ChangeTerms, Output, Program, StepProgram, layout_of
-from plastic_search.network.kernels.tracing.step_function import StepFunction
-from plastic_search.network.spec import Layer
+from plastic_search.network.kernels.tracing.step_function import StepFunction, written
 from plastic_search.rules import Rule
 
-__all__ = ["capture"]
+__all__ = ["trace"]
 
 # Units and plastic inputs while tracing: primes, so that a length identifies its axis. Two pairs, which must give the
 # same program: else the step depends on the sizes.
 _SIZES = ((211, 223), (227, 229))
 
-_lock = threading.RLock()
 
-
-def _renew_lock() -> None:
-    """A thread of the parent may hold the lock at the moment of a fork, and the child would wait for ever."""
-    global _lock
-    _lock = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
-
-
-def capture(layer: Layer, plastic: bool, dtype: torch.dtype) -> StepProgram | Unsupported:
-    """The program of a layer's parts, or why there is none. Equal parts give the same object."""
-    parts = (layer.rule, layer.modulation) if plastic else None
-    try:
-        hash((layer.cell, parts))
-    except TypeError as error:
-        return Unsupported(f"a setting of its parts is of a type that cannot be compared ({error})")
-    with _lock:  # so that two threads get one object
-        return _capture(layer.cell, parts, dtype)
-
-
-@lru_cache(maxsize=512)
-def _capture(cell: Cell, plastic: tuple[Rule, Modulation] | None, dtype: torch.dtype) -> StepProgram | Unsupported:
+def trace(cell: Cell, plastic: tuple[Rule, Modulation] | None, dtype: torch.dtype) -> StepProgram | Unsupported:
+    """The program of parts, or why there is none."""
     try:
         with torch.autograd.set_detect_anomaly(False), torch.device("cpu"):  # whatever the caller has set
-            one, two = (_Capture(cell, plastic, dtype, *sizes).program() for sizes in _SIZES)
+            with torch.inference_mode(False), torch.no_grad():
+                if argument := written(StepFunction(cell, plastic, dtype, 2, 3)):
+                    return Unsupported(f"its step writes into {argument}; let it return new tensors")
+            one, two = (_Trace(cell, plastic, dtype, *sizes).program() for sizes in _SIZES)
     except UnsupportedError as error:
         return Unsupported(str(error))
     except Exception as error:  # a part may raise anything
@@ -85,7 +62,7 @@ def _content(program: StepProgram) -> list[object]:
     return content
 
 
-class _Capture:
+class _Trace:
     """A step function at one pair of sizes, on its way to a program."""
 
     def __init__(
