@@ -76,10 +76,9 @@ def export(
         known = [(r.spec, r.metrics, r.choices) for r in opened.stage(Stage.EXPORTED, source.name)]
         if (run.spec, run.metrics, run.choices) not in known:
             opened.append(run)
-    content = written.manifest
-    sizes = {name: each["bytes"] for name, each in content["files"].items()}
+    sizes = {name: each["bytes"] for name, each in written.manifest["files"].items()}
     sizes[runner.MANIFEST] = written.size - sum(sizes.values())
-    more = {"files": sizes, "examples": runner.summary(content, content["examples"])}
+    more = {"files": sizes, "examples": runner.summary(written.manifest, written.manifest["examples"])}
     return {"bundle": str(target), "name": source.name, "seed": source.seed} | metrics | more
 
 
