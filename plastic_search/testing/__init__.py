@@ -83,7 +83,8 @@ def structure_promises(kind: type[Structure] | Structure) -> None:
     for structure in variants(kind):
         for pathway in Pathway if structure.recurrent else (Pathway.NONE, Pathway.INPUT):
             layer = Layer(units=POST, structure=structure, plastic=pathway)
-            (shape,) = shapes(NetworkSpec((layer,)), PRE)
+            with promise(structure, f"it fits a layer whose plastic pathway is {pathway.value}"):
+                (shape,) = shapes(NetworkSpec((layer,)), PRE)
             _gates(structure, shape)
             in_a_network(structure, layer)
 
