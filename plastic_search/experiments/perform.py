@@ -16,7 +16,7 @@ from plastic_search.experiments.jobs import Advance, Job, Rival, fit, keep, lear
 from plastic_search.experiments.parameters import load_parameters
 from plastic_search.experiments.population import perform_together, trains_together
 from plastic_search.network.contract import build
-from plastic_search.network.diagnostics import attributed
+from plastic_search.network.diagnostics import attributed, is_users
 from plastic_search.network.module import Network
 from plastic_search.records.run import CurvePoint, Outcome, Run
 from plastic_search.tasks import Split
@@ -44,7 +44,7 @@ def perform(job: Job) -> Iterator[Advance | list[Run]]:
         except (
             BaseException
         ) as error:  # a part of the user's own may raise anything, and not all of it crosses processes
-            if is_stop(error):
+            if is_stop(error) or not (isinstance(error, Exception) or is_users(error)):
                 raise
             raise attributed(error, job.title) from error
         if result is None:

@@ -27,7 +27,7 @@ __all__ = ["Ended", "Pool", "Progressed"]
 _POLL = 0.5  # seconds between two looks at what workers do
 _PATIENCE = 5.0  # seconds in which an idle worker must leave
 _KEPT = "what was finished is kept, and the same command goes on from there"
-_ASK = signal.SIGUSR1  # asks a worker which part is at work
+_ASK: int = getattr(signal, "SIGUSR1", 0)  # asks a worker which part is at work; 0 where there is no such signal
 _leave = os._exit  # which is another function while a part's code runs
 
 
@@ -102,6 +102,8 @@ class _Worker:
     def where(self) -> str:
         """The user-defined part that is at work; "" where that cannot be found out, as in compiled code."""
         with suppress(OSError, EOFError):
+            if not _ASK:
+                return ""
             os.kill(self._process.pid or 0, _ASK)
             return self._whereabouts.recv() if self._whereabouts.poll(_PATIENCE) else ""
         return ""
@@ -197,7 +199,8 @@ def _serve(parent: int, files: list[Path], connection: Connection, whereabouts: 
 
     for number in (signal.SIGINT, signal.SIGTERM):  # they may reach the whole group; the parent alone acts on them
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(_ASK, lambda number, frame: whereabouts.send(at_work(frame)))
+    if _ASK:
+        signal.signal(_ASK, lambda number, frame: whereabouts.send(at_work(frame)))
     threading.Thread(target=watch, daemon=True).start()
     try:
         load_parts(files)

@@ -30,7 +30,7 @@ def attributed(error: BaseException, work: str) -> PlasticSearchError:
     that is the user's, or the last line.
     """
     if isinstance(error, PlasticSearchError):
-        return PlasticSearchError(f"{work}: {error}")
+        return PlasticSearchError(f"{work}: {' '.join(str(error).split())}")
     while isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration):
         error = error.__cause__  # which Python replaces on its way through a generator
     frames = list(traceback.walk_tb(error.__traceback__))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypedDict, Union, get_args, get_origin, get_
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.printable import printable
 
-__all__ = ["COMPARISON", "SWEEP", "CaseChoices", "Graph", "conform", "study_shape"]
+__all__ = ["COMPARISON", "SWEEP", "CaseChoices", "Graph", "SweepChoices", "conform", "study_shape"]
 
 COMPARISON, SWEEP = "plastic_search/comparison/1", "plastic_search/sweep/2"  # schemas of study.json
 _LARGEST = 2**63  # whole numbers are smaller
@@ -66,6 +66,8 @@ class _Common(_Needed, total=False):
     created: str
     command: _Command
     own: dict[str, str]
+    data: dict[str, str]
+    same: dict[str, str]
 
 
 class _StudyFile(_Common, total=False):
@@ -131,10 +133,17 @@ class _SweepFile(_Common, _Compared):
 
 
 class CaseChoices(TypedDict, total=False):
-    """The choices of a run of a comparison or a sweep."""
+    """The choices of a run of a comparison."""
 
     group: str
     at: float | None
+
+
+class SweepChoices(TypedDict):
+    """The choices of a run of a sweep."""
+
+    group: str
+    at: float
 
 
 class _Named(TypedDict):

@@ -274,7 +274,7 @@ def test_a_score_that_is_not_finite_on_the_test_split_alone_is_noted_and_not_rep
 
 
 def test_what_a_part_prints_stays_out_of_the_results(tmp_path: Path) -> None:
-    written("Rule", step("print('here') or sys.stdout.write('there')\n    return Change(()), state"), tmp_path)
+    written("PatternCompletion", scores("print('here') or sys.stdout.write('there') * 0 + right"), tmp_path)
     with (tmp_path / "mine.py").open("a") as file:
         file.write("print('loaded')\n")
     ended = call("run", "mine.py", "--workers", "1", "--json", cwd=tmp_path)
@@ -294,11 +294,11 @@ def test_a_worker_that_is_gone_is_blamed_on_its_job(tmp_path: Path) -> None:
 
 def test_a_part_that_hangs_is_ended_and_named_and_the_others_are_kept(tmp_path: Path) -> None:
     """The first network that has it hangs; with one worker too."""
-    hangs = "if not os.path.exists('hung'):\n        os.mkdir('hung')\n        time.sleep(1000)"
-    written("Rule", f"{step(hangs)}\n    return Change(()), state", tmp_path)
-    ended = spawn("run", "mine.py", "--workers", "1", "--trial-timeout", "10", cwd=tmp_path)
+    hangs = "right if os.path.exists('hung') else os.mkdir('hung') or time.sleep(1000)"
+    written("PatternCompletion", scores(hangs), tmp_path)
+    ended = spawn("run", "mine.py", "--workers", "1", "--trial-timeout", "8", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     (note,) = [note for outcome, note in notes(tmp_path) if outcome == "timeout"]
-    wanted = r"it took longer than the 10 s of --trial-timeout, and was in rule Mine \(mine\.py:\d+\)"
+    wanted = r"it took longer than the 8 s of --trial-timeout, and was in task Mine \(mine\.py:\d+\)"
     assert re.fullmatch(wanted, note)
     assert "complete" in {outcome for outcome, _ in notes(tmp_path)}

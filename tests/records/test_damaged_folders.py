@@ -18,7 +18,7 @@ from small import study
 
 from plastic_search.cli import console
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.experiments import export, quantize, repair, runner, shrink
+from plastic_search.experiments import export, load, quantize, repair, runner, shrink
 from plastic_search.experiments.sweep import Group, Sweep
 from plastic_search.experiments.workers import Pool
 from plastic_search.export import bundle
@@ -161,8 +161,8 @@ def rounded(folder: Path) -> None:
         list(events)
 
 
-QUICK: list[Verb] = [summarized, tabled, resumed, rounded, repair.repair, export.export, shrink.shrunk]
-VERBS = [*QUICK, *QUICK, paged]
+QUICK: list[Verb] = [summarized, tabled, resumed, rounded, repair.repair, export.export, shrink.shrunk, load.load]
+VERBS = [*QUICK, *QUICK, *QUICK, paged]
 
 
 @pytest.fixture
