@@ -87,7 +87,7 @@ def _validate_cell(layer: Layer, post: int, state: LayerState) -> None:
 def _validate_rule(layer: Layer, params: LayerParams, state: LayerState, post: int, pre: int) -> None:
     rule = layer.rule
     rng = torch.Generator().manual_seed(0)
-    seen = Activity(*(torch.rand(_BATCH, width, generator=rng) for width in (pre, post, post)))
+    seen = Activity(*(torch.rand(_BATCH, *n, generator=rng) for n in ((pre,), (post,), (post,), (post, pre))))
     arguments = (params.rule, state.rule, seen)
     change, after = _pair(rule, _unchanged(rule, "step", lambda: rule.step(*arguments), arguments), "(Change, state)")
     _check_type(rule, "step", change, Change, "as its first result")
@@ -98,6 +98,8 @@ def _validate_rule(layer: Layer, params: LayerParams, state: LayerState, post: i
         _check_shape(rule, "step", "Outer.pre", term.pre, (_BATCH, pre), "[batch, pre]")
         _check_broadcast(rule, "Outer.coef", term.coef, (post, pre), "[post, pre]")
     _check_broadcast(rule, "Change.decay", change.decay, (_BATCH, post, pre), "[batch, post, pre]")
+    if change.dense is not None:
+        _check_shape(rule, "step", "Change.dense", change.dense, (_BATCH, post, pre), "[batch, post, pre]")
     _check_state(rule, state.rule, after)
 
 

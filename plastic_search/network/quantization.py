@@ -11,13 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from plastic_search.precisions import Format, Rounding
 
-__all__ = ["codes", "next_dither", "parameter_rounder", "phases", "round_trace", "start_dither", "step_size"]
+__all__ = [
+    "codes", "next_dither", "parameter_rounder", "phases", "round_to_levels", "round_trace", "start_dither",
+    "step_size",
+]  # fmt: skip
 
 # Fractional parts of the golden ratio, and of the first two inverse powers of the plastic number: increments that fill
 # [0, 1) most evenly. That of the batch is the square root of 7, lest one repeat the noise of a neighbour's column.
@@ -81,11 +85,20 @@ def round_trace(trace: Tensor, form: Format, limit: float, dither: Tensor) -> Te
         limit: the value of the largest code.
         dither: [batch, 1, 1], uniform in [0, 1); read only by stochastic rounding.
     """
-    step = step_size(form, limit)
+    noise = phases(trace.shape[1], trace.shape[2], trace) + dither if form.rounding is Rounding.STOCHASTIC else None
+    return round_to_levels(trace, step_size(form, limit), form.top, noise)
+
+
+def round_to_levels(trace: Tensor, step: Any, top: Any, noise: Tensor | None) -> Tensor:
+    """A trace, rounded to whole steps, with a straight-through gradient.
+
+    Args:
+        step, top: the distance between two levels, and the largest code: numbers, or tensors that hold one.
+        noise: its fraction, which is uniform in [0, 1), rounds stochastically; None rounds to nearest.
+    """
     with torch.no_grad():
-        noise = phases(trace.shape[1], trace.shape[2], trace) + dither if form.rounding is Rounding.STOCHASTIC else None
         shift = 0.5 if noise is None else noise - noise.floor()
-        levels = torch.floor(trace / step + shift).clamp(-form.top, form.top)
+        levels = torch.floor(trace / step + shift).clamp(-top, top)
         rounded = levels * step
     return rounded + (trace - trace.detach())  # the difference is exactly 0
 

@@ -5,7 +5,7 @@ One step of one layer, in the order of `layer_signals`; * is elementwise, (x) th
     pre     = concat(outputs of other layers, the layer's own previous output)
     drive   = W pre + b + (alpha * H) pre                        of several drives of a cell, one is plastic
     cell', Response(output', post) = cell.step(cell, drive)
-    dH      = rule.step(pre, post, recall = H pre)               = sum(coef * post (x) pre) - decay * H
+    dH      = rule.step(pre, post, recall = H pre, H)            = sum(coef * post (x) pre) - decay * H + dense
     rate    = modulation.step(output')
     H'      = bound(H + rate * dH)                               at once; or, if the modulation is retroactive,
     H'      = bound(H + rate * E),  E' = (1 - eta) E + eta dH    through the eligibility trace E
@@ -18,7 +18,8 @@ et al. 2018 (arXiv 1804.02464); modulation and eligibility traces, Miconi et al.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -29,12 +30,12 @@ from plastic_search.modulations import Rate
 from plastic_search.network.quantization import next_dither, parameter_rounder, round_trace, start_dither
 from plastic_search.network.spec import Bound, Layer, NetworkSpec
 from plastic_search.precisions import Format, Role
-from plastic_search.rules import Activity
+from plastic_search.rules import Activity, Change
 from plastic_search.structures import Shape, Source
 
 __all__ = [
     "LayerParams", "LayerState", "Ready", "Signals", "layer_inputs", "layer_signals", "layer_start", "layer_step",
-    "resolve", "start", "step", "step_signals",
+    "resolve", "start", "step", "step_signals", "synapse_step",
 ]  # fmt: skip
 
 
@@ -158,14 +159,14 @@ def layer_signals(
     trace, dither, pre = state.trace, state.dither, pre[:, shape.plastic]
     drive = drive + _as_drives(layer.cell, _product(ready.alpha * trace, pre))
     cell, response = layer.cell.step(state.cell, drive)
-    activity = Activity(pre, response.post, recall=_product(trace, pre))
+    activity = Activity(pre, response.post, recall=_product(trace, pre), trace=trace)
     change, rule = layer.rule.step(ready.rule, state.rule, activity)
     rate = layer.modulation.step(ready.modulation, response.output)
-    write, eligibility = _write(rate, change.dense(trace), state.eligibility)
-    trace = _bounded(trace, write, layer.bound, layer.limit)
-    if trace_format is not None and dither is not None:  # the trace is rounded here, after each write
-        trace = round_trace(trace, trace_format, layer.limit, dither)
+    rounded = None
+    if trace_format is not None and dither is not None:
+        rounded = partial(round_trace, form=trace_format, limit=layer.limit, dither=dither)
         dither = next_dither(dither)
+    trace, eligibility = synapse_step(change, rate, trace, state.eligibility, layer.bound, layer.limit, rounded)
     after = LayerState(response.output, cell, trace, rule, eligibility, dither)
     return after, Signals(received, drive, response.post, activity.recall, rate)
 
@@ -182,22 +183,40 @@ def _as_drives(cell: Cell, plastic: Tensor) -> Tensor:
     return torch.nn.functional.pad(plastic.unsqueeze(1), (0, 0, cell.plastic, cell.drives - 1 - cell.plastic))
 
 
-def _write(rate: Rate, change: Tensor, eligibility: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """What is added to the trace, and the next eligibility trace; the previous one is what is added."""
-    write = rate.write.unsqueeze(-1)
+def synapse_step(
+    change: Change, rate: Rate, trace: Tensor, eligibility: Tensor | None, bound: Bound, limit: Any,
+    rounded: Callable[[Tensor], Tensor] | None,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """What happens at the synapses in one step. Every kernel is compiled from what is captured of this function.
+
+    Args:
+        change: the direction of the change, by the rule.
+        trace, eligibility: H and E before the step, [batch, post, width]; E is None where changes are written at once.
+        limit: a number, or a tensor that holds one.
+        rounded: rounds a bounded trace; None leaves it as it is.
+
+    Returns:
+        H and E after the step.
+    """
     if rate.eligibility is None or eligibility is None:
-        return write * change, None
-    return write * eligibility, (1.0 - rate.eligibility) * eligibility + rate.eligibility * change
+        write, eligibility = change.scaled(rate.write).full(trace), None
+    else:  # the previous eligibility trace is what is written
+        write = rate.write.unsqueeze(-1) * eligibility
+        keep = (1.0 - rate.eligibility).unsqueeze(-1)
+        eligibility = keep * eligibility + change.scaled(rate.eligibility).full(trace)
+    trace = _bounded(trace, write, bound, limit)
+    return trace if rounded is None else rounded(trace), eligibility
 
 
-def _bounded(trace: Tensor, write: Tensor, bound: Bound, limit: float) -> Tensor:
+def _bounded(trace: Tensor, write: Tensor, bound: Bound, limit: Any) -> Tensor:
     match bound:
         case Bound.NONE:
             return trace + write
         case Bound.HARD:
             return (trace + write).clamp(-limit, limit)
         case Bound.SOFT:
-            distance = torch.where(write > 0, limit - trace, limit + trace) / limit  # to the limit ahead, 0 to 2
+            slope = trace.new_ones(()) / limit
+            distance = 1.0 + torch.where(write > 0, -slope, slope) * trace  # to the limit ahead, 0 to 2
             return (trace + distance * write).clamp(-limit, limit)
 
 

@@ -1,8 +1,8 @@
 """Plasticity rules: the direction of a synapse's change.
 
-A rule maps one step of activity to a `Change`, a sum of outer products minus a decay:
+A rule maps one step of activity to a `Change`, a sum of outer products minus a decay, plus any other formula:
 
-    dH = sum(coef * post (x) pre) - decay * H
+    dH = sum(coef * post (x) pre) - decay * H + dense
 
 The plasticity rate, by which the change is multiplied, is set by the modulation, never by the rule.
 """
@@ -22,17 +22,19 @@ __all__ = ["Activity", "Change", "Outer", "Rule"]
 
 
 class Activity(NamedTuple):
-    """Activity of one step at a layer's plastic synapses.
+    """Activity of one step at a layer's plastic synapses, and their trace.
 
     Args:
         pre: presynaptic activity [batch, pre].
         post: postsynaptic activity [batch, post].
         recall: the output of the trace alone, H @ pre [batch, post].
+        trace: H before the change [batch, post, pre].
     """
 
     pre: Tensor
     post: Tensor
     recall: Tensor
+    trace: Tensor
 
 
 class Outer(NamedTuple):
@@ -48,24 +50,48 @@ class Outer(NamedTuple):
     pre: Tensor
     coef: Tensor | float = 1.0
 
+    def full(self) -> Tensor:
+        """The term as a matrix [batch, post, pre]; a coefficient that is no matrix multiplies a vector."""
+        post, pre, coef = self.post.unsqueeze(-1), self.pre.unsqueeze(-2), self.coef
+        if not isinstance(coef, Tensor):
+            return (post if coef == 1.0 else post * coef) * pre
+        columns = coef.shape[-1] if coef.dim() else 1
+        rows = coef.shape[-2] if coef.dim() > 1 else 1
+        if columns == 1:
+            return (post * coef) * pre
+        return post * (pre * coef) if rows == 1 else coef * (post * pre)
+
 
 class Change(NamedTuple):
-    """dH = sum(coef * post (x) pre) - decay * H
+    """dH = sum(coef * post (x) pre) - decay * H + dense
 
     Args:
         terms: the outer products that are summed.
         decay: a number, or one for each synapse of each episode; broadcasts over [batch, post, pre].
+        dense: any formula of the activity and the trace, [batch, post, pre]; None for none.
     """
 
-    terms: tuple[Outer, ...]
+    terms: tuple[Outer, ...] = ()
     decay: Tensor | float = 0.0
+    dense: Tensor | None = None
 
-    def dense(self, trace: Tensor) -> Tensor:
-        """The change as a full matrix [batch, post, pre]: the definition that all kernels reproduce."""
-        change = -self.decay * trace
-        for term in self.terms:
-            change = change + term.coef * torch.einsum("bm,bn->bmn", term.post, term.pre)
-        return change
+    def scaled(self, rate: Tensor) -> Change:
+        """The change times a rate, which broadcasts over [batch, post]."""
+        column = rate.unsqueeze(-1)
+        return Change(
+            tuple(term._replace(post=term.post * rate) for term in self.terms),
+            self.decay * column if isinstance(self.decay, Tensor) or self.decay != 0.0 else 0.0,
+            None if self.dense is None else self.dense * column,
+        )
+
+    def full(self, trace: Tensor) -> Tensor:
+        """The change as a matrix [batch, post, pre]: the definition that all kernels reproduce."""
+        parts = [term.full() for term in self.terms]
+        if self.dense is not None:
+            parts.append(self.dense)
+        if isinstance(self.decay, Tensor) or self.decay != 0.0:
+            parts.append(-self.decay * trace)
+        return sum(parts[1:], parts[0]) if parts else torch.zeros_like(trace)
 
 
 @dataclass(frozen=True)

@@ -108,9 +108,10 @@ def _rule_dynamics(rule: Rule) -> None:
         pre, post = seen
         state, trace = rule.state(pre.shape[1], POST, PRE, pre), pre.new_zeros(pre.shape[1], POST, PRE)
         for x, y in zip(pre, post, strict=True):
-            change, state = rule.step(params, state, Activity(x, y, torch.einsum("bmn,bn->bm", trace, x)))
+            activity = Activity(x, y, torch.einsum("bmn,bn->bm", trace, x), trace)
+            change, state = rule.step(params, state, activity)
             keep({t.dtype for t in tensors(change)} <= {trace.dtype}, f"a term of its change is not {trace.dtype}")
-            trace = trace + 0.1 * change.dense(trace)
+            trace = trace + 0.1 * change.full(trace)
         return trace, state
 
     params = seeded(rule, lambda rng: rule.params(POST, PRE, rng))

@@ -90,12 +90,14 @@ def rule_is_local(net: Network, i: int, rows: Tensor, columns: Tensor, silent: T
     rule, params, shape = net.spec.layers[i].rule, _double(net.parts()[i].rule), net.shapes[i]
     width, rng = len(silent), torch.Generator().manual_seed(0)
     seen = _seen(shape.post, width, rng)
-    seen = seen._replace(pre=seen.pre.masked_fill(silent, 0.0))
     trace = torch.randn(_BATCH, shape.post, width, generator=rng, dtype=torch.float64)
+    seen = seen._replace(pre=seen.pre.masked_fill(silent, 0.0), trace=trace.expand(_STEPS, *trace.shape))
     cut = sliced(params, rule, (shape.post, width), (rows, columns))
-    fewer = Activity(seen.pre[..., columns], seen.post[..., rows], seen.recall[..., rows])
-    whole = _changes(rule, params, seen, trace)[..., rows, :][..., columns]
-    return _same(whole, _changes(rule, cut, fewer, trace[:, rows][..., columns]))
+    fewer = Activity(
+        seen.pre[..., columns], seen.post[..., rows], seen.recall[..., rows], seen.trace[..., rows, :][..., columns]
+    )
+    whole = _changes(rule, params, seen)[..., rows, :][..., columns]
+    return _same(whole, _changes(rule, cut, fewer))
 
 
 def modulation_is_local(net: Network, i: int, rows: Tensor, silent: Tensor) -> bool:
@@ -146,18 +148,19 @@ def reads_recall(net: Network, i: int) -> bool:
 
 
 def _seen(post: int, width: int, rng: Generator) -> Activity:
-    """Random activity: pre, post and recall, each [steps, batch, ...]."""
-    return Activity(*(_various((_STEPS, _BATCH, n), rng) for n in (width, post, post)))
+    """Random activity: pre, post and recall, each [steps, batch, ...], and a constant trace."""
+    trace = 0.1 * torch.ones(_STEPS, _BATCH, post, width, dtype=torch.float64)
+    pre, output, recall = (_various((_STEPS, _BATCH, n), rng) for n in (width, post, post))
+    return Activity(pre, output, recall, trace)
 
 
-def _changes(rule: Any, params: Any, seen: Activity, trace: Tensor | None = None) -> Tensor:
+def _changes(rule: Any, params: Any, seen: Activity) -> Tensor:
     """Changes of the trace [steps, batch, post, width] that a rule makes for a sequence of activity."""
     post, width = seen.post.shape[2], seen.pre.shape[2]
-    trace = 0.1 * torch.ones(_BATCH, post, width, dtype=torch.float64) if trace is None else trace
-    state, changes = rule.state(_BATCH, post, width, trace), []
-    for step in zip(*seen, strict=True):
-        change, state = rule.step(params, state, Activity(*step))
-        changes.append(change.dense(trace))
+    state, changes = rule.state(_BATCH, post, width, seen.trace), []
+    for step in map(Activity._make, zip(*seen, strict=True)):
+        change, state = rule.step(params, state, step)
+        changes.append(change.full(step.trace))
     return torch.stack(changes)
 
 

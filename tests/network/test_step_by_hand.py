@@ -83,9 +83,9 @@ def test_one_step_of_every_rule(rule: Rule, wanted: tuple[float, float]) -> None
     trace = torch.tensor([[[0.5, -1.0]]])
     params: Any = ABCDParams(*(torch.full((1, 2), v) for v in (10.0, 1.0, 2.0, 7.0))) if isinstance(rule, ABCD) else ()
     state: Any = BCMState(torch.full((1, 1), 2.0)) if isinstance(rule, BCM) else ()
-    seen = Activity(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0]]), torch.tensor([[-1.5]]))
+    seen = Activity(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0]]), torch.tensor([[-1.5]]), trace)
     change, after = rule.step(params, state, seen)
-    assert change.dense(trace).flatten().tolist() == near(*wanted)
+    assert change.full(trace).flatten().tolist() == near(*wanted)
     if isinstance(rule, BCM):
         assert BCMState(*after).threshold.item() == pytest.approx(2.0 + 0.1 * (9.0 - 2.0))
 

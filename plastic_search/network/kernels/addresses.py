@@ -9,11 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Generic, NamedTuple, TypeVar
 
-from plastic_search.network.kernels.layout import Area, KernelSignature, Rows, Writes
+from plastic_search.network.kernels.layout import Area, KernelSignature, Rows, row_name
 from plastic_search.network.kernels.tracing.ir import Axis
+from plastic_search.network.kernels.tracing.program import Slot, SynapseProgram, slot_of
 
-__all__ = ["AddressBook", "StepAddresses"]
+__all__ = ["STATIC", "AddressBook", "StepAddresses"]
 
+STATIC = ("limits", "lengths")  # buffers whose numbers are the same at every step
 Moment = TypeVar("Moment")  # how a backend names one time of one episode
 
 
@@ -78,19 +80,25 @@ class AddressBook(ABC, Generic[Moment]):
         found = rows.find(name)
         return "" if found is None else self.row(rows.area, base, *found)
 
-    def writes(self, when: Moment) -> Writes:
-        """The vectors that are written to the trace at one time."""
-        tape, pre, v_is_pre = self.at("tape", when), self.at("pre", when), self.signature.v_is_pre
-        u = tuple(self.taped(tape, f"u{k}") for k in range(len(v_is_pre)))
-        v = tuple(pre if is_pre else self.taped(tape, f"v{k}") for k, is_pre in enumerate(v_is_pre))
-        row, column, write, eta = (self.taped(tape, name) for name in ("row", "column", "write", "eta"))
-        return Writes(u, v, row, column, write, eta, self.at("dither", when))
+    def writes(self, when: Moment) -> dict[Slot, str]:
+        """The rows of units that the synapses read at one time, and the numbers that differ from step to step."""
+        step = StepAddresses(*(self.at(name, when) for name in ("drive", "output", "pre", "state", "tape")))
+        rows = [x for x in self.synapse_program.inputs() if x.axis is not Axis.PAIR and x.slot[0] not in STATIC]
+        return {
+            slot_of(x): self.at("dither", when) if x.slot[0] == "dither" else self.forward_input(step, *slot_of(x))
+            for x in rows
+        }
 
-    def d_writes(self, adjoints: str) -> Writes:
-        """The derivatives of those vectors."""
-        row, column, write, eta = (self.adjoint(adjoints, name) for name in ("row", "column", "write", "eta"))
-        u, v = (tuple(self.adjoint(adjoints, f"{x}{k}") for k in range(len(self.signature.v_is_pre))) for x in "uv")
-        return Writes(u, v, row, column, write, eta, "")
+    @property
+    def synapse_program(self) -> SynapseProgram:
+        if self.signature.program.synapses is None:
+            raise AssertionError("nothing is plastic")
+        return self.signature.program.synapses
+
+    def sums(self, adjoints: str) -> dict[tuple[Axis, int], str]:
+        """Where the synapses add up their derivatives."""
+        outputs = [o for o in self.synapse_program.backward.outputs if o.buffer == "sum"]
+        return {(o.axis, o.number): self.adjoint(adjoints, row_name(o.axis, o.number)) for o in outputs}
 
     # -- the rows that the programs of the layer's parts read and write
 
@@ -99,8 +107,12 @@ class AddressBook(ABC, Generic[Moment]):
         match buffer:
             case "recall":
                 return self.taped(step.tape, "recall")
+            case "row":
+                return self.taped(step.tape, row_name(axis, number))
             case "params":
                 return self.row(signature.params, self["params"], axis, number)
+            case "limits":
+                return self.number(self["limits"], number)
             case "lengths":  # after the limits
                 return self.number(self["limits"], 3 + number)
             case "drive":
@@ -115,17 +127,16 @@ class AddressBook(ABC, Generic[Moment]):
             return after.output
         if buffer == "state":
             return self.row(self.signature.state, after.state, axis, number)
-        return self.taped(step.tape, f"{buffer}{number}" if buffer in ("u", "v") else buffer)
+        return self.taped(step.tape, row_name(axis, number))
 
     def backward_input(self, step: StepAddresses, buffer: str, axis: Axis, number: int) -> str:
         if buffer == "d.y":
             return step.d_output
         if buffer == "d.state":
             return self.row(self.signature.state, step.d_state, axis, number)
-        if not buffer.startswith("d."):
-            return self.forward_input(step, buffer, axis, number)
-        name = buffer.removeprefix("d.")
-        return self.adjoint(step.adjoints, f"{name}{number}" if name in ("u", "v") else name)
+        if buffer == "sum":
+            return self.adjoint(step.adjoints, row_name(axis, number))
+        return self.forward_input(step, buffer, axis, number)
 
     def backward_output(self, step: StepAddresses, when: Moment, buffer: str, axis: Axis, number: int) -> str:
         match buffer:

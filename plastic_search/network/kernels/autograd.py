@@ -20,6 +20,7 @@ from plastic_search.network.kernels.passes import Backend, backward, forward
 from plastic_search.network.kernels.torch_internals import has_forward_derivative, is_batched, tree_map
 from plastic_search.network.kernels.tracing.capture import capture
 from plastic_search.network.kernels.tracing.ir import Unsupported
+from plastic_search.network.kernels.tracing.step_function import Plastic, coefficients
 from plastic_search.network.kernels.tracing.verify import difference
 from plastic_search.network.pytree import leaves, unflatten
 from plastic_search.network.quantization import next_dither, start_dither
@@ -33,16 +34,16 @@ __all__ = ["Prepared", "dithers", "nested_state", "prepare", "sequence", "unsupp
 
 
 def unsupported(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> Unsupported | None:
-    """Why no backend can run this layer; None where one can."""
+    """Why no backend can run this layer, whose trace has a format; None where one can."""
     if x.dtype not in (torch.float32, torch.float64):
         return Unsupported(f"its numbers are {x.dtype}")
     plastic = _width(shape) > 0
-    program = capture(layer, plastic, x.dtype)
+    program = capture(layer, plastic, x.dtype, form)
     if isinstance(program, Unsupported):
         return program
     if plastic and layer.bound is not Bound.NONE and not _in_range(layer.limit, form, x.dtype):
         return Unsupported(f"a limit of {layer.limit:g} is too close to the smallest or largest number of {x.dtype}")
-    parts = (layer.cell, (layer.rule, layer.modulation) if plastic else None)
+    parts = (layer.cell, Plastic.of(layer, form) if plastic else None)
     why = difference(program, parts, x.dtype, (shape.post, _width(shape), x.shape[-2]))
     return Unsupported(why) if why else None
 
@@ -55,13 +56,11 @@ def _in_range(limit: float, form: Format | None, dtype: torch.dtype) -> bool:
 
 def _signature(layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype) -> KernelSignature:
     plastic = _width(shape) > 0
-    program = capture(layer, plastic, dtype)
+    program = capture(layer, plastic, dtype, form)
     if isinstance(program, Unsupported):
         raise ValueError(program.reason)
-    bound = layer.bound if plastic else Bound.NONE
     recurrent_plastic = plastic and shape.recurrent > 0 and shape.plastic.stop == shape.pre
-    rounding = form.rounding if plastic and form is not None else None
-    return _unique(program, dtype == torch.float64, bound, shape.recurrent > 0, recurrent_plastic, rounding)
+    return _unique(program, dtype == torch.float64, shape.recurrent > 0, recurrent_plastic)
 
 
 _unique = lru_cache(maxsize=512)(KernelSignature)  # equal layers share one object, and what is compiled for it
@@ -164,16 +163,20 @@ def dithers(first: Tensor, times: int) -> tuple[Tensor, Tensor]:
 
 
 def _matrices(layer: Layer, shape: Shape, ready: Ready, signature: KernelSignature, x: Tensor) -> list[Tensor]:
-    """The coefficients that have a number for every synapse, which the rule computes from its parameters."""
-    if not signature.matrices:
+    """The constants of an episode with a number for every synapse: parameters, and coefficients from the rule."""
+    synapses = signature.program.synapses
+    if not synapses or not synapses.matrices:
         return []
     width = _width(shape)
-    post, pre = x.new_zeros(1, shape.post), x.new_zeros(1, width)
+    post, pre, trace = x.new_zeros(1, shape.post), x.new_zeros(1, width), x.new_zeros(1, shape.post, width)
 
     def of_member(params: Any) -> list[Tensor]:
-        change, _ = layer.rule.step(params, layer.rule.state(1, shape.post, width, x), Activity(pre, post, post))
-        found = {f"coef{i}": term.coef for i, term in enumerate(change.terms)} | {"decay": change.decay}
-        return [torch.as_tensor(found[name]).expand(shape.post, width) for name in signature.matrices]
+        found = {f"param{k}": value for k, value in enumerate(leaves(params))}
+        if not found.keys() >= {*synapses.matrices}:
+            state = layer.rule.state(1, shape.post, width, x)
+            change, _ = layer.rule.step(params, state, Activity(pre, post, post, trace))
+            found |= {n: t.reshape(t.shape[-2:]).expand(shape.post, width) for n, t in coefficients(change).items()}
+        return [found[name] for name in synapses.matrices]
 
     if x.dim() == 3:
         return of_member(ready.rule)

@@ -62,7 +62,7 @@ class LayerTensors(NamedTuple):
     trace: Tensor | None  # [member, batch, post, width]
     eligibility: Tensor | None  # [member, batch, post, width]
     dither: Tensor | None  # [member, time, batch], noise that rounds the trace
-    others: tuple[Tensor | None, ...]  # states, parameters that are vectors, and coefficients that are matrices
+    others: tuple[Tensor | None, ...]  # states, parameters that are vectors, and `KernelSignature.matrices`
 
     @classmethod
     def of(cls, tensors: Sequence[Any]) -> LayerTensors:

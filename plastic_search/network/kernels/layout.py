@@ -25,12 +25,10 @@ from typing import NamedTuple
 
 from plastic_search.network.kernels.tracing.ir import Axis
 from plastic_search.network.kernels.tracing.program import BufferLayout, Program, StepProgram, stored
-from plastic_search.network.spec import Bound
-from plastic_search.precisions import Rounding
 
 __all__ = [
-    "DOUBLE", "FLOAT", "LITERALS", "SIZES", "TOGETHER", "Area", "KernelSignature", "Number", "Reads", "Rows", "Writes",
-    "area_of",
+    "DOUBLE", "FLOAT", "LITERALS", "SIZES", "TOGETHER", "Area", "KernelSignature", "Number", "Reads", "Rows", "area_of",
+    "row_name",
 ]  # fmt: skip
 
 # The table of a compiled function: sizes and flags first, then addresses.
@@ -86,18 +84,6 @@ class Rows(NamedTuple):
         return None
 
 
-class Writes(NamedTuple):
-    """Addresses of the vectors that one step writes to the trace; backward, of their derivatives. "" for none."""
-
-    u: tuple[str, ...]
-    v: tuple[str, ...]
-    row: str
-    column: str
-    write: str
-    eta: str
-    dither: str  # one number: the noise that rounds the trace
-
-
 class Reads(NamedTuple):
     """Addresses of the vectors with which one step reads the trace; backward, of the derivatives of its results."""
 
@@ -115,10 +101,8 @@ class KernelSignature:
 
     program: StepProgram
     double: bool
-    bound: Bound
     recurrent: bool  # whether the layer receives its own previous output
     recurrent_plastic: bool  # ... by plastic connections
-    rounding: Rounding | None  # of the trace; None leaves it a float
 
     @property
     def number(self) -> Number:
@@ -126,16 +110,22 @@ class KernelSignature:
 
     @property
     def plastic(self) -> bool:
-        return self.program.change is not None
+        return self.program.synapses is not None
 
     @property
     def retroactive(self) -> bool:
-        return self.program.change is not None and self.program.change.retroactive
+        return self.program.synapses is not None and self.program.synapses.retroactive
 
     @cached_property
     def uses_recall(self) -> bool:
         """Whether the rule reads `H @ pre`."""
-        return self.program.forward.uses("recall")
+        synapses = self.program.synapses
+        return self.program.forward.uses("recall") or (synapses is not None and synapses.uses("recall"))
+
+    @cached_property
+    def uses_phases(self) -> bool:
+        """Whether the trace is rounded stochastically."""
+        return self.program.synapses is not None and self.program.synapses.uses("phases")
 
     @cached_property
     def separate_drives(self) -> tuple[int, ...]:
@@ -152,64 +142,51 @@ class KernelSignature:
         return area_of(self.program.params)
 
     @cached_property
-    def v_is_pre(self) -> tuple[bool, ...]:
-        """For each outer product, whether its second vector is `pre` itself, and need not be stored."""
-        rows = [o for o in self.program.forward.outputs if o.buffer == "v"]
-        return tuple(o.node.op == "input" and o.node.slot[0] == "pre" for o in rows)
-
-    @cached_property
-    def forward(self) -> Program:
-        """What a step computes, without copies of `pre`."""
-        outputs = self.program.forward.outputs
-        return Program(tuple(o for o in outputs if o.buffer != "v" or not self.v_is_pre[o.number]))
-
-    @cached_property
     def backward(self) -> Program:
-        """The derivative of a step."""
+        """The derivative of a step of the units."""
         outputs = self.program.backward.outputs
         return Program(tuple(o for o in outputs if self.plastic or o.buffer not in ("pre", "recall")))
 
     @cached_property
     def tape(self) -> Rows:
-        """What a step stores for the backward pass."""
-        change = self.program.change
-        if change is None:
-            return Rows()
-        terms = len(change.matrices)
-        post = ["recall"] * self.uses_recall + [f"u{k}" for k in range(terms)] + ["row"] * change.row
-        pre = [f"v{k}" for k in range(terms) if not self.v_is_pre[k]] + ["column"] * change.column
-        return Rows(tuple(post + ["write"] * change.retroactive), tuple(pre), ("eta",) if change.retroactive else ())
+        """What a step stores for its write to the trace, and for the backward pass."""
+        post, pre, ones = self._rows(self.program.forward, "row")
+        return Rows((*["recall"] * self.uses_recall, *post), pre, ones)
 
     @cached_property
     def adjoints(self) -> Rows:
-        """Derivatives of a step's vectors, and rows of zeros."""
-        change = self.program.change
-        if change is None:
+        """Sums over the synapses' derivatives, the derivatives of what reads the trace, and rows of zeros."""
+        if not self.program.synapses:
             return Rows(("zero",), (), ())
-        terms = range(len(change.matrices))
-        post = ("zero", "recall", *(f"u{k}" for k in terms), "row", "write")
-        return Rows(post, ("zero_pre", "pre", *(f"v{k}" for k in terms), "column"), ("eta",))
+        post, pre, ones = self._rows(self.program.synapses.backward, "sum")
+        return Rows(("zero", "recall", *post), ("zero_pre", "pre", *pre), ones)
+
+    def _rows(self, program: Program, buffer: str) -> Rows:
+        """The rows that a program writes to one buffer."""
+        of = {axis: [o.number for o in program.outputs if o.buffer == buffer and o.axis is axis] for axis in Axis}
+        return Rows(*(tuple(row_name(axis, k) for k in sorted(of[axis])) for axis in (Axis.POST, Axis.PRE, Axis.ONE)))
 
     @cached_property
     def temporary(self) -> Area:
         """Rows for nodes that one loop stores for a later one."""
-        nodes = [stored(program) for program in (self.forward, self.backward)]
+        nodes = [stored(program) for program in (self.program.forward, self.backward)]
         post, pre = (max(sum(x.axis is axis for x in some) for some in nodes) for axis in (Axis.POST, Axis.PRE))
         return Area(post, pre, 0)
 
     @cached_property
     def constants(self) -> tuple[float, ...]:
         """The settings of its parts, which are arguments of the code."""
-        nodes = [x for program in (self.forward, self.backward) for x in program.nodes() if x.op == "constant"]
+        synapses = self.program.synapses
+        programs = [self.program.forward, self.backward]
+        programs += [synapses.forward, synapses.backward] if synapses else []
+        nodes = [x for program in programs for x in program.nodes() if x.op == "constant"]
         return tuple(dict.fromkeys(x.value for x in nodes if x.value not in LITERALS))
 
     @cached_property
     def matrices(self) -> tuple[str, ...]:
-        """Names of the coefficients that have a number for every synapse."""
-        change = self.program.change
-        if change is None:
-            return ()
-        return tuple(f"coef{k}" for k, there in enumerate(change.matrices) if there) + ("decay",) * change.matrix
+        """Names of the constants of an episode that have a number for every synapse."""
+        synapses = self.program.synapses
+        return synapses.matrices if synapses else ()
 
     @cached_property
     def table(self) -> tuple[str, ...]:
@@ -223,6 +200,11 @@ class KernelSignature:
         traces = rows * pre * inner_checkpoints * (self.plastic + self.retroactive)
         episode = self.adjoints.area.size(post, pre, lanes) + self.state.size(post, pre, lanes) + traces
         return self.temporary.size(post, pre, lanes) + TOGETHER * episode
+
+
+def row_name(axis: Axis, number: int) -> str:
+    """The name of a row that units write and synapses read, or the other way round."""
+    return f"{axis.name.lower()}{number}"
 
 
 def area_of(layout: BufferLayout) -> Area:

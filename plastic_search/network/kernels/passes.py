@@ -141,7 +141,7 @@ def _common_constants(
     like = torch.empty(0, dtype=dtype, device=device)
     limits = (limit, limit / max(top, 1), top, s.post, s.width)
     common = {"constants": like.new_tensor((*signature.constants, *LITERALS)), "limits": like.new_tensor(limits)}
-    if signature.rounding:
+    if signature.uses_phases:
         common["phases"] = pad_columns(phases(s.post, s.width, like), s.pre_padded)
     return common
 

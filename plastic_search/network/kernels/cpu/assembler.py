@@ -180,6 +180,19 @@ class Emitter:
         value = self.select(self.compare("gt", value, high, type_), high, value, type_)
         return self.select(self.compare("lt", value, low, type_), low, value, type_)
 
+    def apply(self, op: str, args: Sequence[str], type_: str | None = None) -> str:
+        """What a node with such an operation computes from its arguments."""
+        type_ = type_ or self.vector
+        if op == "select":
+            return self.select(args[0], args[1], args[2], type_)
+        if op in _COMPARE:
+            return self.compare(op, args[0], args[1], type_)
+        if op in ("and", "or"):
+            return self.let(f"{op} {self.bool_type(type_)} {args[0]}, {args[1]}")
+        if op == "not":
+            return self.let(f"xor {self.bool_type(type_)} {args[0]}, {self.true(type_)}")
+        return self.binary(op, args[0], args[1], type_) if len(args) == 2 else self.unary(op, args[0], type_)
+
     def unary(self, op: str, a: str, type_: str | None = None) -> str:
         type_ = type_ or self.vector
         if op == "neg":
@@ -198,9 +211,11 @@ class Emitter:
         self.store(self.constant(0.0), slot)
         return slot
 
-    def accumulate(self, slot: str, a: str, b: str) -> None:
-        """slot += a * b"""
-        self.store(self.fma(a, b, self.load(slot)), slot)
+    def accumulate(self, slot: str, a: str, b: str, mask: str = "") -> None:
+        """slot += a * b, in the lanes of the mask, if there is one"""
+        old = self.load(slot)
+        total = self.fma(a, b, old)
+        self.store(self.select(mask, total, old) if mask else total, slot)
 
     def store_sums(self, slots: list[list[str]], targets: list[str], i: str, add: bool) -> None:
         """For some slots of each target, store the sums of their lanes from its row `i` on, or add them to it."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from plastic_search.network.kernels.addresses import AddressBook
+from plastic_search.network.kernels.addresses import STATIC, AddressBook, StepAddresses
 from plastic_search.network.kernels.cpu.assembler import Emitter
 from plastic_search.network.kernels.cpu.compiler import flushes, wide
 from plastic_search.network.kernels.cpu.loops import AddressOf, Loops
 from plastic_search.network.kernels.cpu.trace_forward import Matrices, Synapses
 from plastic_search.network.kernels.layout import LITERALS, SIZES, TOGETHER, Area, KernelSignature
 from plastic_search.network.kernels.tracing.ir import Axis
-from plastic_search.network.kernels.tracing.program import Program
+from plastic_search.network.kernels.tracing.program import Program, SynapseProgram, ordered, slot_of
 
 __all__ = ["Episode", "Function", "Moment"]
 
@@ -94,18 +94,24 @@ class Function(AddressBook[Moment]):
         return constants
 
     def _synapses(self) -> Synapses | None:
-        e, signature = self.e, self.signature
-        if signature.program.change is None:
+        program = self.signature.program.synapses
+        if program is None:
             return None
-        limit, level, top = (e.splat(e.load(e.at(self["limits"], str(i)), e.number.name)) for i in range(3))
-        return Synapses(
-            e,
-            signature.program.change,
-            signature.bound,
-            signature.rounding,
-            sizes=(self["post"], self["pre_padded"], self.pre_blocks),
-            limits=(limit, level, top),
-        )
+        sizes = (self["post"], self["width"], self["pre_padded"], self.pre_blocks)
+        return Synapses(self.e, program, self._static(program), sizes)
+
+    def _static(self, program: SynapseProgram) -> dict[int, str]:
+        """Nodes that are the same for all synapses at every step, as vectors."""
+        e, static = self.e, {}
+        for node in ordered([o.node for o in (*program.forward.outputs, *program.backward.outputs)]):
+            if node.op == "constant":
+                static[node.index] = self.constants[node.value][1]
+            elif node.op == "input" and node.slot[0] in STATIC:
+                address = self.forward_input(StepAddresses(), *slot_of(node))
+                static[node.index] = e.splat(e.load(address, e.number.name))
+            elif node.axis is Axis.ONE and node.op != "input":
+                static[node.index] = e.apply(node.op, [static[a.index] for a in node.args])
+        return static
 
     def _scratches(self) -> list[Scratch]:
         """Divide the scratch memory as `KernelSignature.scratch` counts it; what is first is temporary."""
@@ -183,16 +189,13 @@ class Function(AddressBook[Moment]):
 
     def matrices(self, trace: str, eligibility: str) -> Matrices:
         """A trace, with the matrices that are constant within an episode."""
-        signature = self.signature
-        return Matrices(
-            trace=trace,
-            eligibility=eligibility,
-            alpha=self["alpha"],
-            coefs=tuple(self.loaded.get(f"coef{k}", "") for k in range(len(signature.v_is_pre))),
-            decay=self.loaded.get("decay", ""),
-            phases=self["phases"] if signature.rounding else "",
-            weight=self["weight"] if signature.recurrent_plastic else "",
-        )
+        names = (*self.signature.matrices, "phases")
+        weight = self["weight"] if self.signature.recurrent_plastic else ""
+        return Matrices(trace, eligibility, self["alpha"], weight, {name: self[name] for name in names})
+
+    def d_matrices(self, trace: str, eligibility: str) -> Matrices:
+        """The derivatives of a trace, and of these matrices."""
+        return Matrices(trace, eligibility, self["d_alpha"], "", {n: self[f"d_{n}"] for n in self.signature.matrices})
 
     # -- loops
 

@@ -14,7 +14,9 @@ from plastic_search.network.kernels.cpu.function import Episode, Function, Momen
 from plastic_search.network.kernels.cpu.trace_backward import Adjoints, BackwardEpisode, BackwardSweep
 from plastic_search.network.kernels.cpu.trace_forward import Block, ForwardEpisode, ForwardSweep, Matrices
 from plastic_search.network.kernels.cpu.trace_recompute import Recompute, Segment
-from plastic_search.network.kernels.layout import KernelSignature, Reads, Writes
+from plastic_search.network.kernels.layout import KernelSignature, Reads
+from plastic_search.network.kernels.tracing.ir import Axis
+from plastic_search.network.kernels.tracing.program import Slot
 
 __all__ = ["assembly"]
 
@@ -64,7 +66,7 @@ class _Forward:
         for episode, step in zip(episodes, steps, strict=True):
             later = [f.at(name, Moment(e.add(t, "1"), episode)) for name in ("output", "state")]
             after = StepAddresses(output=later[0], state=later[1])
-            f.run(signature.forward, partial(f.forward_input, step), partial(f.forward_output, step, after))
+            f.run(signature.program.forward, partial(f.forward_input, step), partial(f.forward_output, step, after))
 
     def _product(self, weight: str, vectors: list[str], targets: list[str]) -> None:
         """target += weight vector, for each episode"""
@@ -232,14 +234,16 @@ class _Backward:
         recall = f.choose(last, zero, self._adjoint(episode, "recall")) if signature.uses_recall else ""
         d_pre = f.choose(last, self._adjoint(episode, "pre"), f.d_pre(later))
         writes, adjoints = f.writes(Moment(t, episode)), self._adjoints(episode, d_pre)
-        for row in (*adjoints.writes.v, *([adjoints.writes.column] if writes.column else [])):
-            f.clear(row, f.pre_blocks)
-        e.store(e.constant(0.0, e.number.name), adjoints.writes.eta, e.number.name)
+        for (axis, _), row in adjoints.sums.items():
+            if axis is Axis.PRE:
+                f.clear(row, f.pre_blocks)
+            elif axis is Axis.ONE:
+                e.store(e.constant(0.0, e.number.name), row, e.number.name)
         before = self._writes_from(first, episode)
         return BackwardEpisode(m, writes, Reads(pre, d_drive, recall), adjoints, before)
 
-    def _writes_from(self, first: str, episode: Episode) -> Callable[[str], Writes]:
-        """The writes of a step, counted from `first`."""
+    def _writes_from(self, first: str, episode: Episode) -> Callable[[str], dict[Slot, str]]:
+        """What the synapses read at a step, counted from `first`."""
         return lambda k: self.f.writes(Moment(self.e.add(first, k), episode))
 
     def _adjoint(self, episode: Episode, name: str) -> str:
@@ -247,17 +251,9 @@ class _Backward:
 
     def _adjoints(self, episode: Episode, d_pre: str) -> Adjoints:
         f = self.f
-        writes = f.d_writes(episode.scratch.adjoints)
         eligibility = f.trace_at(f["d_eligibility"], episode.number) if self.signature.retroactive else ""
-        return Adjoints(
-            trace=f.trace_at(f["d_trace"], episode.number),
-            eligibility=eligibility,
-            alpha=f["d_alpha"],
-            coefs=tuple(f.loaded.get(f"d_coef{k}", "") for k in range(len(writes.u))),
-            decay=f.loaded.get("d_decay", ""),
-            writes=writes,
-            pre=d_pre,
-        )
+        m = f.d_matrices(f.trace_at(f["d_trace"], episode.number), eligibility)
+        return Adjoints(m, f.sums(episode.scratch.adjoints), d_pre)
 
     def _recurrent(self, t: str, episodes: list[Episode]) -> None:
         """Add the derivative through the recurrent connections at `t` to that of the output before."""

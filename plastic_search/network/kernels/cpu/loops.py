@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from plastic_search.network.kernels.cpu.assembler import Emitter
-from plastic_search.network.kernels.tracing.ir import COMPARISONS, Axis, Node
-from plastic_search.network.kernels.tracing.program import Output, Program, stored, sum_depths
+from plastic_search.network.kernels.tracing.ir import Axis, Node
+from plastic_search.network.kernels.tracing.program import Output, Program, slot_of, stored, sum_depths
 
 __all__ = ["AddressOf", "Loops"]
 
 AddressOf = Callable[[str, Axis, int], str]  # of a row, from its buffer, axis and number
 
-_UNMASKED = {"state", "u", "row", "write", "params"}  # buffers whose padding is never read
+_UNMASKED = {"state", "row", "params"}  # buffers whose padding over POST is never read
 _ADDED = {"params"}  # buffers whose rows are added to what is there
 
 
@@ -62,17 +62,8 @@ class Loops:
     def _computed(self, node: Node, value: Callable[[Node], str], type_: str) -> str:
         e = self.e
         if node.op == "input":
-            return e.load(self.source(*_slot(node)), type_)
-        args = [value(a) for a in node.args]
-        if node.op == "select":
-            return e.select(args[0], args[1], args[2], type_)
-        if node.op in COMPARISONS:
-            return e.compare(node.op, args[0], args[1], type_)
-        if node.op in ("and", "or"):
-            return e.let(f"{node.op} {e.bool_type(type_)} {args[0]}, {args[1]}")
-        if node.op == "not":
-            return e.let(f"xor {e.bool_type(type_)} {args[0]}, {e.true(type_)}")
-        return e.binary(node.op, args[0], args[1], type_) if len(args) == 2 else e.unary(node.op, args[0], type_)
+            return e.load(self.source(*slot_of(node)), type_)
+        return e.apply(node.op, [value(a) for a in node.args], type_)
 
     def _loop(self, depth: int, axis: Axis, nodes: Sequence[Node], outputs: Sequence[Output]) -> None:
         """One pass over the units, which computes, stores and sums what is at this depth."""
@@ -84,7 +75,7 @@ class Loops:
         e = self.e
         totals = [e.sum_slot() for _ in sums]
         spread = self._spread(here, sums, keep, depth)
-        inputs = {x.index: self.source(*_slot(x)) for x in nodes if x.op == "input" and x.axis is axis}
+        inputs = {x.index: self.source(*slot_of(x)) for x in nodes if x.op == "input" and x.axis is axis}
         addresses = [self.target(o.buffer, axis, o.number) for o in here]
         with e.loop(self.blocks[axis]) as block:
             offset = e.mul(block, str(e.number.lanes))
@@ -107,7 +98,7 @@ class Loops:
         address = e.at(address or self.target(output.buffer, output.axis, output.number), offset)
         if output.buffer in _ADDED:
             value = e.binary("add", e.load(address, type_), value, type_)
-        if mask and output.buffer not in _UNMASKED:
+        if mask and (output.axis is Axis.PRE or output.buffer not in _UNMASKED):
             value = e.select(mask, value, e.constant(0.0))
         e.store(value, address, type_)
 
@@ -156,7 +147,3 @@ class _Body:
         if loops.depth[node.index] < self.depth and not node.is_bool:
             return e.load(e.at(loops.stored[node.index], self.offset))
         return loops._computed(node, self.value, e.vector)
-
-
-def _slot(node: Node) -> tuple[str, Axis, int]:
-    return node.slot[0], node.axis, node.slot[1]

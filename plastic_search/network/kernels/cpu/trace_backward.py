@@ -6,23 +6,22 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from plastic_search.network.kernels.cpu.assembler import Emitter
-from plastic_search.network.kernels.cpu.trace_forward import Block, Columns, Matrices, Row, Scalars, Synapses
+from plastic_search.network.kernels.cpu.trace_forward import TRACE, Block, Matrices, Synapse, Synapses
 from plastic_search.network.kernels.cpu.trace_recompute import Recompute
-from plastic_search.network.kernels.layout import Reads, Writes
-from plastic_search.network.spec import Bound
+from plastic_search.network.kernels.layout import Reads
+from plastic_search.network.kernels.tracing.ir import Axis, Node
+from plastic_search.network.kernels.tracing.program import Output, Slot
 
 __all__ = ["Adjoints", "BackwardEpisode", "BackwardSweep"]
 
+_D_TRACE, _D_ELIGIBILITY = ("d.trace", Axis.PAIR, 0), ("d.eligibility", Axis.PAIR, 0)
+
 
 class Adjoints(NamedTuple):
-    """Addresses of derivatives. Those of `writes` are set, but for v and column, which are added to."""
+    """Addresses of derivatives."""
 
-    trace: str
-    eligibility: str
-    alpha: str
-    coefs: tuple[str, ...]
-    decay: str
-    writes: Writes
+    m: Matrices  # of trace, eligibility trace, alpha, and the constants of an episode
+    sums: dict[tuple[Axis, int], str]  # of the program of the synapses; those over POST are set, others are added to
     pre: str
 
 
@@ -30,42 +29,38 @@ class BackwardEpisode(NamedTuple):
     """What a sweep does for one episode."""
 
     m: Matrices  # the trace some steps before the write; where nothing is written, the trace that was read
-    w: Writes | None  # the write; None: nothing is written
+    w: dict[Slot, str] | None  # addresses of what the synapses read at the write; None: nothing is written
     reads: Reads  # what the trace after the write was read with, and the derivatives of the results
     d: Adjoints
-    before: Callable[[str], Writes]  # the writes between the trace `m` and the write `w`
+    before: Callable[[str], dict[Slot, str]]  # the same of the writes between the trace `m` and the write `w`
 
 
 class _Run(NamedTuple):
     """One episode's part of a sweep over some rows."""
 
-    rows: list[Row]
-    grads: list[Adjoints]
+    rows: list[Matrices]
+    grads: list[Matrices]
     d_drives: list[str]
     d_recalls: list[str]
-    sums: dict[str, list[str]]  # slots, by name and row
-    scalars: Scalars
-    d_eta: str  # a slot
+    known: list[dict[Slot, str]]  # of each row
+    sums: dict[int, list[str]]  # slots for sums over a row, by number and row
+    totals: dict[int, str]  # slots for sums over all
 
 
 class _ColumnSums:
     """Sums down the columns, kept in registers for one block of rows."""
 
-    def __init__(self, e: Emitter, d: Adjoints, w: Writes | None, at: str) -> None:
+    def __init__(self, e: Emitter, targets: dict[int, str], at: str) -> None:
         self.e = e
-        targets = {"pre": d.pre}
-        if w is not None:
-            targets |= {f"v{k}": v for k, v in enumerate(d.writes.v)}
-            targets |= {"column": d.writes.column} if w.column else {}
-        self.addresses = {name: e.at(target, at) for name, target in targets.items()}
-        self.now = {name: e.load(address) for name, address in self.addresses.items()}
-
-    def add(self, name: str, a: str, b: str) -> None:
-        self.now[name] = self.e.fma(a, b, self.now[name])
+        self.addresses = {number: e.at(target, at) for number, target in targets.items()}
+        self.now = {number: e.load(address) for number, address in self.addresses.items()}
 
     def store(self) -> None:
-        for name, address in self.addresses.items():
-            self.e.store(self.now[name], address)
+        for number, address in self.addresses.items():
+            self.e.store(self.now[number], address)
+
+
+_READ = -1  # the number of the sum that is the derivative of `pre` by the read
 
 
 class _Cell(NamedTuple):
@@ -74,21 +69,16 @@ class _Cell(NamedTuple):
     run: _Run
     r: int  # which row
     pre: str
-    columns: Columns
     column_sums: _ColumnSums
     block: Block
 
     @property
-    def row(self) -> Row:
+    def row(self) -> Matrices:
         return self.run.rows[self.r]
 
     @property
-    def grad(self) -> Adjoints:
+    def grad(self) -> Matrices:
         return self.run.grads[self.r]
-
-    def slot(self, name: str) -> str:
-        """Where a sum along the row is."""
-        return self.run.sums[name][self.r]
 
 
 class BackwardSweep:
@@ -100,7 +90,7 @@ class BackwardSweep:
     def emit(self, episodes: Sequence[BackwardEpisode], steps: str) -> None:
         """From the derivatives of one step's reads and of the trace before them, to those of the write before.
 
-        The trace before the write is recomputed in registers, from that some `steps` before. `d.trace` is the
+        The trace before the write is recomputed in registers, from that some `steps` before. `d.m.trace` is the
         derivative of the trace after the write without that of the reads, and becomes that before the write; where
         nothing is written, that of the trace that was read.
         """
@@ -108,134 +98,109 @@ class BackwardSweep:
 
     def _rows(self, i: str, count: int, episodes: Sequence[BackwardEpisode], steps: str) -> None:
         e, s, recompute = self.e, self.synapses, self.recompute
-        first = [self._adjoint_addresses(episodes[0].d, i, r) for r in range(count)]
-        runs = [self._begin(i, count, x, episodes[0].m, first) for x in episodes]
+        runs = [self._begin(i, count, x, episodes[0]) for x in episodes]
         with e.loop(s.blocks) as block:
             at = e.mul(block, str(e.number.lanes))
-            shared = [recompute.constants(row.matrices, at) for row in runs[0].rows]
-            slots = [[recompute.load(row.matrices, at) for row in run.rows] for run in runs]
+            shared = [recompute.constants(row, at) for row in runs[0].rows]
+            traces = [[recompute.load(row, at) for row in run.rows] for run in runs]
             with e.loop(steps) as step:
-                for x, run, own in zip(episodes, runs, slots, strict=True):
-                    recompute.step(x.before(step), i, [row.matrices for row in run.rows], own, shared, at)
-            columns = [s.columns(x.w, at) for x in episodes]
+                for x, run, own in zip(episodes, runs, traces, strict=True):
+                    recompute.step(x.before(step), i, run.rows, own, shared, at)
+            columns = [s.every.column(s, x.w, at) if x.w else {} for x in episodes]
             pre = [e.load(e.at(x.reads.pre, at)) for x in episodes]
-            column_sums = [_ColumnSums(e, x.d, x.w, at) for x in episodes]
+            column_sums = [_ColumnSums(e, _column_targets(x), at) for x in episodes]
             for r in range(count):
                 for k, (x, run) in enumerate(zip(episodes, runs, strict=True)):
-                    cell = _Cell(run, r, pre[k], columns[k], column_sums[k], shared[r])
-                    self._cell(cell, x.w, *recompute.values(slots[k][r]))
+                    cell = _Cell(run, r, pre[k], column_sums[k], shared[r])
+                    self._cell(cell, bool(x.w), recompute.values(traces[k][r]) | run.known[r] | columns[k])
                 shared[r].store()
             for sums in column_sums:
                 sums.store()
         self._finish(episodes, runs, i)
 
-    def _begin(self, i: str, count: int, x: BackwardEpisode, like: Matrices, first: list[Adjoints]) -> _Run:
-        s, grads = self.synapses, []
-        for r in range(count):
-            own = self._adjoint_addresses(x.d, i, r)
-            grads.append(first[r]._replace(trace=own.trace, eligibility=own.eligibility))
-        d_drives = [s.spread(x.reads.drive, i, r) for r in range(count)]
-        d_recalls = [s.spread(x.reads.recall, i, r) if x.reads.recall else "" for r in range(count)]
-        sums = {name: [self.e.sum_slot() for _ in range(count)] for name in self._row_sums(x.w)}
-        rows, keep, d_eta = s.rows(x.m, x.w, i, count, like), s.keep(x.w), self.e.sum_slot()
-        return _Run(rows, grads, d_drives, d_recalls, sums, Scalars(keep, s.dither(x.w)), d_eta)
+    def _begin(self, i: str, count: int, x: BackwardEpisode, first: BackwardEpisode) -> _Run:
+        s, e = self.synapses, self.e
+        known: list[dict[Slot, str]] = [{} for _ in range(count)]
+        sums, totals = {}, {}
+        if x.w:
+            ones = s.every.one(s, x.w)
+            known = [ones | s.every.row(s, x.w, i, r) for r in range(count)]
+            sums = {k: [e.sum_slot() for _ in range(count)] for axis, k in x.d.sums if axis is Axis.POST}
+            totals = {k: e.sum_slot() for axis, k in x.d.sums if axis is Axis.ONE}
+        return _Run(
+            rows=s.rows(x.m, i, count, first.m),
+            grads=s.rows(x.d.m, i, count, first.d.m),
+            d_drives=[s.spread(x.reads.drive, i, r) for r in range(count)],
+            d_recalls=[s.spread(x.reads.recall, i, r) if x.reads.recall else "" for r in range(count)],
+            known=known,
+            sums=sums,
+            totals=totals,
+        )
 
-    def _cell(self, cell: _Cell, w: Writes | None, h: str, eligibility: str) -> None:
-        """One block, from its trace and eligibility trace before the write."""
-        e, s, row = self.e, self.synapses, cell.row
-        if w is None:
-            e.store(self._read(cell, h), e.at(cell.grad.trace, cell.block.at))
+    def _cell(self, cell: _Cell, writes: bool, known: dict[Slot, str]) -> None:
+        """One block, from its trace and eligibility trace before the write, which are `known`."""
+        e, s, at = self.e, self.synapses, cell.block.at
+        if not writes:
+            e.store(self._read(cell, known[TRACE]), e.at(cell.grad.trace, at))
             return
-        if s.change.retroactive:
-            change = e.binary("mul", row.write, eligibility)
+        synapse = Synapse(s, cell.row, known, cell.block)
+        known[_D_TRACE] = self._read(cell, s.written(synapse)[TRACE])
+        if s.program.retroactive:
+            known[_D_ELIGIBILITY] = e.load(e.at(cell.grad.eligibility, at))
+        for output in s.program.backward.outputs:
+            self._add(cell, synapse, output)
+
+    def _add(self, cell: _Cell, synapse: Synapse, output: Output) -> None:
+        """What the program of the synapses does with one of its results."""
+        e, block, buffer = self.e, cell.block, output.buffer
+        if buffer in ("d.trace", "d.eligibility"):
+            address = cell.grad.trace if buffer == "d.trace" else cell.grad.eligibility
+            e.store(block.inside(synapse(output.node)), e.at(address, block.at))
+            return
+        factors = self._factors(synapse, output.node)  # in padding a formula's may have any value
+        if buffer != "sum":
+            block.add(cell.grad.constants[buffer.removeprefix("d.")], *factors)
+        elif output.axis is Axis.PRE:
+            now = cell.column_sums.now
+            now[output.number] = e.fma(*factors, now[output.number])
+        elif output.axis is Axis.POST:
+            e.accumulate(cell.run.sums[output.number][cell.r], *factors, block.mask)
         else:
-            change = s.rule_change(row, cell.columns, h, cell.block)
-        moved, share, rises = s.moved(h, change)
-        after = s.rounded(s.clipped(moved), row, cell.run.scalars.dither, cell.block)
-        q = self._unclipped(self._read(cell, after), moved)
-        self._write(cell, h, eligibility, q, change, share, rises)
+            e.accumulate(cell.run.totals[output.number], *factors, block.mask)
+
+    def _factors(self, synapse: Synapse, node: Node) -> tuple[str, str]:
+        """A node as a product."""
+        if node.op == "mul":
+            return synapse(node.args[0]), synapse(node.args[1])
+        return synapse(node), self.e.constant(1.0)
 
     def _finish(self, episodes: Sequence[BackwardEpisode], runs: list[_Run], i: str) -> None:
-        e, s = self.e, self.synapses
-        for name in runs[0].sums:
-            u = int(name[1:]) if name[0] == "u" else -1
-            addresses = [x.d.writes.u[u] if u >= 0 else getattr(x.d.writes, name) for x in episodes]
-            e.store_sums([run.sums[name] for run in runs], addresses, i, add=False)
+        e = self.e
+        for number in runs[0].sums:
+            addresses = [x.d.sums[Axis.POST, number] for x in episodes]
+            e.store_sums([run.sums[number] for run in runs], addresses, i, add=False)
         for x, run in zip(episodes, runs, strict=True):
-            if x.w is not None and s.change.retroactive:
-                one = e.number.name
-                total = e.binary("add", e.load(x.d.writes.eta, one), e.total(e.load(run.d_eta)), one)
-                e.store(total, x.d.writes.eta, one)
+            for number, slot in run.totals.items():
+                address, one = x.d.sums[Axis.ONE, number], e.number.name
+                e.store(e.binary("add", e.load(address, one), e.total(e.load(slot)), one), address, one)
 
     def _read(self, cell: _Cell, h: str) -> str:
         """The derivative of the trace `h` that was read; those of alpha and of `pre` are added to."""
-        e, s, row, block = self.e, self.synapses, cell.row, cell.block
+        e, s, row, block, now = self.e, self.synapses, cell.row, cell.block, cell.column_sums.now
         d_drive, d_recall = cell.run.d_drives[cell.r], cell.run.d_recalls[cell.r]
         block.add(cell.grad.alpha, e.binary("mul", d_drive, cell.pre), h)
-        gain = e.binary("mul", block.load(row.matrices.alpha), d_drive)
-        if row.matrices.weight:
-            cell.column_sums.add("pre", d_drive, s.gain(row, h, block))
+        gain = e.binary("mul", block.load(row.alpha), d_drive)
+        if row.weight:
+            now[_READ] = e.fma(d_drive, s.gain(row, h, block), now[_READ])
         else:
-            cell.column_sums.add("pre", gain, h)
+            now[_READ] = e.fma(gain, h, now[_READ])
         if d_recall:
             gain = e.binary("add", gain, d_recall)
-            cell.column_sums.add("pre", d_recall, h)
+            now[_READ] = e.fma(d_recall, h, now[_READ])
         return e.fma(gain, cell.pre, e.load(e.at(cell.grad.trace, block.at)))
 
-    def _unclipped(self, g: str, moved: str) -> str:
-        """A derivative where the trace was not clipped, else 0."""
-        if self.synapses.bound is Bound.NONE:
-            return g
-        e = self.e
-        return e.select(e.compare("eq", self.synapses.clipped(moved), moved), g, e.constant(0.0))
 
-    def _write(self, cell: _Cell, h: str, eligibility: str, q: str, change: str, share: str, rises: str) -> None:
-        """From the derivative `q` of the trace before it was clipped to those of the vectors that were written."""
-        e, s, row, grad, block = self.e, self.synapses, cell.row, cell.grad, cell.block
-        d_change, d_trace = q, q
-        if s.bound is Bound.SOFT:
-            d_change = e.binary("mul", q, share)
-            slope = e.binary("mul", change, s.per_limit)
-            slope = e.select(rises, e.unary("neg", slope), slope)
-            d_trace = e.fma(q, slope, q)
-        if s.change.retroactive:
-            target = e.at(grad.eligibility, block.at)
-            old = e.load(target)
-            e.accumulate(cell.slot("write"), d_change, eligibility)
-            e.accumulate(cell.run.d_eta, e.unary("neg", old), eligibility)
-            e.store(e.fma(cell.run.scalars.keep, old, e.binary("mul", d_change, row.write)), target)
-            d_change = old
-        for k, (u, v, coef) in enumerate(zip(row.u, cell.columns.v, row.matrices.coefs, strict=True)):
-            scaled = d_change
-            if coef:
-                block.add(grad.coefs[k], e.binary("mul", d_change, u), v)
-                scaled = e.binary("mul", d_change, block.load(coef))
-            e.accumulate(cell.slot(f"u{k}"), scaled, v)
-            cell.column_sums.add(f"v{k}", scaled, u)
-        e.store(self._decay(cell, h, d_change, d_trace), e.at(grad.trace, block.at))
-
-    def _decay(self, cell: _Cell, h: str, d_change: str, d_trace: str) -> str:
-        e, s, row, column, block = self.e, self.synapses, cell.row, cell.columns.column, cell.block
-        if not row.row:
-            return d_trace
-        decay = s.decay(row, cell.columns, block)
-        minus = e.unary("neg", e.binary("mul", d_change, h))
-        others = minus
-        if column:
-            others = e.binary("mul", minus, column)
-            cell.column_sums.add("column", minus, row.row)
-        if s.change.matrix:
-            others = e.binary("mul", minus, block.load(row.matrices.decay))
-            block.add(cell.grad.decay, minus, row.row)
-        e.accumulate(cell.slot("row"), others, e.constant(1.0))
-        return e.fma(e.unary("neg", decay), d_change, d_trace)
-
-    def _adjoint_addresses(self, d: Adjoints, i: str, r: int) -> Adjoints:
-        m = self.synapses.addresses(Matrices(d.trace, d.eligibility, d.alpha, d.coefs, d.decay, "", ""), i, r)
-        return Adjoints(m.trace, m.eligibility, m.alpha, m.coefs, m.decay, d.writes, d.pre)
-
-    def _row_sums(self, w: Writes | None) -> list[str]:
-        if w is None:
-            return []
-        names = [f"u{k}" for k in range(len(w.u))]
-        return names + ["row"] * bool(w.row) + ["write"] * self.synapses.change.retroactive
+def _column_targets(x: BackwardEpisode) -> dict[int, str]:
+    """Where sums down the columns are, by number."""
+    sums = {k: address for (axis, k), address in x.d.sums.items() if axis is Axis.PRE} if x.w else {}
+    return {_READ: x.d.pre} | sums

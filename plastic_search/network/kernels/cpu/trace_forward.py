@@ -1,7 +1,7 @@
 """Forward loops over the trace: write the change of one step, and read the result in the next, in one pass.
 
-These loops are the same for every rule. A sweep takes `Emitter.rows` rows at a time, so that vectors over the inputs
-are loaded once for all of them.
+What is written is computed by the program of the synapses, node by node. A sweep takes `Emitter.rows` rows at a time,
+so that vectors over the inputs are loaded once for all of them.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from plastic_search.network.kernels.addresses import STATIC
 from plastic_search.network.kernels.cpu.assembler import Emitter
-from plastic_search.network.kernels.layout import Reads, Writes
-from plastic_search.network.kernels.tracing.program import ChangeTerms
-from plastic_search.network.spec import Bound
-from plastic_search.precisions import Rounding
+from plastic_search.network.kernels.layout import Reads
+from plastic_search.network.kernels.tracing.ir import Axis, Node
+from plastic_search.network.kernels.tracing.program import Program, Slot, SynapseProgram, slot_of
 
-__all__ = ["Block", "ForwardEpisode", "ForwardSweep", "Matrices", "Row", "Synapses"]
+__all__ = ["TRACE", "Block", "ForwardEpisode", "ForwardSweep", "Matrices", "Synapse", "Synapses"]
+
+TRACE, _ELIGIBILITY = ("trace", Axis.PAIR, 0), ("eligibility", Axis.PAIR, 0)
+Known = dict[Slot, str]  # registers with vectors, by what they were loaded from
 
 
 class Matrices(NamedTuple):
@@ -24,40 +27,19 @@ class Matrices(NamedTuple):
     trace: str
     eligibility: str
     alpha: str
-    coefs: tuple[str, ...]  # of the outer products
-    decay: str
-    phases: str  # of the noise, where a trace is rounded stochastically
     weight: str  # where the sweep computes weight @ pre as well
-
-
-class Row(NamedTuple):
-    """One row of a sweep: addresses of its matrices, and its numbers, spread to vectors."""
-
-    matrices: Matrices
-    u: tuple[str, ...]
-    row: str
-    write: str
-
-
-class Columns(NamedTuple):
-    """One block of the vectors over the inputs that one step writes."""
-
-    v: tuple[str, ...] = ()
-    column: str = ""
-
-
-class Scalars(NamedTuple):
-    """What one step writes with, equal for all synapses, spread to vectors; "" where it is not used."""
-
-    keep: str  # 1 - eta
-    dither: str
+    constants: dict[str, str]  # of an episode, by the buffer that the program of the synapses reads them from
 
 
 class Block:
-    """One vector's width of one row. What episodes share is loaded once, and added to once."""
+    """One vector's width of one row. What episodes share is loaded once, and added to once.
 
-    def __init__(self, e: Emitter, at: str) -> None:
-        self.e, self.at = e, at
+    Args:
+        mask: which of its lanes are no padding; "" where that makes no difference.
+    """
+
+    def __init__(self, e: Emitter, at: str, mask: str = "") -> None:
+        self.e, self.at, self.mask = e, at, mask
         self.loaded: dict[str, str] = {}
         self.sums: dict[str, str] = {}
 
@@ -73,180 +55,155 @@ class Block:
             self.sums[address] = self.e.load(self.e.at(address, self.at))
         self.sums[address] = self.e.fma(a, b, self.sums[address])
 
+    def inside(self, value: str) -> str:
+        """`value`, or 0 in padding, where a formula may have any value."""
+        return self.e.select(self.mask, value, self.e.constant(0.0)) if self.mask else value
+
     def store(self) -> None:
         for address, total in self.sums.items():
             self.e.store(total, self.e.at(address, self.at))
 
 
 class Synapses:
-    """What happens at a block of synapses: change, bound and rounding of the trace; and the addresses of its rows.
+    """What happens at a block of synapses, by their program; and the addresses of its rows.
 
     Args:
-        bound, rounding: how the trace stays finite, and how it is rounded; None leaves it as it is.
-        sizes: registers with the rows of a trace, the numbers in a row, padding included, and the vectors in a row.
-        limits: registers with the bound, the distance of two levels and the highest level, as vectors.
+        static: registers with the nodes that are the same at every step, as vectors.
+        sizes: registers with the rows of a trace, the numbers in a row, without and with padding, and its vectors.
     """
 
     def __init__(
-        self, e: Emitter, change: ChangeTerms, bound: Bound, rounding: Rounding | None, sizes: tuple[str, str, str],
-        limits: tuple[str, str, str],
-    ) -> None:  # fmt: skip
-        self.e, self.change, self.bound, self.rounding = e, change, bound, rounding
-        self.limit, self.level, self.top = limits
-        self.post, self.width, self.blocks = sizes
-        self._common: dict[tuple[Matrices, str, int], Matrices] = {}
-        if bound is not Bound.NONE:
-            self.minus_limit = e.unary("neg", self.limit)
-        if bound is Bound.SOFT:
-            self.per_limit = e.binary("div", e.constant(1.0), self.limit)
+        self, e: Emitter, program: SynapseProgram, static: dict[int, str], sizes: tuple[str, str, str, str]
+    ) -> None:
+        self.e, self.program, self.static = e, program, static
+        self.post, self.width, self.padded, self.blocks = sizes
+        self._common: dict[tuple[str, str, int], Matrices] = {}
+        self.every = SynapseInputs.of(program.forward, program.backward)
+        self.forward = SynapseInputs.of(program.forward)
 
     # -- the write
 
-    def load(self, m: Matrices, at: str) -> tuple[str, str]:
-        """A block of the trace, and of the eligibility trace, or ""."""
-        e = self.e
-        return e.load(e.at(m.trace, at)), e.load(e.at(m.eligibility, at)) if self.change.retroactive else ""
+    def load(self, m: Matrices, at: str) -> Known:
+        """A block of the trace, and of the eligibility trace, if there is one."""
+        e, known = self.e, {TRACE: self.e.load(self.e.at(m.trace, at))}
+        if self.program.retroactive:
+            known[_ELIGIBILITY] = e.load(e.at(m.eligibility, at))
+        return known
 
-    def store(self, h: str, eligibility: str, to: Matrices, at: str) -> None:
-        e = self.e
-        e.store(h, e.at(to.trace, at))
-        if self.change.retroactive:
-            e.store(eligibility, e.at(to.eligibility, at))
+    def store(self, values: Known, to: Matrices, at: str) -> None:
+        self.e.store(values[TRACE], self.e.at(to.trace, at))
+        if self.program.retroactive:
+            self.e.store(values[_ELIGIBILITY], self.e.at(to.eligibility, at))
 
-    def written(
-        self, row: Row, columns: Columns, scalars: Scalars, h: str, eligibility: str, block: Block
-    ) -> tuple[str, str]:
+    def written(self, synapse: Synapse) -> Known:
         """The trace, and the eligibility trace if there is one, after a write."""
-        e, change = self.e, self.rule_change(row, columns, h, block)
-        if self.change.retroactive:
-            change, eligibility = e.binary("mul", row.write, eligibility), e.fma(scalars.keep, eligibility, change)
-        return self.rounded(self.clipped(self.moved(h, change)[0]), row, scalars.dither, block), eligibility
+        return {
+            (o.buffer, o.axis, o.number): synapse.block.inside(synapse(o.node)) for o in self.program.forward.outputs
+        }
 
-    def rule_change(self, row: Row, columns: Columns, h: str, block: Block) -> str:
-        """sum_k C_k u_k v_k - decay h"""
-        e, total = self.e, ""
-        for u, v, coef in zip(row.u, columns.v, row.matrices.coefs, strict=True):
-            factor = e.binary("mul", u, block.load(coef)) if coef else u
-            total = e.fma(factor, v, total) if total else e.binary("mul", factor, v)
-        decay = self.decay(row, columns, block)
-        if decay:
-            total = e.fma(e.unary("neg", decay), h, total or e.constant(0.0))
-        return total or e.constant(0.0)
+    def block(self, at: str) -> Block:
+        """One vector's width of one row."""
+        return Block(self.e, at, self.e.inside(at, self.width) if self.program.formula else "")
 
-    def decay(self, row: Row, columns: Columns, block: Block) -> str:
-        e, decay = self.e, row.row
-        if columns.column:
-            decay = e.binary("mul", decay, columns.column)
-        if self.change.matrix:
-            decay = e.binary("mul", decay, block.load(row.matrices.decay))
-        return decay
-
-    def moved(self, h: str, change: str) -> tuple[str, str, str]:
-        """The trace before it is clipped; with a soft bound, the share of the change, and whether that is positive."""
-        e = self.e
-        if self.bound is not Bound.SOFT:
-            return e.binary("add", h, change), "", ""
-        rises = e.compare("gt", change, e.constant(0.0))
-        left = e.select(rises, e.binary("sub", self.limit, h), e.binary("add", self.limit, h))
-        share = e.binary("div", left, self.limit)
-        return e.fma(share, change, h), share, rises
-
-    def clipped(self, value: str) -> str:
-        return value if self.bound is Bound.NONE else self.e.clamp(value, self.minus_limit, self.limit)
-
-    def rounded(self, value: str, row: Row, dither: str, block: Block) -> str:
-        """A trace on the levels of its format, as `quantization.round_trace` rounds it."""
-        if self.rounding is None:
-            return value
-        e = self.e
-        shift = e.constant(0.5)
-        if self.rounding is Rounding.STOCHASTIC:
-            noise = e.binary("add", block.load(row.matrices.phases), dither)
-            shift = e.binary("sub", noise, e.unary("floor", noise))
-        steps = e.let(f"fdiv {e.vector} {value}, {self.level}")
-        level = e.unary("floor", e.let(f"fadd {e.vector} {steps}, {shift}"))
-        return e.binary("mul", e.clamp(level, e.unary("neg", self.top), self.top), self.level)
-
-    def gain(self, row: Row, h: str, block: Block) -> str:
+    def gain(self, m: Matrices, h: str, block: Block) -> str:
         """weight + alpha h, or alpha h"""
-        e, alpha = self.e, block.load(row.matrices.alpha)
-        if not row.matrices.weight:
-            return e.binary("mul", alpha, h)
-        return e.fma(alpha, h, block.load(row.matrices.weight))
+        e, alpha = self.e, block.load(m.alpha)
+        return e.fma(alpha, h, block.load(m.weight)) if m.weight else e.binary("mul", alpha, h)
 
     # -- rows and columns
 
-    def rows(self, m: Matrices, w: Writes | None, i: str, count: int, like: Matrices) -> list[Row]:
+    def rows(self, m: Matrices, i: str, count: int, like: Matrices) -> list[Matrices]:
         """`count` rows from `i` on. Matrices that episodes share have the addresses of those of `like`."""
         rows = []
         for r in range(count):
-            if (like, i, r) not in self._common:
-                self._common[like, i, r] = self.addresses(like, i, r)
-            own = self.addresses(m, i, r)
-            common = self._common[like, i, r]._replace(trace=own.trace, eligibility=own.eligibility)
-            rows.append(self.row(common, w, i, r))
+            key = like.trace, i, r
+            if key not in self._common:
+                self._common[key] = self.addresses(like, i, r)
+            trace, eligibility = self._traces(m, i, r)
+            rows.append(self._common[key]._replace(trace=trace, eligibility=eligibility))
         return rows
 
-    def row(self, matrices: Matrices, w: Writes | None, i: str, r: int) -> Row:
-        if w is None:
-            return Row(matrices, (), "", "")
-        one = lambda a: self.spread(a, i, r) if a else ""  # noqa: E731
-        return Row(matrices, tuple(map(one, w.u)), one(w.row), one(w.write))
+    def addresses(self, m: Matrices, i: str, r: int) -> Matrices:
+        """Where a row of every matrix begins."""
+        offset = self.e.mul(self.e.add(i, str(r)), self.padded)
+        at = lambda a: self.e.at(a, offset) if a else ""  # noqa: E731
+        constants = {name: at(address) for name, address in m.constants.items()}
+        return Matrices(at(m.trace), at(m.eligibility), at(m.alpha), at(m.weight), constants)
+
+    def _traces(self, m: Matrices, i: str, r: int) -> tuple[str, str]:
+        row = self.addresses(m._replace(alpha="", weight="", constants={}), i, r)
+        return row.trace, row.eligibility
 
     def spread(self, address: str, i: str, r: int) -> str:
         """A row's own number, as a vector."""
         e = self.e
         return e.splat(e.load(e.at(address, e.add(i, str(r))), e.number.name))
 
-    def addresses(self, m: Matrices, i: str, r: int) -> Matrices:
-        """Where a row of every matrix begins."""
-        offset = self.e.mul(self.e.add(i, str(r)), self.width)
-        at = lambda a: self.e.at(a, offset) if a else ""  # noqa: E731
-        return Matrices(
-            trace=at(m.trace),
-            eligibility=at(m.eligibility),
-            alpha=at(m.alpha),
-            coefs=tuple(map(at, m.coefs)),
-            decay=at(m.decay),
-            phases=at(m.phases),
-            weight=at(m.weight),
+
+class SynapseInputs(NamedTuple):
+    """What programs of synapses read, beside traces and constants."""
+
+    rows: tuple[Slot, ...]
+    columns: tuple[Slot, ...]
+    ones: tuple[Slot, ...]
+    constants: tuple[str, ...]
+
+    @classmethod
+    def of(cls, *programs: Program) -> SynapseInputs:
+        slots = dict.fromkeys(slot_of(x) for program in programs for x in program.inputs() if x.slot[0] not in STATIC)
+        rows, columns, ones, pairs = (
+            tuple(s for s in slots if s[1] is axis) for axis in (Axis.POST, Axis.PRE, Axis.ONE, Axis.PAIR)
         )
+        traces = ("trace", "eligibility", "d.trace", "d.eligibility")
+        return cls(rows, columns, ones, tuple(s[0] for s in pairs if s[0] not in traces))
 
-    def columns(self, w: Writes | None, at: str) -> Columns:
-        if w is None:
-            return Columns()
-        e = self.e
-        return Columns(tuple(e.load(e.at(v, at)) for v in w.v), e.load(e.at(w.column, at)) if w.column else "")
+    def row(self, s: Synapses, addresses: Known, i: str, r: int) -> Known:
+        """The numbers of one row, spread to vectors."""
+        return {slot: s.spread(addresses[slot], i, r) for slot in self.rows}
 
-    def keep(self, w: Writes | None) -> str:
-        """1 - eta, the share of the eligibility trace that stays, as a vector."""
-        if w is None or not self.change.retroactive:
-            return ""
-        e = self.e
-        return e.binary("sub", e.constant(1.0), e.splat(e.load(w.eta, e.number.name)))
+    def column(self, s: Synapses, addresses: Known, at: str) -> Known:
+        """One block of the vectors over the inputs."""
+        return {slot: s.e.load(s.e.at(addresses[slot], at)) for slot in self.columns}
 
-    def dither(self, w: Writes | None) -> str:
-        if w is None or self.rounding is not Rounding.STOCHASTIC:
-            return ""
-        return self.e.splat(self.e.load(w.dither, self.e.number.name))
+    def one(self, s: Synapses, addresses: Known) -> Known:
+        """What is equal for all synapses, spread to vectors."""
+        return {slot: s.e.splat(s.e.load(addresses[slot], s.e.number.name)) for slot in self.ones}
+
+
+class Synapse:
+    """One block of one row in one episode; every node is computed once."""
+
+    def __init__(self, s: Synapses, matrices: Matrices, known: Known, block: Block) -> None:
+        self.s, self.matrices, self.known, self.block = s, matrices, known, block
+        self.values = dict(s.static)
+
+    def __call__(self, node: Node) -> str:
+        if node.index not in self.values:
+            self.values[node.index] = self._computed(node)
+        return self.values[node.index]
+
+    def _computed(self, node: Node) -> str:
+        if node.op != "input":
+            return self.s.e.apply(node.op, [self(a) for a in node.args])
+        address = self.matrices.constants.get(node.slot[0])
+        return self.known[slot_of(node)] if address is None else self.block.load(address)
 
 
 class ForwardEpisode(NamedTuple):
     """What a sweep does for one episode. Episodes that are swept together share all matrices but traces."""
 
     m: Matrices
-    w: Writes | None  # None: nothing is written
+    w: dict[Slot, str] | None  # addresses of what the synapses read of the units; None: nothing is written
     reads: Reads | None  # None: nothing is read
 
 
 class _Run(NamedTuple):
     """One episode's part of a sweep over some rows."""
 
-    rows: list[Row]
-    targets: list[Matrices]
+    rows: list[Matrices]
+    known: list[Known]  # of each row
     drives: list[str]  # slots for sums
     recalls: list[str]
-    scalars: Scalars
 
 
 class ForwardSweep:
@@ -256,7 +213,7 @@ class ForwardSweep:
         self.synapses, self.e = synapses, synapses.e
 
     def emit(self, episodes: Sequence[ForwardEpisode]) -> None:
-        """H = bound(H + change), where there is a write; then drive += (weight + alpha * H) pre, recall = H pre"""
+        """H after a write, where there is one; then drive += (weight + alpha * H) pre, recall = H pre"""
         self.e.groups(self.synapses.post, lambda i, count: self._rows(i, count, episodes), len(episodes))
 
     def _rows(self, i: str, count: int, episodes: Sequence[ForwardEpisode]) -> None:
@@ -264,22 +221,19 @@ class ForwardSweep:
         runs = [self._begin(i, count, episode, episodes[0].m) for episode in episodes]
         with e.loop(s.blocks) as block:
             at = e.mul(block, str(e.number.lanes))
-            columns = [s.columns(episode.w, at) for episode in episodes]
+            columns = [s.forward.column(s, x.w, at) if x.w else {} for x in episodes]
             pre = [e.load(e.at(x.reads.pre, at)) if x.reads else "" for x in episodes]
             for r in range(count):
-                shared = Block(e, at)
+                shared = s.block(at)
                 for k, (episode, run) in enumerate(zip(episodes, runs, strict=True)):
-                    row = run.rows[r]
-                    if episode.w is None:
-                        h = e.load(e.at(row.matrices.trace, at))
-                    else:
-                        h, eligibility = s.load(row.matrices, at)
-                        h, eligibility = s.written(row, columns[k], run.scalars, h, eligibility, shared)
-                        s.store(h, eligibility, run.targets[r], at)
+                    m, values = run.rows[r], s.load(run.rows[r], at)
+                    if episode.w:
+                        values = s.written(Synapse(s, m, values | run.known[r] | columns[k], shared))
+                        s.store(values, m, at)
                     if episode.reads:
-                        e.accumulate(run.drives[r], s.gain(row, h, shared), pre[k])
+                        e.accumulate(run.drives[r], s.gain(m, values[TRACE], shared), pre[k])
                         if episode.reads.recall:
-                            e.accumulate(run.recalls[r], h, pre[k])
+                            e.accumulate(run.recalls[r], values[TRACE], pre[k])
         reads = [episode.reads for episode in episodes if episode.reads]
         if reads:
             e.store_sums([run.drives for run in runs], [each.drive for each in reads], i, add=True)
@@ -287,8 +241,10 @@ class ForwardSweep:
             e.store_sums([run.recalls for run in runs], [each.recall for each in reads], i, add=False)
 
     def _begin(self, i: str, count: int, episode: ForwardEpisode, like: Matrices) -> _Run:
-        s = self.synapses
-        rows = s.rows(episode.m, episode.w, i, count, like)
-        targets = [s.addresses(episode.m, i, r) for r in range(count)]
+        s, rows = self.synapses, self.synapses.rows(episode.m, i, count, like)
+        known: list[Known] = [{} for _ in rows]
+        if episode.w:
+            ones = s.forward.one(s, episode.w)
+            known = [ones | s.forward.row(s, episode.w, i, r) for r in range(count)]
         drives, recalls = ([self.e.sum_slot() for _ in rows] for _ in range(2))
-        return _Run(rows, targets, drives, recalls, Scalars(s.keep(episode.w), s.dither(episode.w)))
+        return _Run(rows, known, drives, recalls)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from plastic_search.network.kernels.cpu.trace_forward import Block, Matrices, Scalars, Synapses
-from plastic_search.network.kernels.layout import Writes
+from plastic_search.network.kernels.cpu.trace_forward import Block, Matrices, Synapse, Synapses
+from plastic_search.network.kernels.tracing.program import Slot
 
 __all__ = ["Recompute", "Segment"]
 
@@ -19,15 +19,11 @@ class Segment(NamedTuple):
     """One episode's segment."""
 
     start: Matrices  # the checkpoint at its first step
-    writes: Callable[[str], Writes]  # of a step, counted from the start
+    writes: Callable[[str], dict[Slot, str]]  # what the synapses read at a step, counted from the start
     inner: Callable[[str], Matrices]  # where an inner checkpoint is stored, counted from 1
 
 
-class Slots(NamedTuple):
-    """Where a block of a trace, and of its eligibility trace, is on its way; LLVM keeps it in registers."""
-
-    trace: str
-    eligibility: str  # "" where there is none
+Traces = dict[Slot, str]  # where a block of a trace, and of its eligibility trace, is on its way
 
 
 class Recompute:
@@ -42,53 +38,49 @@ class Recompute:
 
     def _rows(self, i: str, count: int, segments: Sequence[Segment], steps: str, checkpoints: str) -> None:
         e, s = self.e, self.synapses
-        starts = [[s.addresses(segment.start, i, r) for r in range(count)] for segment in segments]
-        rows = [
-            [like._replace(trace=m.trace, eligibility=m.eligibility) for m, like in zip(own, starts[0], strict=True)]
-            for own in starts
-        ]  # matrices that episodes share have the same addresses
+        rows = [s.rows(segment.start, i, count, segments[0].start) for segment in segments]
         with e.loop(s.blocks) as block:
             at = e.mul(block, str(e.number.lanes))
             shared = [self.constants(m, at) for m in rows[0]]
-            slots = [[self.load(m, at) for m in own] for own in rows]
+            traces = [[self.load(m, at) for m in own] for own in rows]
             with e.loop(checkpoints, start="1") as checkpoint:
                 first = e.mul(e.sub(checkpoint, "1"), steps)
                 with e.loop(steps) as step:
-                    for segment, own_rows, own_slots in zip(segments, rows, slots, strict=True):
-                        self.step(segment.writes(e.add(first, step)), i, own_rows, own_slots, shared, at)
-                for segment, own_slots in zip(segments, slots, strict=True):
+                    for segment, own_rows, own in zip(segments, rows, traces, strict=True):
+                        self.step(segment.writes(e.add(first, step)), i, own_rows, own, shared, at)
+                for segment, own in zip(segments, traces, strict=True):
                     to = segment.inner(checkpoint)
-                    for r, slot in enumerate(own_slots):
-                        s.store(*self.values(slot), s.addresses(to, i, r), at)
+                    for r, each in enumerate(own):
+                        s.store(self.values(each), s.addresses(to, i, r), at)
 
     def constants(self, m: Matrices, at: str) -> Block:
         """A block of a row, with what is constant within an episode loaded in advance."""
-        block = Block(self.e, at)
-        for address in (*m.coefs, m.decay if self.synapses.change.matrix else "", m.phases):
-            if address:
-                block.load(address)
+        block = self.synapses.block(at)
+        for name in self.synapses.forward.constants:
+            block.load(m.constants[name])
         return block
 
-    def load(self, m: Matrices, at: str) -> Slots:
-        """Slots that hold a block of a row."""
+    def load(self, m: Matrices, at: str) -> Traces:
+        """Slots that hold a block of a row, which LLVM keeps in registers."""
         values = self.synapses.load(m, at)
-        slots = Slots(*(self.e.slot(self.e.vector) if value else "" for value in values))
-        self._set(slots, values)
-        return slots
+        traces = {name: self.e.slot(self.e.vector) for name in values}
+        self._set(traces, values)
+        return traces
 
-    def _set(self, slots: Slots, values: tuple[str, str]) -> None:
-        for slot, value in zip(slots, values, strict=True):
-            if slot:
-                self.e.store(value, slot)
+    def _set(self, traces: Traces, values: dict[Slot, str]) -> None:
+        for name, slot in traces.items():
+            self.e.store(values[name], slot)
 
-    def values(self, slots: Slots) -> tuple[str, str]:
+    def values(self, traces: Traces) -> dict[Slot, str]:
         """The trace and the eligibility trace that slots hold."""
-        return self.e.load(slots.trace), self.e.load(slots.eligibility) if slots.eligibility else ""
+        return {name: self.e.load(slot) for name, slot in traces.items()}
 
-    def step(self, w: Writes, i: str, rows: list[Matrices], slots: list[Slots], shared: list[Block], at: str) -> None:
+    def step(
+        self, w: dict[Slot, str], i: str, rows: list[Matrices], traces: list[Traces], shared: list[Block], at: str
+    ) -> None:
         """One step of one episode, for one block of some rows."""
-        s = self.synapses
-        columns, scalars = s.columns(w, at), Scalars(s.keep(w), s.dither(w))
-        for r, slot in enumerate(slots):
-            row = s.row(rows[r], w, i, r)
-            self._set(slot, s.written(row, columns, scalars, *self.values(slot), shared[r]))
+        s, inputs = self.synapses, self.synapses.forward
+        known = inputs.column(s, w, at) | inputs.one(s, w)
+        for r, own in enumerate(traces):
+            here = self.values(own) | known | inputs.row(s, w, i, r)
+            self._set(own, s.written(Synapse(s, rows[r], here, shared[r])))

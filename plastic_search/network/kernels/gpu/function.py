@@ -77,7 +77,8 @@ class Function(AddressBook[str]):
         lines("i = tl.arange(0, POST_BLOCK)", "im = i < POST", "j = tl.arange(0, PRE_BLOCK)", "jm = j < WIDTH")
         for k, value in enumerate((*signature.constants, *LITERALS)):
             lines(f"{constant_name(value)} = tl.load(constants + {k})")
-        lines(*(f"{name} = tl.load(limits + {k})" for k, name in enumerate(("limit", "level", "top"))))
+        if self.tiles:
+            self.tiles.static()
         if self.tile.whole:
             lines("r = i", "rm = im", *TILE)
         synapses = s.post * s.pre_padded
@@ -113,12 +114,13 @@ class Function(AddressBook[str]):
     def at(self, name: str, when: str) -> str:
         signature, s = self.signature, self.s
         synapses = s.post * s.pre_padded
+        moment = f"({when} + member * BATCH)" if name in ("output", "d_output", "state") else when  # a time more each
         sizes = {
             "drive": signature.program.drives * s.post_padded, "output": s.post_padded, "pre": s.pre_padded,
             "dither": 1, "state": self.size(signature.state), "tape": self.size(signature.tape.area),
             "checkpoints": synapses, "eligibility_checkpoints": synapses,
         }  # fmt: skip
-        return f"{name} + {when} * {sizes[name.removeprefix('d_')]}"
+        return f"{name} + {moment} * {sizes[name.removeprefix('d_')]}"
 
     def d_pre(self, when: str) -> str:
         return self.at("d_pre", when) if self.keep_d_pre else self.adjoint("adjoints", "pre")

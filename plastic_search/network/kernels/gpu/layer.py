@@ -13,7 +13,8 @@ from plastic_search.network.kernels.buffers import Sizes
 from plastic_search.network.kernels.gpu.function import Function
 from plastic_search.network.kernels.gpu.source import HELPERS
 from plastic_search.network.kernels.gpu.tiles import ReadMasks, Tiles
-from plastic_search.network.kernels.layout import KernelSignature, Reads, Writes
+from plastic_search.network.kernels.layout import KernelSignature, Reads
+from plastic_search.network.kernels.tracing.program import Slot
 
 __all__ = ["argument", "source"]
 
@@ -54,12 +55,12 @@ class _Forward:
         f.begin((*["trace"] * signature.plastic, *["eligibility"] * signature.retroactive))
         if tiles and self.whole:
             tiles.load_trace("trace", "eligibility")
-        lines("at = member * TIMES * BATCH + episode", "st = member * (TIMES + 1) * BATCH + episode")
+        lines("at = member * TIMES * BATCH + episode")
         if signature.recurrent_plastic:
-            self._store_recurrent(f"tl.load({f.at('output', 'st')} + i, mask=im, other=0.0)", "at", "im")
+            self._store_recurrent(f"tl.load({f.at('output', 'at')} + i, mask=im, other=0.0)", "at", "im")
             lines.barrier()
         with lines.block("for t in range(TIMES)"):
-            lines("at = (member * TIMES + t) * BATCH + episode", "st = (member * (TIMES + 1) + t) * BATCH + episode")
+            lines("at = (member * TIMES + t) * BATCH + episode")
             self._drives()
             self._parts()
             lines.barrier()
@@ -97,7 +98,7 @@ class _Forward:
             with lines.rows(self.whole):
                 f.load_recurrent_weight(d)
                 drive = f"{f.drive(f.at('drive', 'at'), d)} + r"
-                lines(f"loaded = tl.load({f.at('output', 'st')} + i, mask=im, other=0.0)[None, :]")
+                lines(f"loaded = tl.load({f.at('output', 'at')} + i, mask=im, other=0.0)[None, :]")
                 lines(f"drives = tl.load({drive}, mask=rm, other=0.0) + tl.sum(W * loaded, axis=1)")
                 lines(f"tl.store({drive}, drives, mask=rm)")
         if tiles or signature.separate_drives:
@@ -105,11 +106,11 @@ class _Forward:
 
     def _parts(self) -> None:
         f, signature = self.f, self.signature
-        self.lines("after = st + BATCH")
+        self.lines("later = at + BATCH")
         step = _step(f)
-        after = StepAddresses(output=f.at("output", "after"), state=f.at("state", "after"))
+        after = StepAddresses(output=f.at("output", "later"), state=f.at("state", "later"))
         values = self.lines.run(
-            signature.forward, partial(f.forward_input, step), partial(f.forward_output, step, after)
+            signature.program.forward, partial(f.forward_input, step), partial(f.forward_output, step, after)
         )
         if signature.recurrent_plastic:
             self._store_recurrent(values["y", 0], "(at + BATCH)", "i < tl.where(t + 1 < TIMES, POST, 0)")
@@ -194,7 +195,7 @@ class _Backward:
     def _time(self) -> None:
         lines = self.lines
         lines("step = count - 1 - s", "t = start + step", "at = (member * TIMES + t) * BATCH + episode")
-        lines("st = (member * (TIMES + 1) + t) * BATCH + episode", "after = st + BATCH", "later = at + BATCH")
+        lines("later = at + BATCH")
         lines(
             "has_read = t + 1 < TIMES", "rows = tl.where(has_read, POST, 0)", "columns = tl.where(has_read, WIDTH, 0)"
         )
@@ -203,15 +204,15 @@ class _Backward:
             lines.barrier()
         if self.signature.recurrent:
             with lines.block("if has_read"):
-                self._recurrent("later", "after")
+                self._recurrent("later")
             lines.barrier()
         self._parts()
         lines.barrier()
 
-    def _through(self, tiles: Tiles, w: Writes | None, step: str, when: str, masks: ReadMasks) -> None:
+    def _through(self, tiles: Tiles, w: dict[Slot, str] | None, step: str, when: str, masks: ReadMasks) -> None:
         """Through the read at one time, and the write before it, if there is one."""
         f, signature = self.f, self.signature
-        d = f.d_writes("adjoints")
+        sums = f.sums("adjoints")
         recall = f.adjoint("adjoints", "recall") if signature.uses_recall else ""
         reads = Reads(f.at("pre", when), f.drive(f.at("d_drive", when), signature.program.plastic), recall)
         tiles.begin_sums(w)
@@ -219,15 +220,15 @@ class _Backward:
             tiles.load_trace(f"segment + {step} * SYNAPSES", f"segment_e + {step} * SYNAPSES")
             if not self.whole:
                 self._load_gradient(tiles)
-            tiles.backward(w, d, reads, masks)
+            tiles.backward(w, sums, reads, masks)
             if not self.whole:
                 self._store_gradient(tiles)
-        tiles.store_sums(w, d, f.d_pre(when), masks)
+        tiles.store_sums(w, sums, f.d_pre(when), masks)
 
-    def _recurrent(self, when: str, state: str) -> None:
+    def _recurrent(self, when: str) -> None:
         """Add the derivative through the recurrent connections to that of the output before."""
         f, lines, signature = self.f, self.lines, self.signature
-        output = f"{f.at('d_output', state)} + i"
+        output = f"{f.at('d_output', when)} + i"
         lines(f"total = tl.load({output}, mask=im, other=0.0)")
         if signature.recurrent_plastic:
             lines(f"total += tl.load({f.d_pre(when)} + RECURRENT + i, mask=im, other=0.0)")
@@ -244,7 +245,7 @@ class _Backward:
         f = self.f
         step = _step(f)._replace(
             d_drive=f.at("d_drive", "at"),
-            d_output=f.at("d_output", "after"),
+            d_output=f.at("d_output", "later"),
             d_state="d_state",
             next_d_state="d_state",
             adjoints="adjoints",
@@ -254,7 +255,7 @@ class _Backward:
     def _first_read(self) -> None:
         """Through the read at the first step, to the state that the episodes started from."""
         lines, tiles = self.lines, self.tiles
-        lines("at = member * TIMES * BATCH + episode", "st = member * (TIMES + 1) * BATCH + episode")
+        lines("at = member * TIMES * BATCH + episode")
         if tiles:
             self._through(tiles, None, "0", "at", ReadMasks())
             if self.whole:
@@ -262,7 +263,7 @@ class _Backward:
                 tiles.store("GA", "d_alpha")
             lines.barrier()
         if self.signature.recurrent:
-            self._recurrent("at", "st")
+            self._recurrent("at")
 
 
 def _checkpoint(f: Function) -> tuple[str, str]:
@@ -271,6 +272,5 @@ def _checkpoint(f: Function) -> tuple[str, str]:
 
 
 def _step(f: Function) -> StepAddresses:
-    """The buffers of the time that the source calls `at`, and `st` where there is one time more."""
-    drive, pre, tape = (f.at(name, "at") for name in ("drive", "pre", "tape"))
-    return StepAddresses(drive=drive, output=f.at("output", "st"), pre=pre, state=f.at("state", "st"), tape=tape)
+    """The buffers of the time that the source calls `at`."""
+    return StepAddresses(*(f.at(name, "at") for name in ("drive", "output", "pre", "state", "tape")))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from plastic_search.network.kernels.tracing.ir import Axis, Node, UnsupportedError
 from plastic_search.network.kernels.tracing.program import Program
 
-__all__ = ["HELPERS", "TILE", "Lines", "constant_name"]
+__all__ = ["HELPERS", "TILE", "Lines", "computed", "constant_name"]
 
 _INDEX = {Axis.POST: "i", Axis.PRE: "j"}  # the index along a row
 _MASK = {Axis.POST: "im", Axis.PRE: "jm"}
@@ -111,7 +111,7 @@ class Lines:
             self(f"old{k} = {_loaded(address, output.axis)}")
         for node in nodes:
             if node.op not in ("input", "constant"):
-                self(f"x{node.index} = {_computed(node)}")
+                self(f"x{node.index} = {computed(node, _name)}")
         self.barrier()
         for output, address in outputs:
             value = _name(output.node)
@@ -144,8 +144,13 @@ def constant_name(value: float) -> str:
     return "k" + float(value).hex().replace("-", "m").replace("+", "").replace(".", "_")
 
 
-def _computed(node: Node) -> str:
-    args = [_name(a) for a in node.args]
+def computed(node: Node, name: Callable[[Node], str], exact: bool = False) -> str:
+    """The expression of a node, from the variables of its arguments.
+
+    Args:
+        exact: whether to divide with correct rounding, which Triton does not do in single precision.
+    """
+    args = [name(a) for a in node.args]
     match node.op:
         case "sum":
             return f"tl.sum(tl.where({_MASK[node.args[0].axis]}, {args[0]}, 0.0), axis=0)"
@@ -155,6 +160,8 @@ def _computed(node: Node) -> str:
             return f"({args[0]} == 0)"
         case "neg":
             return f"-{args[0]}"
+        case "div" if exact:
+            return f"tl.div_rn({args[0]}, {args[1]})"
     if node.op in _SIGNS or node.op in _COMPARE:
         return f"{args[0]} {(_SIGNS | _COMPARE)[node.op]} {args[1]}"
     if node.op not in _CALLS:

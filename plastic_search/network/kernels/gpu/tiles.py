@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from plastic_search.network.kernels.gpu.source import TILE, Lines
-from plastic_search.network.kernels.layout import KernelSignature, Reads, Writes
-from plastic_search.network.spec import Bound
-from plastic_search.precisions import Rounding
+from plastic_search.network.kernels.addresses import STATIC
+from plastic_search.network.kernels.gpu.source import TILE, Lines, computed, constant_name
+from plastic_search.network.kernels.layout import KernelSignature, Reads, row_name
+from plastic_search.network.kernels.tracing.ir import Axis, Node
+from plastic_search.network.kernels.tracing.program import Program, Slot, ordered, slot_of
 
 __all__ = ["ReadMasks", "Tiles"]
+
+_TILES = {"trace": "H", "eligibility": "E", "d.trace": "G", "d.eligibility": "GE"}  # variables, by buffer
 
 
 class ReadMasks(NamedTuple):
@@ -33,9 +36,9 @@ class Tiles:
     """
 
     def __init__(self, signature: KernelSignature, lines: Lines, whole: bool) -> None:
-        if signature.program.change is None:
+        if signature.program.synapses is None:
             raise AssertionError("nothing is plastic")
-        self.signature, self.lines, self.whole, self.change = signature, lines, whole, signature.program.change
+        self.signature, self.lines, self.whole, self.program = signature, lines, whole, signature.program.synapses
 
     @contextmanager
     def each(self) -> Iterator[None]:
@@ -60,23 +63,72 @@ class Tiles:
     def load_trace(self, trace: str, eligibility: str) -> None:
         """The trace, as H, and the eligibility trace, as E."""
         self.load("H", trace)
-        if self.change.retroactive:
+        if self.program.retroactive:
             self.load("E", eligibility)
 
     def store_trace(self, trace: str, eligibility: str) -> None:
         self.store("H", trace)
-        if self.change.retroactive:
+        if self.program.retroactive:
             self.store("E", eligibility)
+
+    # -- the program of the synapses
+
+    def name(self, node: Node) -> str:
+        """The variable of a node."""
+        if node.op == "constant":
+            return constant_name(node.value)
+        return _TILES.get(node.slot[0], f"p{node.index}")
+
+    def compute(self, nodes: list[Node], w: dict[Slot, str]) -> None:
+        """The lines of some nodes; rows of the units are read at the addresses `w`."""
+        for node in nodes:
+            if node.op == "input":
+                self._input(node, w)
+            elif node.op != "constant" and node.axis is Axis.PAIR:
+                self.lines(f"{self.name(node)} = {computed(node, self.name, exact=not self.signature.double)}")
+
+    def static(self) -> None:
+        """The lines of nodes that are the same at every step."""
+        for node in self._nodes(self.program.forward, self.program.backward):
+            if node.op == "input" and node.slot[0] in STATIC:
+                self.lines(f"{self.name(node)} = tl.load(limits + {node.slot[1] + 3 * (node.slot[0] == 'lengths')})")
+            elif node.op not in ("input", "constant") and node.axis is Axis.ONE:
+                self.lines(f"{self.name(node)} = {computed(node, self.name)}")
+
+    def _input(self, node: Node, w: dict[Slot, str]) -> None:
+        name, (buffer, axis, _) = self.name(node), slot_of(node)
+        if buffer in STATIC or buffer in _TILES:
+            return
+        if axis is Axis.PAIR:
+            self.load(name, buffer)
+            return
+        address = w[slot_of(node)]
+        self.lines({
+            Axis.POST: f"{name} = tl.load({address} + r, mask=rm, other=0.0)[:, None]",
+            Axis.PRE: f"{name} = tl.load({address} + j, mask=jm, other=0.0)[None, :]",
+            Axis.ONE: f"{name} = tl.load({address})",
+        }[axis])  # fmt: skip
+
+    def _set(self, program: Program) -> None:
+        """The tiles that a program computes, all of them before any is changed."""
+        outputs = [o for o in program.outputs if o.buffer in _TILES]
+        self.lines(*(f"next_{_TILES[o.buffer]} = {self._inside(o.node)}" for o in outputs))
+        self.lines(*(f"{_TILES[o.buffer]} = next_{_TILES[o.buffer]}" for o in outputs))
+
+    def _nodes(self, *programs: Program) -> list[Node]:
+        return ordered([o.node for program in programs for o in program.outputs])
+
+    def _inside(self, node: Node) -> str:
+        """The value of a node, 0 in padding, where a formula may have any value."""
+        value = self.name(node)
+        return f"tl.where(rm[:, None] & jm[None, :], {value}, 0.0)" if self.program.formula else value
 
     # -- forward
 
-    def write(self, w: Writes) -> None:
-        """H = bound(H + change), and the next E."""
-        self._moved(w)
-        if self.change.retroactive:
-            self.lines("E = (1.0 - eta) * E + C")
-        self.lines(f"H = {self._clipped('A')}")
-        self._rounded("H", w)
+    def write(self, w: dict[Slot, str]) -> None:
+        """The next H and E, by what the synapses read of the units."""
+        self.compute(self._nodes(self.program.forward), w)
+        self._set(self.program.forward)
 
     def read(self, reads: Reads) -> None:
         """drive += (weight + alpha * H) pre, recall = H pre"""
@@ -93,64 +145,18 @@ class Tiles:
         if reads.recall:
             self.lines(f"tl.store({reads.recall} + r, tl.sum(H * inputs, axis=1), mask=rm)")
 
-    def _moved(self, w: Writes) -> None:
-        """C, the change by rule and decay; CH, what is added to the trace; and A, the trace before it is clipped."""
-        lines, total = self.lines, []
-        for k, (u, v) in enumerate(zip(w.u, w.v, strict=True)):
-            lines(f"u{k} = tl.load({u} + r, mask=rm, other=0.0)[:, None]")
-            lines(f"v{k} = tl.load({v} + j, mask=jm, other=0.0)[None, :]")
-            total.append(f"u{k} * v{k}")
-            if self.change.matrices[k]:
-                self.load(f"coef{k}_", f"coef{k}")
-                total[-1] = f"coef{k}_ * {total[-1]}"
-        if w.row:
-            lines(f"row = tl.load({w.row} + r, mask=rm, other=0.0)[:, None]", "fade = row")
-            if w.column:
-                lines(f"column = tl.load({w.column} + j, mask=jm, other=0.0)[None, :]", "fade = row * column")
-            if self.change.matrix:
-                self.load("decay_", "decay")
-                lines("fade = fade * decay_")
-            total.append("-fade * H")
-        lines(f"C = {' + '.join(total) or '0.0 * H'}", "CH = C")
-        if self.change.retroactive:
-            lines(f"write = tl.load({w.write} + r, mask=rm, other=0.0)[:, None]", f"eta = tl.load({w.eta})")
-            lines("CH = write * E")
-        if self.signature.bound is Bound.SOFT:
-            lines("headroom = tl.where(CH > 0.0, limit - H, limit + H) / limit", "A = H + headroom * CH")
-        else:
-            lines("A = H + CH")
-
-    def _clipped(self, value: str) -> str:
-        if self.signature.bound is Bound.NONE:
-            return value
-        return f"tl.where({value} > limit, limit, tl.where({value} < -limit, -limit, {value}))"
-
-    def _rounded(self, name: str, w: Writes) -> None:
-        """A trace on the levels of its format, as `quantization.round_trace` rounds it."""
-        if self.signature.rounding is None:
-            return
-        shift = "0.5"
-        if self.signature.rounding is Rounding.STOCHASTIC:
-            self.load("noise", "phases")
-            self.lines(f"noise = noise + tl.load({w.dither})", "noise = noise - tl.floor(noise)")
-            shift = "noise"
-        quotient = f"{name} / level" if self.signature.double else f"tl.div_rn({name}, level)"
-        self.lines(
-            f"steps = tl.floor({quotient} + {shift})",
-            f"{name} = tl.where(steps > top, top, tl.where(steps < -top, -top, steps)) * level",
-        )
-
     # -- backward
 
-    def begin_sums(self, w: Writes | None) -> None:
+    def begin_sums(self, w: dict[Slot, str] | None) -> None:
         """Sums down the columns, and over all synapses, to which tiles add."""
-        names = ["to_pre"]
-        if w is not None:
-            names += [f"to_v{k}" for k in range(len(w.v))] + ["to_column"] * bool(w.column)
-        if w is not None and self.change.retroactive:
-            names.append("to_eta")
+        names = ["pre", *(self._added() if w else ())]
         shape = "[PRE_BLOCK]" if self.whole else "[ROWS, PRE_BLOCK]"
-        self.lines(*(f"{name} = tl.zeros({shape}, NUMBER)" for name in names))
+        self.lines(*(f"to_{name} = tl.zeros({shape}, NUMBER)" for name in names))
+
+    def _added(self) -> list[str]:
+        """The names of such sums."""
+        sums = [o for o in self.program.backward.outputs if o.buffer == "sum" and o.axis is not Axis.POST]
+        return [row_name(o.axis, o.number) for o in sums]
 
     def _down(self, name: str, value: str) -> None:
         """Add to sums down the columns. A sum over threads is slow, so tiles are added up before it."""
@@ -159,26 +165,30 @@ class Tiles:
     def _summed(self, name: str) -> str:
         return name if self.whole else f"tl.sum({name}, axis=0)"
 
-    def backward(self, w: Writes | None, d: Writes, reads: Reads, masks: ReadMasks) -> None:
+    def backward(
+        self, w: dict[Slot, str] | None, sums: dict[tuple[Axis, int], str], reads: Reads, masks: ReadMasks
+    ) -> None:
         """From H and E before a write, G, the derivative of the trace after it but for the reads, and GE, that of E.
 
         Args:
+            w: what the synapses read of the units at the write; None: nothing is written.
+            sums: where the synapses' derivatives are added up.
             masks: of what was read.
         """
-        lines = self.lines
-        if w is not None:
-            self._moved(w)
-            lines(f"now = {self._clipped('A')}")
-            self._rounded("now", w)
-        else:
-            lines("now = H")
+        lines, forward = self.lines, self._nodes(self.program.forward)
+        now = "H"
+        if w:
+            self.compute(forward, w)
+            now = next(self._inside(o.node) for o in self.program.forward.outputs if o.buffer == "trace")
         lines(
+            f"now = {now}",
             f"inputs = tl.load({reads.pre} + j, mask={masks.columns}, other=0.0)[None, :]",
             f"d_drive_ = tl.load({reads.drive} + r, mask={masks.rows}, other=0.0)[:, None]",
         )
         self._backward_read(reads, masks)
-        if w is not None:
-            self._backward_write(w, d)
+        if w:
+            self.compute([x for x in self._nodes(self.program.backward) if x not in forward], w)
+            self._backward_write(sums)
 
     def _backward_read(self, reads: Reads, masks: ReadMasks) -> None:
         lines, factor = self.lines, "alpha_ * now"
@@ -205,49 +215,30 @@ class Tiles:
             "GA = GA + d_drive_ * inputs * H",
         )
 
-    def _backward_write(self, w: Writes, d: Writes) -> None:
-        lines = self.lines
-        if self.signature.bound is not Bound.NONE:
-            lines(f"G = tl.where({self._clipped('A')} == A, G, 0.0)")
-        lines("Q = G")
-        if self.signature.bound is Bound.SOFT:
-            lines(
-                "slope = CH / limit",
-                "slope = tl.where(CH > 0.0, -slope, slope)",
-                "Q = G * headroom",
-                "G = G + G * slope",
-            )
-        if self.change.retroactive:
-            lines(f"tl.store({d.write} + r, tl.sum(Q * E, axis=1), mask=rm)")
-            self._down("to_eta", "-GE * E")
-            lines("older = GE", "GE = (1.0 - eta) * GE + Q * write", "Q = older")
-        for k, u in enumerate(d.u):
-            lines("scaled = Q")
-            if self.change.matrices[k]:
-                self.add(f"d_coef{k}", f"Q * u{k} * v{k}")
-                lines(f"scaled = Q * coef{k}_")
-            lines(f"tl.store({u} + r, tl.sum(scaled * v{k}, axis=1), mask=rm)")
-            self._down(f"to_v{k}", f"scaled * u{k}")
-        if w.row:
-            lines("minus = -Q * H", "others = minus")
-            if w.column:
-                lines("others = minus * column")
-                self._down("to_column", "minus * row")
-            if self.change.matrix:
-                lines("others = minus * decay_")
-                self.add("d_decay", "minus * row")
-            lines(f"tl.store({d.row} + r, tl.sum(others, axis=1), mask=rm)", "G = G - fade * Q")
+    def _backward_write(self, sums: dict[tuple[Axis, int], str]) -> None:
+        """What is done with the results of the synapses' derivative."""
+        for o in self.program.backward.outputs:
+            value = self._inside(o.node)
+            if o.buffer in _TILES:
+                continue
+            if o.buffer != "sum":
+                self.add(f"d_{o.buffer.removeprefix('d.')}", value)
+            elif o.axis is Axis.POST:
+                self.lines(f"tl.store({sums[o.axis, o.number]} + r, tl.sum({value}, axis=1), mask=rm)")
+            else:
+                self._down(f"to_{row_name(o.axis, o.number)}", value)
+        self._set(self.program.backward)
 
-    def store_sums(self, w: Writes | None, d: Writes, d_pre: str, masks: ReadMasks) -> None:
+    def store_sums(
+        self, w: dict[Slot, str] | None, sums: dict[tuple[Axis, int], str], d_pre: str, masks: ReadMasks
+    ) -> None:
         """Store the sums of `begin_sums`; that of `pre` is added to what is there, if something was read."""
         lines = self.lines
         lines(f"before = tl.load({d_pre} + j, mask={masks.columns}, other=0.0) + {self._summed('to_pre')}")
         lines(f"tl.store({d_pre} + j, before, mask={masks.columns})")
-        if w is None:
-            return
-        for k, v in enumerate(d.v):
-            lines(f"tl.store({v} + j, {self._summed(f'to_v{k}')}, mask=j < PRE_PADDED)")
-        if w.column:
-            lines(f"tl.store({d.column} + j, {self._summed('to_column')}, mask=j < PRE_PADDED)")
-        if self.change.retroactive:
-            lines(f"tl.store({d.eta}, tl.sum({self._summed('to_eta')}, axis=0))")
+        for (axis, number), address in sums.items() if w else ():
+            total = self._summed(f"to_{row_name(axis, number)}")
+            if axis is Axis.PRE:
+                lines(f"tl.store({address} + j, {total}, mask=j < PRE_PADDED)")
+            elif axis is Axis.ONE:
+                lines(f"tl.store({address}, tl.sum({total}, axis=0))")

@@ -13,16 +13,26 @@ from plastic_search.core.part import Part
 from plastic_search.network.kernels.tracing.ir import Unsupported, UnsupportedError
 from plastic_search.network.kernels.tracing.program import StepProgram
 from plastic_search.network.kernels.tracing.reads import Reads
-from plastic_search.network.kernels.tracing.step_function import StepFunction
+from plastic_search.network.kernels.tracing.step_function import Plastic, StepFunction
 from plastic_search.network.kernels.tracing.survey import survey
 from plastic_search.network.kernels.tracing.trace import trace
 from plastic_search.network.kernels.tracing.verify import out_of_range
-from plastic_search.network.spec import Layer
+from plastic_search.network.spec import Bound, Layer
+from plastic_search.precisions import Format, Rounding
 
 __all__ = ["capture"]
 
 _KEPT = 512
 _PATIENCE = 32  # captures of equal parts, after which what they read is taken to change all the time
+
+
+class _Around(NamedTuple):
+    """What else decides about a program, beside the parts."""
+
+    dtype: torch.dtype
+    default: torch.dtype
+    bound: Bound = Bound.NONE
+    rounding: Rounding | None = None
 
 
 class _Captured(NamedTuple):
@@ -48,10 +58,17 @@ _by_content: dict[tuple[Any, ...], _Captured] = {}
 _captures: Counter[tuple[Any, ...]] = Counter()  # by content
 
 
-def capture(layer: Layer, plastic: bool, dtype: torch.dtype) -> StepProgram | Unsupported:
-    """The program of a layer's parts, or why there is none. Equal parts, of which nothing changed, give one object."""
+def capture(layer: Layer, plastic: bool, dtype: torch.dtype, form: Format | None = None) -> StepProgram | Unsupported:
+    """The program of a layer's parts, or why there is none. Equal parts, of which nothing changed, give one object.
+
+    Args:
+        plastic: whether any connection is.
+        form: the format of the trace; None leaves it a float.
+    """
     parts = (layer.cell, layer.rule, layer.modulation) if plastic else (layer.cell,)
-    around = (dtype, torch.get_default_dtype())
+    around = _Around(dtype, torch.get_default_dtype())
+    if plastic:
+        around = around._replace(bound=layer.bound, rounding=form.rounding if form else None)
     key = (*map(id, parts), *around)
     found = _by_address.get(key)
     if found is None or (found.reads is not None and not found.reads.unchanged()):
@@ -61,9 +78,10 @@ def capture(layer: Layer, plastic: bool, dtype: torch.dtype) -> StepProgram | Un
     return found.program
 
 
-def _renewed(parts: tuple[Any, ...], around: tuple[torch.dtype, torch.dtype]) -> _Captured:
+def _renewed(parts: tuple[Any, ...], around: _Around) -> _Captured:
     """What parts compute now, from an earlier capture of equal ones if nothing they read has changed."""
-    cell, plastic = parts[0], parts[1:] or None
+    cell, *others = parts
+    plastic = Plastic(others[0], others[1], around.bound, around.rounding) if others else None
     content = (*map(_content, parts), *around)
     try:
         hash(content)
@@ -71,7 +89,7 @@ def _renewed(parts: tuple[Any, ...], around: tuple[torch.dtype, torch.dtype]) ->
         reason = f"a setting of its parts is of a type that cannot be compared ({error})"
         return _Captured(parts, None, Unsupported(reason))
     try:
-        reads = survey((*parts, *_types(cell, plastic, around[0])))
+        reads = survey((*parts, *_types(cell, plastic, around.dtype)))
     except UnsupportedError as error:
         return _Captured(parts, None, Unsupported(str(error)))
     except Exception as error:  # attributes may be computed by the user's code, and modules absent
@@ -85,8 +103,8 @@ def _renewed(parts: tuple[Any, ...], around: tuple[torch.dtype, torch.dtype]) ->
             reason = f"its step reads {what}, which keeps changing; make it a setting, a parameter or a state"
             return _Captured(parts, None, Unsupported(reason))
     _captures[content] += 1
-    program = trace(cell, plastic, around[0])
-    if isinstance(program, StepProgram) and (why := out_of_range(program, parts, around[0])):
+    program = trace(cell, plastic, around.dtype)
+    if isinstance(program, StepProgram) and (why := out_of_range(program, parts, around.dtype)):
         program = Unsupported(why)
     found = _Captured(parts, reads, program)
     if what := reads.difference():

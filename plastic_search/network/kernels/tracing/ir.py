@@ -1,8 +1,7 @@
-"""Intermediate representation: a graph of scalar operations, each applied along one axis.
+"""Intermediate representation: a graph of scalar operations, each applied along its axes.
 
-The value of a node is a number for every unit (`Axis.POST`), for every plastic input (`Axis.PRE`), or one number
-(`Axis.ONE`). Whatever needs a value for every pair of units is no part of the graph: the outer products and the
-decay of the trace are written by the backends.
+The value of a node is a number for every unit (`Axis.POST`), for every plastic input (`Axis.PRE`), for every synapse,
+which is a pair of the two (`Axis.PAIR`), or one number (`Axis.ONE`).
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 __all__ = ["COMPARISONS", "Axis", "GraphBuilder", "Node", "Unsupported", "UnsupportedError"]
@@ -28,19 +29,21 @@ class UnsupportedError(Exception):
 
 
 class Axis(IntEnum):
-    """The axis along which a node has values."""
+    """The axes along which a node has values; a union of axes is their bitwise or."""
 
     ONE = 0
     POST = 1
     PRE = 2
+    PAIR = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
     """One operation of the graph; equal nodes are the same object, within one `GraphBuilder`.
 
-    Values of `op`: input (read from `slot`), constant (its `value`), sum (over the axis of its argument), those of
-    `Emitter.unary`, `Emitter.binary` and `Emitter.compare`, select, and the logical and, or, not.
+    Values of `op`: input (read from `slot`), constant (its `value`), sum (over the axes of its argument that it lacks
+    itself), the arithmetic add, sub, mul, div, neg, the functions exp, log, sqrt, tanh, sigmoid, sin, cos, abs, floor,
+    ceil, round, trunc, the comparisons, select, and the logical and, or, not.
     """
 
     op: str
@@ -65,7 +68,7 @@ class GraphBuilder:
     def _node(
         self, op: str, axis: Axis, args: tuple[Node, ...] = (), value: float = 0.0, slot: tuple[str, int] = ("", 0)
     ) -> Node:
-        key = (op, axis, tuple(a.index for a in args), repr(value), slot)
+        key = _key(op, axis, args, value, slot)
         if key not in self.nodes:
             self.nodes[key] = Node(op, axis, args, value, slot, len(self.nodes))
         return self.nodes[key]
@@ -95,15 +98,35 @@ class GraphBuilder:
     def binary(self, op: str, a: Node, b: Node) -> Node:
         convert = self.as_bool if op in ("and", "or") else self.as_number
         a, b = convert(a), convert(b)
-        same = _identity(op, a, b)
+        same = self._within(a, b) if op == "and" else _identity(op, a, b)
         return same if same is not None else self._node(op, _broadcast(a, b), (a, b))
+
+    def _within(self, a: Node, b: Node) -> Node | None:
+        """low <= x and x <= high, the derivative of a clamp, as clamp(x) = x, since the clamp is computed anyway."""
+        if (a.op, b.op) != ("ge", "le") or a.args[0] is not b.args[0]:
+            return None
+        (x, low), high = a.args, b.args[1]
+        if low.op == high.op == "constant" and low.value > high.value:
+            return None
+        raised = self._known("select", self._known("lt", x, low), low, x)
+        clamped = self._known("select", self._known("gt", raised, high), high, raised)
+        return None if clamped is None else self.binary("eq", clamped, x)
+
+    def _known(self, op: str, *args: Node | None) -> Node | None:
+        """A node that was created before."""
+        found = [a for a in args if a is not None]
+        return self.nodes.get(_key(op, _broadcast(*found), tuple(found))) if len(found) == len(args) else None
 
     def select(self, condition: Node, a: Node, b: Node) -> Node:
         condition, a, b = self.as_bool(condition), self.as_number(a), self.as_number(b)
         return self._node("select", _broadcast(condition, a, b), (condition, a, b))
 
-    def sum(self, a: Node) -> Node:
-        return self._node("sum", Axis.ONE, (self.as_number(a),))
+    def sum(self, a: Node, over: Axis) -> Node:
+        return self._node("sum", Axis(a.axis & ~over), (self.as_number(a),))
+
+    def again(self, node: Node, args: tuple[Node, ...]) -> Node:
+        """A node of another builder, with arguments of this one."""
+        return self._node(node.op, node.axis, args, node.value, node.slot)
 
 
 def _identity(op: str, a: Node, b: Node) -> Node | None:
@@ -119,7 +142,11 @@ def _identity(op: str, a: Node, b: Node) -> Node | None:
 
 
 def _broadcast(*nodes: Node) -> Axis:
-    axes = {node.axis for node in nodes} - {Axis.ONE}
-    if len(axes) > 1:
-        raise UnsupportedError("a value for every pair of units, beside the outer products")
-    return axes.pop() if axes else Axis.ONE
+    return Axis(reduce(or_, (node.axis for node in nodes)))
+
+
+def _key(
+    op: str, axis: Axis, args: tuple[Node, ...], value: float = 0.0, slot: tuple[str, int] = ("", 0)
+) -> tuple[object, ...]:
+    """What nodes must have in common to be one."""
+    return op, axis, tuple(a.index for a in args), repr(value), slot

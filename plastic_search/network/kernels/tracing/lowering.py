@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import fx
 
+from plastic_search.network.kernels.tracing.formulas import FORMULAS, maximum, minimum, power
 from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Node, UnsupportedError
 
 __all__ = ["Array", "interpret"]
@@ -39,39 +40,6 @@ _FILLED = {aten.zeros: 0.0, aten.zeros_like: 0.0, aten.new_zeros: 0.0, aten.ones
 _FILLED |= {aten.new_ones: 1.0, aten.empty_like: 0.0}
 
 
-def _maximum(b: GraphBuilder, x: Node, y: Node) -> Node:
-    return b.select(_or_nan(b, b.binary("lt", x, y), y), y, x)
-
-
-def _minimum(b: GraphBuilder, x: Node, y: Node) -> Node:
-    return b.select(_or_nan(b, b.binary("gt", x, y), y), y, x)
-
-
-def _or_nan(b: GraphBuilder, condition: Node, y: Node) -> Node:
-    """`condition`, or that y is NaN, which a constant is not."""
-    return condition if y.op == "constant" else b.binary("or", condition, b.binary("ne", y, y))
-
-
-def _sign(b: GraphBuilder, x: Node) -> Node:
-    zero, one, minus = (b.constant(v) for v in (0.0, 1.0, -1.0))
-    return b.select(b.binary("gt", x, zero), one, b.select(b.binary("lt", x, zero), minus, x))
-
-
-def _power(b: GraphBuilder, x: Node, exponent: float) -> Node:
-    if exponent < 0:
-        return b.binary("div", b.constant(1.0), _power(b, x, -exponent))
-    if exponent == 0.5:
-        return b.unary("sqrt", x)
-    return reduce(lambda power, _: b.binary("mul", power, x), range(int(exponent) - 1), x)
-
-
-_FORMULAS: dict[Any, Callable[..., Node]] = {
-    aten.where: GraphBuilder.select, aten.maximum: _maximum, aten.minimum: _minimum, aten.sign: _sign,
-    aten.relu: lambda b, x: _maximum(b, x, b.constant(0.0)), aten.reciprocal: lambda b, x: _power(b, x, -1),
-    aten.rsqrt: lambda b, x: _power(b, x, -0.5),
-}  # fmt: skip
-
-
 def interpret(graph: fx.GraphModule, inputs: Sequence[Array], sizes: Sizes, builder: GraphBuilder) -> list[Array]:
     """The outputs of a captured graph, as nodes of `builder`.
 
@@ -79,7 +47,7 @@ def interpret(graph: fx.GraphModule, inputs: Sequence[Array], sizes: Sizes, buil
         sizes: the lengths that stand for an axis over units.
 
     Raises:
-        UnsupportedError: an operation is not known, or needs a value for every pair of units.
+        UnsupportedError: an operation is not known, or a value has more axes than a synapse.
     """
     return _Interpreter(graph, sizes, builder).run(inputs)
 
@@ -96,7 +64,9 @@ class _Interpreter:
         arguments = iter(inputs)
         for node in self.graph.graph.nodes:
             if node.op == "placeholder":
-                self.values[node] = next(arguments)
+                self.values[node] = values = next(arguments)
+                if node.users and any(value is None for value in values.flat):
+                    raise UnsupportedError("a parameter that is neither [post, pre] nor a row for each unit")
                 self.dtype = node.meta["val"].dtype
             elif node.op == "get_attr":
                 self.values[node] = self._constant(getattr(self.graph, str(node.target)))
@@ -109,12 +79,13 @@ class _Interpreter:
         raise UnsupportedError("a graph without outputs")
 
     def _check_value(self, node: fx.Node) -> None:
-        """Refuse values for every pair of units, and of another precision."""
+        """Refuse what is no value for each unit, input or synapse, and values of another precision."""
         value = node.meta.get("val")
         if not isinstance(value, torch.Tensor):
             return
-        if sum(n in self.sizes for n in value.shape) > 1:
-            raise UnsupportedError(f"a value for every pair of units ({node.target})")
+        axes = [self.sizes[n] for n in value.shape if n in self.sizes]
+        if len(set(axes)) < len(axes):
+            raise UnsupportedError(f"a value for every pair of units of one kind ({node.target})")
         if value.dim() and value.is_floating_point() and value.dtype != self.dtype:
             raise UnsupportedError(f"numbers of {value.dtype} beside those of {self.dtype}")
 
@@ -151,8 +122,8 @@ class _Interpreter:
             return self._each(lambda a: self.builder.unary(_UNARY[packet], a), args[0])
         if packet in _BINARY and not node.kwargs:
             return self._each(lambda a, b: self.builder.binary(_BINARY[packet], a, b), *args[:2])
-        if packet in _FORMULAS:
-            return self._each(partial(_FORMULAS[packet], self.builder), *args)
+        if packet in FORMULAS:
+            return self._each(partial(FORMULAS[packet], self.builder), *args)
         if packet in _FULL:
             return self._full(node, float(args[_FULL[packet]]))
         if packet in _FILLED:
@@ -184,6 +155,8 @@ class _Interpreter:
         return self._scaled("add", a, b, alpha)
 
     def _sub(self, node: fx.Node, a: Any, b: Any, alpha: float = 1) -> Array:
+        if _detached(node.args[1]) is node.args[0]:  # as a straight-through gradient is written
+            return self._full(node, 0.0)
         return self._scaled("sub", a, b, alpha)
 
     def _rsub(self, node: fx.Node, a: Any, b: Any, alpha: float = 1) -> Array:
@@ -196,14 +169,14 @@ class _Interpreter:
     def _pow(self, node: fx.Node, a: Any, exponent: Any) -> Array:
         if not isinstance(exponent, int | float) or exponent not in (-2, -1, -0.5, 0.5, 1, 2, 3, 4):
             raise UnsupportedError(f"a power of {exponent}")
-        return self._each(lambda x: _power(self.builder, x, exponent), a)
+        return self._each(lambda x: power(self.builder, x, exponent), a)
 
     def _clamp(self, node: fx.Node, a: Any, low: Any = None, high: Any = None, **kw: Any) -> Array:
         low, high = kw.get("min", low), kw.get("max", high)
         clamped = self._array(a)
         if low is not None:
-            clamped = self._each(partial(_maximum, self.builder), clamped, low)
-        return clamped if high is None else self._each(partial(_minimum, self.builder), clamped, high)
+            clamped = self._each(partial(maximum, self.builder), clamped, low)
+        return clamped if high is None else self._each(partial(minimum, self.builder), clamped, high)
 
     def _full(self, node: fx.Node, value: float) -> Array:
         shape = self._shape(node)
@@ -311,26 +284,35 @@ class _Interpreter:
         for axis in sorted(over, reverse=True):
             if meaning[axis]:
                 a = self._over_units(a, meaning[axis])
-            parts = [np.take(a, [i], axis) for i in range(a.shape[axis])]
-            a = parts[0]
-            for part in parts[1:]:
-                a = self._each(lambda x, y: self.builder.binary("add", x, y), a, part)
+            a = self._added([np.take(a, [i], axis) for i in range(a.shape[axis])])
         return a if keep else a.reshape([n for axis, n in enumerate(a.shape) if axis not in over])
 
+    def _added(self, parts: Sequence[Array]) -> Array:
+        return reduce(partial(self._each, partial(self.builder.binary, "add")), parts)
+
     def _over_units(self, a: Array, axis: Axis) -> Array:
-        if any(node.axis is not axis for node in a.flat):
+        if any(not node.axis & axis for node in a.flat):
             raise UnsupportedError("a sum over units of one number")
-        return self._each(self.builder.sum, a)
+        return self._each(partial(self.builder.sum, over=axis), a)
 
     def _mm(self, node: fx.Node, a: Array, b: Array) -> Array:
-        """A matrix product that is a sum over units."""
-        meaning = self._axes(node.args[0])[-1]
-        if not meaning or a.shape[0] != 1 or b.shape[1] != 1 or sum(map(bool, self._axes(node.args[0]))) > 1:
-            raise UnsupportedError("a matrix product that is not a sum over units")
-        return self._over_units(self._each(lambda x, y: self.builder.binary("mul", x, y), a, b), meaning)
+        """A matrix product, as a sum of elementwise products."""
+        products = self._each(partial(self.builder.binary, "mul"), a[..., :, :, None], b[..., None, :, :])
+        if meaning := self._axes(node.args[0])[-1]:
+            products = self._over_units(products, meaning)
+        return self._added([np.take(products, i, -2) for i in range(products.shape[-2])])
+
+    _bmm = _mm
 
     def _mv(self, node: fx.Node, a: Array, b: Array) -> Array:
         return self._mm(node, a, b.reshape(-1, 1)).reshape(-1)
+
+
+def _detached(value: Any) -> Any:
+    """The graph's node that another one detaches; any other value unchanged."""
+    while isinstance(value, fx.Node) and getattr(value.target, "overloadpacket", None) in (aten.detach, aten.alias):
+        value = value.args[0]
+    return value
 
 
 def _filled(nodes: Sequence[Node], shape: tuple[int, ...]) -> Array:

@@ -12,8 +12,8 @@ from torch import Tensor
 from plastic_search.network.kernels.tracing.ir import Axis, Node
 
 __all__ = [
-    "BufferLayout", "ChangeTerms", "Leaf", "Output", "Program", "StepProgram", "layout_of", "ordered", "rows_of",
-    "stored", "sum_depths",
+    "BufferLayout", "Leaf", "Output", "Program", "Slot", "StepProgram", "SynapseProgram", "layout_of", "ordered",
+    "rows_of", "slot_of", "stored", "sum_depths",
 ]  # fmt: skip
 
 
@@ -37,18 +37,11 @@ class BufferLayout(NamedTuple):
     counts: tuple[int, int, int]  # rows of Axis.ONE, POST and PRE
 
 
-class ChangeTerms(NamedTuple):
-    """The form of a rule's change: which coefficients are matrices, and which factors its decay has."""
-
-    matrices: tuple[bool, ...]  # for each outer product, whether its coefficient is a matrix
-    row: bool  # whether the decay has a factor for every unit,
-    column: bool  # ... for every input,
-    matrix: bool  # ... for every pair
-    retroactive: bool  # whether changes go through an eligibility trace
+Slot = tuple[str, Axis, int]  # a row: its buffer, its axis, and its number among the buffer's rows along that axis
 
 
 class Output(NamedTuple):
-    """One row that a program writes."""
+    """One row that a program writes, or one number for every synapse."""
 
     buffer: str
     axis: Axis  # of the row; the node may be one number for all of it
@@ -64,25 +57,70 @@ class Program(NamedTuple):
     def nodes(self) -> list[Node]:
         return ordered([o.node for o in self.outputs])
 
+    def inputs(self) -> list[Node]:
+        return [node for node in self.nodes() if node.op == "input"]
+
     def uses(self, buffer: str) -> bool:
         """Whether any output depends on an input from `buffer`."""
         return any(node.slot[0] == buffer for node in self.nodes())
 
 
+class SynapseProgram(NamedTuple):
+    """What happens at one synapse in one step, and its derivative. All its nodes are numbers of a synapse, but inputs.
+
+    Inputs of both, beside rows of the layer's units that lie in other buffers (pre, recall, state, params, limits):
+        trace, eligibility: H and E before the step.
+        row: what the unit program computed for this step, for each unit, for each input, or as one number.
+        coef0, decay, param2: constants of an episode, those of `matrices`; phases and dither: the noise of rounding.
+    Outputs of `forward` are trace and eligibility, after the step. Inputs of `backward` are also d.trace and
+    d.eligibility, the derivatives of these; its outputs are, in this order,
+        sum: numbers that are added up over a row of synapses (POST), down a column (PRE), or over all (ONE).
+        d.coef0, ...: the derivatives of `matrices`, added up over time and episodes.
+        d.trace, d.eligibility: those of the trace and the eligibility trace before the step.
+    """
+
+    forward: Program
+    backward: Program
+    matrices: tuple[str, ...]  # a coefficient of the change, `decay`, or a parameter of the rule
+    formula: bool  # whether the change is more than outer products and a decay, and so may differ from 0 in padding
+
+    @property
+    def retroactive(self) -> bool:
+        """Whether changes go through an eligibility trace."""
+        return any(o.buffer == "eligibility" for o in self.forward.outputs)
+
+    def uses(self, buffer: str) -> bool:
+        """Whether any output depends on an input from `buffer`."""
+        return self.forward.uses(buffer) or self.backward.uses(buffer)
+
+    def inputs(self) -> list[Node]:
+        """The inputs of both programs."""
+        return [node for node in ordered([o.node for o in (*self.forward.outputs, *self.backward.outputs)])
+                if node.op == "input"]  # fmt: skip
+
+
 @dataclass(frozen=True, eq=False)
 class StepProgram:
-    """One step of a layer's cell, rule and modulation, as programs of the step and of its derivative."""
+    """One step of a layer's cell, rule and modulation: the step and its derivative as programs of units and synapses.
+
+    Outputs of `forward` are y, state, and the rows that the synapses read. `backward` has the sums of the synapses'
+    derivative among its inputs.
+    """
 
     drives: int
     plastic: int  # which drive is plastic
     state: BufferLayout  # of cell and rule
     params: BufferLayout  # of rule and modulation
-    results: BufferLayout  # of a step, in the order of the rows that `forward` writes
     initial_states: Any  # of cell and rule, nested as the parts nest them; not of the layer's size
-    change: ChangeTerms | None  # None: no connection is plastic
     forward: Program
     backward: Program
+    synapses: SynapseProgram | None  # None: no connection is plastic
     verified: dict[Any, str] = field(default_factory=dict)  # sizes -> how it differs from its parts (see `verify`)
+
+
+def slot_of(node: Node) -> Slot:
+    """The row that an input node reads."""
+    return node.slot[0], node.axis, node.slot[1]
 
 
 def ordered(roots: Sequence[Node]) -> list[Node]:

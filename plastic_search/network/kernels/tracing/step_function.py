@@ -2,138 +2,166 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from plastic_search.cells import Cell
+from plastic_search.cells import Cell, Response
 from plastic_search.modulations import Modulation
 from plastic_search.network.pytree import leaves, unflatten
-from plastic_search.rules import Activity, Rule
+from plastic_search.network.quantization import round_to_levels
+from plastic_search.network.spec import Bound, Layer
+from plastic_search.network.step import synapse_step
+from plastic_search.precisions import Format, Rounding
+from plastic_search.rules import Activity, Change, Outer, Rule
 
-__all__ = ["StepFunction", "equal", "written"]
+__all__ = ["Plastic", "StepFunction", "coefficients", "narrowed"]
+
+
+class Plastic(NamedTuple):
+    """What decides about a layer's trace."""
+
+    rule: Rule
+    modulation: Modulation
+    bound: Bound
+    rounding: Rounding | None  # None leaves it a float
+
+    @classmethod
+    def of(cls, layer: Layer, form: Format | None) -> Plastic:
+        """What decides about the trace of a layer, if that has a format."""
+        return cls(layer.rule, layer.modulation, layer.bound, form.rounding if form else None)
 
 
 class StepFunction:
-    """The step of a cell, and of a rule and a modulation where the layer is plastic, at fixed sizes.
+    """The step of a cell, and of a rule, a modulation and the synapses where the layer is plastic, at fixed sizes.
+
+    Args:
+        matrices: the coefficients of the rule's change that are arguments of the step, instead of results of the rule.
 
     Attributes:
         initial_states, initial_params: of cell and rule, and of rule and modulation, nested as the parts nest them.
-        examples: random arguments in order: drive, plastic inputs, recall, states, parameters.
-        first_param: how many arguments come before the parameters.
+        names: of all arguments in order: drive, plastic inputs, recall, states, parameters, and those of the synapses.
+        examples: random arguments.
+        first_param, first_of_synapses: how many arguments come before the parameters, and before those of the synapses.
     """
 
     def __init__(
-        self, cell: Cell, plastic: tuple[Rule, Modulation] | None, dtype: torch.dtype, post: int, pre: int,
-        batch: int = 1,
+        self, cell: Cell, plastic: Plastic | None, dtype: torch.dtype, post: int, pre: int, batch: int = 1,
+        matrices: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
-        self.cell, self.plastic = cell, plastic
+        self.cell, self.plastic, self.matrices = cell, plastic, matrices
         like, rng = torch.zeros((), dtype=dtype), torch.Generator().manual_seed(0)
         states: tuple[Any, Any] = (cell.state(batch, post, like), ())
         params: tuple[Any, Any] = ((), ())
         if plastic:
-            rule, modulation = plastic
-            states = (states[0], rule.state(batch, post, pre, like))
-            params = (rule.params(post, pre, rng), modulation.params(post, rng))
+            states = (states[0], plastic.rule.state(batch, post, pre, like))
+            params = (plastic.rule.params(post, pre, rng), plastic.modulation.params(post, rng))
         self.initial_states, self.initial_params = states, params
         self.states, flat_params = leaves(states), leaves(params)
         self.params: list[Tensor] = [p.to(dtype) for p in flat_params]
         shapes = [(batch, cell.drives, post), (batch, pre), (batch, post), *(tuple(t.shape) for t in self.states)]
+        self.names = ["drive", "pre", "recall", *["state"] * len(self.states), *["params"] * len(self.params)]
         self.examples = [torch.rand(n, dtype=dtype, generator=rng) for n in shapes] + self.params
-        self.first_param = 3 + len(self.states)
+        self.first_param = len(shapes)
+        self.first_of_synapses = len(self.names)
+        if plastic:
+            self._add_synapses(plastic, params[1], (batch, post, pre), rng)
+
+    def _add_synapses(self, plastic: Plastic, params: Any, shape: tuple[int, ...], rng: torch.Generator) -> None:
+        """The arguments of the synapses; `limits` are limit, distance of levels, and highest level."""
+        like = self.examples[0]
+        rate = plastic.modulation.step(params, like.new_zeros(shape[:2]))
+        sizes = {"trace": shape} | ({} if rate.eligibility is None else {"eligibility": shape})
+        sizes |= dict.fromkeys(self.matrices, shape[1:])
+        sizes |= {"limit": (), "level": (), "top": (), "dither": (shape[0], 1, 1), "phases": shape[1:]}
+        self.names += sizes
+        for name, n in sizes.items():  # one trace for all episodes, since all of theirs may be too large
+            n = (1, *n[1:]) if name in ("trace", "eligibility") else n
+            self.examples.append(torch.rand(n, dtype=like.dtype, generator=rng).expand(sizes[name]))
 
     def nested(self, args: Sequence[Tensor]) -> tuple[Any, Any]:
         """The states and the parameters among a step's arguments, as the parts nest them."""
         states = unflatten(self.initial_states, iter(args[3 : self.first_param]))
-        return states, unflatten(self.initial_params, iter(args[self.first_param :]))
+        return states, unflatten(self.initial_params, iter(args[self.first_param : self.first_of_synapses]))
 
-    def results(self, *args: Tensor) -> list[tuple[str, Tensor]]:
-        """Every result, with the name of its buffer; `C` and `M` are coefficients that are matrices."""
-        states, params = self.nested(args)
-        drive, pre, recall = args[:3]
-        cell, response = self.cell.step(states[0], drive)
-        results = [("y", response.output)]
-        if not self.plastic:
-            return results + [("state", t) for t in leaves((cell, ()))]
-        change, rule = self.plastic[0].step(params[0], states[1], Activity(pre, response.post, recall))
-        rate = self.plastic[1].step(params[1], response.output)
-        results += [("state", t) for t in leaves((cell, rule))]
-        ones = torch.ones_like(response.post)
-        write = rate.write * ones
-        scale = write if rate.eligibility is None else rate.eligibility.reshape(1, 1) * ones
-        for term in change.terms:
-            form, coef = self._form(term.coef)
-            u = term.post * scale
-            if form in ("number", "row"):
-                u = u * coef
-            results += [("u", u), ("v", term.pre * coef if form == "column" else term.pre)]
-            results += [("C", coef)] if form == "matrix" else []
-        results += self._decay(change.decay, scale, pre)
-        if rate.eligibility is not None:
-            results += [("write", write), ("eta", rate.eligibility.reshape(1, 1))]
-        return results
-
-    def _decay(self, decay: Tensor | float, scale: Tensor, pre: Tensor) -> list[tuple[str, Tensor]]:
-        if not isinstance(decay, Tensor) and decay == 0.0:
-            return []
-        form, value = self._form(decay)
-        if form in ("number", "row"):
-            return [("row", scale * value)]
-        return [("row", scale), ("column", value * torch.ones_like(pre)) if form == "column" else ("M", value)]
-
-    def _form(self, value: Tensor | float) -> tuple[str, Any]:
-        """Along what a coefficient varies, and its value: [batch, rows], a number, or a matrix."""
-        if not isinstance(value, Tensor):
-            return "number", value
-        full = value.reshape((1,) * (3 - value.dim()) + tuple(value.shape))
-        row, column = full.shape[1] > 1, full.shape[2] > 1
-        if row and column:
-            return "matrix", value
-        return ("column", full[:, 0]) if column else ("row" if row else "number", full[:, :, 0])
-
-    def vectors(self, *args: Tensor) -> list[tuple[str, Tensor]]:
-        """The results that are not matrices, with the names of their buffers."""
-        return [(name, value) for name, value in self.results(*args) if name not in ("C", "M")]
+    def of_synapses(self, args: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The arguments of the synapses, by name."""
+        first = self.first_of_synapses
+        return dict(zip(self.names[first:], args[first:], strict=True))
 
     def flat(self, *args: Tensor) -> list[Tensor]:
-        """The results that are not matrices."""
-        return [value for _, value in self.vectors(*args)]
+        """Every result."""
+        return [value for _, value in self.results(*args)]
 
-    def matrices(self, *args: Tensor) -> list[Tensor]:
-        """The coefficients that are matrices."""
-        return [value for name, value in self.results(*args) if name in ("C", "M")]
+    def results(
+        self, *args: Tensor, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> list[tuple[str, Tensor]]:
+        """Every result, with the name of its buffer.
+
+        Args:
+            rows, columns: the synapses whose traces are among them.
+        """
+        cell, response, change, rule = self._change(args)
+        results = [("y", response.output)] + [("state", t) for t in leaves((cell, rule))]
+        if not self.plastic:
+            return results
+        _, params = self.nested(args)
+        rate = self.plastic.modulation.step(params[1], response.output)
+        own = {name: narrowed(t, rows, columns) for name, t in self.of_synapses(args).items()}
+        rounded = None
+        if self.plastic.rounding is not None:
+            noise = own["phases"] + own["dither"] if self.plastic.rounding is Rounding.STOCHASTIC else None
+            rounded = partial(round_to_levels, step=own["level"], top=own["top"], noise=noise)
+        trace, eligibility = synapse_step(
+            _narrowed_change(change, rows, columns), rate._replace(write=narrowed(rate.write, rows)),
+            own["trace"], own.get("eligibility"), self.plastic.bound, own["limit"], rounded,
+        )  # fmt: skip
+        return results + [("trace", trace)] + ([] if eligibility is None else [("eligibility", eligibility)])
+
+    def _change(self, args: Sequence[Tensor]) -> tuple[Any, Response, Change, Any]:
+        """The cell's next state and response, the rule's change and next state; `matrices` are arguments."""
+        states, params = self.nested(args)
+        cell, response = self.cell.step(states[0], args[0])
+        if not self.plastic:
+            return cell, response, Change(), ()
+        own = self.of_synapses(args)
+        seen = Activity(args[1], response.post, args[2], own["trace"])
+        change, rule = self.plastic.rule.step(params[0], states[1], seen)
+        terms = [t._replace(coef=own.get(f"coef{k}", t.coef)) for k, t in enumerate(change.terms)]
+        return cell, response, change._replace(terms=tuple(terms), decay=own.get("decay", change.decay)), rule
+
+    def coefficients(self, *args: Tensor) -> dict[str, Tensor]:
+        """The coefficients of the change that have a number for every synapse, but those that are arguments."""
+        shape, found = self.of_synapses(args)["trace"].shape[1:], coefficients(self._change(args)[2])
+        return {name: t for name, t in found.items() if t.shape[-2:] == shape and name not in self.matrices}
+
+    def is_formula(self) -> bool:
+        """Whether the change is more than outer products and a decay, all with coefficients that are constant."""
+        change = self._change(self.examples)[2]
+        return change.dense is not None or bool(self.plastic and self.coefficients(*self.examples))
 
 
-def equal(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal to the last bits."""
-    close = 16 * torch.finfo(other.dtype).eps
-    return torch.allclose(one.detach(), other.detach(), rtol=close, atol=close, equal_nan=True)
+def coefficients(change: Change) -> dict[str, Tensor]:
+    """The coefficients of a change that are tensors, by the names that programs give them."""
+    found = {f"coef{k}": term.coef for k, term in enumerate(change.terms)} | {"decay": change.decay}
+    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
-def written(step: StepFunction) -> str:
-    """The argument into which a part writes, of those that somebody else holds too; "" where none does."""
-    (cell_state, rule_state), (params, modulation_params) = step.nested([t.clone() for t in step.examples])
-    drive, pre, recall = (t.clone() for t in step.examples[:3])
-    name, (_, response) = _writes({"its state": cell_state}, lambda: step.cell.step(cell_state, drive))
-    if name or step.plastic is None:
-        return name
-    rule, modulation = step.plastic
-    seen = Activity(pre, response.post, recall)
-    args = {"seen.pre": pre, "seen.post": seen.post, "its state": rule_state, "its parameters": params}
-    name, _ = _writes(args | {"the output": response.output}, lambda: rule.step(params, rule_state, seen))
-    if name:
-        return name
-    args = {"the output": response.output, "its parameters": modulation_params}
-    return _writes(args, lambda: modulation.step(modulation_params, response.output))[0]
+def narrowed(value: Any, *parts: slice) -> Any:
+    """Some parts of a tensor's last dimensions, where it varies along them; a number as it is."""
+    for k, part in enumerate(parts):
+        dim = len(parts) - k
+        if isinstance(value, Tensor) and value.dim() >= dim and value.shape[-dim] > 1:
+            value = value[(..., part, *[slice(None)] * (dim - 1))]
+    return value
 
 
-def _writes(args: dict[str, Any], call: Callable[[], Any]) -> tuple[str, Any]:
-    """The name of the first argument that a call changes, or ""; and the result of the call."""
-    before = {name: [(t, t._version, t.clone()) for t in leaves(tree)] for name, tree in args.items()}
-    result = call()
-    for name, tensors in before.items():
-        if any(t._version != version or not equal(t, value) for t, version, value in tensors):
-            return name, result
-    return "", result
+def _narrowed_change(change: Change, rows: slice, columns: slice) -> Change:
+    terms = [
+        Outer(narrowed(t.post, rows), narrowed(t.pre, columns), narrowed(t.coef, rows, columns)) for t in change.terms
+    ]
+    decay, dense = (narrowed(t, rows, columns) for t in (change.decay, change.dense))
+    return Change(tuple(terms), decay, dense)

@@ -1,32 +1,31 @@
-"""Captures one step of a layer's parts, and its derivative, as a `StepProgram`.
+"""Captures one step of a layer's parts and synapses, and its derivative, as a `StepProgram`.
 
-    y, state', u_k, v_k, decay, write, eta = F(drive, pre, recall, state, params)
+    y, state', H', E' = F(drive, pre, recall, state, params, H, E, coefficients)
 
-All that F leaves out is the same for every part, and written by the backends:
-
-    H' = bound(H + sum_k C_k u_k (x) v_k - row col C * H)         row includes the rate; or, where retroactive,
-    H' = bound(H + write * E),  E' = (1 - eta) E + sum_k C_k u_k (x) v_k - row col C * H
-
-The coefficients C are matrices that are constant within an episode; torch computes them.
+F is the parts' own Python and `step.synapse_step`. It is captured whole, and then divided into what is computed once
+for a unit and what is computed for every synapse (`division`). Coefficients of the change that have a number for every
+synapse, and are constant within an episode, are computed by torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from plastic_search.cells import Cell
-from plastic_search.modulations import Modulation
 from plastic_search.network.kernels.torch_internals import capture_graph
+from plastic_search.network.kernels.tracing.division import divided
 from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Unsupported, UnsupportedError
 from plastic_search.network.kernels.tracing.lowering import Array, interpret
-from plastic_search.network.kernels.tracing.program import ChangeTerms, Output, Program, StepProgram, layout_of
-from plastic_search.network.kernels.tracing.step_function import StepFunction, written
-from plastic_search.rules import Rule
+from plastic_search.network.kernels.tracing.program import Output, Program, StepProgram, SynapseProgram, layout_of
+from plastic_search.network.kernels.tracing.step_function import Plastic, StepFunction
+from plastic_search.network.kernels.tracing.writes import written
 
 __all__ = ["trace"]
 
@@ -34,8 +33,11 @@ __all__ = ["trace"]
 # same program: else the step depends on the sizes.
 _SIZES = ((211, 223), (227, 229))
 
+_OF_EPISODES = ("drive", "pre", "recall", "state", "trace", "eligibility", "dither")  # arguments with a batch
+_CONSTANT = ("limit", "level", "top", "dither", "phases")  # ... that no derivative is taken of
 
-def trace(cell: Cell, plastic: tuple[Rule, Modulation] | None, dtype: torch.dtype) -> StepProgram | Unsupported:
+
+def trace(cell: Cell, plastic: Plastic | None, dtype: torch.dtype) -> StepProgram | Unsupported:
     """The program of parts, or why there is none."""
     try:
         with torch.autograd.set_detect_anomaly(False), torch.device("cpu"):  # whatever the caller has set
@@ -55,8 +57,13 @@ def trace(cell: Cell, plastic: tuple[Rule, Modulation] | None, dtype: torch.dtyp
 
 def _content(program: StepProgram) -> list[object]:
     """What two programs must have in common to be the same."""
-    content: list[object] = [program.state, program.params, program.change]
-    for each in (program.forward, program.backward):
+    synapses = program.synapses
+    programs = [program.forward, program.backward]
+    content: list[object] = [program.state, program.params]
+    if synapses:
+        programs += [synapses.forward, synapses.backward]
+        content += [synapses.matrices, synapses.formula]
+    for each in programs:
         content += [(o.buffer, o.axis, o.number, o.node.index) for o in each.outputs]
         content += [(n.index, n.op, n.axis, n.value, n.slot, [a.index for a in n.args]) for n in each.nodes()]
     return content
@@ -65,9 +72,7 @@ def _content(program: StepProgram) -> list[object]:
 class _Trace:
     """A step function at one pair of sizes, on its way to a program."""
 
-    def __init__(
-        self, cell: Cell, plastic: tuple[Rule, Modulation] | None, dtype: torch.dtype, post: int, pre: int
-    ) -> None:
+    def __init__(self, cell: Cell, plastic: Plastic | None, dtype: torch.dtype, post: int, pre: int) -> None:
         self.step = StepFunction(cell, plastic, dtype, post, pre)
         self.sizes, self.builder = {post: Axis.POST, pre: Axis.PRE}, GraphBuilder()
         if any(not s.is_floating_point() for s in self.step.states):
@@ -76,38 +81,52 @@ class _Trace:
         self.params = layout_of(self.step.params, self.sizes, batched=False)
         if None in self.state.leaves:
             raise UnsupportedError("a state for every pair of units")
+        if plastic and (constant := self._constant_coefficients()):
+            self.step = StepFunction(cell, plastic, dtype, post, pre, matrices=constant)
 
     def program(self) -> StepProgram:
         self._check_episodes_are_independent()
-        step, inputs = self.step, self._inputs()
-        names, values = zip(*step.vectors(*step.examples), strict=True)
-        change = self._change()
-        outputs = interpret(capture_graph(step.flat, step.examples), inputs, self.sizes, self.builder)
-        forward = Program(self._outputs(names, values, outputs))
-        cotangents = [self._rows(f"d.{n}", v, i) for n, v, i in zip(names, values, self._firsts(names), strict=True)]
+        step = self.step
+        names, values = zip(*step.results(*step.examples), strict=True)
+        inputs = [self._rows(*self._place(i), tensor) for i, tensor in enumerate(step.examples)]
+        results = interpret(capture_graph(step.flat, step.examples), inputs, self.sizes, self.builder)
+        firsts = self._firsts(names)
+        cotangents = [self._rows(f"d.{n}", first, v) for n, v, first in zip(names, values, firsts, strict=True)]
         pullback = capture_graph(self._pullback, [*step.examples, *(v.clone() for v in values)])
         grads = interpret(pullback, [*inputs, *cotangents], self.sizes, self.builder)
-        all_names = ["drive", "pre", "recall", *["state"] * len(step.states), *["params"] * len(step.params)]
-        free = self._differentiable()
-        backward = Program(self._outputs([all_names[i] for i in free], [step.examples[i] for i in free], grads))
+        forward, backward = [], []
+        for each in zip(names, firsts, values, results, strict=True):
+            forward += self._outputs(*each)
+        for i, grad in zip(self._differentiable(), grads, strict=True):
+            (buffer, first), like = self._place(i), step.examples[i]
+            name = f"d.{buffer}" if self._axis(like) is Axis.PAIR else buffer
+            backward += self._outputs(name, first, like, grad)
+        parts = divided(forward, backward)
         return StepProgram(
             drives=step.cell.drives,
             plastic=step.cell.plastic,
             state=self.state,
             params=self.params,
-            results=layout_of(values, self.sizes, batched=True),
             initial_states=step.initial_states,
-            change=change,
-            forward=forward,
-            backward=backward,
+            forward=parts.forward,
+            backward=parts.backward,
+            synapses=self._synapses(parts.synapses_forward, parts.synapses_backward) if step.plastic else None,
         )
+
+    def _synapses(self, forward: Program, backward: Program) -> SynapseProgram:
+        """The program of the synapses, without the derivatives of what it does not read."""
+        read = {x.slot[0] for x in (*forward.inputs(), *backward.inputs())}
+        pairs = [self._place(i)[0] for i in self._differentiable() if self._axis(self.step.examples[i]) is Axis.PAIR]
+        matrices = tuple(name for name in pairs if name in read and name not in ("trace", "eligibility"))
+        order = ("sum", *(f"d.{name}" for name in (*matrices, "trace", "eligibility")))
+        outputs = sorted((o for o in backward.outputs if o.buffer in order), key=lambda o: order.index(o.buffer))
+        return SynapseProgram(forward, Program(tuple(outputs)), matrices, self.step.is_formula())
 
     # -- its derivative
 
     def _differentiable(self) -> list[int]:
-        """The arguments whose derivative is part of the program: all but matrices."""
-        first = self.step.first_param
-        return [i for i in range(len(self.step.examples)) if i < first or self.params.leaves[i - first]]
+        """The arguments whose derivative is part of the program."""
+        return [i for i, name in enumerate(self.step.names) if name not in _CONSTANT and self._place(i)[0]]
 
     def _pullback(self, *both: Tensor) -> list[Tensor]:
         """From arguments and cotangents of the results to the derivatives of the differentiable arguments."""
@@ -123,15 +142,20 @@ class _Trace:
         pullback: Any = torch.func.vjp(of_free, *(args[i] for i in free))[1]
         return list(pullback(tuple(cotangents)))
 
-    # -- what is refused
+    # -- what is refused, and what is constant
 
     def _check_episodes_are_independent(self) -> None:
         """Refuse a part that lets one episode of a batch influence another."""
-        step, n = self.step, self.step.first_param
-        rng = torch.Generator().manual_seed(1)  # never the caller's
-        one, two = ([torch.rand(t.shape, dtype=t.dtype, generator=rng) for t in step.examples[:n]] for _ in range(2))
-        both = [torch.cat(pair) for pair in zip(one, two, strict=True)]
-        results = [step.flat(*args, *step.params) for args in (one, two, both)]
+        step, rng = self.step, torch.Generator().manual_seed(1)  # never the caller's
+        batched = [name in _OF_EPISODES for name in step.names]
+
+        def some() -> list[Tensor]:
+            pairs = zip(step.examples, batched, strict=True)
+            return [torch.rand(t.shape, dtype=t.dtype, generator=rng) if own else t for t, own in pairs]
+
+        one, two = some(), some()
+        both = [torch.cat([a, b]) if own else a for a, b, own in zip(one, two, batched, strict=True)]
+        results = [step.flat(*args) for args in (one, two, both)]
         for a, b, together in zip(*results, strict=True):
             close = 16 * torch.finfo(together.dtype).eps  # of numbers of the size of 1
             if together.shape[0] == 2 and not torch.allclose(
@@ -139,59 +163,65 @@ class _Trace:
             ):
                 raise UnsupportedError("episodes of a batch act on one another")
 
-    def _change(self) -> ChangeTerms | None:
-        """The form of the change; its matrices may depend on parameters alone."""
+    def _constant_coefficients(self) -> tuple[str, ...]:
+        """The coefficients for every synapse that depend on parameters alone: torch computes them, once an episode."""
         step = self.step
-        if not step.plastic:
-            return None
-        names = [name for name, _ in step.results(*step.examples)]
-        if "C" in names or "M" in names:
-            graph = capture_graph(step.matrices, step.examples).graph
-            changing = [n for n in graph.nodes if n.op == "placeholder"][: step.first_param]
-            if any(node.users for node in changing):
-                raise UnsupportedError("a coefficient for every pair of units that changes within an episode")
-        terms = [i for i, name in enumerate(names) if name == "v"]
-        matrices = tuple(names[i + 1 : i + 2] == ["C"] for i in terms)
-        return ChangeTerms(matrices, "row" in names, "column" in names, "M" in names, "write" in names)
+        names = list(step.coefficients(*step.examples))
+        if not names:
+            return ()
+        graph = capture_graph(lambda *args: list(step.coefficients(*args).values()), step.examples).graph
+        placeholders = [n for n in graph.nodes if n.op == "placeholder"]
+        changing = {*placeholders[: step.first_param], *placeholders[step.first_of_synapses :]}
+        results: Any = next(n for n in graph.nodes if n.op == "output").args[0]
+        return tuple(name for name, node in zip(names, results, strict=True) if not changing & _ancestors(node))
 
     # -- rows of nodes
 
-    def _inputs(self) -> list[Array]:
-        step = self.step
-        inputs = [self._rows(name, step.examples[i], 0) for i, name in enumerate(("drive", "pre", "recall"))]
-        states = zip(step.states, self.state.leaves, strict=True)
-        inputs += [self._rows("state", tensor, leaf.first) for tensor, leaf in states if leaf]
-        for tensor, leaf in zip(step.params, self.params.leaves, strict=True):
-            inputs.append(np.empty(tensor.shape, object) if leaf is None else self._rows("params", tensor, leaf.first))
-        return inputs
+    def _place(self, i: int) -> tuple[str, int]:
+        """The buffer of an argument and its first row there; ("", 0) for one that has no rows."""
+        step, name = self.step, self.step.names[i]
+        if name in ("limit", "level", "top"):
+            return "limits", ("limit", "level", "top").index(name)
+        if name == "state":
+            leaf = self.state.leaves[i - 3]
+            return "state", leaf.first if leaf else 0
+        if name != "params":
+            return name, 0
+        number = i - step.first_param
+        leaf = self.params.leaves[number]
+        if leaf:
+            return "params", leaf.first
+        axes = [self.sizes.get(n) for n in step.examples[i].shape]
+        return (f"param{number}" if axes == [Axis.POST, Axis.PRE] else ""), 0
 
     def _axis(self, tensor: Tensor) -> Axis:
-        return next((self.sizes[n] for n in tensor.shape if n in self.sizes), Axis.ONE)
+        return Axis(reduce(or_, (self.sizes[n] for n in tensor.shape if n in self.sizes), Axis.ONE))
 
-    def _rows(self, buffer: str, like: Tensor, first: int) -> Array:
-        """An array of input nodes for a tensor."""
+    def _rows(self, buffer: str, first: int, like: Tensor) -> Array:
+        """An array of input nodes for a tensor; of None, where it has none."""
         shape, axis = [1 if n in self.sizes else n for n in like.shape], self._axis(like)
         array = np.empty(int(np.prod(shape)), object)
-        array[:] = [self.builder.input(buffer, first + i, axis) for i in range(len(array))]
+        if buffer:
+            array[:] = [self.builder.input(buffer, first + i, axis) for i in range(len(array))]
         return array.reshape(shape)
 
     def _firsts(self, names: Sequence[str]) -> list[int]:
         """The number of the first row of each result."""
-        leaves, counts, firsts = iter(self.state.leaves), dict.fromkeys(names, 0), []
-        for name in names:
-            leaf = next(leaves) if name == "state" else None
-            firsts.append(leaf.first if leaf else counts[name])
-            counts[name] += 1
-        return firsts
+        leaves = iter(self.state.leaves)
+        return [leaf.first if name == "state" and (leaf := next(leaves)) else 0 for name in names]
 
-    def _outputs(self, names: Sequence[str], values: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[Output, ...]:
-        """Rows of each result; those of states and parameters are numbered as their leaves are."""
-        leaves = {"state": iter(self.state.leaves), "params": (leaf for leaf in self.params.leaves if leaf)}
-        counts, outputs = dict.fromkeys(names, 0), []
-        for name, value, array in zip(names, values, arrays, strict=True):
-            leaf = next(leaves[name]) if name in leaves else None
-            first = leaf.first if leaf else counts[name]
-            counts[name] += 1
-            for i, node in enumerate(array.flat):
-                outputs.append(Output(name, self._axis(value), first + i, self.builder.as_number(node)))
-        return tuple(outputs)
+    def _outputs(self, buffer: str, first: int, like: Tensor, array: Array) -> list[Output]:
+        """The rows of a result."""
+        axis = self._axis(like)
+        return [Output(buffer, axis, first + i, self.builder.as_number(node)) for i, node in enumerate(array.flat)]
+
+
+def _ancestors(node: fx.Node) -> set[fx.Node]:
+    """A node of a graph, and all that it depends on."""
+    found, stack = set(), [node]
+    while stack:
+        each = stack.pop()
+        if each not in found:
+            found.add(each)
+            stack += each.all_input_nodes
+    return found

@@ -14,18 +14,18 @@ import torch
 from torch import Tensor
 
 from plastic_search.cells import Cell
-from plastic_search.modulations import Modulation
-from plastic_search.network.kernels.tracing.ir import Axis, Node
-from plastic_search.network.kernels.tracing.program import BufferLayout, Program, StepProgram, rows_of
-from plastic_search.network.kernels.tracing.step_function import StepFunction, equal
+from plastic_search.network.kernels.tracing.evaluation import Rows, argument_rows, evaluated, result_rows
+from plastic_search.network.kernels.tracing.ir import Axis
+from plastic_search.network.kernels.tracing.program import StepProgram, SynapseProgram
+from plastic_search.network.kernels.tracing.step_function import Plastic, StepFunction, narrowed
+from plastic_search.network.kernels.tracing.writes import equal
 from plastic_search.network.numbers import numbers_of
-from plastic_search.rules import Rule
 
 __all__ = ["difference", "out_of_range"]
 
-Rows = dict[tuple[str, Axis, int], Tensor]  # buffer, axis and number of a row -> [batch or 1, n]
-Parts = tuple[Cell, tuple[Rule, Modulation] | None]
-_TORCH = {"not": "logical_not", "and": "logical_and", "or": "logical_or"}
+Parts = tuple[Cell, Plastic | None]
+_SOME, _ALL = slice(-2, None), slice(None)
+_SYNAPSES = 100_000  # of all episodes, for which a derivative is verified
 
 
 def difference(program: StepProgram, parts: Parts, dtype: torch.dtype, sizes: tuple[int, int, int]) -> str:
@@ -44,49 +44,98 @@ def _difference(program: StepProgram, parts: Parts, dtype: torch.dtype, sizes: t
     post, pre, batch = max(sizes[0], 2), max(sizes[1], 2), sizes[2]  # a matrix of one row could be a vector
     looks = "its step looks at {} units, {} plastic inputs or {} episodes in a way of its own".format(*sizes)
     try:
-        step = StepFunction(*parts, dtype, post, pre, batch)
-        rows, inputs = _result_rows(program, step.flat(*step.examples), batch), _inputs(program, step, post, pre)
-        captured = _run(program.forward, inputs)
-        if not all(_close(captured[at].expand(row.shape), row) for at, row in rows.items()):
+        step = _step(program, parts, dtype, post, pre, batch)
+        if not _same_results(program, step):
             return looks
         if "" in program.verified.values():  # with its derivative, at other sizes
             return ""
-        with torch.enable_grad():
-            return _difference_of_derivative(program, step, inputs, rows)
+        few = max(1, min(batch, _SYNAPSES // (post * pre))) if program.synapses else batch
+        return _difference_of_derivative(program, _step(program, parts, dtype, post, pre, few))
     except Exception:  # a part may raise anything; the reference, which then runs it, raises it to the user
         return looks
 
 
-def _difference_of_derivative(program: StepProgram, step: StepFunction, inputs: Rows, rows: Rows) -> str:
+def _step(program: StepProgram, parts: Parts, dtype: torch.dtype, post: int, pre: int, batch: int) -> StepFunction:
+    names = [n for n in program.synapses.matrices if not n.startswith("param")] if program.synapses else []
+    return StepFunction(*parts, dtype, post, pre, batch, tuple(names))
+
+
+def _same_results(program: StepProgram, step: StepFunction) -> bool:
+    inputs = argument_rows(program, step, step.examples)
+    found = evaluated(program.forward, inputs)
+    results = step.results(*step.examples, rows=_SOME, columns=_SOME)
+    if not _same(found, result_rows(program, [r for r in results if r[0] not in ("trace", "eligibility")])):
+        return False
+    return not program.synapses or _same_traces(program, program.synapses, step, inputs | _tape(found))
+
+
+def _same_traces(program: StepProgram, synapses: SynapseProgram, step: StepFunction, inputs: Rows) -> bool:
+    """Whether the traces after the step are the same, for some columns of every row, and some rows of every column."""
+    for rows, columns in ((_ALL, _SOME), (_SOME, _ALL)):
+        found = evaluated(synapses.forward, {slot: narrowed(t, rows, columns) for slot, t in inputs.items()})
+        results = step.results(*step.examples, rows=rows, columns=columns)
+        if not _same(found, result_rows(program, [r for r in results if r[0] in ("trace", "eligibility")])):
+            return False
+    return True
+
+
+def _tape(found: Rows) -> Rows:
+    """What the synapses read of the results of the units."""
+    return {slot: row for slot, row in found.items() if slot[0] == "row"}
+
+
+def _difference_of_derivative(program: StepProgram, step: StepFunction) -> str:
     """The same of what is computed where a derivative is wanted, and of that derivative."""
-    batch, args = len(step.examples[0]), [t.clone().requires_grad_() for t in step.examples]
-    again = _result_rows(program, step.flat(*args), batch)
-    if not all(equal(row, rows[at]) for at, row in again.items()):
+    plain = step.results(*step.examples)
+    args = [t.clone().requires_grad_() for t in step.examples]
+    with torch.enable_grad():
+        again = step.results(*args)
+    if not all(equal(t, before) for (_, t), (_, before) in zip(again, plain, strict=True)):
         return "its step computes something else where a derivative is wanted"
     rng = torch.Generator().manual_seed(2)
-    d_rows = {at: torch.rand(row.shape, dtype=row.dtype, generator=rng) for at, row in rows.items()}
-    wanted = [at for at, row in again.items() if row.requires_grad]
+    d_results = [(name, torch.rand(t.shape, dtype=t.dtype, generator=rng)) for name, t in plain]
+    wanted = [(t, d) for (_, t), (_, d) in zip(again, d_results, strict=True) if t.requires_grad]
     d_args = [torch.zeros_like(t) for t in args]
     if wanted:
-        one, other = [again[at] for at in wanted], [d_rows[at] for at in wanted]
+        one, other = ([pair[k] for pair in wanted] for k in (0, 1))
         grads = torch.autograd.grad(one, args, other, allow_unused=True)
         d_args = [zero if grad is None else grad for zero, grad in zip(d_args, grads, strict=True)]
-    named = {(f"d.{buffer}", axis, number): row for (buffer, axis, number), row in d_rows.items()}
-    expected = _argument_rows(program, step, d_args)
-    for at, value in _run(program.backward, inputs | named).items():
-        total = value.expand(batch, -1).sum(0, keepdim=True) if at[0] == "params" else value
-        if not _close(total.expand(expected[at].shape), expected[at]):
+    d_rows = result_rows(program, d_results)
+    cotangents = {(f"d.{buffer}", axis, number): row for (buffer, axis, number), row in d_rows.items()}
+    expected = argument_rows(program, step, d_args)
+    for (buffer, axis, number), value in _derivatives(program, step, cotangents).items():
+        wanted_row = expected[buffer.removeprefix("d."), axis, number]
+        value = value.expand(len(args[0]), -1, -1)
+        value = value if len(wanted_row) == len(value) and buffer != "params" else value.sum(0, keepdim=True)
+        if not _close(value.expand(wanted_row.shape), wanted_row):
             return "the derivative of its step is not that of what was captured"
     return ""
+
+
+def _derivatives(program: StepProgram, step: StepFunction, cotangents: Rows) -> Rows:
+    """The derivatives of a step's arguments, by the programs."""
+    inputs = argument_rows(program, step, step.examples) | cotangents
+    found: Rows = {}
+    if program.synapses:
+        rows = inputs | _tape(evaluated(program.forward, inputs))
+        for slot, value in evaluated(program.synapses.backward, rows).items():
+            if slot[0] == "sum":
+                over = [dim for axis, dim in ((Axis.POST, -2), (Axis.PRE, -1)) if not slot[1] & axis]
+                full = value.expand(-1, *step.of_synapses(step.examples)["trace"].shape[1:])
+                inputs[slot] = full.sum(over, keepdim=True)
+            else:
+                found[slot] = value
+    return found | evaluated(program.backward, inputs)
+
+
+def _same(found: Rows, expected: Rows) -> bool:
+    return all(_close(found[slot].expand(row.shape), row) for slot, row in expected.items())
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
     """Whether two rows are equal but for rounding errors, of sums too."""
     size = float(other[other.isfinite()].abs().max()) if other.isfinite().any() else 0.0
     return torch.allclose(one, other, rtol=1e-3, atol=1e-5 + 1e-4 * size, equal_nan=True)
-
-
-# -- numbers
 
 
 def out_of_range(program: StepProgram, parts: Sequence[Any], dtype: torch.dtype) -> str:
@@ -100,69 +149,10 @@ def out_of_range(program: StepProgram, parts: Sequence[Any], dtype: torch.dtype)
         for path, value in numbers_of(part, type(part).__name__):
             if abs(value) > most:
                 return f"products with {path}={max(-kind.max, min(value, kind.max)):g} could overflow in {dtype}"
-    for node in (*program.forward.nodes(), *program.backward.nodes()):
+    programs = [program.forward, program.backward]
+    programs += [program.synapses.forward, program.synapses.backward] if program.synapses else []
+    for node in (node for each in programs for node in each.nodes()):
         value = abs(node.value)
         if node.op == "constant" and not (value == 0.0 or value == math.inf or kind.tiny <= value <= most):
             return f"its step uses the number {node.value:g}, with which a kernel of {dtype} is not exact"
     return ""
-
-
-# -- rows
-
-
-def _inputs(program: StepProgram, step: StepFunction, post: int, pre: int) -> Rows:
-    """Every row that a program reads of a step's arguments and sizes."""
-    one = step.examples[0].new_ones(1, 1)
-    lengths: Rows = {("lengths", Axis.ONE, k): one * n for k, n in enumerate((post, pre))}
-    return lengths | _argument_rows(program, step, step.examples)
-
-
-def _result_rows(program: StepProgram, results: Sequence[Tensor], batch: int) -> Rows:
-    """The rows [batch, n] of a step's results, as programs name them."""
-    rows: list[Tensor] = []
-    for value, leaf in zip(results, program.results.leaves, strict=True):
-        if leaf is None:
-            raise ValueError("a value for every pair of units")
-        rows += rows_of(value, leaf, 1).expand(batch, -1, -1).unbind(1)
-    outputs = [(o.buffer, o.axis, o.number) for o in program.forward.outputs]
-    return dict(zip(outputs, rows, strict=True))
-
-
-def _argument_rows(program: StepProgram, step: StepFunction, args: Sequence[Tensor]) -> Rows:
-    """The rows of a step's arguments, or of their derivatives, as programs name them."""
-    rows: Rows = {("drive", Axis.POST, k): row for k, row in enumerate(args[0].unbind(1))}
-    rows |= {("pre", Axis.PRE, 0): args[1], ("recall", Axis.POST, 0): args[2]}
-    rows |= _layout_rows("state", args[3 : step.first_param], program.state, 1)
-    return rows | _layout_rows("params", args[step.first_param :], program.params, 0)
-
-
-def _layout_rows(buffer: str, tensors: Sequence[Tensor], layout: BufferLayout, batched: int) -> Rows:
-    found = {}
-    for tensor, leaf in zip(tensors, layout.leaves, strict=True):
-        if leaf is not None and leaf.rows:
-            rows = rows_of(tensor, leaf, batched) if batched else rows_of(tensor, leaf, 0).unsqueeze(0)
-            found |= {(buffer, leaf.axis, leaf.first + i): row for i, row in enumerate(rows.unbind(1))}
-    return found
-
-
-def _run(program: Program, inputs: Rows) -> Rows:
-    """The rows that a program writes."""
-    like = next(iter(inputs.values()))
-    values: dict[int, Tensor] = {}
-    for node in program.nodes():
-        args = [values[a.index] for a in node.args]
-        values[node.index] = _computed(node, args, inputs, like)
-    return {(o.buffer, o.axis, o.number): values[o.node.index] for o in program.outputs}
-
-
-def _computed(node: Node, args: list[Tensor], inputs: Rows, like: Tensor) -> Tensor:
-    match node.op:
-        case "input":
-            return inputs[node.slot[0], node.axis, node.slot[1]]
-        case "constant":
-            return like.new_full((1, 1), node.value)
-        case "sum":
-            return args[0].sum(-1, keepdim=True)
-        case "select":
-            return torch.where(args[0], args[1], args[2])
-    return getattr(torch, _TORCH.get(node.op, node.op))(*args)

@@ -1,0 +1,51 @@
+"""Operations of ATen that are several nodes of our graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import torch
+
+from plastic_search.network.kernels.tracing.ir import GraphBuilder, Node
+from plastic_search.network.kernels.tracing.program import ordered
+
+__all__ = ["FORMULAS", "maximum", "minimum", "power"]
+
+aten = torch.ops.aten
+
+
+def maximum(b: GraphBuilder, x: Node, y: Node) -> Node:
+    return b.select(_or_nan(b, b.binary("lt", x, y), y), y, x)
+
+
+def minimum(b: GraphBuilder, x: Node, y: Node) -> Node:
+    return b.select(_or_nan(b, b.binary("gt", x, y), y), y, x)
+
+
+def _or_nan(b: GraphBuilder, condition: Node, y: Node) -> Node:
+    """`condition`, or that y is NaN, which constants and the limits of a trace are not."""
+    if all(x.op != "input" or x.slot[0] == "limits" for x in ordered([y])):
+        return condition
+    return b.binary("or", condition, b.binary("ne", y, y))
+
+
+def _sign(b: GraphBuilder, x: Node) -> Node:
+    zero, one, minus = (b.constant(v) for v in (0.0, 1.0, -1.0))
+    return b.select(b.binary("gt", x, zero), one, b.select(b.binary("lt", x, zero), minus, x))
+
+
+def power(b: GraphBuilder, x: Node, exponent: float) -> Node:
+    if exponent < 0:
+        return b.binary("div", b.constant(1.0), power(b, x, -exponent))
+    if exponent == 0.5:
+        return b.unary("sqrt", x)
+    return reduce(lambda product, _: b.binary("mul", product, x), range(int(exponent) - 1), x)
+
+
+FORMULAS: dict[Any, Callable[..., Node]] = {
+    aten.where: GraphBuilder.select, aten.maximum: maximum, aten.minimum: minimum, aten.sign: _sign,
+    aten.relu: lambda b, x: maximum(b, x, b.constant(0.0)), aten.reciprocal: lambda b, x: power(b, x, -1),
+    aten.rsqrt: lambda b, x: power(b, x, -0.5),
+}  # fmt: skip
