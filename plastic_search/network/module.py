@@ -77,11 +77,17 @@ class Network(nn.Module):
         self.watch.look(self.bags(), ready)
         return ready
 
-    def start(self, batch: int) -> State:
-        """The state at the start of `batch` episodes."""
+    def initial_state(self, batch: int) -> State:
+        """The state at the start of `batch` episodes: [batch, ...] in every tensor, all 0 but the noise of rounding.
+
+        Raises:
+            PlasticSearchError: `batch` is not a whole number from 0.
+        """
+        if type(batch) is not int or batch < 0:
+            raise PlasticSearchError(f"batch must be a whole number from 0, but is {describe(batch)}")
         like = next(self.parameters())
         self._check_numbers(like.dtype)
-        return start(self.spec, self.shapes, batch, like, self.resolve())
+        return State(start(self.spec, self.shapes, batch, like, self.resolve()))
 
     def forward(
         self, x: Tensor, state: State | None = None, edit: Callable[[int, State], State] | None = None
@@ -106,7 +112,7 @@ class Network(nn.Module):
         if edit is None and state is None:
             return sequences(self.spec, self.shapes, ready, None, x, self.kernel)
         fresh = start(self.spec, self.shapes, x.shape[1], next(self.parameters()), ready)
-        now: State = fresh if state is None else same_shapes(state, fresh)
+        now = State(fresh) if state is None else same_shapes(state, fresh)
         if edit is None:
             return sequences(self.spec, self.shapes, ready, now, x, self.kernel)
         outputs = []

@@ -112,7 +112,7 @@ class Population(nn.Module):
         if state is None:
             return sequences(self.spec, self.shapes, ready, None, x, self.kernel)
         each = zip(self.spec.layers, self.shapes, ready, strict=True)
-        fresh: State = tuple(reference.start(self.spec, *own, x) for own in each)
+        fresh = State(reference.start(self.spec, *own, x) for own in each)
         return sequences(self.spec, self.shapes, ready, same_shapes(state, fresh), x, self.kernel)
 
     def _resolve(self) -> tuple[Ready, ...]:

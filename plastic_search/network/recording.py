@@ -50,7 +50,7 @@ def record(
         raise PlasticSearchError(f"names must be paths such as 'layers.0.trace', but is {describe(names)}")
     net.check(x)
     names = [names] if isinstance(names, str) else list(names)
-    fresh = net.start(x.shape[1])
+    fresh = net.initial_state(x.shape[1])
     now, ready, wanted = fresh if state is None else same_shapes(state, fresh), net.resolve(), None
     steps: list[dict[str, Tensor]] = []
     for inputs in x:
@@ -58,7 +58,7 @@ def record(
         found = named(now) | named(signals)
         wanted = _chosen(names, found) if wanted is None else wanted
         steps.append({name: _of_each_episode(found[name], len(inputs)) for name in wanted})
-    return {name: torch.stack([each[name] for each in steps]) for name in steps[0]}, now
+    return {name: torch.stack([each[name] for each in steps]) for name in steps[0]}, State(now)
 
 
 def _chosen(names: Iterable[str], known: dict[str, Tensor]) -> list[str]:

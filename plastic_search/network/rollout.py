@@ -49,14 +49,14 @@ class Rollout:
         self._net, self._batch = net, batch
         with torch.no_grad():
             self._ready = net.resolve()
-        fresh = net.start(batch)
+        fresh = net.initial_state(batch)
         given = fresh if state is None else same_shapes(state, fresh)
         self._begin(load_named({name: value.clone() for name, value in named(given).items()}, given))
 
     @property
     def state(self) -> State:
         """The state after the last step."""
-        return tuple(stepper.state() for stepper in self._steppers)
+        return State(stepper.state() for stepper in self._steppers)
 
     @torch.no_grad()
     def _begin(self, state: State) -> None:
@@ -145,7 +145,7 @@ class Rollout:
         if not isinstance(which, Tensor) or which.shape != (self._batch,) or which.dtype != torch.bool:
             raise PlasticSearchError(f"which must be [batch] = [{self._batch}] of torch.bool, but is {describe(which)}")
         with torch.no_grad():
-            fresh, now = named(self._net.start(self._batch)), named(self.state)
+            fresh, now = named(self._net.initial_state(self._batch)), named(self.state)
             for name, value in now.items():
                 mask = which.view(-1, *[1] * (value.dim() - 1))
                 now[name] = torch.where(mask, fresh[name], value)

@@ -40,7 +40,7 @@ def evaluate(net: Network, task: Task, split: Split, episodes: int, edit: Edit |
 
 def frozen(time: int, state: State) -> State:
     """An ablation: every trace is zero, so that the fixed weights work alone."""
-    return tuple(s if s.trace is None else s._replace(trace=torch.zeros_like(s.trace)) for s in state)
+    return State(s if s.trace is None else s._replace(trace=torch.zeros_like(s.trace)) for s in state)
 
 
 def shuffled(query_step: int, seed: int = 0) -> Edit:
@@ -53,7 +53,7 @@ def shuffled(query_step: int, seed: int = 0) -> Edit:
         if time < query_step:
             return state
         rng = torch.Generator().manual_seed(seed + time)
-        return tuple(s if s.trace is None else s._replace(trace=_permuted(s.trace, rng)) for s in state)
+        return State(s if s.trace is None else s._replace(trace=_permuted(s.trace, rng)) for s in state)
 
     return edit
 

@@ -19,6 +19,7 @@ from plastic_search.network.kernels import reference
 from plastic_search.network.kernels.torch_internals import current_transform
 from plastic_search.network.kernels.tracing.ir import Unsupported
 from plastic_search.network.spec import Layer, NetworkSpec
+from plastic_search.network.state import State
 from plastic_search.network.step import LayerState, Ready, layer_inputs
 from plastic_search.precisions import Format, Role
 from plastic_search.structures import Shape
@@ -85,7 +86,7 @@ def choose(kernel: str | None, layer: Layer, shape: Shape, form: Format | None, 
 def sequences(
     spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...],
     state: tuple[LayerState, ...] | None, x: Tensor, kernel: str | None,
-) -> tuple[Tensor, tuple[LayerState, ...]]:  # fmt: skip
+) -> tuple[Tensor, State]:  # fmt: skip
     """Every layer over a whole sequence.
 
     Args:
@@ -95,7 +96,7 @@ def sequences(
     Returns:
         The last layer's outputs [..., time, batch, post], and the state after the last step.
     """
-    run: Callable[..., tuple[Tensor, tuple[LayerState, ...]]] = _sequences
+    run: Callable[..., tuple[Tensor, State]] = _sequences
     compiler: Any = torch.compiler
     if compiler.is_dynamo_compiling() and not compiler.is_exporting():
         run = compiler.disable(run)  # what is compiled already is left to run as it is
@@ -105,7 +106,7 @@ def sequences(
 def _sequences(
     spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...],
     state: tuple[LayerState, ...] | None, x: Tensor, kernel: str | None,
-) -> tuple[Tensor, tuple[LayerState, ...]]:  # fmt: skip
+) -> tuple[Tensor, State]:  # fmt: skip
     outputs, states, form = [x], [], spec.precision.format(Role.TRACE)
     layers = zip(spec.layers, shapes, ready, state or (None,) * len(shapes), strict=True)
     for layer, shape, layer_ready, before in layers:
@@ -116,7 +117,7 @@ def _sequences(
         output, after = _runner(name, inputs.dim() == 4)(layer, shape, form, layer_ready, before, inputs)
         outputs.append(output)
         states.append(after)
-    return outputs[-1], tuple(states)
+    return outputs[-1], State(states)
 
 
 def steppers(
