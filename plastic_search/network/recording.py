@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.network.controls import chosen
+from plastic_search.network.interventions import Given, Interventions
 from plastic_search.network.module import Network
 from plastic_search.network.state import State, describe, named, same_shapes
 from plastic_search.network.step import step_signals
@@ -16,7 +19,7 @@ __all__ = ["record"]
 
 
 def record(
-    net: Network, x: Tensor, names: str | Iterable[str], state: State | None = None
+    net: Network, x: Tensor, names: str | Iterable[str], state: State | None = None, **interventions: Unpack[Given]
 ) -> tuple[dict[str, Tensor], State]:
     """Run whole episodes by the reference step, whatever the network's kernel, and keep what is named at every step.
 
@@ -28,6 +31,8 @@ def record(
             plasticity rule; `recall` [batch, post], H pre; and the modulator's `rate.write` [batch, post], or
             [batch, 1] where one rate serves all units, and `rate.eligibility` [batch].
         state: the state from which the episodes continue; None starts new ones.
+        interventions: `lengths`, `reset`, `freeze`, `clamp`, `shuffle`, as `Network` takes them. Once an episode has
+            ended, its state stays as it is, and signals are 0.
 
     Returns:
         Each tensor by its path, time first; and the state after the last step. Gradients flow through both.
@@ -52,13 +57,23 @@ def record(
     names = [names] if isinstance(names, str) else list(names)
     fresh = net.initial_state(x.shape[1])
     now, ready, wanted = fresh if state is None else same_shapes(state, fresh), net.resolve(), None
+    given = Interventions.of(interventions).checked(x)
+    ended = given.ended(len(x))
+    controls, x = given.controls(ended), x if ended is None else x.masked_fill(ended.unsqueeze(-1), 0.0)
     steps: list[dict[str, Tensor]] = []
-    for inputs in x:
-        now, signals = step_signals(net.spec, net.shapes, ready, now, inputs)
-        found = named(now) | named(signals)
+    for t, inputs in enumerate(x):
+        imposed = controls.at(t)
+        before = given.state_before(t, now, fresh)
+        now, signals = step_signals(net.spec, net.shapes, ready, before, inputs, imposed)
+        found = named(now) | {name: _zero(imposed.ended, each) for name, each in named(signals).items()}
         wanted = _chosen(names, found) if wanted is None else wanted
         steps.append({name: _of_each_episode(found[name], len(inputs)) for name in wanted})
     return {name: torch.stack([each[name] for each in steps]) for name in steps[0]}, State(now)
+
+
+def _zero(ended: Tensor | None, signal: Tensor) -> Tensor:
+    """A signal, 0 in episodes that have ended."""
+    return signal if ended is None else chosen(ended, torch.zeros_like(signal), signal)
 
 
 def _chosen(names: Iterable[str], known: dict[str, Tensor]) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.network.controls import chosen
 from plastic_search.network.kernels.dispatch import steppers
 from plastic_search.network.module import Network
 from plastic_search.network.state import State, describe, load_named, named, same_shapes
@@ -145,8 +146,5 @@ class Rollout:
         if not isinstance(which, Tensor) or which.shape != (self._batch,) or which.dtype != torch.bool:
             raise PlasticSearchError(f"which must be [batch] = [{self._batch}] of torch.bool, but is {describe(which)}")
         with torch.no_grad():
-            fresh, now = named(self._net.initial_state(self._batch)), named(self.state)
-            for name, value in now.items():
-                mask = which.view(-1, *[1] * (value.dim() - 1))
-                now[name] = torch.where(mask, fresh[name], value)
-        self._begin(load_named(now, self._first))
+            fresh = self._net.initial_state(self._batch)
+            self._begin(chosen(which, fresh, self.state))

@@ -38,4 +38,14 @@ def test_an_example_runs(module: types.ModuleType, code: str) -> None:
 
 def test_what_is_not_obvious_has_an_example() -> None:
     shown = {str(example.id) for example in examples()}
-    assert shown >= {"Network", "Population", "Rollout", "NetworkSpec", "Layer", "shapes", "Adaptation", "record", "State"}
+    assert shown >= {
+        "Network",
+        "Population",
+        "Rollout",
+        "NetworkSpec",
+        "Layer",
+        "shapes",
+        "Adaptation",
+        "record",
+        "State",
+    }

@@ -179,19 +179,6 @@ def test_it_tells_what_it_is_made_of() -> None:
     ]
 
 
-def test_an_edit_sees_every_step_and_stands_in_for_the_state() -> None:
-    net, seen = Network(rich(), 3, kernel="reference"), []
-
-    def shut(t: int, state: State) -> State:
-        seen.append(t)
-        return tuple(s._replace(output=torch.zeros_like(s.output)) for s in state)
-
-    y, _ = net(noise(3, 2, 3), edit=shut)
-    assert seen == [0, 1, 2]
-    assert torch.equal(y[0], net(noise(3, 2, 3))[0][0])
-    assert not torch.equal(y[1], net(noise(3, 2, 3))[0][1])
-
-
 def test_an_open_spec_is_refused_by_address() -> None:
     spec = NetworkSpec((Layer(choice(2, 3), rule=Hebb(decay=real(0.0, 1.0))),))
     with pytest.raises(
