@@ -1,32 +1,18 @@
-"""Interventions as data: episodes of different lengths, episodes that begin in mid-sequence, traces frozen or shuffled.
-
-Episodes do not act on one another, so one that begins in mid-sequence is an episode of its own: a batch is cut into
-episodes, which are laid side by side, the longest first, and run. So none costs more steps than it has.
-"""
+"""Interventions as data: episodes that end early or begin in mid-sequence, traces that are frozen or shuffled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import pairwise
-from typing import Any, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.network.controls import Controls, chosen, shuffled
-from plastic_search.network.kernels import reference
-from plastic_search.network.kernels.dispatch import sequences
-from plastic_search.network.pytree import map_pairs, map_tensors
-from plastic_search.network.spec import NetworkSpec
 from plastic_search.network.state import State, describe
-from plastic_search.network.step import LayerState, Ready
-from plastic_search.precisions import Role
-from plastic_search.structures import Shape
+from plastic_search.network.step import LayerState
 
-__all__ = ["Given", "Interventions", "run"]
+__all__ = ["Given", "Interventions"]
 
 
 class Given(TypedDict, total=False):
@@ -45,7 +31,7 @@ class Interventions(NamedTuple):
     Args:
         lengths: integers [batch], the steps that each episode has. Outputs after its end are 0, its final state is that
             at its end, and what the inputs hold after it makes no difference.
-        reset: truth values [time, batch]: an episode begins at this step, in the state of `initial_state`.
+        reset: truth values [time, batch] or [time]: an episode begins at this step, in the state of `initial_state`.
         freeze: truth values [time, batch] or [time]: in this step the trace and the eligibility trace stay as they are.
         clamp: numbers [time, batch] or [time]: in this step they take the place of the rates by which the modulations
             multiply what is written (`Rate.write`); NaN leaves the rates as they are. No gradient flows to them.
@@ -79,8 +65,8 @@ class Interventions(NamedTuple):
         """
         times, batch = x.shape[-3:-1]
         _check("lengths", self.lengths, ((batch,),), "[batch]", _INTEGERS)
-        _check("reset", self.reset, ((times, batch),), "[time, batch]", _BOOL)
         both, either = ((times, batch), (times,)), "[time, batch] or [time]"
+        _check("reset", self.reset, both, either, _BOOL)
         _check("freeze", self.freeze, both, either, _BOOL)
         _check("clamp", self.clamp, both, either, _FLOATS)
         _check("shuffle", self.shuffle, ((times,),), "[time]", _INTEGERS)
@@ -92,10 +78,10 @@ class Interventions(NamedTuple):
             raise PlasticSearchError(f"shuffle must be seeds from 0, or -1 for none, but is {_some(self.shuffle)}")
         if self.clamp is not None and self.clamp.requires_grad:
             raise PlasticSearchError("clamp is data, to which no gradient flows; give clamp.detach()")
-        each = (None if value is None else value.to(x.device) for value in self)
-        lengths, reset, freeze, clamp, shuffle = each
-        clamp = None if clamp is None else _of_episodes(clamp, batch).to(x.dtype)
-        return Interventions(lengths, reset, _of_episodes(freeze, batch), clamp, shuffle)
+        lengths, reset, freeze, clamp, shuffle = (None if each is None else each.to(x.device) for each in self)
+        clamp = None if clamp is None else clamp.to(x.dtype)
+        reset, freeze, clamp = (_of_episodes(value, batch) for value in (reset, freeze, clamp))
+        return Interventions(lengths, reset, freeze, clamp, shuffle)
 
     def between(self, first: int, last: int) -> Interventions:
         """Those of some of the steps, but for shuffles, which come between such runs of steps."""
@@ -153,155 +139,3 @@ def _some(values: Tensor) -> str:
 def _of_episodes(value: Tensor | None, batch: int) -> Tensor | None:
     """What is imposed on all episodes of a batch alike, as [time, batch]."""
     return value.unsqueeze(1).expand(-1, batch) if value is not None and value.dim() == 1 else value
-
-
-def run(
-    spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: State | None, x: Tensor,
-    kernel: str | None, given: Interventions,
-) -> tuple[Tensor, State]:  # fmt: skip
-    """`dispatch.sequences` with interventions.
-
-    Raises:
-        PlasticSearchError: an intervention has the wrong shape or type, or an impossible value.
-    """
-    if all(each is None for each in given):
-        return sequences(spec, shapes, ready, state, x, kernel)
-    run: Callable[..., tuple[Tensor, State]] = _run
-    compiler: Any = torch.compiler
-    if compiler.is_dynamo_compiling() and not compiler.is_exporting():
-        run = compiler.disable(run)
-    return run(spec, shapes, ready, state, x, kernel, given)
-
-
-def _run(
-    spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: State | None, x: Tensor,
-    kernel: str | None, given: Interventions,
-) -> tuple[Tensor, State]:  # fmt: skip
-    runner = _Runner(
-        run=lambda state, x, controls: sequences(spec, shapes, ready, state, x, kernel, controls),
-        start=lambda: State(reference.start(spec, *own, x) for own in zip(spec.layers, shapes, ready, strict=True)),
-        rounded=spec.precision.format(Role.TRACE) is not None,
-    )
-    return runner(x, state, given.checked(x))
-
-
-class _Runner(NamedTuple):
-    """Runs a network over whole sequences."""
-
-    run: Callable[[State | None, Tensor, Controls], tuple[Tensor, State]]  # from state and inputs to outputs and state
-    start: Callable[[], State]  # the state at the start of each episode of the batch
-    rounded: bool  # whether that has noise, which differs from episode to episode
-
-    def __call__(self, x: Tensor, state: State | None, given: Interventions) -> tuple[Tensor, State]:
-        """Run sequences on which something is imposed.
-
-        Args:
-            x: [time, batch, inputs], or [member, time, batch, inputs].
-            state: that from which the episodes continue; None starts new ones.
-            given: `Interventions.checked`.
-
-        Returns:
-            The outputs [..., time, batch, outputs], and the state after the last step of each episode.
-        """
-        if given.shuffle is None:
-            return self._between_shuffles(x, state, given)
-        seeds, outputs = given.shuffle.tolist(), []
-        cuts = [t for t, seed in enumerate(seeds) if seed >= 0 and t > 0]
-        now = self.start() if state is None else state
-        for first, last in pairwise([0, *cuts, len(seeds)]):
-            if seeds[first] >= 0:
-                going_on = None if given.lengths is None else given.lengths > first
-                now = State(shuffled(now, seeds[first], going_on))
-            y, now = self._between_shuffles(x[..., first:last, :, :], now, given.between(first, last))
-            outputs.append(y)
-        return torch.cat(outputs, -3), now
-
-    def _between_shuffles(self, x: Tensor, state: State | None, given: Interventions) -> tuple[Tensor, State]:
-        if given.lengths is None and given.reset is None:
-            return self.run(state, x, given.controls())
-        times, batch = x.shape[-3:-1]
-        own = _Episodes.of(given, times, batch)
-        if state is None and not self.rounded:
-            first = None
-        else:
-            fresh = self.start() if state is None or own.anew.any() else None
-            first = own.states(state, fresh, x.dim() - 3)
-        y, last = self.run(first, own.taken(x), own.controls(given))
-        return own.outputs(y, times, batch), own.last(last, x.dim() - 3)
-
-
-class _Episodes(NamedTuple):
-    """The episodes of a batch of sequences, the longest first."""
-
-    column: NDArray[np.int64]  # of the batch, in which it lies
-    begin: NDArray[np.int64]  # its first step
-    steps: NDArray[np.int64]  # how many it has
-    anew: NDArray[np.bool_]  # whether it begins in the state of the start
-
-    @classmethod
-    def of(cls, given: Interventions, times: int, batch: int) -> _Episodes:
-        ends = np.full(batch, times) if given.lengths is None else given.lengths.cpu().numpy().astype(np.int64)
-        reset = np.zeros((times, batch), bool) if given.reset is None else given.reset.cpu().numpy()
-        reset = reset & (np.arange(times)[:, None] < ends)
-        begins = reset.copy()
-        begins[0] = True  # also where an episode has no step
-        column, begin = np.nonzero(begins.T)
-        following = np.append(begin[1:], 0)
-        steps = np.where(following > 0, following, ends[column]) - begin
-        order = np.argsort(-steps, kind="stable")
-        return cls(*(each[order] for each in (column, begin, steps, reset[begin, column] | (begin > 0))))
-
-    @property
-    def longest(self) -> int:
-        """How many steps are run."""
-        return max(1, int(self.steps.max(initial=0)))
-
-    def places(self, batch: int) -> NDArray[np.int64]:
-        """For each step of each episode [time, episode] its place in [time * batch]; -1 where it has ended."""
-        step = np.arange(self.longest)[:, None]
-        return np.where(step < self.steps, (self.begin + step) * batch + self.column, -1)
-
-    def taken(self, values: Tensor) -> Tensor:
-        """Of [..., time, batch, features], the steps of each episode; 0 after its end."""
-        places = torch.from_numpy(self.places(values.shape[-2])).to(values.device)
-        taken = values.flatten(-3, -2).index_select(-2, places.clamp_min(0).flatten()).unflatten(-2, places.shape)
-        return torch.where((places >= 0).unsqueeze(-1), taken, taken.new_zeros(()))
-
-    def controls(self, given: Interventions) -> Controls:
-        """What is imposed on each step of each episode."""
-        ended = None
-        if (self.steps < self.longest).any():
-            ended = torch.from_numpy(np.arange(self.longest)[:, None] >= self.steps)
-        freeze, clamp = (None if each is None else self.taken(each.unsqueeze(-1)).squeeze(-1) for each in given[2:4])
-        return Interventions(freeze=freeze, clamp=clamp).controls(ended)
-
-    def outputs(self, y: Tensor, times: int, batch: int) -> Tensor:
-        """From the outputs of each episode to [..., time, batch, outputs]; 0 where there is none."""
-        places = self.places(batch).flatten()
-        found = np.full(times * batch, -1)
-        found[places[places >= 0]] = np.flatnonzero(places >= 0)
-        index = torch.from_numpy(found).to(y.device)
-        taken = y.flatten(-3, -2).index_select(-2, index.clamp_min(0))
-        return torch.where((index >= 0).unsqueeze(-1), taken, y.new_zeros(())).unflatten(-2, (times, batch))
-
-    def states(self, state: State | None, fresh: State | None, dim: int) -> State:
-        """The state in which each episode begins; `dim` is the axis over the batch."""
-        whole = fresh if state is None else state
-        if state is not None and fresh is not None:
-            whole = map_pairs(lambda a, b: torch.cat([a, b], dim), state, fresh)
-        batch = int(self.column.max(initial=-1)) + 1
-        both = batch * (state is not None) * self.anew
-        return _selected(whole, self.column + both, dim)
-
-    def last(self, state: State, dim: int) -> State:
-        """From the state after each episode, that after the last one of each column."""
-        order = np.lexsort((self.begin, self.column))
-        final = np.diff(self.column[order], append=-1) != 0
-        return _selected(state, order[final], dim)
-
-
-def _selected(state: Any, episodes: NDArray[np.int64], dim: int) -> State:
-    def of(tensor: Tensor) -> Tensor:
-        return tensor.index_select(dim, torch.from_numpy(episodes).to(tensor.device))
-
-    return map_tensors(of, state)

@@ -8,13 +8,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network.interventions import Given, Interventions, run
+from plastic_search.network.episodes import run
+from plastic_search.network.interventions import Given, Interventions
 from plastic_search.network.kernels.dispatch import known
 from plastic_search.network.numbers import check_numbers
 from plastic_search.network.pytree import Bag
 from plastic_search.network.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
 from plastic_search.network.state import State, describe, same_shapes
-from plastic_search.network.step import LayerParams, Ready, layer_inputs, resolve, start
+from plastic_search.network.step import LayerParams, LayerState, Ready, layer_inputs, resolve, start
 from plastic_search.network.watch import Watch
 from plastic_search.structures import Gates, Shape
 
@@ -90,7 +91,9 @@ class Network(nn.Module):
         self._check_numbers(like.dtype)
         return State(start(self.spec, self.shapes, batch, like, self.resolve()))
 
-    def forward(self, x: Tensor, state: State | None = None, **interventions: Unpack[Given]) -> tuple[Tensor, State]:
+    def forward(
+        self, x: Tensor, state: tuple[LayerState, ...] | None = None, **interventions: Unpack[Given]
+    ) -> tuple[Tensor, State]:
         """Run whole episodes.
 
         Args:
@@ -98,7 +101,7 @@ class Network(nn.Module):
             state: the state from which the episodes continue; None starts new ones.
             interventions: what is imposed on the episodes, as data; see `interventions.Interventions`.
                 lengths [batch]: the steps that each episode has; outputs after its end are 0.
-                reset [time, batch]: an episode begins at this step.
+                reset [time, batch] or [time]: an episode begins at this step.
                 freeze [time, batch] or [time]: the trace does not change in this step.
                 clamp [time, batch] or [time]: the plasticity rate in this step; NaN where the modulation sets it.
                 shuffle [time]: the seed of a permutation of the trace's entries before this step; -1 for none.
@@ -112,10 +115,11 @@ class Network(nn.Module):
         """
         self.check(x)
         ready = self.resolve()
+        begun = None
         if state is not None:
-            state = same_shapes(state, start(self.spec, self.shapes, x.shape[1], next(self.parameters()), ready))
+            begun = same_shapes(state, start(self.spec, self.shapes, x.shape[1], next(self.parameters()), ready))
         given = Interventions.of(interventions)
-        return run(self.spec, self.shapes, ready, state, x, self.kernel, given)
+        return run(self.spec, self.shapes, ready, begun, x, self.kernel, given)
 
     def connections(self) -> int:
         """Number of synapses that exist, gates thresholded at 0.5; those from units that do not exist are excluded."""

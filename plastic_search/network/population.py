@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network.interventions import Given, Interventions, run
+from plastic_search.network.episodes import run
+from plastic_search.network.interventions import Given, Interventions
 from plastic_search.network.kernels import reference
 from plastic_search.network.module import Network
 from plastic_search.network.numbers import check_numbers
 from plastic_search.network.pytree import Bag, leaves, unflatten
 from plastic_search.network.state import State, describe, same_shapes
-from plastic_search.network.step import LayerParams, Ready, resolve
+from plastic_search.network.step import LayerParams, LayerState, Ready, resolve
 from plastic_search.network.watch import Watch
 
 __all__ = ["Population"]
@@ -93,7 +94,9 @@ class Population(nn.Module):
         """Number of units of each layer that exist, for each member."""
         return [self.member(k).units() for k in range(len(self))]
 
-    def forward(self, x: Tensor, state: State | None = None, **interventions: Unpack[Given]) -> tuple[Tensor, State]:
+    def forward(
+        self, x: Tensor, state: tuple[LayerState, ...] | None = None, **interventions: Unpack[Given]
+    ) -> tuple[Tensor, State]:
         """Run whole episodes of every member.
 
         Args:
@@ -110,11 +113,12 @@ class Population(nn.Module):
         """
         x = self._checked(x)
         ready = self._resolve()
+        begun = None
         if state is not None:
             each = zip(self.spec.layers, self.shapes, ready, strict=True)
-            state = same_shapes(state, State(reference.start(self.spec, *own, x) for own in each))
+            begun = same_shapes(state, State(reference.start(self.spec, *own, x) for own in each))
         given = Interventions.of(interventions)
-        return run(self.spec, self.shapes, ready, state, x, self.kernel, given)
+        return run(self.spec, self.shapes, ready, begun, x, self.kernel, given)
 
     def _resolve(self) -> tuple[Ready, ...]:
         """Each member's parameters as an episode uses them, at once if the structure allows it."""

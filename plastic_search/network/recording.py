@@ -13,13 +13,17 @@ from plastic_search.network.controls import chosen
 from plastic_search.network.interventions import Given, Interventions
 from plastic_search.network.module import Network
 from plastic_search.network.state import State, describe, named, same_shapes
-from plastic_search.network.step import step_signals
+from plastic_search.network.step import LayerState, step_signals
 
 __all__ = ["record"]
 
 
 def record(
-    net: Network, x: Tensor, names: str | Iterable[str], state: State | None = None, **interventions: Unpack[Given]
+    net: Network,
+    x: Tensor,
+    names: str | Iterable[str],
+    state: tuple[LayerState, ...] | None = None,
+    **interventions: Unpack[Given],
 ) -> tuple[dict[str, Tensor], State]:
     """Run whole episodes by the reference step, whatever the network's kernel, and keep what is named at every step.
 
@@ -31,8 +35,7 @@ def record(
             plasticity rule; `recall` [batch, post], H pre; and the modulator's `rate.write` [batch, post], or
             [batch, 1] where one rate serves all units, and `rate.eligibility` [batch].
         state: the state from which the episodes continue; None starts new ones.
-        interventions: `lengths`, `reset`, `freeze`, `clamp`, `shuffle`, as `Network` takes them. Once an episode has
-            ended, its state stays as it is, and signals are 0.
+        interventions: as those of `Network`. Once an episode has ended, its state stays as it is, and signals are 0.
 
     Returns:
         Each tensor by its path, time first; and the state after the last step. Gradients flow through both.
@@ -62,9 +65,8 @@ def record(
     controls, x = given.controls(ended), x if ended is None else x.masked_fill(ended.unsqueeze(-1), 0.0)
     steps: list[dict[str, Tensor]] = []
     for t, inputs in enumerate(x):
-        imposed = controls.at(t)
-        before = given.state_before(t, now, fresh)
-        now, signals = step_signals(net.spec, net.shapes, ready, before, inputs, imposed)
+        imposed, now = controls.at(t), given.state_before(t, now, fresh)
+        now, signals = step_signals(net.spec, net.shapes, ready, now, inputs, imposed)
         found = named(now) | {name: _zero(imposed.ended, each) for name, each in named(signals).items()}
         wanted = _chosen(names, found) if wanted is None else wanted
         steps.append({name: _of_each_episode(found[name], len(inputs)) for name in wanted})

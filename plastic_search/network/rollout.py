@@ -14,7 +14,7 @@ from plastic_search.network.controls import chosen
 from plastic_search.network.kernels.dispatch import steppers
 from plastic_search.network.module import Network
 from plastic_search.network.state import State, describe, load_named, named, same_shapes
-from plastic_search.network.step import layer_inputs
+from plastic_search.network.step import LayerState, layer_inputs
 
 __all__ = ["Rollout"]
 
@@ -42,7 +42,7 @@ class Rollout:
         rollout.forget()  # the episodes continue, and the next replay begins here
     """
 
-    def __init__(self, net: Network, batch: int, state: State | None = None) -> None:
+    def __init__(self, net: Network, batch: int, state: tuple[LayerState, ...] | None = None) -> None:
         if not isinstance(net, Network):
             raise PlasticSearchError(f"net must be a Network, but is {describe(net)}")
         if type(batch) is not int or batch < 1:

@@ -114,8 +114,9 @@ def test_a_frozen_trace_stays_as_it_is(kernel: str) -> None:
     for freeze in (torch.ones(TIME, dtype=torch.bool), torch.ones(TIME, BATCH, dtype=torch.bool)):
         _, last = net(x, state, freeze=freeze)
         for before, after in zip(state, last, strict=True):
-            assert torch.equal(before.trace, after.trace)
-            assert before.eligibility is None or torch.equal(before.eligibility, after.eligibility)
+            torch.testing.assert_close(
+                (before.trace, before.eligibility), (after.trace, after.eligibility), rtol=0, atol=0
+            )
     assert all(layer.trace is not None and not layer.trace.any() for layer in net(x, freeze=freeze)[1])
     some = torch.arange(TIME) != 5  # one step writes
     inside, _ = record(net, x, "layers.1.trace", state, freeze=some)
@@ -133,7 +134,7 @@ def test_a_clamped_rate_takes_the_place_of_the_modulators(kernel: str) -> None:
     nothing = torch.full((TIME,), torch.nan)
     close(net(x, state, clamp=nothing)[1], last)
     nothing[:] = 0.0  # nothing is written
-    assert torch.equal(net(x, state, clamp=nothing)[1][0].trace, state[0].trace)
+    torch.testing.assert_close(net(x, state, clamp=nothing)[1][0].trace, state[0].trace, rtol=0, atol=0)
     rate = net.get_parameter("layers.0.modulation__weight")
     net.zero_grad()
     net(x, state, clamp=rates)[0].sum().backward()
@@ -221,7 +222,7 @@ WRONG = [
     ("lengths", [1, 2, 3, 4, 5], "lengths must be [batch] = [5] of torch.int64, but is [1, 2, 3, 4, 5] of type list"),
     ("lengths", torch.tensor([1, 2, 3, 4, 10]), "lengths must be from 0 to 9, the steps of x, but are 1, 2, 3, 4, 10"),
     ("lengths", torch.tensor([-1, 2, 3, 4, 1]), "lengths must be from 0 to 9"),
-    ("reset", torch.ones(9, dtype=torch.bool), "reset must be [time, batch] = [9, 5] of torch.bool, but is [9]"),
+    ("reset", torch.ones(5, dtype=torch.bool), "reset must be [time, batch] or [time] = [9, 5] or [9] of torch.bool"),
     ("reset", torch.ones(9, 5), "of torch.bool, but is [9, 5] of torch.float32"),
     ("freeze", torch.ones(5, dtype=torch.bool), "freeze must be [time, batch] or [time] = [9, 5] or [9] of torch.bool"),
     ("clamp", torch.ones(9, dtype=torch.int64), "clamp must be [time, batch] or [time] = [9, 5] or [9] of"),

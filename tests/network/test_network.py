@@ -22,6 +22,7 @@ from plastic_search.modulations.simple import Simple
 from plastic_search.network.module import Network
 from plastic_search.network.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway
 from plastic_search.network.state import State, load_named, named
+from plastic_search.network.step import LayerState
 from plastic_search.precisions.integer import Integer
 from plastic_search.rules import Activity, Change, Outer, Rule
 from plastic_search.rules.bcm import BCM
@@ -138,7 +139,7 @@ def changed(state: State, name: str, tensor: Tensor) -> State:
 def test_a_wrong_state_is_refused() -> None:
     net, x = Network(rich(), 3), torch.zeros(1, 2, 3)
     start = net.initial_state(2)
-    cases: list[tuple[State, str]] = [
+    cases: list[tuple[tuple[LayerState, ...], str]] = [
         (net.initial_state(3), "layers.0.output must be [2, 5] of torch.float32"),
         (net.initial_state(3), "but is [3, 5] of torch.float32"),
         (changed(start, "layers.0.trace", torch.zeros(2, 5, 7)), "layers.0.trace must be [2, 5, 8]"),

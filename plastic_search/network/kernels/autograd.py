@@ -15,7 +15,7 @@ from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.controls import NOTHING, Controls
-from plastic_search.network.kernels.buffers import Buffers, Call, LayerTensors, Sizes
+from plastic_search.network.kernels.buffers import Buffers, Call, LayerTensors, Sizes, step_of_each
 from plastic_search.network.kernels.layout import KernelSignature
 from plastic_search.network.kernels.passes import Backend, backward, forward
 from plastic_search.network.kernels.torch_internals import has_forward_derivative, is_batched, tree_map
@@ -105,12 +105,10 @@ def sequence(
     return y, LayerState(last, *nested_state(call, states, trace, eligibility), dither)
 
 
-def _last(output: Tensor, before: Tensor | None, ends: tuple[int, ...]) -> Tensor:
+def _last(output: Tensor, before: Tensor | None, ends: Tensor) -> Tensor:
     """The output of the last step of each episode [..., batch, post]; that of the step before, where it has none."""
-    steps, episodes = torch.tensor(ends, device=output.device), torch.arange(len(ends), device=output.device)
-    last = output.movedim(-3, 0).movedim(-2, 1)[(steps - 1).clamp_min(0), episodes].movedim(0, -2)
-    first = torch.zeros_like(last) if before is None else before
-    return torch.where((steps > 0).unsqueeze(-1), last, first)
+    last = output.flatten(-3, -2).index_select(-2, step_of_each((ends - 1).clamp_min(0)))
+    return torch.where((ends > 0).unsqueeze(-1), last, torch.zeros_like(last) if before is None else before)
 
 
 def _needs_autograd(x: Tensor, tensors: LayerTensors) -> bool:
@@ -149,7 +147,7 @@ def prepare(
         top_level=form.top if form else 0,
         state_count=len(states),
         vector_count=len(vectors),
-        ends=None if controls.ended is None else tuple((~controls.ended).sum((0, 2)).tolist()),
+        ends=None if controls.ended is None else (~controls.ended).sum((0, 2)),
     )
     noise, dither = (None, None) if dither is None else dithers(dither, x.shape[-3], call.ends)
     others = (*states, *vectors, *_matrices(layer, shape, ready, signature, x))
@@ -162,7 +160,7 @@ def prepare(
 def _numbers(controls: Controls, call: Call, x: Tensor) -> Tensor | None:
     """What is imposed, [..., time, batch, number]."""
     given = [getattr(controls, name) for name in call.signature.program.controls]
-    return torch.cat([each.to(x) for each in given], -1).expand(*x.shape[:-1], -1) if given else None
+    return torch.cat(given, -1).to(x).expand(*x.shape[:-1], -1) if given else None
 
 
 def _first_states(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> tuple[list[Any], Any]:
@@ -184,14 +182,14 @@ def nested_state(
     return cell, trace, rule, eligibility
 
 
-def dithers(first: Tensor, times: int, ends: tuple[int, ...] | None = None) -> tuple[Tensor, Tensor]:
+def dithers(first: Tensor, times: int, ends: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The dither [..., time, batch] of each step, and that of the step after the last of each episode."""
     steps = [first]
     for _ in range(times):
         steps.append(next_dither(steps[-1]))
     last = steps[-1]
     if ends is not None:
-        last = torch.stack([steps[end].select(-3, k) for k, end in enumerate(ends)], -3)
+        last = torch.stack([steps[end].select(-3, k) for k, end in enumerate(ends.tolist())], -3)
     return torch.stack(steps[:-1], -4).flatten(-3), last
 
 

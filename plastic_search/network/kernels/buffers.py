@@ -17,6 +17,7 @@ from plastic_search.network.kernels.tracing.program import BufferLayout, rows_of
 
 __all__ = [
     "Buffers", "Call", "LayerTensors", "Sizes", "allocate", "pack", "pad_columns", "padded_trace", "source_weight",
+    "step_of_each",
     "unpack",
 ]  # fmt: skip
 
@@ -46,7 +47,7 @@ class Call(NamedTuple):
     top_level: int  # the highest level of a rounded trace
     state_count: int  # how many state tensors the parts have,
     vector_count: int  # ... and how many parameters, matrices not counted
-    ends: tuple[int, ...] | None  # after how many steps each episode ends; None: all after the last
+    ends: Tensor | None  # [batch], after how many steps each episode ends; None: all after the last
 
     def size(self, area: Area) -> int:
         """How many numbers an area holds."""
@@ -142,8 +143,12 @@ def _at_ends(state: Tensor, call: Call) -> Tensor:
     """From [member, 1 + time, batch, ...] what each episode ends with, [member, batch, ...]."""
     if call.ends is None:
         return state[:, -1]
-    ends = torch.tensor(call.ends, device=state.device)
-    return state[:, ends, torch.arange(len(ends), device=state.device)]
+    return state.flatten(1, 2).index_select(1, step_of_each(call.ends))
+
+
+def step_of_each(steps: Tensor) -> Tensor:
+    """Where the step of number `steps` [batch] of each episode lies among [time * batch]."""
+    return steps * len(steps) + torch.arange(len(steps), device=steps.device)
 
 
 def _pre(call: Call, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -63,7 +64,7 @@ def sequences(
     controls: Controls = NOTHING,
 ) -> tuple[Tensor, LayerState]:
     """`sequence` for each member of a population. The first axis of every tensor is over members."""
-    return of_members(lambda *member: sequence(layer, shape, form, *member, controls), (ready, state, x))
+    return of_members(partial(sequence, layer, shape, form, controls=controls), (ready, state, x))
 
 
 def of_members(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:

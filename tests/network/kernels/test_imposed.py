@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 import torch
 from parity import CELLS, MODULATIONS, PATHWAYS, RULES, STACK, gaps, network, poison, results, started
@@ -55,16 +53,16 @@ def apart(net: Network, kernel: str, x: Tensor, given: Given) -> float:
     return found
 
 
-PARTS = list(itertools.product(RULES.values(), MODULATIONS.values()))
+def parts() -> list[tuple[type[Rule], type[Modulation], type[Cell]]]:
+    """Every rule, modulation and cell, each beside two or more of the others."""
+    axes = [list(axis.values()) for axis in (RULES, MODULATIONS, CELLS)]
+    longest = max(map(len, axes))
+    return [tuple(axis[(k + k // longest * n) % len(axis)] for n, axis in enumerate(axes)) for k in range(2 * longest)]  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(
-    ("rule", "modulation", "cell"),
-    [(*pair, list(CELLS.values())[k % len(CELLS)]) for k, pair in enumerate(PARTS)],
-    ids=lambda kind: kind.__name__,
-)
-def test_any_parts_equal_the_reference(rule: type[Rule], modulation: type[Modulation], cell: type[Cell]) -> None:
-    number = PARTS.index((rule, modulation))
+@pytest.mark.parametrize("number", range(len(parts())))
+def test_any_parts_equal_the_reference(number: int) -> None:
+    rule, modulation, cell = parts()[number]
     size, batch, time = ((7, 5, 11), (1, 4, 9), (17, 3, 23), (33, 2, 6))[number % 4]
     bound, pathway = list(Bound)[number % 3], PATHWAYS[number // 3 % 3]
     layer = Layer(size, cell(), rule(), modulation(), plastic=pathway, bound=bound, limit=0.3)
@@ -73,11 +71,11 @@ def test_any_parts_equal_the_reference(rule: type[Rule], modulation: type[Modula
     assert apart(net, "cpu", x, drawn(time, batch)) <= 1e-10, f"{layer}, batch {batch}, time {time}"
 
 
-@pytest.mark.parametrize("names", [(name,) for name in NAMES] + [("lengths", "freeze"), ("reset", "clamp"), NAMES])
-def test_each_intervention_in_a_stack_equals_the_reference(names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("names", [("lengths",), ("freeze", "clamp"), ("reset", "shuffle")])
+def test_a_stack_equals_the_reference(names: tuple[str, ...]) -> None:
     net = network(STACK, 4, torch.float64)
-    x = torch.randn(12, 5, 4, dtype=torch.float64)
-    assert apart(net, "cpu", x, drawn(12, 5, names)) <= 1e-10
+    x = torch.randn(7, 3, 4, dtype=torch.float64)
+    assert apart(net, "cpu", x, drawn(7, 3, names)) <= 1e-10
 
 
 @pytest.mark.parametrize("rounding", Rounding)
@@ -114,12 +112,11 @@ def test_single_precision_and_a_segment_of_checkpoints(monkeypatch: pytest.Monke
     assert apart(net, "cpu", torch.randn(40, 5, 3), drawn(40, 5)) <= 1e-4
 
 
-@pytest.mark.parametrize("names", [NAMES, ("lengths",), ("freeze", "clamp")])
 @pytest.mark.parametrize("modulation", [Retroactive(), Layer().modulation])
-def test_derivatives_are_those_of_finite_differences(names: tuple[str, ...], modulation: Modulation) -> None:
-    layer = Layer(3, LSTM(), Oja(), modulation, plastic=Pathway.BOTH, bound=Bound.SOFT)
+def test_derivatives_are_those_of_finite_differences(modulation: Modulation) -> None:
+    layer = Layer(2, LSTM(), Oja(), modulation, plastic=Pathway.BOTH, bound=Bound.SOFT)
     net = network(NetworkSpec((layer,)), 2, torch.float64)
-    x, given = torch.randn(5, 2, 2, dtype=torch.float64, requires_grad=True), drawn(5, 2, names)
+    x, given = torch.randn(4, 2, 2, dtype=torch.float64, requires_grad=True), drawn(4, 2)
     state = started(net, x[:2])
     for kernel in ("reference", "cpu"):
         net.kernel = kernel
@@ -128,7 +125,7 @@ def test_derivatives_are_those_of_finite_differences(names: tuple[str, ...], mod
             y, last = net(x, state, **given)
             return [y, *named(last).values()]
 
-        assert torch.autograd.gradcheck(run, (x, *net.parameters()))
+        assert torch.autograd.gradcheck(run, (x, *net.parameters()), fast_mode=True)
 
 
 @pytest.mark.parametrize("names", [NAMES, ("lengths", "freeze")])

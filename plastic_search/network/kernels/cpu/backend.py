@@ -75,7 +75,7 @@ class CPU:
     ) -> Callable[[], None]:
         s, signature = call.sizes, call.signature
         workers = _workers(call)
-        groups = _groups(call) if sums or workers > 1 or call.ends else [(0, s.batch)]
+        groups = _groups(call) if sums or workers > 1 or call.ends is not None else [(0, s.batch)]
         tables = _tables(call, tensors, sums, groups)
         first, size = tables.__array_interface__["data"][0], tables.strides[-2]
         pieces = [threads.Piece(first + size * k, *group) for k, group in enumerate(groups * s.members)]
@@ -123,5 +123,6 @@ def _tables(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor], gro
     by_group = np.array([*none, *(sums[name].stride(1) * size if name in sums else 0 for name in names)])
     tables = table + np.arange(s.members)[:, None, None] * by_member + np.arange(len(groups))[:, None] * by_group
     if call.ends is not None:  # steps after the end of all episodes of a group are left out
-        tables[..., SIZES.index("times")] = [max(1, *call.ends[first:last]) for first, last in groups]
+        longest = np.maximum.reduceat(call.ends.numpy(), [first for first, _ in groups])
+        tables[..., SIZES.index("times")] = np.maximum(longest, 1)
     return tables
