@@ -143,7 +143,7 @@ def reads_recall(net: Network, i: int) -> bool:
     shape, width = net.shapes[i], net.shapes[i].width
     layer, params, rng = net.spec.layers[i], net.parts()[i], torch.Generator().manual_seed(0)
     seen = _seen(shape.post, width, rng)
-    runs = [_changes(layer.rule, _double(params.rule), seen._replace(recall=k * seen.recall)) for k in (1.0, -0.7)]
+    runs = [_changes(layer.rule, _double(params.rule), seen._replace(recalled=k * seen.recall)) for k in (1.0, -0.7)]
     return not torch.equal(*runs)
 
 
