@@ -172,7 +172,7 @@ def layer_signals(
 
 
 def _plastic(shape: Shape, inputs: Tensor, output: Tensor, pre: Tensor) -> Tensor:
-    """The columns `shape.plastic` of `pre`; of one of its two halves, that half itself, which costs no copy backward."""
+    """The columns `shape.plastic` of `pre`; where they are one of its halves, that half itself, which is no copy."""
     match shape.plastic.start, shape.plastic.stop:
         case 0, shape.pre:
             return pre

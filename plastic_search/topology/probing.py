@@ -158,7 +158,7 @@ def _changes(rule: Any, params: Any, seen: Activity) -> Tensor:
     """Changes of the trace [steps, batch, post, width] that a rule makes for a sequence of activity."""
     post, width = seen.post.shape[2], seen.pre.shape[2]
     state, changes = rule.state(_BATCH, post, width, seen.trace), []
-    for step in map(Activity._make, zip(*seen, strict=True)):
+    for step in map(Activity, seen.pre, seen.post, seen.recall, seen.trace):
         change, state = rule.step(params, state, step)
         changes.append(change.full(step.trace))
     return torch.stack(changes)
