@@ -13,7 +13,9 @@ from plastic_search.network.controls import chosen
 from plastic_search.network.interventions import Given, Interventions
 from plastic_search.network.module import Network
 from plastic_search.network.state import State, describe, named, same_shapes
-from plastic_search.network.step import LayerState, step_signals
+from plastic_search.network.step import LayerState, Signals, step_signals
+from plastic_search.rules import Activity
+from plastic_search.structures import Shape
 
 __all__ = ["record"]
 
@@ -52,12 +54,7 @@ def record(
         assert inside["layers.0.rate.write"].shape == (20, 4, 16)  # by which its change was multiplied
         inside["layers.0.trace"].square().mean().backward()  # a loss may depend on it
     """
-    if not isinstance(net, Network):
-        raise PlasticSearchError(f"net must be a Network, but is {describe(net)}; `Population.member` returns one")
-    if not isinstance(names, Iterable):
-        raise PlasticSearchError(f"names must be paths such as 'layers.0.trace', but is {describe(names)}")
-    net.check(x)
-    names = [names] if isinstance(names, str) else list(names)
+    names = _checked(net, x, names)
     fresh = net.initial_state(x.shape[1])
     now, ready, wanted = fresh if state is None else same_shapes(state, fresh), net.resolve(), None
     given = Interventions.of(interventions).checked(x)
@@ -65,17 +62,39 @@ def record(
     controls, x = given.controls(ended), x if ended is None else x.masked_fill(ended.unsqueeze(-1), 0.0)
     steps: list[dict[str, Tensor]] = []
     for t, inputs in enumerate(x):
-        imposed, now = controls.at(t), given.state_before(t, now, fresh)
-        now, signals = step_signals(net.spec, net.shapes, ready, now, inputs, imposed)
-        found = named(now) | {name: _zero(imposed.ended, each) for name, each in named(signals).items()}
+        imposed, before = controls.at(t), given.state_before(t, now, fresh)
+        now, signals = step_signals(net.spec, net.shapes, ready, before, inputs, imposed)
+        computed = named(signals) | _recalls(net.shapes, before, signals)
+        found = named(now) | {name: _zero(imposed.ended, each) for name, each in computed.items()}
         wanted = _chosen(names, found) if wanted is None else wanted
         steps.append({name: _of_each_episode(found[name], len(inputs)) for name in wanted})
     return {name: torch.stack([each[name] for each in steps]) for name in steps[0]}, State(now)
 
 
+def _checked(net: Network, x: Tensor, names: str | Iterable[str]) -> list[str]:
+    """The names, if all arguments are of the right kind."""
+    if not isinstance(net, Network):
+        raise PlasticSearchError(f"net must be a Network, but is {describe(net)}; `Population.member` returns one")
+    if not isinstance(names, Iterable):
+        raise PlasticSearchError(f"names must be paths such as 'layers.0.trace', but is {describe(names)}")
+    net.check(x)
+    return [names] if isinstance(names, str) else list(names)
+
+
 def _zero(ended: Tensor | None, signal: Tensor) -> Tensor:
     """A signal, 0 in episodes that have ended."""
     return signal if ended is None else chosen(ended, torch.zeros_like(signal), signal)
+
+
+def _recalls(
+    shapes: tuple[Shape, ...], before: tuple[LayerState, ...], signals: tuple[Signals, ...]
+) -> dict[str, Tensor]:
+    """H pre of every plastic layer, by its path."""
+    return {
+        f"layers.{i}.recall": Activity(own.pre[:, shape.plastic], own.post, recalled=None, trace=state.trace).recall
+        for i, (shape, state, own) in enumerate(zip(shapes, before, signals, strict=True))
+        if state.trace is not None
+    }
 
 
 def _chosen(names: Iterable[str], known: dict[str, Tensor]) -> list[str]:
