@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from plastic_search.cells import Cell
 from plastic_search.cells.rnn import RNN
@@ -12,14 +13,14 @@ from plastic_search.core.part import Part, SearchParameter
 from plastic_search.core.space import search_parameters
 from plastic_search.modulations import Modulation
 from plastic_search.modulations.simple import Simple
-from plastic_search.precisions import Precision, Role
+from plastic_search.precisions import Format, Precision, Role
 from plastic_search.precisions.floating import Floating
 from plastic_search.rules import Rule
 from plastic_search.rules.hebb import Hebb
 from plastic_search.structures import Shape, Source, Structure
 from plastic_search.structures.dense import Dense
 
-__all__ = ["AlphaShape", "Bound", "Layer", "NetworkSpec", "Pathway", "shapes"]
+__all__ = ["AlphaShape", "Bound", "Formats", "Layer", "NetworkSpec", "Pathway", "formats", "shapes"]
 
 
 class Bound(Enum):
@@ -115,11 +116,11 @@ class NetworkSpec(Part):
 
     Args:
         layers: the first receives the network's input, each other one the outputs of the layer before it.
-        precision: the number format of weights, alphas and traces.
+        precision: the number format of weights, alphas, traces and activity.
 
     Raises:
-        PlasticSearchError: there is no layer, a skip connection starts before the network's input, or an integer
-            trace has no bound.
+        PlasticSearchError: there is no layer, a skip connection starts before the network's input, an integer
+            trace has no bound, or activity is to be rounded in a network of one layer, whose output is not.
 
     Example:
         from plastic_search.core.space import override
@@ -141,6 +142,24 @@ class NetworkSpec(Part):
             rounds = not isinstance(self.precision, SearchParameter) and not any(search_parameters(self.precision))
             if rounds and layer.bound is Bound.NONE and self.precision.format(Role.TRACE) is not None:
                 raise PlasticSearchError(f"layers.{i}: an integer trace needs a bound, but bound is 'none'")
+            if rounds and len(self.layers) == 1 and self.precision.format(Role.ACTIVITY) is not None:
+                raise PlasticSearchError(
+                    "the output of a network's last layer is its answer, and is not rounded: a network of one layer "
+                    "has no activity to round; add a layer that reads it, or leave activity in float"
+                )
+
+
+class Formats(NamedTuple):
+    """The number formats of what changes in a layer while it runs; None leaves a role a float."""
+
+    trace: Format | None = None
+    activity: Format | None = None
+
+
+def formats(spec: NetworkSpec) -> tuple[Formats, ...]:
+    """The formats of each layer; the last one's output is the network's answer, and stays a float."""
+    trace, activity = (spec.precision.format(role) for role in (Role.TRACE, Role.ACTIVITY))
+    return (*[Formats(trace, activity)] * (len(spec.layers) - 1), Formats(trace))
 
 
 def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:

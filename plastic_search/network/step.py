@@ -5,6 +5,8 @@ One step of one layer, in the order of `layer_signals`; * is elementwise, (x) th
     pre     = concat(outputs of other layers, the layer's own previous output)
     drive   = W pre + b + (alpha * H) pre                        of several drives of a cell, one is plastic
     cell', Response(output', post) = cell.step(cell, drive)
+    output', post = round(output', post)                         if the precision gives activity a format, and the layer
+                                                                 is not the last
     dH      = rule.step(pre, post, recall = H pre, H)            = sum(coef * post (x) pre) - decay * H + dense
     rate    = modulation.step(output')
     H'      = bound(H + rate * dH)                               at once; or, if the modulation is retroactive,
@@ -26,18 +28,24 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, pad
 
-from plastic_search.cells import Cell
+from plastic_search.cells import Cell, Response
 from plastic_search.modulations import Rate
 from plastic_search.network.controls import NOTHING, Controls, chosen, imposed
-from plastic_search.network.quantization import next_dither, parameter_rounder, round_trace, start_dither
-from plastic_search.network.spec import Bound, Layer, NetworkSpec
+from plastic_search.network.quantization import (
+    next_dither,
+    parameter_rounder,
+    round_activity,
+    round_trace,
+    start_dither,
+)
+from plastic_search.network.spec import Bound, Formats, Layer, NetworkSpec, formats
 from plastic_search.precisions import Format, Role
 from plastic_search.rules import Activity, Change
 from plastic_search.structures import Shape, Source
 
 __all__ = [
     "LayerParams", "LayerState", "Ready", "Signals", "layer_inputs", "layer_signals", "layer_start", "layer_step",
-    "resolve", "start", "step", "step_signals", "synapse_step",
+    "resolve", "sent", "start", "step", "step_signals", "synapse_step",
 ]  # fmt: skip
 
 
@@ -107,11 +115,9 @@ def step_signals(
         x: [batch, inputs].
     """
     outputs, after, signals = [x], [], []
-    trace_format = spec.precision.format(Role.TRACE)
-    for layer, shape, params, before in zip(spec.layers, shapes, ready, state, strict=True):
-        now, computed = layer_signals(
-            layer, shape, params, before, layer_inputs(shape, outputs), trace_format, controls
-        )
+    layers = zip(spec.layers, shapes, ready, state, formats(spec), strict=True)
+    for layer, shape, params, before, form in layers:
+        now, computed = layer_signals(layer, shape, params, before, layer_inputs(shape, outputs), form, controls)
         outputs.append(now.output)
         after.append(now)
         signals.append(computed)
@@ -138,20 +144,20 @@ def _selected(output: Tensor, source: Source) -> Tensor:
 
 
 def layer_step(
-    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None,
+    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, form: Formats,
     controls: Controls = NOTHING,
 ) -> LayerState:  # fmt: skip
     """One time step of one layer.
 
     Args:
         inputs: [batch, inputs], what the layer receives from other layers (`layer_inputs`).
-        trace_format: the precision's format of the trace; None leaves it a float.
+        form: the precision's formats of the layer's trace and activity.
     """
-    return layer_signals(layer, shape, ready, state, inputs, trace_format, controls)[0]
+    return layer_signals(layer, shape, ready, state, inputs, form, controls)[0]
 
 
 def layer_signals(
-    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None,
+    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, form: Formats,
     controls: Controls = NOTHING,
 ) -> tuple[LayerState, Signals]:  # fmt: skip
     """`layer_step`, with what it computes on the way: the equations of this module, in their order."""
@@ -159,24 +165,34 @@ def layer_signals(
     drive = linear(pre, ready.weight.flatten(0, 1), ready.bias.flatten()).unflatten(1, ready.bias.shape)
     if ready.alpha is None or state.trace is None:
         cell, response = layer.cell.step(state.cell, drive)
+        response = sent(response, form.activity)
         after = LayerState(response.output, cell, trace=None, rule=(), eligibility=None, dither=None)
         return chosen(controls.ended, state, after), Signals(received, drive, response.post, rate=None)
 
     trace, dither, pre = state.trace, state.dither, _plastic(shape, inputs, state.output, pre)
     drive = drive + _as_drives(layer.cell, _product(ready.alpha * trace, pre))
     cell, response = layer.cell.step(state.cell, drive)
+    response = sent(response, form.activity)
     activity = Activity(pre, response.post, recalled=None, trace=trace)
     change, rule = layer.rule.step(ready.rule, state.rule, activity)
     rate = imposed(layer.modulation.step(ready.modulation, response.output), controls)
     rounded = None
-    if trace_format is not None and dither is not None:
-        rounded = partial(round_trace, form=trace_format, limit=layer.limit, dither=dither)
+    if form.trace is not None and dither is not None:
+        rounded = partial(round_trace, form=form.trace, limit=layer.limit, dither=dither)
         dither = next_dither(dither)
     trace, eligibility = synapse_step(
         change, rate, trace, state.eligibility, layer.bound, layer.limit, rounded, controls.frozen
     )
     after = chosen(controls.ended, state, LayerState(response.output, cell, trace, rule, eligibility, dither))
     return after, Signals(received, drive, response.post, rate)
+
+
+def sent(response: Response, form: Format | None) -> Response:
+    """The response of a cell, whose output and postsynaptic activity are rounded if they have a format."""
+    if form is None:
+        return response
+    output = round_activity(response.output, form)
+    return Response(output, output if response.post is response.output else round_activity(response.post, form))
 
 
 def _plastic(shape: Shape, inputs: Tensor, output: Tensor, pre: Tensor) -> Tensor:

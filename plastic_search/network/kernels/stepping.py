@@ -11,9 +11,8 @@ from torch import Tensor
 from plastic_search.network.kernels.autograd import dithers, nested_state, prepare
 from plastic_search.network.kernels.buffers import Buffers, LayerTensors, allocate, source_weight
 from plastic_search.network.kernels.passes import Backend, constants
-from plastic_search.network.spec import Layer
+from plastic_search.network.spec import Formats, Layer
 from plastic_search.network.step import LayerState, Ready, layer_step
-from plastic_search.precisions import Format
 from plastic_search.structures import Shape
 
 __all__ = ["BackendStepper", "ReferenceStepper", "Stepper"]
@@ -36,7 +35,7 @@ class Stepper(Protocol):
 class ReferenceStepper:
     """A layer that `step.layer_step` runs."""
 
-    def __init__(self, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState) -> None:
+    def __init__(self, layer: Layer, shape: Shape, form: Formats, ready: Ready, state: LayerState) -> None:
         self._layer, self._shape, self._form, self._ready, self._state = layer, shape, form, ready, state
 
     def run(self, x: Tensor) -> Tensor:
@@ -66,7 +65,7 @@ class BackendStepper:
     """A layer that a backend runs."""
 
     def __init__(
-        self, backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState
+        self, backend: Backend, layer: Layer, shape: Shape, form: Formats, ready: Ready, state: LayerState
     ) -> None:
         x = state.output.new_zeros(1, len(state.output), shape.pre - shape.recurrent)
         self._backend = backend

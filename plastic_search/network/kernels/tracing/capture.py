@@ -17,12 +17,13 @@ from plastic_search.network.kernels.tracing.step_function import Plastic, StepFu
 from plastic_search.network.kernels.tracing.survey import survey
 from plastic_search.network.kernels.tracing.trace import trace
 from plastic_search.network.kernels.tracing.verify import out_of_range
-from plastic_search.network.spec import Bound, Layer
+from plastic_search.network.spec import Bound, Formats, Layer
 from plastic_search.precisions import Format, Rounding
 
 __all__ = ["capture"]
 
 _KEPT = 512
+_FLOAT = Formats()
 _PATIENCE = 32  # captures of equal parts, after which what they read is taken to change all the time
 
 
@@ -34,6 +35,7 @@ class _Around(NamedTuple):
     bound: Bound = Bound.NONE
     rounding: Rounding | None = None
     controls: tuple[str, ...] = ()
+    activity: Format | None = None  # of what the units send
 
 
 class _Captured(NamedTuple):
@@ -60,19 +62,19 @@ _captures: Counter[tuple[Any, ...]] = Counter()  # by content
 
 
 def capture(
-    layer: Layer, plastic: bool, dtype: torch.dtype, form: Format | None = None, controls: tuple[str, ...] = ()
+    layer: Layer, plastic: bool, dtype: torch.dtype, form: Formats = _FLOAT, controls: tuple[str, ...] = ()
 ) -> StepProgram | Unsupported:
     """The program of a layer's parts, or why there is none. Equal parts, of which nothing changed, give one object.
 
     Args:
         plastic: whether any connection is.
-        form: the format of the trace; None leaves it a float.
+        form: the formats of its trace and activity.
         controls: what is imposed on a step, fields of `step.Controls`.
     """
     parts = (layer.cell, layer.rule, layer.modulation) if plastic else (layer.cell,)
-    around = _Around(dtype, torch.get_default_dtype(), controls=controls)
+    around = _Around(dtype, torch.get_default_dtype(), activity=form.activity, controls=controls)
     if plastic:
-        around = around._replace(bound=layer.bound, rounding=form.rounding if form else None)
+        around = around._replace(bound=layer.bound, rounding=form.trace.rounding if form.trace else None)
     key = (*map(id, parts), *around)
     found = _by_address.get(key)
     if found is None or (found.reads is not None and not found.reads.unchanged()):
@@ -107,7 +109,7 @@ def _renewed(parts: tuple[Any, ...], around: _Around) -> _Captured:
             reason = f"its step reads {what}, which keeps changing; make it a setting, a parameter or a state"
             return _Captured(parts, None, Unsupported(reason))
     _captures[content] += 1
-    program = trace(cell, plastic, around.dtype, around.controls)
+    program = trace(cell, plastic, around.dtype, around.controls, around.activity)
     if isinstance(program, StepProgram) and (why := out_of_range(program, parts, around.dtype)):
         program = Unsupported(why)
     found = _Captured(parts, reads, program)

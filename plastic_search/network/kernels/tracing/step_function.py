@@ -15,7 +15,7 @@ from plastic_search.network.controls import Controls, chosen, imposed
 from plastic_search.network.pytree import leaves, unflatten
 from plastic_search.network.quantization import round_to_levels
 from plastic_search.network.spec import Bound, Layer
-from plastic_search.network.step import synapse_step
+from plastic_search.network.step import sent, synapse_step
 from plastic_search.precisions import Format, Rounding
 from plastic_search.rules import Activity, Change, Outer, Rule
 
@@ -42,6 +42,7 @@ class StepFunction:
     Args:
         matrices: the coefficients of the rule's change that are arguments of the step, instead of results of the rule.
         controls: the names of what is imposed on it, fields of `step.Controls`; numbers, of which 1 stands for true.
+        activity: the format of what the units send; None leaves it a float.
 
     Attributes:
         initial_states, initial_params: of cell and rule, and of rule and modulation, nested as the parts nest them.
@@ -53,8 +54,10 @@ class StepFunction:
     def __init__(
         self, cell: Cell, plastic: Plastic | None, dtype: torch.dtype, post: int, pre: int, batch: int = 1,
         matrices: tuple[str, ...] = (), controls: tuple[str, ...] = (),
+        activity: Format | None = None,
     ) -> None:  # fmt: skip
         self.cell, self.plastic, self.matrices, self.controls = cell, plastic, matrices, controls
+        self.activity = activity
         like, rng = torch.zeros((), dtype=dtype), torch.Generator().manual_seed(0)
         states: tuple[Any, Any] = (cell.state(batch, post, like), ())
         params: tuple[Any, Any] = ((), ())
@@ -139,6 +142,7 @@ class StepFunction:
         """The cell's next state and response, the rule's change and next state; `matrices` are arguments."""
         states, params = self.nested(args)
         cell, response = self.cell.step(states[0], args[0])
+        response = sent(response, self.activity)
         if not self.plastic:
             return cell, response, Change(), ()
         own = self.of_synapses(args)

@@ -27,6 +27,7 @@ from plastic_search.network.kernels.tracing.lowering import Array, interpret
 from plastic_search.network.kernels.tracing.program import Output, Program, StepProgram, SynapseProgram, layout_of
 from plastic_search.network.kernels.tracing.step_function import Plastic, StepFunction
 from plastic_search.network.kernels.tracing.writes import written
+from plastic_search.precisions import Format
 
 __all__ = ["trace"]
 
@@ -39,15 +40,20 @@ _CONSTANT = ("limit", "level", "top", "dither", "phases", *Controls._fields)  # 
 
 
 def trace(
-    cell: Cell, plastic: Plastic | None, dtype: torch.dtype, controls: tuple[str, ...] = ()
-) -> StepProgram | Unsupported:
-    """The program of parts on whose step these `controls` are imposed, or why there is none."""
+    cell: Cell, plastic: Plastic | None, dtype: torch.dtype, controls: tuple[str, ...] = (),
+    activity: Format | None = None,
+) -> StepProgram | Unsupported:  # fmt: skip
+    """The program of parts on whose step these `controls` are imposed, or why there is none.
+
+    Args:
+        activity: the format of what the units send; None leaves it a float.
+    """
     try:
         with torch.autograd.set_detect_anomaly(False), torch.device("cpu"):  # whatever the caller has set
             with torch.inference_mode(False), torch.no_grad():
                 if argument := written(StepFunction(cell, plastic, dtype, 2, 3)):
                     return Unsupported(f"its step writes into {argument}; let it return new tensors")
-            one, two = (_Trace(cell, plastic, dtype, *sizes, controls).program() for sizes in _SIZES)
+            one, two = (_Trace(cell, plastic, dtype, *sizes, controls, activity).program() for sizes in _SIZES)
     except UnsupportedError as error:
         return Unsupported(str(error))
     except Exception as error:  # a part may raise anything
@@ -76,9 +82,10 @@ class _Trace:
     """A step function at one pair of sizes, on its way to a program."""
 
     def __init__(
-        self, cell: Cell, plastic: Plastic | None, dtype: torch.dtype, post: int, pre: int, controls: tuple[str, ...]
-    ) -> None:
-        self.step = StepFunction(cell, plastic, dtype, post, pre, controls=controls)
+        self, cell: Cell, plastic: Plastic | None, dtype: torch.dtype, post: int, pre: int, controls: tuple[str, ...],
+        activity: Format | None,
+    ) -> None:  # fmt: skip
+        self.step = StepFunction(cell, plastic, dtype, post, pre, controls=controls, activity=activity)
         self.sizes, self.builder = {post: Axis.POST, pre: Axis.PRE}, GraphBuilder()
         if any(not s.is_floating_point() for s in self.step.states):
             raise UnsupportedError("a state that is not of floating numbers")
@@ -87,7 +94,9 @@ class _Trace:
         if None in self.state.leaves:
             raise UnsupportedError("a state for every pair of units")
         if plastic and (constant := self._constant_coefficients()):
-            self.step = StepFunction(cell, plastic, dtype, post, pre, matrices=constant, controls=controls)
+            self.step = StepFunction(
+                cell, plastic, dtype, post, pre, matrices=constant, controls=controls, activity=activity
+            )
 
     def program(self) -> StepProgram:
         self._check_episodes_are_independent()
@@ -114,6 +123,7 @@ class _Trace:
             params=self.params,
             initial_states=step.initial_states,
             controls=step.controls,
+            activity=step.activity,
             forward=parts.forward,
             backward=parts.backward,
             synapses=self._synapses(parts.synapses_forward, parts.synapses_backward) if step.plastic else None,
