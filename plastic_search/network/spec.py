@@ -12,6 +12,7 @@ from plastic_search.core.part import Part, SearchParameter
 from plastic_search.core.space import search_parameters
 from plastic_search.modulations import Modulation
 from plastic_search.modulations.simple import Simple
+from plastic_search.network.initial import Initial
 from plastic_search.precisions import Precision, Role
 from plastic_search.precisions.floating import Floating
 from plastic_search.rules import Rule
@@ -116,6 +117,9 @@ class NetworkSpec(Part):
     Args:
         layers: the first receives the network's input, each other one the outputs of the layer before it.
         precision: the number format of weights, alphas and traces.
+        initial: what parameters start from, by path, where that is not what a layer and its parts draw.
+        held: paths of parameters, or of blocks of them, that training leaves alone (`network.initial` says how paths
+            are written).
 
     Raises:
         PlasticSearchError: there is no layer, a skip connection starts before the network's input, or an integer
@@ -131,6 +135,8 @@ class NetworkSpec(Part):
 
     layers: tuple[Layer, ...] = (Layer(),)
     precision: Precision = Floating()
+    initial: tuple[Initial, ...] = ()
+    held: tuple[str, ...] = ()
 
     def check(self) -> None:
         if not self.layers:

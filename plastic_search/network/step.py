@@ -28,6 +28,7 @@ from torch.nn.functional import linear, pad
 
 from plastic_search.cells import Cell
 from plastic_search.modulations import Rate
+from plastic_search.network.initial import without_gradients
 from plastic_search.network.quantization import next_dither, parameter_rounder, round_trace, start_dither
 from plastic_search.network.spec import Bound, Layer, NetworkSpec
 from plastic_search.precisions import Format, Role
@@ -254,6 +255,8 @@ def layer_start(spec: NetworkSpec, layer: Layer, shape: Shape, ready: Ready, bat
 
 def resolve(spec: NetworkSpec, shapes: tuple[Shape, ...], params: tuple[LayerParams, ...]) -> tuple[Ready, ...]:
     """Gates, rounding of weight and alpha, and alpha's shape, applied once per episode."""
+    if spec.held:
+        params = without_gradients(spec, shapes, params)
     return tuple(_layer_ready(spec, *each) for each in zip(spec.layers, shapes, params, strict=True))
 
 
