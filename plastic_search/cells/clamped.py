@@ -1,4 +1,4 @@
-"""A tanh unit that an input fixes at its own value (the image network of Miconi, Clune and Stanley 2018, section 4.2)."""
+"""A tanh unit that an input fixes at its own value (image network of Miconi, Clune and Stanley 2018, section 4.2)."""
 
 from __future__ import annotations
 

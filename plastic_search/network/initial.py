@@ -5,6 +5,7 @@ layers.*.modulation          all tensors below a path, of every layer
 layers.0.weight.3            of a weight or a bias, one drive of the cell
 layers.0.weight.recurrent    of a weight or alpha, the columns of the layer's own output; `input` is all others
 layers.0.weight.3.0:64       columns by number, of one drive
+layers.0.bias.0:5            of a bias, units by number
 """
 
 from __future__ import annotations
@@ -248,9 +249,11 @@ def _where(name: str, block: list[str], tensor: Tensor, shape: Shape) -> tuple[s
     if name in ("weight", "bias") and rest and rest[0].isdecimal() and int(rest[0]) < tensor.shape[0]:
         number = int(rest.pop(0))
         drive = slice(number, number + 1)
-    if name in ("weight", "alpha") and rest and _COLUMNS.fullmatch(rest[0]):
+    if name in ("weight", "bias", "alpha") and rest and _COLUMNS.fullmatch(rest[0]):
         sources = shape.pre - shape.recurrent
         known = {"input": (0, sources), "recurrent": (sources, shape.pre)}
+        if name == "bias" and rest[0] in known:
+            return None
         text = rest.pop(0)
         first, stop = known[text] if text in known else map(int, text.split(":"))
         if name == "alpha":  # has the columns of the plastic pathway, if it has any
@@ -260,4 +263,4 @@ def _where(name: str, block: list[str], tensor: Tensor, shape: Shape) -> tuple[s
         columns = slice(first, stop)
     if rest:
         return None
-    return {"weight": (drive, slice(None), columns), "bias": (drive,), "alpha": (slice(None), columns)}[name]
+    return {"weight": (drive, slice(None), columns), "bias": (drive, columns), "alpha": (slice(None), columns)}[name]

@@ -45,7 +45,8 @@ class Gradient(Trainer):
     Example:
         from plastic_search.training.optimisers import Adam, ParameterGroup
 
-        slower = Gradient(learning_rate=1e-4, optimiser=Adam(epsilon=1e-6), groups=(ParameterGroup("layers.*.alpha", 0.1),))
+        slower = ParameterGroup("layers.*.alpha", rate=0.1)
+        trainer = Gradient(learning_rate=1e-4, optimiser=Adam(epsilon=1e-6), groups=(slower,))
     """
 
     renamed: ClassVar[dict[str, str]] = {"settle": "cooldown_fraction"}

@@ -26,6 +26,7 @@ BLOCKS = [  # path -> how many numbers it names
     ("layers.0.weight.2.recurrent", 6 * 6),
     ("layers.0.weight.0.1:3", 6 * 2),
     ("layers.0.bias.1", 6),
+    ("layers.0.bias.4:6", 4 * 2),
     ("layers.0.alpha", 6 * 6),
     ("layers.0.alpha.4:6", 6 * 2),
     ("layers.*.alpha.recurrent", 6 * 6),
