@@ -23,7 +23,7 @@ Forward = Callable[[Params, Array], tuple[Array, list[Array]]]  # to outputs, an
 
 STEPS, BATCH = 50, 2
 CLOSE = 1e-10  # of outputs and traces, in float64
-GRADIENT = 1e-7  # of derivatives, beside the larger of 1 and their size: central differences of 1e-6 are not much closer
+GRADIENT = 1e-7  # of derivatives, beside the larger of 1 and their size; central differences are not much closer
 _STEP = 1e-6
 _TRIED = 4  # numbers of each parameter whose derivative is compared
 
