@@ -10,9 +10,8 @@ from torch import Tensor
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.network.module import Network
 from plastic_search.network.state import State, describe, named, same_shapes
-from plastic_search.network.step import Signals, step_signals
+from plastic_search.network.step import Signals, step_signals, trace_read
 from plastic_search.rules import Activity
-from plastic_search.structures import Shape
 
 __all__ = ["record"]
 
@@ -57,19 +56,20 @@ def record(
     steps: list[dict[str, Tensor]] = []
     for inputs in x:
         before, (now, signals) = now, step_signals(net.spec, net.shapes, ready, now, inputs)
-        found = named(now) | named(signals) | _recalls(net.shapes, before, signals)
+        found = named(now) | named(signals) | _recalls(net, before, signals)
         wanted = _chosen(names, found) if wanted is None else wanted
         steps.append({name: _of_each_episode(found[name], len(inputs)) for name in wanted})
     return {name: torch.stack([each[name] for each in steps]) for name in steps[0]}, now
 
 
-def _recalls(shapes: tuple[Shape, ...], before: State, signals: tuple[Signals, ...]) -> dict[str, Tensor]:
+def _recalls(net: Network, before: State, signals: tuple[Signals, ...]) -> dict[str, Tensor]:
     """H pre of every plastic layer, by its path."""
-    return {
-        f"layers.{i}.recall": Activity(own.pre[:, shape.plastic], own.post, recalled=None, trace=state.trace).recall
-        for i, (shape, state, own) in enumerate(zip(shapes, before, signals, strict=True))
-        if state.trace is not None
-    }
+    found: dict[str, Tensor] = {}
+    for i, (layer, shape, state, own) in enumerate(zip(net.spec.layers, net.shapes, before, signals, strict=True)):
+        if state.trace is not None:
+            trace = trace_read(state.trace, layer.bound, layer.limit)
+            found[f"layers.{i}.recall"] = Activity(own.pre[:, shape.plastic], own.post, None, trace).recall
+    return found
 
 
 def _chosen(names: Iterable[str], known: dict[str, Tensor]) -> list[str]:

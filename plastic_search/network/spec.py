@@ -29,6 +29,7 @@ class Bound(Enum):
     NONE = "none"  # not bounded
     HARD = "hard"  # clipped to [-limit, limit]
     SOFT = "soft"  # a write is scaled by its distance to the limit ahead, over `limit`, then clipped
+    READ = "read"  # not bounded; clipped to [-limit, limit] where drive and recall read it, not where the rule does
 
 
 class AlphaShape(Enum):
@@ -145,8 +146,12 @@ class NetworkSpec(Part):
             if isinstance(layer.skip, tuple) and any(k > i for k in layer.skip if isinstance(k, int)):
                 raise PlasticSearchError(f"layers.{i}.skip={layer.skip} reaches back beyond the network's input")
             rounds = not isinstance(self.precision, SearchParameter) and not any(search_parameters(self.precision))
-            if rounds and layer.bound is Bound.NONE and self.precision.format(Role.TRACE) is not None:
-                raise PlasticSearchError(f"layers.{i}: an integer trace needs a bound, but bound is 'none'")
+            free = layer.bound in (Bound.NONE, Bound.READ)
+            if rounds and free and self.precision.format(Role.TRACE) is not None:
+                raise PlasticSearchError(
+                    f"layers.{i}: an integer trace needs a bound where it is written, hard or soft, "
+                    f"but bound is {layer.bound.value!r}"
+                )
 
 
 def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:

@@ -11,6 +11,8 @@ One step of one layer, in the order of `layer_signals`; * is elementwise, (x) th
     H'      = bound(H + rate * E),  E' = (1 - eta) E + eta dH    through the eligibility trace E
     H'      = round(H')                                          if the precision gives traces a format
 
+H is clipped in drive and recall alone, and not in H', where the bound says so.
+
 Only the plastic pathway, the columns `Shape.plastic` of `pre`, has a trace. What does not change within an episode is
 prepared by `resolve`: the structure's gates, and the rounding of W and alpha. Source: differentiable plasticity, Miconi
 et al. 2018 (arXiv 1804.02464); modulation and eligibility traces, Miconi et al. 2019 (Backpropamine, arXiv 2002.10585).
@@ -37,7 +39,7 @@ from plastic_search.structures import Shape, Source
 
 __all__ = [
     "LayerParams", "LayerState", "Ready", "Signals", "layer_inputs", "layer_signals", "layer_start", "layer_step",
-    "resolve", "start", "step", "step_signals", "synapse_step",
+    "resolve", "start", "step", "step_signals", "synapse_step", "trace_read",
 ]  # fmt: skip
 
 
@@ -158,9 +160,10 @@ def layer_signals(
         return after, Signals(received, drive, response.post, rate=None)
 
     trace, dither, pre = state.trace, state.dither, _plastic(shape, inputs, state.output, pre)
-    drive = drive + _as_drives(layer.cell, _product(ready.alpha * trace, pre))
+    read = trace_read(trace, layer.bound, layer.limit)
+    drive = drive + _as_drives(layer.cell, _product(ready.alpha * read, pre))
     cell, response = layer.cell.step(state.cell, drive)
-    activity = Activity(pre, response.post, recalled=None, trace=trace)
+    activity = Activity(pre, response.post, None if read is trace else _product(read, pre), trace)
     change, rule = layer.rule.step(ready.rule, state.rule, activity)
     rate = layer.modulation.step(ready.modulation, response.output)
     rounded = None
@@ -195,6 +198,11 @@ def _as_drives(cell: Cell, plastic: Tensor) -> Tensor:
     return pad(plastic.unsqueeze(1), (0, 0, cell.plastic, cell.drives - 1 - cell.plastic))
 
 
+def trace_read(trace: Tensor, bound: Bound, limit: Any) -> Tensor:
+    """H as drive and recall read it; kernels are compiled from what is captured of this function, too."""
+    return trace.clamp(-limit, limit) if bound is Bound.READ else trace
+
+
 def synapse_step(
     change: Change, rate: Rate, trace: Tensor, eligibility: Tensor | None, bound: Bound, limit: Any,
     rounded: Callable[[Tensor], Tensor] | None,
@@ -222,7 +230,7 @@ def synapse_step(
 
 def _bounded(trace: Tensor, write: Tensor, bound: Bound, limit: Any) -> Tensor:
     match bound:
-        case Bound.NONE:
+        case Bound.NONE | Bound.READ:
             return trace + write
         case Bound.HARD:
             return (trace + write).clamp(-limit, limit)
