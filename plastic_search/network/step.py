@@ -30,6 +30,7 @@ from torch.nn.functional import linear, pad
 
 from plastic_search.cells import Cell
 from plastic_search.modulations import Rate
+from plastic_search.network.controls import NOTHING, Controls, chosen, imposed
 from plastic_search.network.initial import without_gradients
 from plastic_search.network.quantization import next_dither, parameter_rounder, round_trace, start_dither
 from plastic_search.network.spec import Bound, Layer, NetworkSpec
@@ -100,8 +101,9 @@ def step(
 
 
 def step_signals(
-    spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: tuple[LayerState, ...], x: Tensor
-) -> tuple[tuple[LayerState, ...], tuple[Signals, ...]]:
+    spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: tuple[LayerState, ...], x: Tensor,
+    controls: Controls = NOTHING,
+) -> tuple[tuple[LayerState, ...], tuple[Signals, ...]]:  # fmt: skip
     """One time step of the whole network: the next state, and what each layer computes on the way to it.
 
     Args:
@@ -110,7 +112,9 @@ def step_signals(
     outputs, after, signals = [x], [], []
     trace_format = spec.precision.format(Role.TRACE)
     for layer, shape, params, before in zip(spec.layers, shapes, ready, state, strict=True):
-        now, computed = layer_signals(layer, shape, params, before, layer_inputs(shape, outputs), trace_format)
+        now, computed = layer_signals(
+            layer, shape, params, before, layer_inputs(shape, outputs), trace_format, controls
+        )
         outputs.append(now.output)
         after.append(now)
         signals.append(computed)
@@ -137,27 +141,29 @@ def _selected(output: Tensor, source: Source) -> Tensor:
 
 
 def layer_step(
-    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None
-) -> LayerState:
+    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None,
+    controls: Controls = NOTHING,
+) -> LayerState:  # fmt: skip
     """One time step of one layer.
 
     Args:
         inputs: [batch, inputs], what the layer receives from other layers (`layer_inputs`).
         trace_format: the precision's format of the trace; None leaves it a float.
     """
-    return layer_signals(layer, shape, ready, state, inputs, trace_format)[0]
+    return layer_signals(layer, shape, ready, state, inputs, trace_format, controls)[0]
 
 
 def layer_signals(
-    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None
-) -> tuple[LayerState, Signals]:
+    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None,
+    controls: Controls = NOTHING,
+) -> tuple[LayerState, Signals]:  # fmt: skip
     """`layer_step`, with what it computes on the way: the equations of this module, in their order."""
     received = pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
     drive = linear(pre, ready.weight.flatten(0, 1), ready.bias.flatten()).unflatten(1, ready.bias.shape)
     if ready.alpha is None or state.trace is None:
         cell, response = layer.cell.step(state.cell, drive)
         after = LayerState(response.output, cell, trace=None, rule=(), eligibility=None, dither=None)
-        return after, Signals(received, drive, response.post, rate=None)
+        return chosen(controls.ended, state, after), Signals(received, drive, response.post, rate=None)
 
     trace, dither, pre = state.trace, state.dither, _plastic(shape, inputs, state.output, pre)
     read = trace_read(trace, layer.bound, layer.limit)
@@ -165,13 +171,15 @@ def layer_signals(
     cell, response = layer.cell.step(state.cell, drive)
     activity = Activity(pre, response.post, None if read is trace else _product(read, pre), trace)
     change, rule = layer.rule.step(ready.rule, state.rule, activity)
-    rate = layer.modulation.step(ready.modulation, response.output)
+    rate = imposed(layer.modulation.step(ready.modulation, response.output), controls)
     rounded = None
     if trace_format is not None and dither is not None:
         rounded = partial(round_trace, form=trace_format, limit=layer.limit, dither=dither)
         dither = next_dither(dither)
-    trace, eligibility = synapse_step(change, rate, trace, state.eligibility, layer.bound, layer.limit, rounded)
-    after = LayerState(response.output, cell, trace, rule, eligibility, dither)
+    trace, eligibility = synapse_step(
+        change, rate, trace, state.eligibility, layer.bound, layer.limit, rounded, controls.frozen
+    )
+    after = chosen(controls.ended, state, LayerState(response.output, cell, trace, rule, eligibility, dither))
     return after, Signals(received, drive, response.post, rate)
 
 
@@ -205,7 +213,7 @@ def trace_read(trace: Tensor, bound: Bound, limit: Any) -> Tensor:
 
 def synapse_step(
     change: Change, rate: Rate, trace: Tensor, eligibility: Tensor | None, bound: Bound, limit: Any,
-    rounded: Callable[[Tensor], Tensor] | None,
+    rounded: Callable[[Tensor], Tensor] | None, frozen: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     """What happens at the synapses in one step. Every kernel is compiled from what is captured of this function.
 
@@ -214,10 +222,12 @@ def synapse_step(
         trace, eligibility: H and E before the step, [batch, post, width]; E is None where changes are written at once.
         limit: a number, or a tensor that holds one.
         rounded: rounds a bounded trace; None leaves it as it is.
+        frozen: [batch, 1], the episodes in which neither changes; None for none.
 
     Returns:
         H and E after the step.
     """
+    before = trace, eligibility
     if rate.eligibility is None or eligibility is None:
         write, eligibility = change.scaled(rate.write).full(trace), None
     else:  # the previous eligibility trace is what is written
@@ -225,7 +235,8 @@ def synapse_step(
         keep = (1.0 - rate.eligibility).unsqueeze(-1)
         eligibility = keep * eligibility + change.scaled(rate.eligibility).full(trace)
     trace = _bounded(trace, write, bound, limit)
-    return trace if rounded is None else rounded(trace), eligibility
+    trace = trace if rounded is None else rounded(trace)
+    return chosen(frozen, before, (trace, eligibility))
 
 
 def _bounded(trace: Tensor, write: Tensor, bound: Bound, limit: Any) -> Tensor:

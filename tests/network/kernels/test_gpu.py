@@ -74,7 +74,7 @@ def apart(net: Network, x: torch.Tensor, state: State | None) -> float:
 def test_any_parts_equal_the_reference(cell: type[Cell], rule: type[Rule], modulation: type[Modulation]) -> None:
     names = (cell.__name__, rule.__name__, modulation.__name__)
     number = sum(map(ord, "".join(names)))
-    for k, bound in enumerate(Bound):
+    for k, bound in enumerate(Bound if number % 4 == 0 else (Bound.NONE, Bound.HARD, Bound.SOFT)):
         pathway, alpha = PATHWAYS[(number + k) % 3], list(AlphaShape)[(number // 3 + k) % 3]
         size, time, batch = ((7, 5, 2), (1, 1, 1), (17, 3, 1))[(number // 2 + k) % 3]
         layer = Layer(size, cell(), rule(), modulation(), plastic=pathway, bound=bound, limit=0.3, alpha=alpha)

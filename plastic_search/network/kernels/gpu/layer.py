@@ -273,4 +273,4 @@ def _checkpoint(f: Function) -> tuple[str, str]:
 
 def _step(f: Function) -> StepAddresses:
     """The buffers of the time that the source calls `at`."""
-    return StepAddresses(*(f.at(name, "at") for name in ("drive", "output", "pre", "state", "tape")))
+    return f.step("at")

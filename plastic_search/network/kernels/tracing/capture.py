@@ -33,6 +33,7 @@ class _Around(NamedTuple):
     default: torch.dtype
     bound: Bound = Bound.NONE
     rounding: Rounding | None = None
+    controls: tuple[str, ...] = ()
 
 
 class _Captured(NamedTuple):
@@ -58,15 +59,18 @@ _by_content: dict[tuple[Any, ...], _Captured] = {}
 _captures: Counter[tuple[Any, ...]] = Counter()  # by content
 
 
-def capture(layer: Layer, plastic: bool, dtype: torch.dtype, form: Format | None = None) -> StepProgram | Unsupported:
+def capture(
+    layer: Layer, plastic: bool, dtype: torch.dtype, form: Format | None = None, controls: tuple[str, ...] = ()
+) -> StepProgram | Unsupported:
     """The program of a layer's parts, or why there is none. Equal parts, of which nothing changed, give one object.
 
     Args:
         plastic: whether any connection is.
         form: the format of the trace; None leaves it a float.
+        controls: what is imposed on a step, fields of `step.Controls`.
     """
     parts = (layer.cell, layer.rule, layer.modulation) if plastic else (layer.cell,)
-    around = _Around(dtype, torch.get_default_dtype())
+    around = _Around(dtype, torch.get_default_dtype(), controls=controls)
     if plastic:
         around = around._replace(bound=layer.bound, rounding=form.rounding if form else None)
     key = (*map(id, parts), *around)
@@ -103,7 +107,7 @@ def _renewed(parts: tuple[Any, ...], around: _Around) -> _Captured:
             reason = f"its step reads {what}, which keeps changing; make it a setting, a parameter or a state"
             return _Captured(parts, None, Unsupported(reason))
     _captures[content] += 1
-    program = trace(cell, plastic, around.dtype)
+    program = trace(cell, plastic, around.dtype, around.controls)
     if isinstance(program, StepProgram) and (why := out_of_range(program, parts, around.dtype)):
         program = Unsupported(why)
     found = _Captured(parts, reads, program)
