@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
 from plastic_search.cells import Cell
 from plastic_search.cells.rnn import RNN
@@ -13,14 +12,15 @@ from plastic_search.core.part import Part, SearchParameter
 from plastic_search.core.space import search_parameters
 from plastic_search.modulations import Modulation
 from plastic_search.modulations.simple import Simple
-from plastic_search.precisions import Format, Precision, Role
+from plastic_search.network.initial import Initial
+from plastic_search.precisions import Precision, Role
 from plastic_search.precisions.floating import Floating
 from plastic_search.rules import Rule
 from plastic_search.rules.hebb import Hebb
 from plastic_search.structures import Shape, Source, Structure
 from plastic_search.structures.dense import Dense
 
-__all__ = ["AlphaShape", "Bound", "Formats", "Layer", "NetworkSpec", "Pathway", "formats", "shapes"]
+__all__ = ["AlphaShape", "Bound", "Layer", "NetworkSpec", "Pathway", "shapes"]
 
 
 class Bound(Enum):
@@ -29,6 +29,7 @@ class Bound(Enum):
     NONE = "none"  # not bounded
     HARD = "hard"  # clipped to [-limit, limit]
     SOFT = "soft"  # a write is scaled by its distance to the limit ahead, over `limit`, then clipped
+    READ = "read"  # not bounded; clipped to [-limit, limit] where drive and recall read it, not where the rule does
 
 
 class AlphaShape(Enum):
@@ -117,6 +118,9 @@ class NetworkSpec(Part):
     Args:
         layers: the first receives the network's input, each other one the outputs of the layer before it.
         precision: the number format of weights, alphas, traces and activity.
+        initial: what parameters start from, by path, where that is not what a layer and its parts draw.
+        held: paths of parameters, or of blocks of them, that training leaves alone (`network.initial` says how paths
+            are written).
 
     Raises:
         PlasticSearchError: there is no layer, a skip connection starts before the network's input, an integer
@@ -132,34 +136,27 @@ class NetworkSpec(Part):
 
     layers: tuple[Layer, ...] = (Layer(),)
     precision: Precision = Floating()
+    initial: tuple[Initial, ...] = ()
+    held: tuple[str, ...] = ()
 
     def check(self) -> None:
         if not self.layers:
             raise PlasticSearchError("a network needs at least one layer, but got layers=()")
+        rounds = not isinstance(self.precision, SearchParameter) and not any(search_parameters(self.precision))
         for i, layer in enumerate(self.layers):
             if isinstance(layer.skip, tuple) and any(k > i for k in layer.skip if isinstance(k, int)):
                 raise PlasticSearchError(f"layers.{i}.skip={layer.skip} reaches back beyond the network's input")
-            rounds = not isinstance(self.precision, SearchParameter) and not any(search_parameters(self.precision))
-            if rounds and layer.bound is Bound.NONE and self.precision.format(Role.TRACE) is not None:
-                raise PlasticSearchError(f"layers.{i}: an integer trace needs a bound, but bound is 'none'")
-            if rounds and len(self.layers) == 1 and self.precision.format(Role.ACTIVITY) is not None:
+            free = layer.bound in (Bound.NONE, Bound.READ)
+            if rounds and free and self.precision.format(Role.TRACE) is not None:
                 raise PlasticSearchError(
-                    "the output of a network's last layer is its answer, and is not rounded: a network of one layer "
-                    "has no activity to round; add a layer that reads it, or leave activity in float"
+                    f"layers.{i}: an integer trace needs a bound where it is written, hard or soft, "
+                    f"but bound is {layer.bound.value!r}"
                 )
-
-
-class Formats(NamedTuple):
-    """The number formats of what changes in a layer while it runs; None leaves a role a float."""
-
-    trace: Format | None = None
-    activity: Format | None = None
-
-
-def formats(spec: NetworkSpec) -> tuple[Formats, ...]:
-    """The formats of each layer; the last one's output is the network's answer, and stays a float."""
-    trace, activity = (spec.precision.format(role) for role in (Role.TRACE, Role.ACTIVITY))
-    return (*[Formats(trace, activity)] * (len(spec.layers) - 1), Formats(trace))
+        if rounds and len(self.layers) == 1 and self.precision.format(Role.ACTIVITY) is not None:
+            raise PlasticSearchError(
+                "the output of a network's last layer is its answer, and is not rounded: a network of one layer "
+                "has no activity to round; add a layer that reads it, or leave activity in float"
+            )
 
 
 def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:

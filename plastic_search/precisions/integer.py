@@ -1,4 +1,4 @@
-"""Weight, alpha, trace and activity as symmetric integers of as many bits each (straight-through: Hubara et al. 2018)."""
+"""Weight, alpha, trace and activity as integers, each with its own bit width (straight-through: Hubara et al. 2018)."""
 
 from __future__ import annotations
 

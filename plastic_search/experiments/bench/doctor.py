@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from plastic_search.core.part import Part, discover, open_set
+from plastic_search.network.formats import formats
 from plastic_search.network.kernels.cpu.cache import distrust, folder
 from plastic_search.network.kernels.dispatch import choose
 from plastic_search.network.kernels.gpu import backend
-from plastic_search.network.spec import Layer, NetworkSpec, Pathway, formats, shapes
+from plastic_search.network.spec import Layer, NetworkSpec, Pathway, shapes
 from plastic_search.records import provenance
 from plastic_search.records.provenance import versions
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.controls import NOTHING, Controls
+from plastic_search.network.formats import Formats
 from plastic_search.network.kernels.buffers import Buffers, Call, LayerTensors, Sizes, step_of_each
 from plastic_search.network.kernels.layout import KernelSignature
 from plastic_search.network.kernels.passes import Backend, backward, forward
@@ -25,7 +26,7 @@ from plastic_search.network.kernels.tracing.step_function import Plastic, coeffi
 from plastic_search.network.kernels.tracing.verify import difference
 from plastic_search.network.pytree import leaves, unflatten
 from plastic_search.network.quantization import next_dither, start_dither
-from plastic_search.network.spec import Bound, Formats, Layer
+from plastic_search.network.spec import Bound, Layer
 from plastic_search.network.step import LayerState, Ready
 from plastic_search.precisions import Format
 from plastic_search.rules import Activity

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.network.controls import NOTHING, Controls
+from plastic_search.network.formats import Formats, formats
 from plastic_search.network.kernels import reference
 from plastic_search.network.kernels.torch_internals import current_transform
 from plastic_search.network.kernels.tracing.ir import Unsupported
-from plastic_search.network.spec import Formats, Layer, NetworkSpec, formats
+from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.network.state import State
 from plastic_search.network.step import LayerState, Ready, layer_inputs
 from plastic_search.structures import Shape

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from plastic_search.network.controls import NOTHING, Controls, chosen
+from plastic_search.network.formats import Formats
 from plastic_search.network.kernels.torch_internals import tree_flatten, tree_map, tree_unflatten
-from plastic_search.network.spec import Formats, Layer, NetworkSpec
+from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.network.step import LayerState, Ready, layer_start, layer_step
 from plastic_search.structures import Shape
 

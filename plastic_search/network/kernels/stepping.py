@@ -8,10 +8,11 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from plastic_search.network.formats import Formats
 from plastic_search.network.kernels.autograd import dithers, nested_state, prepare
 from plastic_search.network.kernels.buffers import Buffers, LayerTensors, allocate, source_weight
 from plastic_search.network.kernels.passes import Backend, constants
-from plastic_search.network.spec import Formats, Layer
+from plastic_search.network.spec import Layer
 from plastic_search.network.step import LayerState, Ready, layer_step
 from plastic_search.structures import Shape
 

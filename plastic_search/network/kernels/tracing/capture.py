@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from plastic_search.core.part import Part
+from plastic_search.network.formats import Formats
 from plastic_search.network.kernels.tracing.ir import Unsupported, UnsupportedError
 from plastic_search.network.kernels.tracing.program import StepProgram
 from plastic_search.network.kernels.tracing.reads import Reads
@@ -17,7 +18,7 @@ from plastic_search.network.kernels.tracing.step_function import Plastic, StepFu
 from plastic_search.network.kernels.tracing.survey import survey
 from plastic_search.network.kernels.tracing.trace import trace
 from plastic_search.network.kernels.tracing.verify import out_of_range
-from plastic_search.network.spec import Bound, Formats, Layer
+from plastic_search.network.spec import Bound, Layer
 from plastic_search.precisions import Format, Rounding
 
 __all__ = ["capture"]

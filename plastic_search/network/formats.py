@@ -1,0 +1,23 @@
+"""The number formats of what changes in a layer while it runs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from plastic_search.network.spec import NetworkSpec
+from plastic_search.precisions import Format, Role
+
+__all__ = ["Formats", "formats"]
+
+
+class Formats(NamedTuple):
+    """The formats of one layer; None leaves a role a float."""
+
+    trace: Format | None = None
+    activity: Format | None = None
+
+
+def formats(spec: NetworkSpec) -> tuple[Formats, ...]:
+    """The formats of each layer. The output of the last one is the network's answer, and stays a float."""
+    trace, activity = (spec.precision.format(role) for role in (Role.TRACE, Role.ACTIVITY))
+    return (*[Formats(trace, activity)] * (len(spec.layers) - 1), Formats(trace))
