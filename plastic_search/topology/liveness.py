@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.network.formats import formats
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import flatten
 from plastic_search.network.spec import AlphaShape
+from plastic_search.network.step import sent
 from plastic_search.precisions import Role, Rounding
 from plastic_search.structures import Shape
 from plastic_search.topology import probing
@@ -167,7 +169,7 @@ def _constants(net: Network, i: int, exists: Tensor, earlier: list[Tensor]) -> T
     state, outputs, states = cell.state(1, bias.shape[1], bias), [], []
     for _ in range(3):
         state, response = cell.step(state, bias.unsqueeze(0))
-        outputs.append(response.output[0])
+        outputs.append(sent(response, formats(net.spec)[i].activity).output[0])
         states.append(flatten(state))
     rests = (outputs[0] == outputs[1]) & (outputs[1] == outputs[2])
     for name, first in states[0].items():
