@@ -222,7 +222,7 @@ class _Comparison:
         allowed = max(TIES, 5e-7 * finest)  # the finer the levels, the more values are at a threshold
         if ties > max(_FEW, allowed * writes):
             raise PlasticSearchError(
-                f"{ties} of {writes} values that the exported step writes or sends are one level away from the network's; "
+                f"{ties} of {writes} exported values of trace or activity are one level away from the network's; "
                 f"at most a share of {allowed:.0e} is allowed, so it computes or rounds in another way; do not use it"
             )
         return Parity(
