@@ -6,7 +6,7 @@ One step of one layer, in the order of `layer_signals`; * is elementwise, (x) th
     drive   = W pre + b + (alpha * H) pre                        of several drives of a cell, one is plastic
     cell', Response(output', post) = cell.step(cell, drive)
     dH      = rule.step(pre, post, recall = H pre, H)            = sum(coef * post (x) pre) - decay * H + dense
-    rate    = modulation.step(output')
+    rate, modulation' = modulation.step(output', output, inputs, cell', a modulatory layer's output)
     H'      = bound(H + rate * dH)                               at once; or, if the modulation is retroactive,
     H'      = bound(H + rate * E),  E' = (1 - eta) E + eta dH    through the eligibility trace E
     H'      = round(H')                                          if the precision gives traces a format
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from plastic_search.cells import Cell
-from plastic_search.modulations import Rate
+from plastic_search.modulations import Observation, Rate
 from plastic_search.network.quantization import next_dither, parameter_rounder, round_trace, start_dither
 from plastic_search.network.spec import Bound, Layer, NetworkSpec
 from plastic_search.precisions import Format, Role
@@ -35,7 +35,7 @@ from plastic_search.structures import Shape, Source
 
 __all__ = [
     "LayerParams", "LayerState", "Ready", "Signals", "layer_inputs", "layer_signals", "layer_start", "layer_step",
-    "resolve", "start", "step", "step_signals", "synapse_step",
+    "resolve", "separated", "start", "step", "step_signals", "synapse_step",
 ]  # fmt: skip
 
 
@@ -69,6 +69,7 @@ class LayerState(NamedTuple):
     rule: Any
     eligibility: Tensor | None  # [batch, post, width], E; None unless the modulation is retroactive
     dither: Tensor | None  # [batch, 1, 1], noise state of stochastic rounding; None where the trace is a float
+    modulation: Any = ()
 
 
 class Signals(NamedTuple):
@@ -121,10 +122,19 @@ def layer_inputs(shape: Shape, outputs: Sequence[Tensor]) -> Tensor:
         outputs: [..., units] each, the network's input first, then the output of each layer before this one.
 
     Returns:
-        [..., inputs], the columns of `pre` that are not the layer's own previous output.
+        [..., received]: the columns of `pre` that are not the layer's own previous output, and those that only its
+        modulation sees (`Shape.modulator`).
     """
-    parts = [_selected(outputs[source.layer + 1], source) for source in shape.feedforward]
+    sources = shape.feedforward if shape.modulator is None else (*shape.feedforward, shape.modulator)
+    parts = [_selected(outputs[source.layer + 1], source) for source in sources]
     return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+
+
+def separated(shape: Shape, received: Tensor) -> tuple[Tensor, Tensor | None]:
+    """What a layer receives through its connections, and what its modulation sees of the layer that it names."""
+    if shape.modulator is None:
+        return received, None
+    return received[..., : shape.inputs], received[..., shape.inputs :]
 
 
 def _selected(output: Tensor, source: Source) -> Tensor:
@@ -139,7 +149,7 @@ def layer_step(
     """One time step of one layer.
 
     Args:
-        inputs: [batch, inputs], what the layer receives from other layers (`layer_inputs`).
+        inputs: [batch, received], what the layer receives from other layers (`layer_inputs`).
         trace_format: the precision's format of the trace; None leaves it a float.
     """
     return layer_signals(layer, shape, ready, state, inputs, trace_format)[0]
@@ -149,6 +159,7 @@ def layer_signals(
     layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None
 ) -> tuple[LayerState, Signals]:
     """`layer_step`, with what it computes on the way: the equations of this module, in their order."""
+    inputs, modulator = separated(shape, inputs)
     received = pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
     drive = torch.einsum("dmn,bn->bdm", ready.weight, pre) + ready.bias
     if ready.alpha is None or state.trace is None:
@@ -161,13 +172,14 @@ def layer_signals(
     cell, response = layer.cell.step(state.cell, drive)
     activity = Activity(pre, response.post, recall=_product(trace, pre), trace=trace)
     change, rule = layer.rule.step(ready.rule, state.rule, activity)
-    rate = layer.modulation.step(ready.modulation, response.output)
+    seen = Observation(response.output, state.output, inputs, cell, modulator)
+    rate, modulation = layer.modulation.step(ready.modulation, state.modulation, seen)
     rounded = None
     if trace_format is not None and dither is not None:
         rounded = partial(round_trace, form=trace_format, limit=layer.limit, dither=dither)
         dither = next_dither(dither)
     trace, eligibility = synapse_step(change, rate, trace, state.eligibility, layer.bound, layer.limit, rounded)
-    after = LayerState(response.output, cell, trace, rule, eligibility, dither)
+    after = LayerState(response.output, cell, trace, rule, eligibility, dither, modulation)
     return after, Signals(received, drive, response.post, activity.recall, rate)
 
 
@@ -199,13 +211,23 @@ def synapse_step(
         H and E after the step.
     """
     if rate.eligibility is None or eligibility is None:
-        write, eligibility = change.scaled(rate.write).full(trace), None
+        write, eligibility = _times(rate.write, change, trace), None
     else:  # the previous eligibility trace is what is written
-        write = rate.write.unsqueeze(-1) * eligibility
-        keep = (1.0 - rate.eligibility).unsqueeze(-1)
-        eligibility = keep * eligibility + change.scaled(rate.eligibility).full(trace)
+        write = _of_synapses(rate.write) * eligibility
+        keep = 1.0 - _of_synapses(rate.eligibility)
+        eligibility = keep * eligibility + _times(rate.eligibility, change, trace)
     trace = _bounded(trace, write, bound, limit)
     return trace if rounded is None else rounded(trace), eligibility
+
+
+def _of_synapses(rate: Tensor) -> Tensor:
+    """A rate that broadcasts over [batch, post, width]."""
+    return rate if rate.dim() == 3 else rate.unsqueeze(-1)
+
+
+def _times(rate: Tensor, change: Change, trace: Tensor) -> Tensor:
+    """rate * dH; a rate that is not one of every synapse multiplies vectors."""
+    return rate * change.full(trace) if rate.dim() == 3 else change.scaled(rate).full(trace)
 
 
 def _bounded(trace: Tensor, write: Tensor, bound: Bound, limit: Any) -> Tensor:
@@ -232,12 +254,16 @@ def layer_start(spec: NetworkSpec, layer: Layer, shape: Shape, ready: Ready, bat
         return LayerState(output, cell, trace=None, rule=(), eligibility=None, dither=None)
     trace = like.new_zeros(batch, shape.post, shape.width)
     rule = layer.rule.state(batch, shape.post, shape.width, like)
-    retroactive = layer.modulation.step(ready.modulation, output).eligibility is not None
+    modulation = layer.modulation.state(batch, shape.post, like)
+    modulator = None if shape.modulator is None else like.new_zeros(batch, len(shape.modulator.units))
+    seen = Observation(output, output, like.new_zeros(batch, shape.inputs), cell, modulator)
+    rate, _ = layer.modulation.step(ready.modulation, modulation, seen)
     rounded = spec.precision.format(Role.TRACE) is not None
     return LayerState(
         output, cell, trace, rule,
-        eligibility=trace if retroactive else None,
+        eligibility=None if rate.eligibility is None else trace,
         dither=start_dither(batch, like) if rounded else None,
+        modulation=modulation,
     )  # fmt: skip
 
 

@@ -310,8 +310,8 @@ def test_a_rate_that_only_loud_units_move_keeps_them_all() -> None:
     class Alarm(Modulation):
         """M = 1 where any output exceeds 0.9"""
 
-        def step(self, params: Any, output: Tensor) -> Rate:
-            return Rate((output > 0.9).to(output).amax(-1, keepdim=True))
+        def step(self, params: Any, state: Any, seen: Any) -> Any:
+            return Rate((seen.output > 0.9).to(seen.output).amax(-1, keepdim=True)), state
 
     small = equal(sparse(modulation=Alarm()))
     assert units(small) == [12, 2]

@@ -27,11 +27,14 @@ class StepAddresses(NamedTuple):
     pre: str = ""
     state: str = ""
     tape: str = ""
+    signals: str = ""
     d_drive: str = ""
     d_output: str = ""
     d_state: str = ""
     next_d_state: str = ""  # where the derivative of the step's initial state is written
     adjoints: str = ""
+    d_previous: str = ""  # where the derivative of the output before is added
+    d_signals: str = ""
 
 
 class AddressBook(ABC, Generic[Moment]):
@@ -80,9 +83,14 @@ class AddressBook(ABC, Generic[Moment]):
         found = rows.find(name)
         return "" if found is None else self.row(rows.area, base, *found)
 
+    def step(self, when: Moment) -> StepAddresses:
+        """The buffers of one time of one episode, and those of derivatives that few layers have."""
+        step = StepAddresses(*(self.at(name, when) for name in ("drive", "output", "pre", "state", "tape")))
+        return step._replace(signals=self.at("signals", when)) if self.signature.program.signals else step
+
     def writes(self, when: Moment) -> dict[Slot, str]:
         """The rows of units that the synapses read at one time, and the numbers that differ from step to step."""
-        step = StepAddresses(*(self.at(name, when) for name in ("drive", "output", "pre", "state", "tape")))
+        step = self.step(when)
         rows = [x for x in self.synapse_program.inputs() if x.axis is not Axis.PAIR and x.slot[0] not in STATIC]
         return {
             slot_of(x): self.at("dither", when) if x.slot[0] == "dither" else self.forward_input(step, *slot_of(x))
@@ -119,6 +127,10 @@ class AddressBook(ABC, Generic[Moment]):
                 return self.drive(step.drive, number)
             case "state":
                 return self.row(signature.state, step.state, axis, number)
+            case "previous":
+                return step.output
+            case "signals":
+                return self.number(step.signals, number)
         return step.pre
 
     def forward_output(self, step: StepAddresses, after: StepAddresses, buffer: str, axis: Axis, number: int) -> str:
@@ -146,6 +158,10 @@ class AddressBook(ABC, Generic[Moment]):
                 return self.d_pre(when)
             case "recall":
                 return self.adjoint(step.adjoints, "recall")
+            case "previous":
+                return step.d_previous
+            case "signals":
+                return self.number(step.d_signals, number)
             case "state":
                 return self.row(self.signature.state, step.next_d_state, axis, number)
         return self.row(self.signature.params, self["d_params"], axis, number)

@@ -62,13 +62,14 @@ class LayerTensors(NamedTuple):
     trace: Tensor | None  # [member, batch, post, width]
     eligibility: Tensor | None  # [member, batch, post, width]
     dither: Tensor | None  # [member, time, batch], noise that rounds the trace
+    signals: Tensor | None  # [member, time, batch, signals], what the modulation sees of the layer's inputs
     others: tuple[Tensor | None, ...]  # states, parameters that are vectors, and `KernelSignature.matrices`
 
     @classmethod
     def of(cls, tensors: Sequence[Any]) -> LayerTensors:
         """The inverse of `flat`."""
-        weight, bias, alpha, output, trace, eligibility, dither, *others = tensors
-        return cls(weight, bias, alpha, output, trace, eligibility, dither, tuple(others))
+        count = len(cls._fields) - 1
+        return cls(*tensors[:count], tuple(tensors[count:]))
 
     def flat(self) -> tuple[Tensor | None, ...]:
         """One after another, as autograd saves them."""

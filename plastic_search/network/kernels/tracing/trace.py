@@ -21,7 +21,7 @@ from torch import Tensor, fx
 from plastic_search.cells import Cell
 from plastic_search.network.kernels.torch_internals import capture_graph
 from plastic_search.network.kernels.tracing.division import divided
-from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Unsupported, UnsupportedError
+from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Node, Unsupported, UnsupportedError
 from plastic_search.network.kernels.tracing.lowering import Array, interpret
 from plastic_search.network.kernels.tracing.program import Output, Program, StepProgram, SynapseProgram, layout_of
 from plastic_search.network.kernels.tracing.step_function import Plastic, StepFunction
@@ -31,9 +31,10 @@ __all__ = ["trace"]
 
 # Units and plastic inputs while tracing: primes, so that a length identifies its axis. Two pairs, which must give the
 # same program: else the step depends on the sizes.
-_SIZES = ((211, 223), (227, 229))
+_SIZES = ((211, 223), (227, 229), (233, 239))  # the third where a modulation sees as many columns as another has
 
-_OF_EPISODES = ("drive", "pre", "recall", "state", "trace", "eligibility", "dither")  # arguments with a batch
+_OF_EPISODES = ("drive", "pre", "recall", "previous", "signals", "state", "trace", "eligibility", "dither")
+_SEEN = ("previous", "signals")  # what a modulation may see beside the layer's activity
 _CONSTANT = ("limit", "level", "top", "dither", "phases")  # ... that no derivative is taken of
 
 
@@ -44,7 +45,9 @@ def trace(cell: Cell, plastic: Plastic | None, dtype: torch.dtype) -> StepProgra
             with torch.inference_mode(False), torch.no_grad():
                 if argument := written(StepFunction(cell, plastic, dtype, 2, 3)):
                     return Unsupported(f"its step writes into {argument}; let it return new tensors")
-            one, two = (_Trace(cell, plastic, dtype, *sizes).program() for sizes in _SIZES)
+            seen = plastic[-2:] if plastic else ()
+            free = [sizes for sizes in _SIZES if not {*sizes} & {*seen, sum(n or 0 for n in seen)}]
+            one, two = (_Trace(cell, plastic, dtype, *sizes).program() for sizes in free[:2])
     except UnsupportedError as error:
         return Unsupported(str(error))
     except Exception as error:  # a part may raise anything
@@ -100,7 +103,8 @@ class _Trace:
         for i, grad in zip(self._differentiable(), grads, strict=True):
             (buffer, first), like = self._place(i), step.examples[i]
             name = f"d.{buffer}" if self._axis(like) is Axis.PAIR else buffer
-            backward += self._outputs(name, first, like, grad)
+            outputs = self._outputs(name, first, like, grad)
+            backward += [o for o in outputs if not (name in _SEEN and _is_zero(o.node))]
         parts = divided(forward, backward)
         return StepProgram(
             drives=step.cell.drives,
@@ -111,6 +115,8 @@ class _Trace:
             forward=parts.forward,
             backward=parts.backward,
             synapses=self._synapses(parts.synapses_forward, parts.synapses_backward) if step.plastic else None,
+            columns=step.plastic.columns if step.plastic else None,
+            units=step.plastic.units if step.plastic else 0,
         )
 
     def _synapses(self, forward: Program, backward: Program) -> SynapseProgram:
@@ -183,7 +189,7 @@ class _Trace:
         if name in ("limit", "level", "top"):
             return "limits", ("limit", "level", "top").index(name)
         if name == "state":
-            leaf = self.state.leaves[i - 3]
+            leaf = self.state.leaves[i - step.first_state]
             return "state", leaf.first if leaf else 0
         if name != "params":
             return name, 0
@@ -214,6 +220,10 @@ class _Trace:
         """The rows of a result."""
         axis = self._axis(like)
         return [Output(buffer, axis, first + i, self.builder.as_number(node)) for i, node in enumerate(array.flat)]
+
+
+def _is_zero(node: Node) -> bool:
+    return node.op == "constant" and node.value == 0.0
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:
