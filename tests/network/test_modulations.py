@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from plastic_search.cells import Cell
 from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
 from plastic_search.core.errors import PlasticSearchError
@@ -39,9 +40,11 @@ X = torch.randn(6, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch
 RATE, OUTPUT = "layers.0.rate.write", "layers.0.output"
 
 
-def inside(modulation: Modulation, cell: Any = Linear(), names: tuple[str, ...] = (RATE, OUTPUT)) -> tuple[Any, ...]:
+def inside(
+    modulation: Modulation, cell: Cell | None = None, names: tuple[str, ...] = (RATE, OUTPUT)
+) -> tuple[Any, ...]:
     """The parameters of a modulation, whose layer has 4 units and 2 inputs, and recordings of that layer."""
-    layer = Layer(4, cell, Hebb(), modulation, plastic=Pathway.BOTH)
+    layer = Layer(4, cell or Linear(), Hebb(), modulation, plastic=Pathway.BOTH)
     net = Network(NetworkSpec((layer,)), 2, kernel="reference").double()
     with torch.no_grad():
         for name, value in net.named_parameters():
