@@ -163,10 +163,11 @@ def _refuse_old(kind: type, name: str, wanted: tuple[str, ...], more: str = "") 
     method = vars(kind).get(name)
     if not inspect.isfunction(method):
         return
+    signature = inspect.signature(method)
     try:
-        inspect.signature(method).bind(None, *wanted)
+        signature.bind(None, *wanted)
     except TypeError:
         raise PlasticSearchError(
-            f"{kind.__name__}.{name}{inspect.signature(method)} has other arguments than it is called with: it is now "
-            f"{name}(self, {', '.join(wanted)}){more}"
+            f"{kind.__name__}.{name}({', '.join(signature.parameters)}) has other arguments than it is called with: "
+            f"it is now {name}(self, {', '.join(wanted)}){more}"
         ) from None

@@ -54,7 +54,7 @@ class Network(nn.Module):
             raise PlasticSearchError(f"inputs must be a whole number from 1, but is {describe(inputs)}")
         self.kernel = known(kernel)
         self.spec, self.inputs, self.shapes = spec, inputs, shapes(spec, inputs)
-        warn_of_doubts(spec, self.shapes)
+        warn_of_doubts(spec)
         self._numbers: torch.dtype | None = None  # the type for which the settings were checked
         drawn = _drawn(spec, self.shapes, torch.Generator().manual_seed(seed))
         self.layers = nn.ModuleList(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import warnings
 
-from plastic_search.network.spec import Bound, NetworkSpec
+from plastic_search.network.spec import Bound, NetworkSpec, Pathway
 from plastic_search.rules import Circumstances
-from plastic_search.structures import Shape
 from plastic_search.structures.dense import Dense
 from plastic_search.structures.feed_forward import FeedForward
 
@@ -20,14 +19,14 @@ class DoubtfulRule(UserWarning):
     """A rule's equation is not valid where it is used."""
 
 
-def warn_of_doubts(spec: NetworkSpec, shapes: tuple[Shape, ...]) -> None:
+def warn_of_doubts(spec: NetworkSpec) -> None:
     """Warn, once, of each way in which a rule does not fit its layer.
 
     Warns:
         DoubtfulRule: the message names layer, rule, reason and remedy.
     """
-    for i, (layer, shape) in enumerate(zip(spec.layers, shapes, strict=True)):
-        if not shape.width:
+    for i, layer in enumerate(spec.layers):
+        if layer.plastic is Pathway.NONE:
             continue
         where = Circumstances(
             signed=layer.cell.signed,

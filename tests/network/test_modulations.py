@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,9 @@ from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part
+from plastic_search.core.space import choice
+from plastic_search.experiments.runner import run
+from plastic_search.experiments.study import Study
 from plastic_search.modulations import FanOut, Modulation, Rate, Reads
 from plastic_search.modulations.constant import Constant
 from plastic_search.modulations.deviation import Deviation
@@ -35,6 +39,8 @@ from plastic_search.rules.hebb import Hebb
 from plastic_search.rules.oja import Oja
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.graph import Graph
+from plastic_search.tasks.pattern_completion import PatternCompletion
+from plastic_search.trainers.gradient import Gradient
 
 X = torch.randn(6, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 RATE, OUTPUT = "layers.0.rate.write", "layers.0.output"
@@ -214,6 +220,15 @@ def test_a_rule_that_is_not_valid_in_its_layer_warns_once(
         Network(spec, 2)
     with warnings.catch_warnings(action="error"):
         Network(spec, 2)
+
+
+def test_a_search_warns_of_what_its_space_mixes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(validity, "_warned", set())
+    layer = Layer(2, rule=choice(Oja(), BCM()), plastic=Pathway.RECURRENT)
+    study = Study("?", NetworkSpec((layer,)), PatternCompletion(bits=4), Gradient(steps=1), trials=1)
+    with pytest.warns(validity.DoubtfulRule, match="BCM") as found:
+        next(run(study, "study", tmp_path))
+    assert len(found) == 1
 
 
 def test_valid_rules_do_not_warn(monkeypatch: pytest.MonkeyPatch) -> None:
