@@ -224,7 +224,7 @@ def test_a_rule_that_is_not_valid_in_its_layer_warns_once(
 
 def test_a_search_warns_of_what_its_space_mixes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(validity, "_warned", set())
-    layer = Layer(2, rule=choice(Oja(), BCM()), plastic=Pathway.RECURRENT)
+    layer = Layer(4, rule=choice(Oja(), BCM()), plastic=Pathway.RECURRENT)
     study = Study("?", NetworkSpec((layer,)), PatternCompletion(bits=4), Gradient(steps=1), trials=1)
     with pytest.warns(validity.DoubtfulRule, match="BCM") as found:
         next(run(study, "study", tmp_path))

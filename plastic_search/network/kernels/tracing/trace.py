@@ -30,8 +30,8 @@ from plastic_search.network.kernels.tracing.writes import written
 __all__ = ["trace"]
 
 # Units and plastic inputs while tracing: primes, so that a length identifies its axis. Two pairs, which must give the
-# same program: else the step depends on the sizes.
-_SIZES = ((211, 223), (227, 229), (233, 239))  # the third where a modulation sees as many columns as another has
+# same program: else the step depends on the sizes. The first two are taken that are not numbers of signals, too.
+_SIZES = ((211, 223), (227, 229), (233, 239), (241, 251), (257, 263))
 
 _OF_EPISODES = ("drive", "pre", "recall", "previous", "signals", "state", "trace", "eligibility", "dither")
 _SEEN = ("previous", "signals")  # what a modulation may see beside the layer's activity
