@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear, pad
 
 from plastic_search.cells import Cell
 from plastic_search.modulations import Observation, Rate
@@ -78,7 +79,6 @@ class Signals(NamedTuple):
     pre: Tensor  # [batch, pre], what the layer receives
     drive: Tensor  # [batch, drives, post]
     post: Tensor  # [batch, post], the postsynaptic activity in the plasticity rule
-    recall: Tensor | None  # [batch, post], H pre; None where nothing is plastic
     rate: Rate | None  # the plasticity rate, by which the modulation multiplies what is written
 
 
@@ -161,16 +161,16 @@ def layer_signals(
     """`layer_step`, with what it computes on the way: the equations of this module, in their order."""
     inputs, modulator = separated(shape, inputs)
     received = pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
-    drive = torch.einsum("dmn,bn->bdm", ready.weight, pre) + ready.bias
+    drive = linear(pre, ready.weight.flatten(0, 1), ready.bias.flatten()).unflatten(1, ready.bias.shape)
     if ready.alpha is None or state.trace is None:
         cell, response = layer.cell.step(state.cell, drive)
         after = LayerState(response.output, cell, trace=None, rule=(), eligibility=None, dither=None)
-        return after, Signals(received, drive, response.post, recall=None, rate=None)
+        return after, Signals(received, drive, response.post, rate=None)
 
-    trace, dither, pre = state.trace, state.dither, pre[:, shape.plastic]
+    trace, dither, pre = state.trace, state.dither, _plastic(shape, inputs, state.output, pre)
     drive = drive + _as_drives(layer.cell, _product(ready.alpha * trace, pre))
     cell, response = layer.cell.step(state.cell, drive)
-    activity = Activity(pre, response.post, recall=_product(trace, pre), trace=trace)
+    activity = Activity(pre, response.post, recalled=None, trace=trace)
     change, rule = layer.rule.step(ready.rule, state.rule, activity)
     seen = Observation(response.output, state.output, inputs, cell, modulator)
     rate, modulation = layer.modulation.step(ready.modulation, state.modulation, seen)
@@ -180,19 +180,30 @@ def layer_signals(
         dither = next_dither(dither)
     trace, eligibility = synapse_step(change, rate, trace, state.eligibility, layer.bound, layer.limit, rounded)
     after = LayerState(response.output, cell, trace, rule, eligibility, dither, modulation)
-    return after, Signals(received, drive, response.post, activity.recall, rate)
+    return after, Signals(received, drive, response.post, rate)
+
+
+def _plastic(shape: Shape, inputs: Tensor, output: Tensor, pre: Tensor) -> Tensor:
+    """The columns `shape.plastic` of `pre`; where they are one of its halves, that half itself, which is no copy."""
+    match shape.plastic.start, shape.plastic.stop:
+        case 0, shape.pre:
+            return pre
+        case 0, _:
+            return inputs
+        case _:
+            return output
 
 
 def _product(matrix: Tensor, pre: Tensor) -> Tensor:
     """[batch, post, width] times [batch, width] is [batch, post]."""
-    return torch.matmul(matrix, pre.unsqueeze(-1)).squeeze(-1)
+    return torch.bmm(matrix, pre.unsqueeze(-1)).squeeze(-1)
 
 
 def _as_drives(cell: Cell, plastic: Tensor) -> Tensor:
     """The contribution [batch, post] to the plastic drive as one to all drives [batch, drives, post]."""
     if cell.drives == 1:
         return plastic.unsqueeze(1)
-    return torch.nn.functional.pad(plastic.unsqueeze(1), (0, 0, cell.plastic, cell.drives - 1 - cell.plastic))
+    return pad(plastic.unsqueeze(1), (0, 0, cell.plastic, cell.drives - 1 - cell.plastic))
 
 
 def synapse_step(
