@@ -78,7 +78,10 @@ class Retroactive(Modulation):
 
     def params(self, post: int, pre: int, rng: Generator) -> RetroactiveParams | DelayedParams:
         own, eta = self._source.params(post, pre, rng), torch.full((1,), self.eligibility)
-        return RetroactiveParams(*own, eta) if self.signal is None else DelayedParams(own, eta)
+        if self.signal is not None:
+            return DelayedParams(own, eta)
+        weight, bias, fan, base = own
+        return RetroactiveParams(weight, bias, fan, base, eta)
 
     def state(self, batch: int, post: int, like: Tensor) -> Any:
         return self._source.state(batch, post, like)

@@ -147,15 +147,19 @@ def _modulation_dynamics(modulation: Modulation) -> None:
             around = Observation(output, previous, received, (), None if modulation.source is None else source)
             rate, state = modulation.step(params, state, around)
             keep({t.dtype for t in tensors(rate)} == {output.dtype}, f"its rate is not {output.dtype}")
-            write, eligibility = (t if t is None or t.dim() == 3 else t.unsqueeze(-1) for t in rate)
-            trace, previous = trace + write * past, output
-            if eligibility is not None:
-                past = (1.0 - eligibility) * past + eligibility * output.square().unsqueeze(-1)
+            trace, previous = trace + _of_synapses(rate.write) * past, output
+            if rate.eligibility is not None:
+                eta = _of_synapses(rate.eligibility)
+                past = (1.0 - eta) * past + eta * output.square().unsqueeze(-1)
         return trace, state
 
     params = seeded(modulation, lambda rng: modulation.params(POST, PRE, rng))
     seen = (noise(STEPS, BATCH, POST), noise(STEPS, BATCH, PRE), noise(STEPS, BATCH, PRE))
     dynamics(modulation, write, params, seen, (BATCH, POST, PRE))
+
+
+def _of_synapses(rate: Tensor) -> Tensor:
+    return rate if rate.dim() == 3 else rate.unsqueeze(-1)
 
 
 def _gates(structure: Structure, shape: Shape) -> None:

@@ -227,7 +227,7 @@ def test_a_search_warns_of_what_its_space_mixes(monkeypatch: pytest.MonkeyPatch,
     layer = Layer(4, rule=choice(Oja(), BCM()), plastic=Pathway.RECURRENT)
     study = Study("?", NetworkSpec((layer,)), PatternCompletion(bits=4), Gradient(steps=1), trials=1)
     with pytest.warns(validity.DoubtfulRule, match="BCM") as found:
-        next(run(study, "study", tmp_path))
+        next(run(study, "study", tmp_path, workers=1))
     assert len(found) == 1
 
 

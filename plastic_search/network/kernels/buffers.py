@@ -68,8 +68,8 @@ class LayerTensors(NamedTuple):
     @classmethod
     def of(cls, tensors: Sequence[Any]) -> LayerTensors:
         """The inverse of `flat`."""
-        count = len(cls._fields) - 1
-        return cls(*tensors[:count], tuple(tensors[count:]))
+        weight, bias, alpha, output, trace, eligibility, dither, signals, *others = tensors
+        return cls(weight, bias, alpha, output, trace, eligibility, dither, signals, tuple(others))
 
     def flat(self) -> tuple[Tensor | None, ...]:
         """One after another, as autograd saves them."""

@@ -84,8 +84,9 @@ class BackendStepper:
 
     def run(self, x: Tensor) -> Tensor:
         span = self._of(len(x))
-        if span.signals is not None:
-            span.signals.copy_(seen_signals(self._call.signature.program, self._shape, x))
+        signals = seen_signals(self._call.signature.program, self._shape, x)
+        if span.signals is not None and signals is not None:
+            span.signals.copy_(signals)
         x, _ = separated(self._shape, x)
         torch.addmm(self._bias, x.reshape(-1, x.shape[2]), self._weight, out=span.drive)
         if span.pre is not None:

@@ -183,8 +183,8 @@ def narrowed(value: Any, *parts: slice) -> Any:
 
 
 def _narrowed_rate(rate: Rate, rows: slice, columns: slice) -> Rate:
-    parts = [None if t is None else narrowed(t, rows, *[columns] * (t.dim() == 3)) for t in rate]
-    return Rate(*parts)
+    write, eligibility = (None if t is None else narrowed(t, rows, *[columns] * (t.dim() == 3)) for t in rate)
+    return rate._replace(write=write, eligibility=eligibility)
 
 
 def _narrowed_change(change: Change, rows: slice, columns: slice) -> Change:
