@@ -43,10 +43,10 @@ def build(spec: NetworkSpec, inputs: int, seed: int = 0) -> Network:
         layers = list(zip(spec.layers, net.shapes, net.parts(), strict=True))
         for layer, shape, _ in layers:
             _check_tree(layer.cell, "state", layer.cell.state(_BATCH, shape.post, torch.zeros(1)))
-        for layer, shape, params in layers:  # first, since `start` calls the modulation
+        for layer, shape, params in layers:  # first, since `initial_state` calls the modulation
             if shape.width:
                 _validate_modulation(layer, params, shape)
-        for (layer, shape, params), state in zip(layers, net.start(_BATCH), strict=True):
+        for (layer, shape, params), state in zip(layers, net.initial_state(_BATCH), strict=True):
             _validate_cell(layer, shape.post, state)
             if state.trace is not None:
                 _validate_rule(layer, params, state, shape.post, shape.width)

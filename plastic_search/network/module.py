@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Unpack
 
 import torch
 from torch import Generator, Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network.kernels.dispatch import known, sequences
+from plastic_search.network.episodes import run
+from plastic_search.network.interventions import Given, Interventions
+from plastic_search.network.kernels.dispatch import known
 from plastic_search.network.numbers import check_numbers
 from plastic_search.network.pytree import Bag
 from plastic_search.network.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
 from plastic_search.network.state import State, describe, same_shapes
-from plastic_search.network.step import LayerParams, Ready, layer_inputs, resolve, separated, start
+from plastic_search.network.step import LayerParams, LayerState, Ready, layer_inputs, resolve, separated, start
 from plastic_search.network.validity import warn_of_doubts
 from plastic_search.network.watch import Watch
 from plastic_search.structures import Gates, Shape
@@ -79,43 +81,47 @@ class Network(nn.Module):
         self.watch.look(self.bags(), ready)
         return ready
 
-    def start(self, batch: int) -> State:
-        """The state at the start of `batch` episodes."""
+    def initial_state(self, batch: int) -> State:
+        """The state at the start of `batch` episodes: [batch, ...] in every tensor, all 0 but the noise of rounding.
+
+        Raises:
+            PlasticSearchError: `batch` is not a whole number from 0.
+        """
+        if type(batch) is not int or batch < 0:
+            raise PlasticSearchError(f"batch must be a whole number from 0, but is {describe(batch)}")
         like = next(self.parameters())
         self._check_numbers(like.dtype)
-        return start(self.spec, self.shapes, batch, like, self.resolve())
+        return State(start(self.spec, self.shapes, batch, like, self.resolve()))
 
     def forward(
-        self, x: Tensor, state: State | None = None, edit: Callable[[int, State], State] | None = None
+        self, x: Tensor, state: tuple[LayerState, ...] | None = None, **interventions: Unpack[Given]
     ) -> tuple[Tensor, State]:
         """Run whole episodes.
 
         Args:
             x: [time, batch, inputs].
             state: the state from which the episodes continue; None starts new ones.
-            edit: called with the time and the state before each step, returns the state that the step starts from.
-                The kernel then runs one step at a time.
+            interventions: what is imposed on the episodes, as data; see `interventions.Interventions`.
+                lengths [batch]: the steps that each episode has; outputs after its end are 0.
+                reset [time, batch] or [time]: an episode begins at this step.
+                freeze [time, batch] or [time]: the trace does not change in this step.
+                clamp [time, batch] or [time]: the plasticity rate in this step; NaN where the modulation sets it.
+                shuffle [time]: the seed of a permutation of the trace's entries before this step; -1 for none.
 
         Returns:
-            The outputs [time, batch, outputs], and the state after the last step.
+            The outputs [time, batch, outputs], and the state after the last step of each episode.
 
         Raises:
-            PlasticSearchError: `x` or `state` has the wrong shape, and the message names both; or a setting is a number
+            PlasticSearchError: an argument has the wrong shape, and the message names both; or a setting is a number
                 that the network's tensors do not hold.
         """
         self.check(x)
         ready = self.resolve()
-        if edit is None and state is None:
-            return sequences(self.spec, self.shapes, ready, None, x, self.kernel)
-        fresh = start(self.spec, self.shapes, x.shape[1], next(self.parameters()), ready)
-        now: State = fresh if state is None else same_shapes(state, fresh)
-        if edit is None:
-            return sequences(self.spec, self.shapes, ready, now, x, self.kernel)
-        outputs = []
-        for t in range(x.shape[0]):
-            y, now = sequences(self.spec, self.shapes, ready, edit(t, now), x[t : t + 1], self.kernel)
-            outputs.append(y)
-        return torch.cat(outputs), now
+        begun = None
+        if state is not None:
+            begun = same_shapes(state, start(self.spec, self.shapes, x.shape[1], next(self.parameters()), ready))
+        given = Interventions.of(interventions)
+        return run(self.spec, self.shapes, ready, begun, x, self.kernel, given)
 
     def connections(self) -> int:
         """Number of synapses that exist, gates thresholded at 0.5; those from units that do not exist are excluded."""

@@ -28,6 +28,7 @@ from torch.nn.functional import linear, pad
 
 from plastic_search.cells import Cell
 from plastic_search.modulations import Observation, Rate
+from plastic_search.network.controls import NOTHING, Controls, chosen, imposed
 from plastic_search.network.quantization import next_dither, parameter_rounder, round_trace, start_dither
 from plastic_search.network.spec import Bound, Layer, NetworkSpec
 from plastic_search.precisions import Format, Role
@@ -98,8 +99,9 @@ def step(
 
 
 def step_signals(
-    spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: tuple[LayerState, ...], x: Tensor
-) -> tuple[tuple[LayerState, ...], tuple[Signals, ...]]:
+    spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: tuple[LayerState, ...], x: Tensor,
+    controls: Controls = NOTHING,
+) -> tuple[tuple[LayerState, ...], tuple[Signals, ...]]:  # fmt: skip
     """One time step of the whole network: the next state, and what each layer computes on the way to it.
 
     Args:
@@ -108,7 +110,9 @@ def step_signals(
     outputs, after, signals = [x], [], []
     trace_format = spec.precision.format(Role.TRACE)
     for layer, shape, params, before in zip(spec.layers, shapes, ready, state, strict=True):
-        now, computed = layer_signals(layer, shape, params, before, layer_inputs(shape, outputs), trace_format)
+        now, computed = layer_signals(
+            layer, shape, params, before, layer_inputs(shape, outputs), trace_format, controls
+        )
         outputs.append(now.output)
         after.append(now)
         signals.append(computed)
@@ -144,20 +148,22 @@ def _selected(output: Tensor, source: Source) -> Tensor:
 
 
 def layer_step(
-    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None
-) -> LayerState:
+    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None,
+    controls: Controls = NOTHING,
+) -> LayerState:  # fmt: skip
     """One time step of one layer.
 
     Args:
         inputs: [batch, received], what the layer receives from other layers (`layer_inputs`).
         trace_format: the precision's format of the trace; None leaves it a float.
     """
-    return layer_signals(layer, shape, ready, state, inputs, trace_format)[0]
+    return layer_signals(layer, shape, ready, state, inputs, trace_format, controls)[0]
 
 
 def layer_signals(
-    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None
-) -> tuple[LayerState, Signals]:
+    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None,
+    controls: Controls = NOTHING,
+) -> tuple[LayerState, Signals]:  # fmt: skip
     """`layer_step`, with what it computes on the way: the equations of this module, in their order."""
     inputs, modulator = separated(shape, inputs)
     received = pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
@@ -165,7 +171,7 @@ def layer_signals(
     if ready.alpha is None or state.trace is None:
         cell, response = layer.cell.step(state.cell, drive)
         after = LayerState(response.output, cell, trace=None, rule=(), eligibility=None, dither=None)
-        return after, Signals(received, drive, response.post, rate=None)
+        return chosen(controls.ended, state, after), Signals(received, drive, response.post, rate=None)
 
     trace, dither, pre = state.trace, state.dither, _plastic(shape, inputs, state.output, pre)
     drive = drive + _as_drives(layer.cell, _product(ready.alpha * trace, pre))
@@ -174,12 +180,16 @@ def layer_signals(
     change, rule = layer.rule.step(ready.rule, state.rule, activity)
     seen = Observation(response.output, state.output, inputs, cell, modulator)
     rate, modulation = layer.modulation.step(ready.modulation, state.modulation, seen)
+    rate = imposed(rate, controls)
     rounded = None
     if trace_format is not None and dither is not None:
         rounded = partial(round_trace, form=trace_format, limit=layer.limit, dither=dither)
         dither = next_dither(dither)
-    trace, eligibility = synapse_step(change, rate, trace, state.eligibility, layer.bound, layer.limit, rounded)
+    trace, eligibility = synapse_step(
+        change, rate, trace, state.eligibility, layer.bound, layer.limit, rounded, controls.frozen
+    )
     after = LayerState(response.output, cell, trace, rule, eligibility, dither, modulation)
+    after = chosen(controls.ended, state, after)
     return after, Signals(received, drive, response.post, rate)
 
 
@@ -208,7 +218,7 @@ def _as_drives(cell: Cell, plastic: Tensor) -> Tensor:
 
 def synapse_step(
     change: Change, rate: Rate, trace: Tensor, eligibility: Tensor | None, bound: Bound, limit: Any,
-    rounded: Callable[[Tensor], Tensor] | None,
+    rounded: Callable[[Tensor], Tensor] | None, frozen: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     """What happens at the synapses in one step. Every kernel is compiled from what is captured of this function.
 
@@ -217,10 +227,12 @@ def synapse_step(
         trace, eligibility: H and E before the step, [batch, post, width]; E is None where changes are written at once.
         limit: a number, or a tensor that holds one.
         rounded: rounds a bounded trace; None leaves it as it is.
+        frozen: [batch, 1], the episodes in which neither changes; None for none.
 
     Returns:
         H and E after the step.
     """
+    before = trace, eligibility
     if rate.eligibility is None or eligibility is None:
         write, eligibility = _times(rate.write, change, trace), None
     else:  # the previous eligibility trace is what is written
@@ -228,7 +240,8 @@ def synapse_step(
         keep = 1.0 - _of_synapses(rate.eligibility)
         eligibility = keep * eligibility + _times(rate.eligibility, change, trace)
     trace = _bounded(trace, write, bound, limit)
-    return trace if rounded is None else rounded(trace), eligibility
+    trace = trace if rounded is None else rounded(trace)
+    return chosen(frozen, before, (trace, eligibility))
 
 
 def _of_synapses(rate: Tensor) -> Tensor:

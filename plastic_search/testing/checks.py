@@ -86,7 +86,7 @@ def in_a_network(part: Part, layer: Layer, precision: Precision | None = None) -
         keep(y.shape == (STEPS, BATCH, POST) and bool(y.isfinite().all()), f"got {y}")
         keep({t.dtype for t in named(end).values()} == {torch.float64}, "its state is not float64")
     with promise(part, "in a network, elements of a batch are independent"):
-        start = net.start(BATCH)
+        start = net.initial_state(BATCH)
         for b in range(BATCH):
             alone, final = net(x[:, b : b + 1], _row(start, b))
             assert_close([alone[:, 0], named(final)], [y[:, b], named(_row(end, b))])

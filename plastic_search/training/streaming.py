@@ -140,7 +140,7 @@ class StreamingTraining:
 def _zero(population: Population) -> State:
     """The state of every member at the beginning of a text."""
     like = next(population.parameters())
-    start = population.member(0).start(1)
+    start = population.member(0).initial_state(1)
     state = {n: value.detach().expand(len(population), *value.shape).clone() for n, value in named(start).items()}
     return load_named({name: value.to(like) for name, value in state.items()}, start)
 

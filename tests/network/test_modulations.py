@@ -246,7 +246,7 @@ def test_valid_rules_do_not_warn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_state_of_a_modulation_starts_at_0_and_has_a_name() -> None:
     net = Network(NetworkSpec((Layer(4, modulation=Deviation(), plastic=Pathway.BOTH), Layer(2))), 2)
-    state = named(net.start(3))
+    state = named(net.initial_state(3))
     assert state["layers.0.modulation.mean"].shape == (3, 4)
     assert not any(name.startswith("layers.1.modulation") for name in state)
     assert not state["layers.0.modulation.mean"].any()

@@ -167,7 +167,7 @@ def test_a_layer_receives_only_columns_with_plastic_synapses() -> None:
     assert units(small) == [2, 2]  # 1 and 4
     assert [len(source.units) for source in small.shapes[1].feedforward] == [2, 2]  # ... and inputs 1 and 3
     assert small.spec.layers[1].structure.selection == (0, 1, 3, 5)
-    trace = small.start(1)[1].trace
+    trace = small.initial_state(1)[1].trace
     assert trace is not None
     assert trace.shape == (1, 2, 4)
     assert to_graph(small).number_of_edges() == to_graph(net).number_of_edges() - 20

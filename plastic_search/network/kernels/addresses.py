@@ -7,13 +7,14 @@ expressions. What is read and written, and under which names, stands here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from plastic_search.network.kernels.layout import Area, KernelSignature, Rows, row_name
-from plastic_search.network.kernels.tracing.ir import Axis
+from plastic_search.network.kernels.tracing.ir import Axis, Node
 from plastic_search.network.kernels.tracing.program import Slot, SynapseProgram, slot_of
 
-__all__ = ["STATIC", "AddressBook", "StepAddresses"]
+__all__ = ["STATIC", "AddressBook", "StepAddresses", "static_nodes"]
 
 STATIC = ("limits", "lengths")  # buffers whose numbers are the same at every step
 Moment = TypeVar("Moment")  # how a backend names one time of one episode
@@ -28,6 +29,7 @@ class StepAddresses(NamedTuple):
     state: str = ""
     tape: str = ""
     signals: str = ""
+    controls: str = ""
     d_drive: str = ""
     d_output: str = ""
     d_state: str = ""
@@ -35,6 +37,16 @@ class StepAddresses(NamedTuple):
     adjoints: str = ""
     d_previous: str = ""  # where the derivative of the output before is added
     d_signals: str = ""
+
+
+def static_nodes(nodes: Sequence[Node]) -> list[Node]:
+    """Those of `nodes`, in order of creation, that are one number, the same at every step."""
+    found: dict[int, Node] = {}
+    for node in nodes:
+        inner = node.axis is Axis.ONE and node.op != "input" and all(a.index in found for a in node.args)
+        if inner or (node.op == "input" and node.slot[0] in STATIC):
+            found[node.index] = node
+    return list(found.values())
 
 
 class AddressBook(ABC, Generic[Moment]):
@@ -69,6 +81,13 @@ class AddressBook(ABC, Generic[Moment]):
     def d_pre(self, when: Moment) -> str:
         """Where the derivative of `pre` is written: kept for every step if that of the inputs is wanted."""
 
+    def step(self, when: Moment) -> StepAddresses:
+        """What a step reads, and what it wrote forward."""
+        program = self.signature.program
+        names = ["drive", "output", "pre", "state", "tape"]
+        names += ["signals"] * bool(program.signals) + ["controls"] * bool(program.controls)
+        return StepAddresses(**{name: self.at(name, when) for name in names})
+
     # -- rows by name
 
     def taped(self, tape: str, name: str) -> str:
@@ -82,11 +101,6 @@ class AddressBook(ABC, Generic[Moment]):
     def _named(self, rows: Rows, base: str, name: str) -> str:
         found = rows.find(name)
         return "" if found is None else self.row(rows.area, base, *found)
-
-    def step(self, when: Moment) -> StepAddresses:
-        """The buffers of one time of one episode, and those of derivatives that few layers have."""
-        step = StepAddresses(*(self.at(name, when) for name in ("drive", "output", "pre", "state", "tape")))
-        return step._replace(signals=self.at("signals", when)) if self.signature.program.signals else step
 
     def writes(self, when: Moment) -> dict[Slot, str]:
         """The rows of units that the synapses read at one time, and the numbers that differ from step to step."""
@@ -131,6 +145,8 @@ class AddressBook(ABC, Generic[Moment]):
                 return step.output
             case "signals":
                 return self.number(step.signals, number)
+        if buffer in signature.program.controls:
+            return self.number(step.controls, signature.program.controls.index(buffer))
         return step.pre
 
     def forward_output(self, step: StepAddresses, after: StepAddresses, buffer: str, axis: Axis, number: int) -> str:

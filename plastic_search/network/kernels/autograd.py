@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network.kernels.buffers import Buffers, Call, LayerTensors, Sizes
+from plastic_search.network.controls import NOTHING, Controls
+from plastic_search.network.kernels.buffers import Buffers, Call, LayerTensors, Sizes, step_of_each
 from plastic_search.network.kernels.layout import KernelSignature
 from plastic_search.network.kernels.passes import Backend, backward, forward
 from plastic_search.network.kernels.torch_internals import has_forward_derivative, is_batched, tree_map
@@ -34,12 +35,14 @@ from plastic_search.structures import Shape
 __all__ = ["Prepared", "dithers", "layer_state", "prepare", "seen_signals", "sequence", "unsupported"]
 
 
-def unsupported(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> Unsupported | None:
+def unsupported(
+    layer: Layer, shape: Shape, form: Format | None, x: Tensor, controls: Controls = NOTHING
+) -> Unsupported | None:
     """Why no backend can run this layer, whose trace has a format; None where one can."""
     if x.dtype not in (torch.float32, torch.float64):
         return Unsupported(f"its numbers are {x.dtype}")
     plastic = _width(shape) > 0
-    program = _captured(layer, shape, form, x.dtype)
+    program = _captured(layer, shape, form, x.dtype, controls)
     if isinstance(program, Unsupported):
         return program
     if plastic and layer.bound is not Bound.NONE and not _in_range(layer.limit, form, x.dtype):
@@ -55,12 +58,23 @@ def _in_range(limit: float, form: Format | None, dtype: torch.dtype) -> bool:
     return kind.tiny * (form.top if form else 1) <= limit <= kind.max**0.5
 
 
-def _captured(layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype) -> StepProgram | Unsupported:
-    return capture(layer, shape.width > 0, dtype, form, shape.inputs, shape.received - shape.inputs)
+def _names(controls: Controls, plastic: bool) -> tuple[str, ...]:
+    """What is imposed on a layer's step; where nothing is plastic, it can only end."""
+    names = tuple(name for name, value in controls._asdict().items() if value is not None)
+    return names if plastic else tuple(name for name in names if name == "ended")
 
 
-def _signature(layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype) -> KernelSignature:
-    plastic, program = _width(shape) > 0, _captured(layer, shape, form, dtype)
+def _captured(
+    layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype, controls: Controls
+) -> StepProgram | Unsupported:
+    names, units = _names(controls, shape.width > 0), shape.received - shape.inputs
+    return capture(layer, shape.width > 0, dtype, form, names, shape.inputs, units)
+
+
+def _signature(
+    layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype, controls: Controls
+) -> KernelSignature:
+    plastic, program = _width(shape) > 0, _captured(layer, shape, form, dtype, controls)
     if isinstance(program, Unsupported):
         raise ValueError(program.reason)
     recurrent_plastic = plastic and shape.recurrent > 0 and shape.plastic.stop == shape.pre
@@ -76,7 +90,7 @@ def _width(shape: Shape) -> int:
 
 def sequence(
     backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState | None,
-    x: Tensor,
+    x: Tensor, controls: Controls = NOTHING,
 ) -> tuple[Tensor, LayerState]:  # fmt: skip
     """All time steps of one layer that is not `unsupported`.
 
@@ -84,17 +98,25 @@ def sequence(
         form: the format of the trace; None leaves it a float.
         state: where the episodes go on from; None starts them.
         x: [time, batch, received], what it receives from other layers; or [member, time, batch, received], where every
-            other tensor has that first axis too.
+            other tensor has that first axis too, but `controls`.
+        controls: what is imposed, [time, batch, 1] each.
 
     Returns:
         Its outputs [..., time, batch, post], and its state after the last step.
     """
-    call, tensors, dither = prepare(backend, layer, shape, form, ready, state, x)
+    call, tensors, dither = prepare(backend, layer, shape, form, ready, state, x, controls)
     x, _ = separated(shape, x)
     run = _Sequence.apply if _needs_autograd(x, tensors) else _without_autograd
     output, trace, eligibility, *states = run(backend, call, x, *tensors.flat())  # type: ignore[misc]
     y = output.clone() if output.requires_grad else output.contiguous()  # so that the user may change it in place
-    return y, layer_state(call, output.select(-3, -1).clone(), states, trace, eligibility, dither)
+    last = output.select(-3, -1).clone() if call.ends is None else _last(output, tensors.output, call.ends)
+    return y, layer_state(call, last, states, trace, eligibility, dither)
+
+
+def _last(output: Tensor, before: Tensor | None, ends: Tensor) -> Tensor:
+    """The output of the last step of each episode [..., batch, post]; that of the step before, where it has none."""
+    last = output.flatten(-3, -2).index_select(-2, step_of_each((ends - 1).clamp_min(0)))
+    return torch.where((ends > 0).unsqueeze(-1), last, torch.zeros_like(last) if before is None else before)
 
 
 def _needs_autograd(x: Tensor, tensors: LayerTensors) -> bool:
@@ -114,10 +136,10 @@ class Prepared(NamedTuple):
 
 def prepare(
     backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState | None,
-    x: Tensor,
+    x: Tensor, controls: Controls = NOTHING,
 ) -> Prepared:  # fmt: skip
     """The arguments of `_Sequence` for those of `sequence`."""
-    signature = _signature(layer, shape, form, x.dtype)
+    signature = _signature(layer, shape, form, x.dtype, controls)
     params = leaves((ready.rule, ready.modulation)) if ready.alpha is not None else []
     vectors = [p for p, leaf in zip(params, signature.program.params.leaves, strict=True) if leaf is not None]
     if state is None:
@@ -133,12 +155,21 @@ def prepare(
         top_level=form.top if form else 0,
         state_count=len(states),
         vector_count=len(vectors),
+        ends=None if controls.ended is None else (~controls.ended).sum((0, 2)),
     )
-    noise, dither = (None, None) if dither is None else dithers(dither, x.shape[-3])
+    noise, dither = (None, None) if dither is None else dithers(dither, x.shape[-3], call.ends)
     others = (*states, *vectors, *_matrices(layer, shape, ready, signature, x))
-    signals = seen_signals(signature.program, shape, x)
-    tensors = LayerTensors(ready.weight, ready.bias, ready.alpha, output, trace, eligibility, noise, signals, others)
+    signals, imposed = seen_signals(signature.program, shape, x), _numbers(controls, call, x)
+    tensors = LayerTensors(
+        ready.weight, ready.bias, ready.alpha, output, trace, eligibility, noise, signals, imposed, others
+    )
     return Prepared(call, tensors, dither)
+
+
+def _numbers(controls: Controls, call: Call, x: Tensor) -> Tensor | None:
+    """What is imposed, [..., time, batch, number]."""
+    given = [getattr(controls, name) for name in call.signature.program.controls]
+    return torch.cat(given, -1).to(x).expand(*x.shape[:-1], -1) if given else None
 
 
 def _first_states(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> tuple[list[Any], Any]:
@@ -167,12 +198,15 @@ def layer_state(
     return LayerState(output, cell, trace, rule, eligibility, dither, modulation)
 
 
-def dithers(first: Tensor, times: int) -> tuple[Tensor, Tensor]:
-    """The dither [..., time, batch] of each step, and that of the step after the last."""
+def dithers(first: Tensor, times: int, ends: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The dither [..., time, batch] of each step, and that of the step after the last of each episode."""
     steps = [first]
     for _ in range(times):
         steps.append(next_dither(steps[-1]))
-    return torch.stack(steps[:-1], -4).flatten(-3), steps[-1]
+    last = steps[-1]
+    if ends is not None:
+        last = torch.stack([steps[end].select(-3, k) for k, end in enumerate(ends.tolist())], -3)
+    return torch.stack(steps[:-1], -4).flatten(-3), last
 
 
 def _matrices(layer: Layer, shape: Shape, ready: Ready, signature: KernelSignature, x: Tensor) -> list[Tensor]:

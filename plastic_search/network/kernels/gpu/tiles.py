@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from plastic_search.network.kernels.addresses import STATIC
+from plastic_search.network.kernels.addresses import STATIC, static_nodes
 from plastic_search.network.kernels.gpu.source import TILE, Lines, computed, constant_name
 from plastic_search.network.kernels.layout import KernelSignature, Reads, row_name
 from plastic_search.network.kernels.tracing.ir import Axis, Node
@@ -81,19 +81,23 @@ class Tiles:
 
     def compute(self, nodes: list[Node], w: dict[Slot, str]) -> None:
         """The lines of some nodes; rows of the units are read at the addresses `w`."""
+        static = {x.index for x in self._static()}
         for node in nodes:
             if node.op == "input":
                 self._input(node, w)
-            elif node.op != "constant" and node.axis is Axis.PAIR:
+            elif node.index not in static:
                 self.lines(f"{self.name(node)} = {computed(node, self.name, exact=not self.signature.double)}")
 
     def static(self) -> None:
         """The lines of nodes that are the same at every step."""
-        for node in self._nodes(self.program.forward, self.program.backward):
-            if node.op == "input" and node.slot[0] in STATIC:
+        for node in self._static():
+            if node.op == "input":
                 self.lines(f"{self.name(node)} = tl.load(limits + {node.slot[1] + 3 * (node.slot[0] == 'lengths')})")
-            elif node.op not in ("input", "constant") and node.axis is Axis.ONE:
+            elif node.op != "constant":
                 self.lines(f"{self.name(node)} = {computed(node, self.name)}")
+
+    def _static(self) -> list[Node]:
+        return static_nodes(self._nodes(self.program.forward, self.program.backward))
 
     def _input(self, node: Node, w: dict[Slot, str]) -> None:
         name, (buffer, axis, _) = self.name(node), slot_of(node)

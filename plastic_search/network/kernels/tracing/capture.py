@@ -37,6 +37,7 @@ class _Around(NamedTuple):
     rounding: Rounding | None = None
     columns: int | None = None
     units: int = 0
+    controls: tuple[str, ...] = ()
 
 
 class _Captured(NamedTuple):
@@ -63,18 +64,25 @@ _captures: Counter[tuple[Any, ...]] = Counter()  # by content
 
 
 def capture(
-    layer: Layer, plastic: bool, dtype: torch.dtype, form: Format | None = None, columns: int = 0, units: int = 0
+    layer: Layer,
+    plastic: bool,
+    dtype: torch.dtype,
+    form: Format | None = None,
+    controls: tuple[str, ...] = (),
+    columns: int = 0,
+    units: int = 0,
 ) -> StepProgram | Unsupported:
     """The program of a layer's parts, or why there is none. Equal parts, of which nothing changed, give one object.
 
     Args:
         plastic: whether any connection is.
         form: the format of the trace; None leaves it a float.
+        controls: what is imposed on a step, fields of `step.Controls`.
         columns, units: of the layer's inputs, and of the layer that its modulation names. A modulation that reads
             inputs is captured for a number of them.
     """
     parts = (layer.cell, layer.rule, layer.modulation) if plastic else (layer.cell,)
-    around = _Around(dtype, torch.get_default_dtype())
+    around = _Around(dtype, torch.get_default_dtype(), controls=controls)
     if plastic:
         around = around._replace(bound=layer.bound, rounding=form.rounding if form else None)
         around = around._replace(units=units)
@@ -95,7 +103,7 @@ def _program(parts: tuple[Any, ...], around: _Around) -> StepProgram | Unsupport
 def _renewed(parts: tuple[Any, ...], around: _Around) -> _Captured:
     """What parts compute now, from an earlier capture of equal ones if nothing they read has changed."""
     cell, *others = parts
-    plastic = Plastic(others[0], others[1], *around[2:]) if others else None
+    plastic = Plastic(others[0], others[1], *around[2:6]) if others else None
     content = (*map(_content, parts), *around)
     try:
         hash(content)
@@ -117,7 +125,7 @@ def _renewed(parts: tuple[Any, ...], around: _Around) -> _Captured:
             reason = f"its step reads {what}, which keeps changing; make it a setting, a parameter or a state"
             return _Captured(parts, None, Unsupported(reason))
     _captures[content] += 1
-    program = trace(cell, plastic, around.dtype)
+    program = trace(cell, plastic, around.dtype, around.controls)
     if isinstance(program, StepProgram) and (why := out_of_range(program, parts, around.dtype)):
         program = Unsupported(why)
     found = _Captured(parts, reads, program)

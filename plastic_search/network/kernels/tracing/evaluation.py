@@ -39,7 +39,9 @@ def argument_rows(program: StepProgram, step: StepFunction, args: Sequence[Tenso
         if name in _LIMITS:
             rows["limits", Axis.ONE, _LIMITS.index(name)] = value.reshape(1, 1, 1)
         else:
-            rows[name, Axis.ONE if name == "dither" else Axis.PAIR, 0] = value if value.dim() == 3 else value[None]
+            rows[name, Axis.ONE if name in ("dither", *program.controls) else Axis.PAIR, 0] = (
+                value if value.dim() == 3 else value[None]
+            )
     return rows
 
 

@@ -112,6 +112,7 @@ class StepProgram:
     state: BufferLayout  # of cell, rule and modulation
     params: BufferLayout  # of rule and modulation
     initial_states: Any  # of cell, rule and modulation, nested as the parts nest them; not of the layer's size
+    controls: tuple[str, ...]  # what is imposed on a step, numbers of an episode: buffers of their own, of one number
     forward: Program
     backward: Program
     synapses: SynapseProgram | None  # None: no connection is plastic

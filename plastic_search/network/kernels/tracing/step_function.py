@@ -11,6 +11,7 @@ from torch import Tensor
 
 from plastic_search.cells import Cell, Response
 from plastic_search.modulations import Modulation, Observation, Rate
+from plastic_search.network.controls import Controls, chosen, imposed
 from plastic_search.network.kernels.tracing.unread import unread
 from plastic_search.network.pytree import leaves, unflatten
 from plastic_search.network.quantization import round_to_levels
@@ -43,6 +44,7 @@ class StepFunction:
 
     Args:
         matrices: the coefficients of the rule's change that are arguments of the step, instead of results of the rule.
+        controls: the names of what is imposed on it, fields of `step.Controls`; numbers, of which 1 stands for true.
 
     Attributes:
         initial_states, initial_params: of cell, rule and modulation, and of rule and modulation, nested as the parts
@@ -56,9 +58,9 @@ class StepFunction:
 
     def __init__(
         self, cell: Cell, plastic: Plastic | None, dtype: torch.dtype, post: int, pre: int, batch: int = 1,
-        matrices: tuple[str, ...] = (),
+        matrices: tuple[str, ...] = (), controls: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
-        self.cell, self.plastic, self.matrices = cell, plastic, matrices
+        self.cell, self.plastic, self.matrices, self.controls = cell, plastic, matrices, controls
         like, rng = torch.zeros((), dtype=dtype), torch.Generator().manual_seed(0)
         states: tuple[Any, Any, Any] = (cell.state(batch, post, like), (), ())
         params: tuple[Any, Any] = ((), ())
@@ -82,6 +84,9 @@ class StepFunction:
         self.first_of_synapses = len(self.names)
         if plastic:
             self._add_synapses(plastic, (batch, post, pre), rng)
+        self.names += controls
+        alternating = torch.arange(batch, dtype=dtype).view(-1, 1, 1) % 2
+        self.examples += [alternating.clone() for _ in controls]
 
     def _add_synapses(self, plastic: Plastic, shape: tuple[int, ...], rng: torch.Generator) -> None:
         """The arguments of the synapses; `limits` are limit, distance of levels, and highest level."""
@@ -110,7 +115,7 @@ class StepFunction:
         return Observation(output, args[3], inputs, cell, signals[:, columns or 0 :] if units else None)
 
     def of_synapses(self, args: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The arguments of the synapses, by name."""
+        """The arguments of the synapses, and what is imposed, by name."""
         first = self.first_of_synapses
         return dict(zip(self.names[first:], args[first:], strict=True))
 
@@ -127,12 +132,17 @@ class StepFunction:
             rows, columns: the synapses whose traces are among them.
         """
         cell, response, change, rule = self._change(args)
-        if not self.plastic:
-            return [("y", response.output)] + [("state", t) for t in leaves((cell, rule))]
         states, params = self.nested(args)
-        seen = self.seen(args, cell, response.output)
-        rate, modulation = self.plastic.modulation.step(params[1], states[2], seen)
-        results = [("y", response.output)] + [("state", t) for t in leaves((cell, rule, modulation))]
+        rate, modulation, controls = None, (), self._imposed(args)
+        if self.plastic:
+            seen = self.seen(args, cell, response.output)
+            rate, modulation = self.plastic.modulation.step(params[1], states[2], seen)
+        after = chosen(controls.ended, states, (cell, rule, modulation))
+        output = chosen(controls.ended, torch.zeros_like(response.output), response.output)
+        results = [("y", output)] + [("state", t) for t in leaves(after)]
+        if not self.plastic or rate is None:
+            return results
+        rate = imposed(rate, controls)
         own = {name: narrowed(t, rows, columns) for name, t in self.of_synapses(args).items()}
         rounded = None
         if self.plastic.rounding is not None:
@@ -141,8 +151,14 @@ class StepFunction:
         trace, eligibility = synapse_step(
             _narrowed_change(change, rows, columns), _narrowed_rate(rate, rows, columns),
             own["trace"], own.get("eligibility"), self.plastic.bound, own["limit"], rounded,
+            controls.frozen,
         )  # fmt: skip
         return results + [("trace", trace)] + ([] if eligibility is None else [("eligibility", eligibility)])
+
+    def _imposed(self, args: Sequence[Tensor]) -> Controls:
+        """What is imposed on the step, as truth values and numbers [batch, 1]."""
+        given = {name: value.squeeze(-1) for name, value in self.of_synapses(args).items() if name in self.controls}
+        return Controls(**{name: value if name == "rate" else value > 0.5 for name, value in given.items()})
 
     def _change(self, args: Sequence[Tensor]) -> tuple[Any, Response, Change, Any]:
         """The cell's next state and response, the rule's change and next state; `matrices` are arguments."""

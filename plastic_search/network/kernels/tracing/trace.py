@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, fx
 
 from plastic_search.cells import Cell
+from plastic_search.network.controls import Controls
 from plastic_search.network.kernels.torch_internals import capture_graph
 from plastic_search.network.kernels.tracing.division import divided
 from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Node, Unsupported, UnsupportedError
@@ -33,13 +34,17 @@ __all__ = ["trace"]
 # same program: else the step depends on the sizes. The first two are taken that are not numbers of signals, too.
 _SIZES = ((211, 223), (227, 229), (233, 239), (241, 251), (257, 263))
 
-_OF_EPISODES = ("drive", "pre", "recall", "previous", "signals", "state", "trace", "eligibility", "dither")
+_OF_EPISODES = (
+    "drive", "pre", "recall", "previous", "signals", "state", "trace", "eligibility", "dither", *Controls._fields,
+)  # fmt: skip
 _SEEN = ("previous", "signals")  # what a modulation may see beside the layer's activity
-_CONSTANT = ("limit", "level", "top", "dither", "phases")  # ... that no derivative is taken of
+_CONSTANT = ("limit", "level", "top", "dither", "phases", *Controls._fields)  # ... that no derivative is taken of
 
 
-def trace(cell: Cell, plastic: Plastic | None, dtype: torch.dtype) -> StepProgram | Unsupported:
-    """The program of parts, or why there is none."""
+def trace(
+    cell: Cell, plastic: Plastic | None, dtype: torch.dtype, controls: tuple[str, ...] = ()
+) -> StepProgram | Unsupported:
+    """The program of parts on whose step these `controls` are imposed, or why there is none."""
     try:
         with torch.autograd.set_detect_anomaly(False), torch.device("cpu"):  # whatever the caller has set
             with torch.inference_mode(False), torch.no_grad():
@@ -47,7 +52,7 @@ def trace(cell: Cell, plastic: Plastic | None, dtype: torch.dtype) -> StepProgra
                     return Unsupported(f"its step writes into {argument}; let it return new tensors")
             seen = plastic[-2:] if plastic else ()
             free = [sizes for sizes in _SIZES if not {*sizes} & {*seen, sum(n or 0 for n in seen)}]
-            one, two = (_Trace(cell, plastic, dtype, *sizes).program() for sizes in free[:2])
+            one, two = (_Trace(cell, plastic, dtype, *sizes, controls).program() for sizes in free[:2])
     except UnsupportedError as error:
         return Unsupported(str(error))
     except Exception as error:  # a part may raise anything
@@ -75,8 +80,10 @@ def _content(program: StepProgram) -> list[object]:
 class _Trace:
     """A step function at one pair of sizes, on its way to a program."""
 
-    def __init__(self, cell: Cell, plastic: Plastic | None, dtype: torch.dtype, post: int, pre: int) -> None:
-        self.step = StepFunction(cell, plastic, dtype, post, pre)
+    def __init__(
+        self, cell: Cell, plastic: Plastic | None, dtype: torch.dtype, post: int, pre: int, controls: tuple[str, ...]
+    ) -> None:
+        self.step = StepFunction(cell, plastic, dtype, post, pre, controls=controls)
         self.sizes, self.builder = {post: Axis.POST, pre: Axis.PRE}, GraphBuilder()
         if any(not s.is_floating_point() for s in self.step.states):
             raise UnsupportedError("a state that is not of floating numbers")
@@ -85,7 +92,7 @@ class _Trace:
         if None in self.state.leaves:
             raise UnsupportedError("a state for every pair of units")
         if plastic and (constant := self._constant_coefficients()):
-            self.step = StepFunction(cell, plastic, dtype, post, pre, matrices=constant)
+            self.step = StepFunction(cell, plastic, dtype, post, pre, matrices=constant, controls=controls)
 
     def program(self) -> StepProgram:
         self._check_episodes_are_independent()
@@ -112,6 +119,7 @@ class _Trace:
             state=self.state,
             params=self.params,
             initial_states=step.initial_states,
+            controls=step.controls,
             forward=parts.forward,
             backward=parts.backward,
             synapses=self._synapses(parts.synapses_forward, parts.synapses_backward) if step.plastic else None,
