@@ -182,3 +182,18 @@ def test_a_modulation_of_a_users_sees_everything() -> None:
     finally:
         Part.kinds.clear()
         Part.kinds.update(known)
+
+
+def test_what_is_imposed_is_the_same_by_kernels() -> None:
+    net = network(NetworkSpec(EVERY), 3, torch.float64)
+    x = torch.randn(6, 3, 3, dtype=torch.float64)
+    frozen = torch.rand(6, 3, generator=torch.Generator().manual_seed(0)) < 0.3
+    clamp = torch.where(frozen, 0.2, torch.nan).double()
+    runs = []
+    for kernel in ("reference", "cpu"):
+        net.kernel = kernel
+        y, state = net(
+            x, lengths=torch.tensor([6, 2, 4]), reset=frozen.roll(2, 0), freeze=frozen.roll(1, 0), clamp=clamp
+        )
+        runs.append({"y": y} | named(state))
+    torch.testing.assert_close(runs[0], runs[1], rtol=0, atol=1e-12)
