@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.episodes import run
+from plastic_search.network.initial import buffer_names, draw_initial, held_blocks
 from plastic_search.network.interventions import Given, Interventions
 from plastic_search.network.kernels.dispatch import known
 from plastic_search.network.numbers import check_numbers
@@ -59,10 +60,10 @@ class Network(nn.Module):
         warn_of_doubts(spec)
         self._numbers: torch.dtype | None = None  # the type for which the settings were checked
         drawn = _drawn(spec, self.shapes, torch.Generator().manual_seed(seed))
-        self.layers = nn.ModuleList(
-            Bag(params, {f"structure.{name}" for name in layer.structure.buffers})
-            for layer, params in zip(spec.layers, drawn, strict=True)
-        )
+        buffers = buffer_names(spec, self.shapes, drawn)
+        self.layers = nn.ModuleList(Bag(*each) for each in zip(drawn, buffers, strict=True))
+        if not any(p.numel() for p in self.parameters()):
+            raise PlasticSearchError(f"nothing is left to train: held={spec.held} names every parameter")
         self.watch = Watch(spec)
         self.resolve()
 
@@ -151,8 +152,9 @@ class Network(nn.Module):
         return count
 
     def count(self) -> int:
-        """Number of parameters, in scalars; buffers are not counted."""
-        return sum(p.numel() for p in self.parameters())
+        """Number of parameters, in scalars; those that are held are not counted, nor are buffers."""
+        held = held_blocks(self.spec, self.shapes, self.parts())
+        return sum(p.numel() for p in self.parameters()) - sum(int(mask.sum()) for mask in held.values())
 
     def __repr__(self) -> str:
         """A summary, with one line for each layer."""
@@ -200,7 +202,8 @@ class Network(nn.Module):
 def _drawn(spec: NetworkSpec, shapes: tuple[Shape, ...], rng: Generator) -> list[LayerParams]:
     """The initial parameters of each layer."""
     try:
-        return [_initial(layer, shape, rng) for layer, shape in zip(spec.layers, shapes, strict=True)]
+        drawn = [_initial(layer, shape, rng) for layer, shape in zip(spec.layers, shapes, strict=True)]
+        return draw_initial(spec, shapes, drawn, rng) if spec.initial else drawn
     except RuntimeError:
         check_numbers(spec, torch.get_default_dtype())  # which torch does not draw numbers beyond
         raise

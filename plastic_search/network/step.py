@@ -11,6 +11,8 @@ One step of one layer, in the order of `layer_signals`; * is elementwise, (x) th
     H'      = bound(H + rate * E),  E' = (1 - eta) E + eta dH    through the eligibility trace E
     H'      = round(H')                                          if the precision gives traces a format
 
+H is clipped in drive and recall alone, and not in H', where the bound says so.
+
 Only the plastic pathway, the columns `Shape.plastic` of `pre`, has a trace. What does not change within an episode is
 prepared by `resolve`: the structure's gates, and the rounding of W and alpha. Source: differentiable plasticity, Miconi
 et al. 2018 (arXiv 1804.02464); modulation and eligibility traces, Miconi et al. 2019 (Backpropamine, arXiv 2002.10585).
@@ -29,6 +31,7 @@ from torch.nn.functional import linear, pad
 from plastic_search.cells import Cell
 from plastic_search.modulations import Observation, Rate
 from plastic_search.network.controls import NOTHING, Controls, chosen, imposed
+from plastic_search.network.initial import without_gradients
 from plastic_search.network.quantization import next_dither, parameter_rounder, round_trace, start_dither
 from plastic_search.network.spec import Bound, Layer, NetworkSpec
 from plastic_search.precisions import Format, Role
@@ -37,7 +40,7 @@ from plastic_search.structures import Shape, Source
 
 __all__ = [
     "LayerParams", "LayerState", "Ready", "Signals", "layer_inputs", "layer_signals", "layer_start", "layer_step",
-    "resolve", "separated", "start", "step", "step_signals", "synapse_step",
+    "resolve", "separated", "start", "step", "step_signals", "synapse_step", "trace_read",
 ]  # fmt: skip
 
 
@@ -174,9 +177,10 @@ def layer_signals(
         return chosen(controls.ended, state, after), Signals(received, drive, response.post, rate=None)
 
     trace, dither, pre = state.trace, state.dither, _plastic(shape, inputs, state.output, pre)
-    drive = drive + _as_drives(layer.cell, _product(ready.alpha * trace, pre))
+    read = trace_read(trace, layer.bound, layer.limit)
+    drive = drive + _as_drives(layer.cell, _product(ready.alpha * read, pre))
     cell, response = layer.cell.step(state.cell, drive)
-    activity = Activity(pre, response.post, recalled=None, trace=trace)
+    activity = Activity(pre, response.post, None if read is trace else _product(read, pre), trace)
     change, rule = layer.rule.step(ready.rule, state.rule, activity)
     seen = Observation(response.output, state.output, inputs, cell, modulator)
     rate, modulation = layer.modulation.step(ready.modulation, state.modulation, seen)
@@ -214,6 +218,11 @@ def _as_drives(cell: Cell, plastic: Tensor) -> Tensor:
     if cell.drives == 1:
         return plastic.unsqueeze(1)
     return pad(plastic.unsqueeze(1), (0, 0, cell.plastic, cell.drives - 1 - cell.plastic))
+
+
+def trace_read(trace: Tensor, bound: Bound, limit: Any) -> Tensor:
+    """H as drive and recall read it; kernels are compiled from what is captured of this function, too."""
+    return trace.clamp(-limit, limit) if bound is Bound.READ else trace
 
 
 def synapse_step(
@@ -256,7 +265,7 @@ def _times(rate: Tensor, change: Change, trace: Tensor) -> Tensor:
 
 def _bounded(trace: Tensor, write: Tensor, bound: Bound, limit: Any) -> Tensor:
     match bound:
-        case Bound.NONE:
+        case Bound.NONE | Bound.READ:
             return trace + write
         case Bound.HARD:
             return (trace + write).clamp(-limit, limit)
@@ -293,6 +302,8 @@ def layer_start(spec: NetworkSpec, layer: Layer, shape: Shape, ready: Ready, bat
 
 def resolve(spec: NetworkSpec, shapes: tuple[Shape, ...], params: tuple[LayerParams, ...]) -> tuple[Ready, ...]:
     """Gates, rounding of weight and alpha, and alpha's shape, applied once per episode."""
+    if spec.held:
+        params = without_gradients(spec, shapes, params)
     return tuple(_layer_ready(spec, *each) for each in zip(spec.layers, shapes, params, strict=True))
 
 

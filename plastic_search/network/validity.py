@@ -31,7 +31,7 @@ def warn_of_doubts(spec: NetworkSpec) -> None:
         where = Circumstances(
             signed=layer.cell.signed,
             signed_rate=layer.modulation.signed,
-            bounded=layer.bound is not Bound.NONE,
+            bounded=layer.bound in (Bound.HARD, Bound.SOFT),
             complete=isinstance(layer.structure, _COMPLETE),
         )
         for doubt in layer.rule.doubts(where):

@@ -182,8 +182,8 @@ class KernelSignature:
         """The settings of its parts, which are arguments of the code."""
         synapses = self.program.synapses
         programs = [self.program.forward, self.backward]
-        programs += [synapses.forward, synapses.backward] if synapses else []
-        nodes = [x for program in programs for x in program.nodes() if x.op == "constant"]
+        nodes = [x for program in programs for x in program.nodes()] + (synapses.nodes() if synapses else [])
+        nodes = [x for x in nodes if x.op == "constant"]
         return tuple(dict.fromkeys(x.value for x in nodes if x.value not in LITERALS))
 
     @cached_property

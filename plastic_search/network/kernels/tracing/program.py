@@ -81,6 +81,8 @@ class SynapseProgram(NamedTuple):
 
     forward: Program
     backward: Program
+    read: Program  # the trace as drive and recall read it; () where that is the trace itself
+    read_backward: Program  # from the trace and d.read to d.trace
     matrices: tuple[str, ...]  # a coefficient of the change, `decay`, or a parameter of the rule
     formula: bool  # whether the change is more than outer products and a decay, and so may differ from 0 in padding
 
@@ -94,9 +96,14 @@ class SynapseProgram(NamedTuple):
         return self.forward.uses(buffer) or self.backward.uses(buffer)
 
     def inputs(self) -> list[Node]:
-        """The inputs of both programs."""
+        """The inputs of forward and backward."""
         return [node for node in ordered([o.node for o in (*self.forward.outputs, *self.backward.outputs)])
                 if node.op == "input"]  # fmt: skip
+
+    def nodes(self) -> list[Node]:
+        """The nodes of all its programs."""
+        every = (self.forward, self.backward, self.read, self.read_backward)
+        return ordered([o.node for program in every for o in program.outputs])
 
 
 @dataclass(frozen=True, eq=False)

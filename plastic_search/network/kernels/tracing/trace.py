@@ -21,12 +21,14 @@ from torch import Tensor, fx
 from plastic_search.cells import Cell
 from plastic_search.network.controls import Controls
 from plastic_search.network.kernels.torch_internals import capture_graph
-from plastic_search.network.kernels.tracing.division import divided
+from plastic_search.network.kernels.tracing.division import Divided, divided
 from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Node, Unsupported, UnsupportedError
 from plastic_search.network.kernels.tracing.lowering import Array, interpret
 from plastic_search.network.kernels.tracing.program import Output, Program, StepProgram, SynapseProgram, layout_of
 from plastic_search.network.kernels.tracing.step_function import Plastic, StepFunction
 from plastic_search.network.kernels.tracing.writes import written
+from plastic_search.network.spec import Bound
+from plastic_search.network.step import trace_read
 
 __all__ = ["trace"]
 
@@ -69,7 +71,7 @@ def _content(program: StepProgram) -> list[object]:
     programs = [program.forward, program.backward]
     content: list[object] = [program.state, program.params]
     if synapses:
-        programs += [synapses.forward, synapses.backward]
+        programs += [synapses.forward, synapses.backward, synapses.read, synapses.read_backward]
         content += [synapses.matrices, synapses.formula]
     for each in programs:
         content += [(o.buffer, o.axis, o.number, o.node.index) for o in each.outputs]
@@ -112,7 +114,7 @@ class _Trace:
             name = f"d.{buffer}" if self._axis(like) is Axis.PAIR else buffer
             outputs = self._outputs(name, first, like, grad)
             backward += [o for o in outputs if not (name in _SEEN and _is_zero(o.node))]
-        parts = divided(forward, backward)
+        parts = divided(forward, backward, *self._reads())
         return StepProgram(
             drives=step.cell.drives,
             plastic=step.cell.plastic,
@@ -122,19 +124,40 @@ class _Trace:
             controls=step.controls,
             forward=parts.forward,
             backward=parts.backward,
-            synapses=self._synapses(parts.synapses_forward, parts.synapses_backward) if step.plastic else None,
+            synapses=self._synapses(parts) if step.plastic else None,
             columns=step.plastic.columns if step.plastic else None,
             units=step.plastic.units if step.plastic else 0,
         )
 
-    def _synapses(self, forward: Program, backward: Program) -> SynapseProgram:
+    def _reads(self) -> tuple[list[Output], list[Output]]:
+        """The trace as it is read, and the derivative of that; nothing where that is the trace itself."""
+        if not self.step.plastic or self.step.plastic.bound is not Bound.READ:
+            return [], []
+        own = self.step.of_synapses(self.step.examples)
+        args = [own["trace"], own["limit"], own["trace"].clone()]
+        nodes = [self._rows("trace", 0, args[0]), self._rows("limits", 0, args[1]), self._rows("d.read", 0, args[2])]
+
+        def read(trace: Tensor, limit: Tensor) -> list[Tensor]:
+            return [trace_read(trace, Bound.READ, limit)]
+
+        def pullback(trace: Tensor, limit: Tensor, d: Tensor) -> list[Tensor]:
+            vjp: Any = torch.func.vjp(lambda h: read(h, limit)[0], trace)[1]
+            return list(vjp(d))
+
+        (value,) = interpret(capture_graph(read, args[:2]), nodes[:2], self.sizes, self.builder)
+        (grad,) = interpret(capture_graph(pullback, args), nodes, self.sizes, self.builder)
+        return self._outputs("read", 0, args[0], value), self._outputs("d.trace", 0, args[0], grad)
+
+    def _synapses(self, parts: Divided) -> SynapseProgram:
         """The program of the synapses, without the derivatives of what it does not read."""
+        forward, backward = parts.synapses_forward, parts.synapses_backward
         read = {x.slot[0] for x in (*forward.inputs(), *backward.inputs())}
         pairs = [self._place(i)[0] for i in self._differentiable() if self._axis(self.step.examples[i]) is Axis.PAIR]
         matrices = tuple(name for name in pairs if name in read and name not in ("trace", "eligibility"))
         order = ("sum", *(f"d.{name}" for name in (*matrices, "trace", "eligibility")))
         outputs = sorted((o for o in backward.outputs if o.buffer in order), key=lambda o: order.index(o.buffer))
-        return SynapseProgram(forward, Program(tuple(outputs)), matrices, self.step.is_formula())
+        reads = parts.read, parts.read_backward
+        return SynapseProgram(forward, Program(tuple(outputs)), *reads, matrices, self.step.is_formula())
 
     # -- its derivative
 
