@@ -1,4 +1,4 @@
-"""Cells: how a unit's output and state follow from its drive, the weighted sum of its inputs."""
+"""Cells: how a unit's output and state follow from its drive, the weighted sum of its inputs, and its parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 from plastic_search.core.part import Part
 
@@ -27,20 +27,29 @@ class Response(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell(Part):
-    """How a unit's output and state follow from its drive. What `Rule` says of its `step` holds for this one, too."""
+    """How a unit's output and state follow from its drive and parameters. What `Rule` says of `step` holds here, too.
+
+    A cell whose parameters have a range (a time constant, a threshold, a gain) stores a number that may have any value,
+    and maps it into the range in `step`: no update of an optimizer then makes a parameter invalid.
+    """
 
     drives: ClassVar[int] = 1  # weighted sums of its inputs that a unit needs
     plastic: ClassVar[int] = 0  # index of the drive with the plastic weights
+
+    def params(self, post: int, rng: Generator) -> Any:
+        """Trainable parameters: a NamedTuple of tensors, drawn from `rng`; () by default, for none."""
+        return ()
 
     def state(self, batch: int, post: int, like: Tensor) -> Any:
         """The state at the start of an episode, of `like`'s type and device; () by default, for none."""
         return ()
 
     @abstractmethod
-    def step(self, state: Any, drive: Tensor) -> tuple[Any, Response]:
+    def step(self, params: Any, state: Any, drive: Tensor) -> tuple[Any, Response]:
         """One time step.
 
         Args:
+            params: nested as `params` draws them.
             state: the result of `state`, or of the previous step.
             drive: [batch, drives, post].
         """

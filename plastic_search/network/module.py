@@ -213,6 +213,7 @@ def _initial(layer: Layer, shape: Shape, rng: Generator) -> LayerParams:
         weight,
         torch.zeros(layer.cell.drives, shape.post),
         alpha,
+        layer.cell.params(shape.post, rng),
         layer.rule.params(shape.post, width, rng) if width else (),
         layer.modulation.params(shape.post, rng) if width else (),
         layer.structure.params(shape, rng),

@@ -4,7 +4,7 @@ One step of one layer, in the order of `layer_signals`; * is elementwise, (x) th
 
     pre     = concat(outputs of other layers, the layer's own previous output)
     drive   = W pre + b + (alpha * H) pre                        of several drives of a cell, one is plastic
-    cell', Response(output', post) = cell.step(cell, drive)
+    cell', Response(output', post) = cell.step(params, cell, drive)
     dH      = rule.step(pre, post, recall = H pre, H)            = sum(coef * post (x) pre) - decay * H + dense
     rate    = modulation.step(output')
     H'      = bound(H + rate * dH)                               at once; or, if the modulation is retroactive,
@@ -45,6 +45,7 @@ class LayerParams(NamedTuple):
     weight: Tensor  # [drives, post, pre]
     bias: Tensor  # [drives, post]
     alpha: Tensor  # [post, width], [post, 1] or [1, 1]; width is that of the plastic pathway
+    cell: Any
     rule: Any
     modulation: Any
     structure: Any
@@ -56,6 +57,7 @@ class Ready(NamedTuple):
     weight: Tensor  # [drives, post, pre]
     bias: Tensor  # [drives, post]
     alpha: Tensor | None  # [post, width]; None where nothing is plastic
+    cell: Any
     rule: Any
     modulation: Any
 
@@ -152,13 +154,13 @@ def layer_signals(
     received = pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
     drive = torch.einsum("dmn,bn->bdm", ready.weight, pre) + ready.bias
     if ready.alpha is None or state.trace is None:
-        cell, response = layer.cell.step(state.cell, drive)
+        cell, response = layer.cell.step(ready.cell, state.cell, drive)
         after = LayerState(response.output, cell, trace=None, rule=(), eligibility=None, dither=None)
         return after, Signals(received, drive, response.post, recall=None, rate=None)
 
     trace, dither, pre = state.trace, state.dither, pre[:, shape.plastic]
     drive = drive + _as_drives(layer.cell, _product(ready.alpha * trace, pre))
-    cell, response = layer.cell.step(state.cell, drive)
+    cell, response = layer.cell.step(ready.cell, state.cell, drive)
     activity = Activity(pre, response.post, recall=_product(trace, pre), trace=trace)
     change, rule = layer.rule.step(ready.rule, state.rule, activity)
     rate = layer.modulation.step(ready.modulation, response.output)
@@ -255,7 +257,7 @@ def _layer_ready(spec: NetworkSpec, layer: Layer, shape: Shape, params: LayerPar
     if shape.width:
         alpha = _rounded(params.alpha, spec, Role.ALPHA).expand(shape.post, shape.width)
         alpha = alpha if gates.plastic is None else alpha * gates.plastic
-    return Ready(weight, bias, alpha, params.rule, params.modulation)
+    return Ready(weight, bias, alpha, params.cell, params.rule, params.modulation)
 
 
 def _rounded(value: Tensor, spec: NetworkSpec, role: Role) -> Tensor:

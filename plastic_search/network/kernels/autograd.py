@@ -113,7 +113,7 @@ def prepare(
 ) -> Prepared:  # fmt: skip
     """The arguments of `_Sequence` for those of `sequence`."""
     signature = _signature(layer, shape, form, x.dtype)
-    params = leaves((ready.rule, ready.modulation)) if ready.alpha is not None else []
+    params = leaves((ready.cell, ready.rule, ready.modulation))
     vectors = [p for p, leaf in zip(params, signature.program.params.leaves, strict=True) if leaf is not None]
     if state is None:
         output = trace = eligibility = None
@@ -170,8 +170,10 @@ def _matrices(layer: Layer, shape: Shape, ready: Ready, signature: KernelSignatu
     width = _width(shape)
     post, pre, trace = x.new_zeros(1, shape.post), x.new_zeros(1, width), x.new_zeros(1, shape.post, width)
 
+    first = len(leaves(ready.cell))  # of the rule's parameters
+
     def of_member(params: Any) -> list[Tensor]:
-        found = {f"param{k}": value for k, value in enumerate(leaves(params))}
+        found = {f"param{k}": value for k, value in enumerate(leaves(params), first)}
         if not found.keys() >= {*synapses.matrices}:
             state = layer.rule.state(1, shape.post, width, x)
             change, _ = layer.rule.step(params, state, Activity(pre, post, post, trace))

@@ -282,7 +282,7 @@ def test_bases_modulations_and_cells_are_followed_too(monkeypatch: pytest.Monkey
 
         push: ClassVar[dict[str, float]] = {"by": 0.1}
 
-        def step(self, state: Any, drive: Any) -> Any:
+        def step(self, params: Any, state: Any, drive: Any) -> Any:
             y = (drive[:, 0] + self.push["by"]).tanh()
             return state, Response(y, y)
 

@@ -110,7 +110,7 @@ class StepProgram:
     drives: int
     plastic: int  # which drive is plastic
     state: BufferLayout  # of cell and rule
-    params: BufferLayout  # of rule and modulation
+    params: BufferLayout  # of cell, rule and modulation
     initial_states: Any  # of cell and rule, nested as the parts nest them; not of the layer's size
     forward: Program
     backward: Program

@@ -42,7 +42,7 @@ class StepFunction:
         matrices: the coefficients of the rule's change that are arguments of the step, instead of results of the rule.
 
     Attributes:
-        initial_states, initial_params: of cell and rule, and of rule and modulation, nested as the parts nest them.
+        initial_states, initial_params: of cell and rule, and of cell, rule and modulation, nested as these nest them.
         names: of all arguments in order: drive, plastic inputs, recall, states, parameters, and those of the synapses.
         examples: random arguments.
         first_param, first_of_synapses: how many arguments come before the parameters, and before those of the synapses.
@@ -55,10 +55,10 @@ class StepFunction:
         self.cell, self.plastic, self.matrices = cell, plastic, matrices
         like, rng = torch.zeros((), dtype=dtype), torch.Generator().manual_seed(0)
         states: tuple[Any, Any] = (cell.state(batch, post, like), ())
-        params: tuple[Any, Any] = ((), ())
+        params: tuple[Any, Any, Any] = (cell.params(post, rng), (), ())
         if plastic:
             states = (states[0], plastic.rule.state(batch, post, pre, like))
-            params = (plastic.rule.params(post, pre, rng), plastic.modulation.params(post, rng))
+            params = (params[0], plastic.rule.params(post, pre, rng), plastic.modulation.params(post, rng))
         self.initial_states, self.initial_params = states, params
         self.states, flat_params = leaves(states), leaves(params)
         self.params: list[Tensor] = [p.to(dtype) for p in flat_params]
@@ -68,7 +68,7 @@ class StepFunction:
         self.first_param = len(shapes)
         self.first_of_synapses = len(self.names)
         if plastic:
-            self._add_synapses(plastic, params[1], (batch, post, pre), rng)
+            self._add_synapses(plastic, params[2], (batch, post, pre), rng)
 
     def _add_synapses(self, plastic: Plastic, params: Any, shape: tuple[int, ...], rng: torch.Generator) -> None:
         """The arguments of the synapses; `limits` are limit, distance of levels, and highest level."""
@@ -109,7 +109,7 @@ class StepFunction:
         if not self.plastic:
             return results
         _, params = self.nested(args)
-        rate = self.plastic.modulation.step(params[1], response.output)
+        rate = self.plastic.modulation.step(params[2], response.output)
         own = {name: narrowed(t, rows, columns) for name, t in self.of_synapses(args).items()}
         rounded = None
         if self.plastic.rounding is not None:
@@ -124,12 +124,12 @@ class StepFunction:
     def _change(self, args: Sequence[Tensor]) -> tuple[Any, Response, Change, Any]:
         """The cell's next state and response, the rule's change and next state; `matrices` are arguments."""
         states, params = self.nested(args)
-        cell, response = self.cell.step(states[0], args[0])
+        cell, response = self.cell.step(params[0], states[0], args[0])
         if not self.plastic:
             return cell, response, Change(), ()
         own = self.of_synapses(args)
         seen = Activity(args[1], response.post, args[2], own["trace"])
-        change, rule = self.plastic.rule.step(params[0], states[1], seen)
+        change, rule = self.plastic.rule.step(params[1], states[1], seen)
         terms = [t._replace(coef=own.get(f"coef{k}", t.coef)) for k, t in enumerate(change.terms)]
         return cell, response, change._replace(terms=tuple(terms), decay=own.get("decay", change.decay)), rule
 

@@ -23,9 +23,10 @@ def equal(one: Tensor, other: Tensor) -> bool:
 
 def written(step: StepFunction) -> str:
     """The argument into which a part writes, of those that somebody else holds too; "" where none does."""
-    (cell_state, rule_state), (params, modulation_params) = step.nested([t.clone() for t in step.examples])
+    (cell_state, rule_state), (cell_params, params, modulation_params) = step.nested([t.clone() for t in step.examples])
     drive, pre, recall = (t.clone() for t in step.examples[:3])
-    name, (_, response) = _writes({"its state": cell_state}, lambda: step.cell.step(cell_state, drive))
+    args = {"its state": cell_state, "its parameters": cell_params}
+    name, (_, response) = _writes(args, lambda: step.cell.step(cell_params, cell_state, drive))
     if name or step.plastic is None:
         return name
     rule, modulation, *_ = step.plastic

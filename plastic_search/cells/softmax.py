@@ -1,0 +1,18 @@
+"""A layer whose outputs are probabilities: the readout of Miconi et al. 2018, whose plastic synapses see them as post."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from plastic_search.cells import Cell, Response
+
+
+@dataclass(frozen=True)
+class Softmax(Cell):
+    """y = softmax(drive), over the units of the layer"""
+
+    def step(self, params: tuple[()], state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
+        y = drive[:, 0].softmax(-1)
+        return state, Response(y, y)
