@@ -35,6 +35,17 @@ class Cell(Part):
 
     drives: ClassVar[int] = 1  # weighted sums of its inputs that a unit needs
     plastic: ClassVar[int] = 0  # index of the drive with the plastic weights
+    split: ClassVar[tuple[int, ...]] = ()  # indices of drives that `step` receives in two parts, each with a bias
+
+    @property
+    def recurrent(self) -> tuple[int, ...]:
+        """For each drive, which of the sums that `step` receives its weights from the layer itself add to."""
+        return tuple(self.drives + self.split.index(d) if d in self.split else d for d in range(self.drives))
+
+    @property
+    def sums(self) -> int:
+        """How many sums `step` receives: the drives, and a second part of each that is split."""
+        return self.drives + len(self.split)
 
     def params(self, post: int, rng: Generator) -> Any:
         """Trainable parameters: a NamedTuple of tensors, drawn from `rng`; () by default, for none."""
@@ -51,5 +62,6 @@ class Cell(Part):
         Args:
             params: nested as `params` draws them.
             state: the result of `state`, or of the previous step.
-            drive: [batch, drives, post].
+            drive: [batch, sums, post], the drives; of those in `split`, the part from other layers, and after all drives,
+                in the order of `split`, the part from the layer itself.
         """

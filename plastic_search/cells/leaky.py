@@ -1,7 +1,7 @@
-"""A leaky unit whose time constant is learned: a continuous-time recurrent network in steps of one time unit.
+"""A leaky unit, whose time constant is learned: the rate network of neuroscience in discrete time.
 
-Equations: tau dy/dt = -y + tanh(drive) (Funahashi and Nakamura 1993), by Euler's method. The leak 1 / tau is stored through
-a sigmoid, as in Fang et al. 2021 (arXiv 2007.05785) for spiking units.
+tau dy/dt = -y + tanh(drive), by Euler's method with steps of 1 (Yang and Wang 2020, arXiv 2006.01001). That the leak
+1 / tau is the sigmoid of what is trained is from Fang et al. 2021 (arXiv 2007.05785), who do so in spiking units.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Leaky(Cell):
     What is trained, s, may be any number: 1 / tau = 1 / longest + (1 / shortest - 1 / longest) sigmoid(s).
 
     Args:
-        start: the time constant of every unit at the start of training, in time steps, between `shortest` and `longest`.
+        start: the time constant of every unit at the start of training, in time steps.
         shortest: no time constant gets shorter, in time steps; at least 1, that of a unit that forgets at once.
         longest: no time constant gets longer, in time steps.
     """

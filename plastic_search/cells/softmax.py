@@ -1,4 +1,7 @@
-"""A layer whose outputs are probabilities: the readout of Miconi et al. 2018, whose plastic synapses see them as post."""
+"""A layer whose outputs are probabilities, which its plastic synapses see as postsynaptic activity.
+
+The readout of the Omniglot network of Miconi et al. 2018 (arXiv 1804.02464).
+"""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _validate_drawn(layer: Layer, shape: Shape) -> None:
 
 
 def _validate_cell(layer: Layer, params: LayerParams, post: int, state: LayerState) -> None:
-    cell, drive = layer.cell, torch.zeros(_BATCH, layer.cell.drives, post)
+    cell, drive = layer.cell, torch.zeros(_BATCH, layer.cell.sums, post)
     arguments = (params.cell, state.cell, drive)
     result = _unchanged(cell, "step", lambda: cell.step(*arguments), arguments)
     after, response = _pair(cell, result, "(state, Response)")

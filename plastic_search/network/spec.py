@@ -103,6 +103,10 @@ class Layer(Part):
                 raise PlasticSearchError(
                     f"{name}.plastic must be the index of one of its {drives} drives, but is {index!r}"
                 )
+            split = self.cell.split
+            if len(set(split)) < len(split) or not set(split) <= set(range(drives)):
+                name = type(self.cell).__name__
+                raise PlasticSearchError(f"{name}.split must be indices of its {drives} drives, but is {split!r}")
         if len(set(self.skip)) < len(self.skip) or any(k < 1 for k in self.skip):
             raise PlasticSearchError(f"skip wants different whole numbers from 1, but got {self.skip}")
         whole = not any(search_parameters(self.structure))

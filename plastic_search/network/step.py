@@ -3,7 +3,8 @@
 One step of one layer, in the order of `layer_signals`; * is elementwise, (x) the outer product of each episode:
 
     pre     = concat(outputs of other layers, the layer's own previous output)
-    drive   = W pre + b + (alpha * H) pre                        of several drives of a cell, one is plastic
+    drive   = W pre + b + (alpha * H) pre                        of several drives of a cell, one is plastic; of those
+                                                                 in `Cell.split`, the recurrent part is a sum of its own
     cell', Response(output', post) = cell.step(params, cell, drive)
     dH      = rule.step(pre, post, recall = H pre, H)            = sum(coef * post (x) pre) - decay * H + dense
     rate    = modulation.step(output')
@@ -43,7 +44,7 @@ class LayerParams(NamedTuple):
     """The parameters of one layer, which training changes between episodes."""
 
     weight: Tensor  # [drives, post, pre]
-    bias: Tensor  # [drives, post]
+    bias: Tensor  # [sums, post]; as many as drives, and one more for each that the cell splits
     alpha: Tensor  # [post, width], [post, 1] or [1, 1]; width is that of the plastic pathway
     cell: Any
     rule: Any
@@ -55,7 +56,7 @@ class Ready(NamedTuple):
     """The parameters of one layer as the steps of an episode use them: gated, rounded, expanded to full shape."""
 
     weight: Tensor  # [drives, post, pre]
-    bias: Tensor  # [drives, post]
+    bias: Tensor  # [sums, post]; as many as drives, and one more for each that the cell splits
     alpha: Tensor | None  # [post, width]; None where nothing is plastic
     cell: Any
     rule: Any
@@ -77,7 +78,7 @@ class Signals(NamedTuple):
     """What one step of a layer computes on the way to its next state."""
 
     pre: Tensor  # [batch, pre], what the layer receives
-    drive: Tensor  # [batch, drives, post]
+    drive: Tensor  # [batch, sums, post]
     post: Tensor  # [batch, post], the postsynaptic activity in the plasticity rule
     recall: Tensor | None  # [batch, post], H pre; None where nothing is plastic
     rate: Rate | None  # the plasticity rate, by which the modulation multiplies what is written
@@ -152,14 +153,14 @@ def layer_signals(
 ) -> tuple[LayerState, Signals]:
     """`layer_step`, with what it computes on the way: the equations of this module, in their order."""
     received = pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
-    drive = torch.einsum("dmn,bn->bdm", ready.weight, pre) + ready.bias
+    drive = _sums(layer.cell, shape, ready.weight, pre) + ready.bias
     if ready.alpha is None or state.trace is None:
         cell, response = layer.cell.step(ready.cell, state.cell, drive)
         after = LayerState(response.output, cell, trace=None, rule=(), eligibility=None, dither=None)
         return after, Signals(received, drive, response.post, recall=None, rate=None)
 
     trace, dither, pre = state.trace, state.dither, pre[:, shape.plastic]
-    drive = drive + _as_drives(layer.cell, _product(ready.alpha * trace, pre))
+    drive = drive + _plastic_sums(layer.cell, shape, ready.alpha * trace, pre)
     cell, response = layer.cell.step(ready.cell, state.cell, drive)
     activity = Activity(pre, response.post, recall=_product(trace, pre), trace=trace)
     change, rule = layer.rule.step(ready.rule, state.rule, activity)
@@ -178,11 +179,35 @@ def _product(matrix: Tensor, pre: Tensor) -> Tensor:
     return torch.matmul(matrix, pre.unsqueeze(-1)).squeeze(-1)
 
 
-def _as_drives(cell: Cell, plastic: Tensor) -> Tensor:
-    """The contribution [batch, post] to the plastic drive as one to all drives [batch, drives, post]."""
-    if cell.drives == 1:
-        return plastic.unsqueeze(1)
-    return torch.nn.functional.pad(plastic.unsqueeze(1), (0, 0, cell.plastic, cell.drives - 1 - cell.plastic))
+def _sums(cell: Cell, shape: Shape, weight: Tensor, pre: Tensor) -> Tensor:
+    """What the weights [drives, post, pre] add to every sum that the cell receives, [batch, sums, post]."""
+    if not cell.split:
+        return torch.einsum("dmn,bn->bdm", weight, pre)
+    first = shape.pre - shape.recurrent
+    both = torch.einsum("dmn,bn->bdm", weight[..., :first], pre[:, :first])
+    if not shape.recurrent:
+        return torch.nn.functional.pad(both, (0, 0, 0, len(cell.split)))
+    recurrent = torch.einsum("dmn,bn->bdm", weight[..., first:], pre[:, first:])
+    drives = [both[:, d] if d in cell.split else both[:, d] + recurrent[:, d] for d in range(cell.drives)]
+    return torch.stack(drives + [recurrent[:, d] for d in cell.split], dim=1)
+
+
+def _plastic_sums(cell: Cell, shape: Shape, matrix: Tensor, pre: Tensor) -> Tensor:
+    """What the plastic weights [batch, post, width] add to every sum that the cell receives, [batch, sums, post]."""
+    direct, recurrent = cell.plastic, cell.recurrent[cell.plastic]
+    if direct == recurrent:
+        return _among(cell, direct, _product(matrix, pre))
+    added, first = [], shape.plastic_sources
+    for index, columns in ((direct, slice(0, first)), (recurrent, slice(first, shape.width))):
+        if columns.stop > columns.start:
+            added.append(_among(cell, index, _product(matrix[..., columns], pre[:, columns])))
+    return sum(added[1:], added[0])
+
+
+def _among(cell: Cell, index: int, one: Tensor) -> Tensor:
+    """One sum [batch, post] as one of all that a cell receives, of which the others are 0."""
+    one = one.unsqueeze(1)
+    return one if cell.sums == 1 else torch.nn.functional.pad(one, (0, 0, index, cell.sums - 1 - index))
 
 
 def synapse_step(

@@ -128,7 +128,7 @@ def _cell_dynamics(cell: Cell) -> None:
             outputs.append(response.output + 0.5 * response.post)
         return torch.stack(outputs, 1), state
 
-    drives = 0.5 + noise(STEPS, BATCH, cell.drives, POST)
+    drives = 0.5 + noise(STEPS, BATCH, cell.sums, POST)
     params = seeded(cell, lambda rng: cell.params(POST, rng))
     dynamics(cell, respond, params, (drives,), (BATCH, STEPS, POST))
     with promise(cell, "its state carries a gradient from the last output to the first drive"):

@@ -56,7 +56,7 @@ def sliced(params: Any, part: Any, sizes: tuple[int, ...], keep: tuple[Tensor, .
 def cell_is_local(net: Network, i: int) -> bool:
     """Whether the output of each unit of a layer depends on its own drives and parameters alone."""
     cell, params, post = net.spec.layers[i].cell, _double(net.parts()[i].cell), net.shapes[i].post
-    drives = _various((_STEPS, _BATCH, cell.drives, post), torch.Generator().manual_seed(0))
+    drives = _various((_STEPS, _BATCH, cell.sums, post), torch.Generator().manual_seed(0))
     some = torch.arange(0, post, 2)
     try:
         fewer = sliced(params, cell, (post,), (some,))
@@ -75,7 +75,7 @@ def _various(size: tuple[int, ...], rng: Generator) -> Tensor:
 
 
 def _responses(cell: Any, params: Any, drives: Tensor) -> Tensor:
-    """Outputs and postsynaptic activity [steps, batch, 2, post] of a cell for drives [steps, batch, drives, post]."""
+    """Outputs and postsynaptic activity [steps, batch, 2, post] of a cell for drives [steps, batch, sums, post]."""
     state, responses = cell.state(_BATCH, drives.shape[3], drives[0]), []
     for drive in drives:
         state, response = cell.step(params, state, drive)

@@ -152,10 +152,11 @@ def _params(net: Network, chosen: Plan, i: int, columns: Tensor, params: LayerPa
 
 
 def _folded(chosen: Plan, i: int, ready: Ready) -> Tensor:
-    """What removed units of constant output add to each drive [drives, post]."""
+    """What removed units of other layers, of constant output, add to the layer's biases [sums, post]."""
     constant = chosen.constants(i)
     removed = torch.where(chosen.available(i) | constant.isnan(), 0.0, constant)
-    return ready.weight @ removed.to(ready.weight)
+    folded = ready.weight @ removed.to(ready.weight)
+    return torch.nn.functional.pad(folded, (0, 0, 0, len(ready.bias) - len(folded)))
 
 
 def _verify(net: Network, small: Network) -> None:

@@ -60,7 +60,8 @@ def _signature(layer: Layer, shape: Shape, form: Format | None, dtype: torch.dty
     if isinstance(program, Unsupported):
         raise ValueError(program.reason)
     recurrent_plastic = plastic and shape.recurrent > 0 and shape.plastic.stop == shape.pre
-    return _unique(program, dtype == torch.float64, shape.recurrent > 0, recurrent_plastic)
+    apart = recurrent_plastic and shape.plastic_sources > 0 and program.recurrent[program.plastic] != program.plastic
+    return _unique(program, dtype == torch.float64, shape.recurrent > 0, recurrent_plastic, apart)
 
 
 _unique = lru_cache(maxsize=512)(KernelSignature)  # equal layers share one object, and what is compiled for it
@@ -189,9 +190,8 @@ def _matrices(layer: Layer, shape: Shape, ready: Ready, signature: KernelSignatu
 def _sizes(backend: Backend, signature: KernelSignature, shape: Shape, x: Tensor) -> Sizes:
     lanes = signature.number.lanes
     sources, width = shape.pre - shape.recurrent, _width(shape)
-    plastic_sources = max(min(shape.plastic.stop, sources) - shape.plastic.start, 0)
     post_padded = -(-shape.post // lanes) * lanes
-    used = plastic_sources + post_padded * signature.recurrent_plastic
+    used = shape.plastic_sources + post_padded * signature.recurrent_plastic
     pre_padded = -(-used // lanes) * lanes if width else lanes
     times, batch = x.shape[-3:-1]
     members = len(x) if x.dim() == 4 else 1
@@ -199,7 +199,7 @@ def _sizes(backend: Backend, signature: KernelSignature, shape: Shape, x: Tensor
     return Sizes(
         post=shape.post,
         sources=sources,
-        plastic_sources=plastic_sources,
+        plastic_sources=shape.plastic_sources,
         width=width,
         members=members,
         times=times,

@@ -62,7 +62,7 @@ class StepFunction:
         self.initial_states, self.initial_params = states, params
         self.states, flat_params = leaves(states), leaves(params)
         self.params: list[Tensor] = [p.to(dtype) for p in flat_params]
-        shapes = [(batch, cell.drives, post), (batch, pre), (batch, post), *(tuple(t.shape) for t in self.states)]
+        shapes = [(batch, cell.sums, post), (batch, pre), (batch, post), *(tuple(t.shape) for t in self.states)]
         self.names = ["drive", "pre", "recall", *["state"] * len(self.states), *["params"] * len(self.params)]
         self.examples = [torch.rand(n, dtype=dtype, generator=rng) for n in shapes] + self.params
         self.first_param = len(shapes)

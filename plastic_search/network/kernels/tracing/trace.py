@@ -103,8 +103,9 @@ class _Trace:
             backward += self._outputs(name, first, like, grad)
         parts = divided(forward, backward)
         return StepProgram(
-            drives=step.cell.drives,
+            sums=step.cell.sums,
             plastic=step.cell.plastic,
+            recurrent=step.cell.recurrent,
             state=self.state,
             params=self.params,
             initial_states=step.initial_states,
