@@ -62,6 +62,6 @@ class Cell(Part):
         Args:
             params: nested as `params` draws them.
             state: the result of `state`, or of the previous step.
-            drive: [batch, sums, post], the drives; of those in `split`, the part from other layers, and after all drives,
-                in the order of `split`, the part from the layer itself.
+            drive: [batch, sums, post], the drives; of those in `split`, the part from other layers, and after all
+                drives, in the order of `split`, the part from the layer itself.
         """

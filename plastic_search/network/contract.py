@@ -47,7 +47,7 @@ def build(spec: NetworkSpec, inputs: int, seed: int = 0) -> Network:
         for layer, shape, _ in layers:
             _check_tree(layer.cell, "state", layer.cell.state(_BATCH, shape.post, torch.zeros(1)))
         for (layer, shape, params), state in zip(layers, net.start(_BATCH), strict=True):
-            _validate_cell(layer, params, shape.post, state)
+            _validate_cell(layer, params, shape, state)
             if state.trace is not None:
                 _validate_rule(layer, params, state, shape.post, shape.width)
     return net
@@ -75,8 +75,9 @@ def _validate_drawn(layer: Layer, shape: Shape) -> None:
         _check_shape(structure, "constraint", "a penalty", penalty, (), "as one number")
 
 
-def _validate_cell(layer: Layer, params: LayerParams, post: int, state: LayerState) -> None:
-    cell, drive = layer.cell, torch.zeros(_BATCH, layer.cell.sums, post)
+def _validate_cell(layer: Layer, params: LayerParams, shape: Shape, state: LayerState) -> None:
+    cell, post = layer.cell, shape.post
+    drive = torch.zeros(_BATCH, cell.sums, post)
     arguments = (params.cell, state.cell, drive)
     result = _unchanged(cell, "step", lambda: cell.step(*arguments), arguments)
     after, response = _pair(cell, result, "(state, Response)")
@@ -84,6 +85,9 @@ def _validate_cell(layer: Layer, params: LayerParams, post: int, state: LayerSta
     _check_shape(cell, "step", "Response.output", response.output, (_BATCH, post), "[batch, post]")
     _check_shape(cell, "step", "Response.post", response.post, (_BATCH, post), "[batch, post]")
     _check_state(cell, state.cell, after)
+    if layer.structure.gates(params.structure, shape, drive).units is not None and bool(response.output.any()):
+        what = f"must return 0 for units that do not exist, as {type(layer.structure).__name__} has them, but does not"
+        raise fault(cell, "step", f"{what}; choose another cell")
 
 
 def _validate_rule(layer: Layer, params: LayerParams, state: LayerState, post: int, pre: int) -> None:
