@@ -47,7 +47,7 @@ class Leaky(Cell):
         return cls(start=real(1.2, 20.0, log=True))
 
     def check(self) -> None:
-        if not 1.0 <= self.shortest < self.start < self.longest < math.inf:
+        if not 1.0 <= self.shortest < self.start < self.longest:
             raise PlasticSearchError(
                 f"Leaky wants 1 <= shortest < start < longest, in time steps, but got shortest={self.shortest}, "
                 f"start={self.start}, longest={self.longest}"

@@ -38,22 +38,22 @@ class Gain(NamedTuple):
     gain: Tensor  # [post, 2]
 
 
-@dataclass(frozen=True)
-class Reduced(Cell):
-    """y = f(drive)"""
-
-    name: str = ""
-
-    def params(self, post: int, rng: torch.Generator) -> Gain:
-        return Gain(torch.randn(post, 2, generator=rng))
-
-    def step(self, params: Gain, state: Any, drive: Tensor) -> Any:
-        y = REDUCED[self.name](drive[:, 0] * torch.nn.functional.softplus(params.gain[:, 0]) + 0.1 * params.gain[:, 1])
-        return state, Response(y, y.square())
-
-
 @pytest.mark.parametrize("name", REDUCED)
 def test_reductions_and_their_derivatives_equal_the_reference(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Reduced(Cell):
+        """y = f(drive)"""
+
+        name: str
+
+        def params(self, post: int, rng: torch.Generator) -> Gain:
+            return Gain(torch.randn(post, 2, generator=rng))
+
+        def step(self, params: Gain, state: Any, drive: Tensor) -> Any:
+            gain = torch.nn.functional.softplus(params.gain[:, 0])
+            y = REDUCED[self.name](drive[:, 0] * gain + 0.1 * params.gain[:, 1])
+            return state, Response(y, y.square())
+
     poison(monkeypatch)
     for units, pathway in ((1, Pathway.BOTH), (7, Pathway.NONE), (33, Pathway.RECURRENT)):
         net = network(NetworkSpec((Layer(units, Reduced(name), plastic=pathway),)), 5, torch.float64)
