@@ -232,7 +232,7 @@ def test_every_combination_runs_and_every_parameter_gets_a_gradient(cell: str, r
         layer = Layer(
             units, CELLS[cell](), RULES[rule](), MODULATIONS[modulation](), plastic=pathway, alpha=alphas[n // 3 % 3]
         )
-        net = Network(NetworkSpec((layer,)), inputs)
+        net = Network(NetworkSpec((layer,)), inputs, kernel="reference")
         y, state = net(noise(5, 2, inputs, seed=n))
         assert y.isfinite().all()
         assert all(t.isfinite().all() for t in named(state).values())
