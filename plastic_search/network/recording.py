@@ -10,7 +10,9 @@ from torch import Tensor
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.network.module import Network
 from plastic_search.network.state import State, describe, named, same_shapes
-from plastic_search.network.step import step_signals
+from plastic_search.network.step import Signals, step_signals
+from plastic_search.rules import Activity
+from plastic_search.structures import Shape
 
 __all__ = ["record"]
 
@@ -54,11 +56,20 @@ def record(
     now, ready, wanted = fresh if state is None else same_shapes(state, fresh), net.resolve(), None
     steps: list[dict[str, Tensor]] = []
     for inputs in x:
-        now, signals = step_signals(net.spec, net.shapes, ready, now, inputs)
-        found = named(now) | named(signals)
+        before, (now, signals) = now, step_signals(net.spec, net.shapes, ready, now, inputs)
+        found = named(now) | named(signals) | _recalls(net.shapes, before, signals)
         wanted = _chosen(names, found) if wanted is None else wanted
         steps.append({name: _of_each_episode(found[name], len(inputs)) for name in wanted})
     return {name: torch.stack([each[name] for each in steps]) for name in steps[0]}, now
+
+
+def _recalls(shapes: tuple[Shape, ...], before: State, signals: tuple[Signals, ...]) -> dict[str, Tensor]:
+    """H pre of every plastic layer, by its path."""
+    return {
+        f"layers.{i}.recall": Activity(own.pre[:, shape.plastic], own.post, recalled=None, trace=state.trace).recall
+        for i, (shape, state, own) in enumerate(zip(shapes, before, signals, strict=True))
+        if state.trace is not None
+    }
 
 
 def _chosen(names: Iterable[str], known: dict[str, Tensor]) -> list[str]:

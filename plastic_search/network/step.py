@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear, pad
 
 from plastic_search.cells import Cell
 from plastic_search.modulations import Rate
@@ -80,7 +81,6 @@ class Signals(NamedTuple):
     pre: Tensor  # [batch, pre], what the layer receives
     drive: Tensor  # [batch, sums, post]
     post: Tensor  # [batch, post], the postsynaptic activity in the plasticity rule
-    recall: Tensor | None  # [batch, post], H pre; None where nothing is plastic
     rate: Rate | None  # the plasticity rate, by which the modulation multiplies what is written
 
 
@@ -153,16 +153,16 @@ def layer_signals(
 ) -> tuple[LayerState, Signals]:
     """`layer_step`, with what it computes on the way: the equations of this module, in their order."""
     received = pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
-    drive = _sums(layer.cell, shape, ready.weight, pre) + ready.bias
+    drive = _drive(layer.cell, shape, ready, inputs, state.output, pre)
     if ready.alpha is None or state.trace is None:
         cell, response = layer.cell.step(ready.cell, state.cell, drive)
         after = LayerState(response.output, cell, trace=None, rule=(), eligibility=None, dither=None)
-        return after, Signals(received, drive, response.post, recall=None, rate=None)
+        return after, Signals(received, drive, response.post, rate=None)
 
-    trace, dither, pre = state.trace, state.dither, pre[:, shape.plastic]
-    drive = drive + _plastic_sums(layer.cell, shape, ready.alpha * trace, pre)
+    trace, dither, pre = state.trace, state.dither, _plastic(shape, inputs, state.output, pre)
+    drive = drive + _plastic_drive(layer.cell, shape, ready.alpha * trace, pre)
     cell, response = layer.cell.step(ready.cell, state.cell, drive)
-    activity = Activity(pre, response.post, recall=_product(trace, pre), trace=trace)
+    activity = Activity(pre, response.post, recalled=None, trace=trace)
     change, rule = layer.rule.step(ready.rule, state.rule, activity)
     rate = layer.modulation.step(ready.modulation, response.output)
     rounded = None
@@ -171,28 +171,39 @@ def layer_signals(
         dither = next_dither(dither)
     trace, eligibility = synapse_step(change, rate, trace, state.eligibility, layer.bound, layer.limit, rounded)
     after = LayerState(response.output, cell, trace, rule, eligibility, dither)
-    return after, Signals(received, drive, response.post, activity.recall, rate)
+    return after, Signals(received, drive, response.post, rate)
+
+
+def _plastic(shape: Shape, inputs: Tensor, output: Tensor, pre: Tensor) -> Tensor:
+    """The columns `shape.plastic` of `pre`; where they are one of its halves, that half itself, which is no copy."""
+    match shape.plastic.start, shape.plastic.stop:
+        case 0, shape.pre:
+            return pre
+        case 0, _:
+            return inputs
+        case _:
+            return output
 
 
 def _product(matrix: Tensor, pre: Tensor) -> Tensor:
     """[batch, post, width] times [batch, width] is [batch, post]."""
-    return torch.matmul(matrix, pre.unsqueeze(-1)).squeeze(-1)
+    return torch.bmm(matrix, pre.unsqueeze(-1)).squeeze(-1)
 
 
-def _sums(cell: Cell, shape: Shape, weight: Tensor, pre: Tensor) -> Tensor:
-    """What the weights [drives, post, pre] add to every sum that the cell receives, [batch, sums, post]."""
+def _drive(cell: Cell, shape: Shape, ready: Ready, inputs: Tensor, output: Tensor, pre: Tensor) -> Tensor:
+    """W pre + b, as every sum that the cell receives, [batch, sums, post]."""
     if not cell.split:
-        return torch.einsum("dmn,bn->bdm", weight, pre)
-    first = shape.pre - shape.recurrent
-    both = torch.einsum("dmn,bn->bdm", weight[..., :first], pre[:, :first])
+        return linear(pre, ready.weight.flatten(0, 1), ready.bias.flatten()).unflatten(1, ready.bias.shape)
+    first, size = shape.pre - shape.recurrent, ready.weight.shape[:2]
+    direct = linear(inputs, ready.weight[..., :first].flatten(0, 1)).unflatten(1, size)
     if not shape.recurrent:
-        return torch.nn.functional.pad(both, (0, 0, 0, len(cell.split)))
-    recurrent = torch.einsum("dmn,bn->bdm", weight[..., first:], pre[:, first:])
-    drives = [both[:, d] if d in cell.split else both[:, d] + recurrent[:, d] for d in range(cell.drives)]
-    return torch.stack(drives + [recurrent[:, d] for d in cell.split], dim=1)
+        return pad(direct, (0, 0, 0, len(cell.split))) + ready.bias
+    recurrent = linear(output, ready.weight[..., first:].flatten(0, 1)).unflatten(1, size)
+    drives = [direct[:, d] if d in cell.split else direct[:, d] + recurrent[:, d] for d in range(cell.drives)]
+    return torch.stack(drives + [recurrent[:, d] for d in cell.split], dim=1) + ready.bias
 
 
-def _plastic_sums(cell: Cell, shape: Shape, matrix: Tensor, pre: Tensor) -> Tensor:
+def _plastic_drive(cell: Cell, shape: Shape, matrix: Tensor, pre: Tensor) -> Tensor:
     """What the plastic weights [batch, post, width] add to every sum that the cell receives, [batch, sums, post]."""
     direct, recurrent = cell.plastic, cell.recurrent[cell.plastic]
     if direct == recurrent:
@@ -206,8 +217,9 @@ def _plastic_sums(cell: Cell, shape: Shape, matrix: Tensor, pre: Tensor) -> Tens
 
 def _among(cell: Cell, index: int, one: Tensor) -> Tensor:
     """One sum [batch, post] as one of all that a cell receives, of which the others are 0."""
-    one = one.unsqueeze(1)
-    return one if cell.sums == 1 else torch.nn.functional.pad(one, (0, 0, index, cell.sums - 1 - index))
+    if cell.sums == 1:
+        return one.unsqueeze(1)
+    return pad(one.unsqueeze(1), (0, 0, index, cell.sums - 1 - index))
 
 
 def synapse_step(

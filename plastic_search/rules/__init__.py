@@ -27,14 +27,21 @@ class Activity(NamedTuple):
     Args:
         pre: presynaptic activity [batch, pre].
         post: postsynaptic activity [batch, post].
-        recall: the output of the trace alone, H @ pre [batch, post].
+        recalled: `recall`, where it is known already.
         trace: H before the change [batch, post, pre].
     """
 
     pre: Tensor
     post: Tensor
-    recall: Tensor
+    recalled: Tensor | None
     trace: Tensor
+
+    @property
+    def recall(self) -> Tensor:
+        """The output of the trace alone, H @ pre [batch, post]; a rule that does not read it does not pay for it."""
+        if self.recalled is not None:
+            return self.recalled
+        return torch.bmm(self.trace, self.pre.unsqueeze(-1)).squeeze(-1)
 
 
 class Outer(NamedTuple):
@@ -77,11 +84,11 @@ class Change(NamedTuple):
 
     def scaled(self, rate: Tensor) -> Change:
         """The change times a rate, which broadcasts over [batch, post]."""
-        column = rate.unsqueeze(-1)
+        decays = isinstance(self.decay, Tensor) or self.decay != 0.0
         return Change(
-            tuple(term._replace(post=term.post * rate) for term in self.terms),
-            self.decay * column if isinstance(self.decay, Tensor) or self.decay != 0.0 else 0.0,
-            None if self.dense is None else self.dense * column,
+            tuple(Outer(term.post * rate, term.pre, term.coef) for term in self.terms),
+            self.decay * rate.unsqueeze(-1) if decays else 0.0,
+            None if self.dense is None else self.dense * rate.unsqueeze(-1),
         )
 
     def full(self, trace: Tensor) -> Tensor:

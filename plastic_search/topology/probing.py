@@ -147,7 +147,7 @@ def reads_recall(net: Network, i: int) -> bool:
     shape, width = net.shapes[i], net.shapes[i].width
     layer, params, rng = net.spec.layers[i], net.parts()[i], torch.Generator().manual_seed(0)
     seen = _seen(shape.post, width, rng)
-    runs = [_changes(layer.rule, _double(params.rule), seen._replace(recall=k * seen.recall)) for k in (1.0, -0.7)]
+    runs = [_changes(layer.rule, _double(params.rule), seen._replace(recalled=k * seen.recall)) for k in (1.0, -0.7)]
     return not torch.equal(*runs)
 
 
@@ -162,7 +162,7 @@ def _changes(rule: Any, params: Any, seen: Activity) -> Tensor:
     """Changes of the trace [steps, batch, post, width] that a rule makes for a sequence of activity."""
     post, width = seen.post.shape[2], seen.pre.shape[2]
     state, changes = rule.state(_BATCH, post, width, seen.trace), []
-    for step in map(Activity._make, zip(*seen, strict=True)):
+    for step in map(Activity, seen.pre, seen.post, seen.recall, seen.trace):
         change, state = rule.step(params, state, step)
         changes.append(change.full(step.trace))
     return torch.stack(changes)
