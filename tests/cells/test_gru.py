@@ -24,9 +24,9 @@ INPUTS, UNITS = 3, 11
 @torch.no_grad()
 def filled(net: Network, theirs: nn.GRU) -> Network:
     """A network with the weights of torch's: its gates have two biases where one would do, its candidate needs both."""
-    bag, n = net.bags()[0], net.shapes[0].post
-    bag.tensor("weight").copy_(torch.cat([theirs.weight_ih_l0, theirs.weight_hh_l0], 1).view(3, n, -1))
-    into, own = (bias.view(3, n) for bias in (theirs.bias_ih_l0, theirs.bias_hh_l0))
+    bag, n, of = net.bags()[0], net.shapes[0].post, dict(theirs.named_parameters())
+    bag.tensor("weight").copy_(torch.cat([of["weight_ih_l0"], of["weight_hh_l0"]], 1).view(3, n, -1))
+    into, own = (of[name].view(3, n) for name in ("bias_ih_l0", "bias_hh_l0"))
     bag.tensor("bias").copy_(torch.stack([into[0] + own[0], into[1] + own[1], into[2], own[2]]))
     return net
 

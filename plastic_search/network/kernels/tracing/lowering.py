@@ -304,7 +304,7 @@ class _Interpreter:
         over = [axis % max(a.ndim, 1) for axis in (axes or range(a.ndim))]
         for axis in sorted(over, reverse=True):
             if meaning[axis]:
-                a = self._each(partial(over_units, over=meaning[axis]), a)
+                a = self._each(lambda each, over=meaning[axis]: over_units(each, over), a)
             a = reduce(partial(self._each, of_two), [np.take(a, [i], axis) for i in range(a.shape[axis])])
         return a if keep else a.reshape([n for axis, n in enumerate(a.shape) if axis not in over])
 
