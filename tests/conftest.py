@@ -19,7 +19,14 @@ from plastic_search.tasks import _archives
 settings.register_profile("steady", deadline=None, derandomize=True)  # a busy machine fails nothing
 settings.load_profile("steady")
 
-TRACED = {"test_kernels.py", "test_gpu.py", "test_index_notation.py", "test_network.py", "test_benchmark.py"}
+TRACED = {
+    "test_kernels.py",
+    "test_gpu.py",
+    "test_index_notation.py",
+    "test_network.py",
+    "test_benchmark.py",
+    "test_imposed.py",
+}
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from plastic_search.core.part import discover, open_set
 from plastic_search.modulations import FanOut
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.modulations.simple import Simple
+from plastic_search.network.interventions import Given
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Bound, Layer, NetworkSpec, Pathway
 from plastic_search.network.state import State, load_named, named
@@ -58,7 +59,7 @@ def network(spec: NetworkSpec, inputs: int, dtype: torch.dtype, seed: int = 0) -
     return net
 
 
-def results(net: Network, kernel: str, x: Tensor, state: State | None) -> dict[str, Tensor]:
+def results(net: Network, kernel: str, x: Tensor, state: State | None, **given: Unpack[Given]) -> dict[str, Tensor]:
     """Outputs, last state, and the derivatives of all that there is, the state at the start included."""
     net.kernel = kernel
     net.zero_grad(set_to_none=True)
@@ -66,7 +67,7 @@ def results(net: Network, kernel: str, x: Tensor, state: State | None) -> dict[s
     begin = None
     if state is not None:
         begin = load_named({n: t.clone().requires_grad_() for n, t in named(state).items()}, state)
-    y, last = net(x, begin)
+    y, last = net(x, begin, **given)
     made = {"y": y} | named(last)
     rng = torch.Generator().manual_seed(1)
     terms = [(t * torch.randn(t.shape, generator=rng, dtype=torch.float64).to(t)).sum() for t in made.values()]

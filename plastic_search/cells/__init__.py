@@ -36,6 +36,7 @@ class Cell(Part):
     drives: ClassVar[int] = 1  # weighted sums of its inputs that a unit needs
     plastic: ClassVar[int] = 0  # index of the drive with the plastic weights
     split: ClassVar[tuple[int, ...]] = ()  # indices of drives that `step` receives in two parts, each with a bias
+    signed: ClassVar[bool] = True  # whether `Response.post` may be negative; some rules are for activity that is not
 
     @property
     def recurrent(self) -> tuple[int, ...]:

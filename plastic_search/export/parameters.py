@@ -57,7 +57,7 @@ def prepared(net: Network) -> tuple[Ready, ...]:
 
 def first_state(net: Network, ready: tuple[Ready, ...], batch: int) -> State:
     """The state at the start of `batch` episodes, in float32 on the CPU; `ready` is `prepared(net)`."""
-    return start(net.spec, net.shapes, batch, torch.zeros(()), ready)
+    return State(start(net.spec, net.shapes, batch, torch.zeros(()), ready))
 
 
 def parameters(net: Network) -> dict[str, Tensor | Codes]:

@@ -151,7 +151,7 @@ class _Comparison:
             state = load_named({name: _nudged(value, nudge) for name, value in named(state).items()}, state)
             ready = unflatten(ready, (_nudged(value, nudge) for value in named(ready).values()))
         y, after = reference_step(self.net.spec, self.net.shapes, ready, state, x)
-        return {"y": y} | {f"{name}.next": value for name, value in named(after).items()}, after
+        return {"y": y} | {f"{name}.next": value for name, value in named(after).items()}, State(after)
 
     def _gaps(self, results: dict[str, Tensor], expected: dict[str, Tensor]) -> _Gaps:
         gaps, ties = {}, 0

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Unpack
 
 import torch
 from torch import Generator, Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network.kernels.dispatch import known, sequences
+from plastic_search.network.episodes import run
+from plastic_search.network.initial import buffer_names, draw_initial, held_blocks
+from plastic_search.network.interventions import Given, Interventions
+from plastic_search.network.kernels.dispatch import known
 from plastic_search.network.numbers import check_numbers
 from plastic_search.network.pytree import Bag
 from plastic_search.network.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
 from plastic_search.network.state import State, describe, same_shapes
-from plastic_search.network.step import LayerParams, Ready, layer_inputs, resolve, start
+from plastic_search.network.step import LayerParams, LayerState, Ready, layer_inputs, resolve, separated, start
+from plastic_search.network.validity import warn_of_doubts
 from plastic_search.network.watch import Watch
 from plastic_search.structures import Gates, Shape
 
@@ -53,12 +57,13 @@ class Network(nn.Module):
             raise PlasticSearchError(f"inputs must be a whole number from 1, but is {describe(inputs)}")
         self.kernel = known(kernel)
         self.spec, self.inputs, self.shapes = spec, inputs, shapes(spec, inputs)
+        warn_of_doubts(spec)
         self._numbers: torch.dtype | None = None  # the type for which the settings were checked
         drawn = _drawn(spec, self.shapes, torch.Generator().manual_seed(seed))
-        self.layers = nn.ModuleList(
-            Bag(params, {f"structure.{name}" for name in layer.structure.buffers})
-            for layer, params in zip(spec.layers, drawn, strict=True)
-        )
+        buffers = buffer_names(spec, self.shapes, drawn)
+        self.layers = nn.ModuleList(Bag(*each) for each in zip(drawn, buffers, strict=True))
+        if not any(p.numel() for p in self.parameters()):
+            raise PlasticSearchError(f"nothing is left to train: held={spec.held} names every parameter")
         self.watch = Watch(spec)
         self.resolve()
 
@@ -77,43 +82,47 @@ class Network(nn.Module):
         self.watch.look(self.bags(), ready)
         return ready
 
-    def start(self, batch: int) -> State:
-        """The state at the start of `batch` episodes."""
+    def initial_state(self, batch: int) -> State:
+        """The state at the start of `batch` episodes: [batch, ...] in every tensor, all 0 but the noise of rounding.
+
+        Raises:
+            PlasticSearchError: `batch` is not a whole number from 0.
+        """
+        if type(batch) is not int or batch < 0:
+            raise PlasticSearchError(f"batch must be a whole number from 0, but is {describe(batch)}")
         like = next(self.parameters())
         self._check_numbers(like.dtype)
-        return start(self.spec, self.shapes, batch, like, self.resolve())
+        return State(start(self.spec, self.shapes, batch, like, self.resolve()))
 
     def forward(
-        self, x: Tensor, state: State | None = None, edit: Callable[[int, State], State] | None = None
+        self, x: Tensor, state: tuple[LayerState, ...] | None = None, **interventions: Unpack[Given]
     ) -> tuple[Tensor, State]:
         """Run whole episodes.
 
         Args:
             x: [time, batch, inputs].
             state: the state from which the episodes continue; None starts new ones.
-            edit: called with the time and the state before each step, returns the state that the step starts from.
-                The kernel then runs one step at a time.
+            interventions: what is imposed on the episodes, as data; see `interventions.Interventions`.
+                lengths [batch]: the steps that each episode has; outputs after its end are 0.
+                reset [time, batch] or [time]: an episode begins at this step.
+                freeze [time, batch] or [time]: the trace does not change in this step.
+                clamp [time, batch] or [time]: the plasticity rate in this step; NaN where the modulation sets it.
+                shuffle [time]: the seed of a permutation of the trace's entries before this step; -1 for none.
 
         Returns:
-            The outputs [time, batch, outputs], and the state after the last step.
+            The outputs [time, batch, outputs], and the state after the last step of each episode.
 
         Raises:
-            PlasticSearchError: `x` or `state` has the wrong shape, and the message names both; or a setting is a number
+            PlasticSearchError: an argument has the wrong shape, and the message names both; or a setting is a number
                 that the network's tensors do not hold.
         """
         self.check(x)
         ready = self.resolve()
-        if edit is None and state is None:
-            return sequences(self.spec, self.shapes, ready, None, x, self.kernel)
-        fresh = start(self.spec, self.shapes, x.shape[1], next(self.parameters()), ready)
-        now: State = fresh if state is None else same_shapes(state, fresh)
-        if edit is None:
-            return sequences(self.spec, self.shapes, ready, now, x, self.kernel)
-        outputs = []
-        for t in range(x.shape[0]):
-            y, now = sequences(self.spec, self.shapes, ready, edit(t, now), x[t : t + 1], self.kernel)
-            outputs.append(y)
-        return torch.cat(outputs), now
+        begun = None
+        if state is not None:
+            begun = same_shapes(state, start(self.spec, self.shapes, x.shape[1], next(self.parameters()), ready))
+        given = Interventions.of(interventions)
+        return run(self.spec, self.shapes, ready, begun, x, self.kernel, given)
 
     def connections(self) -> int:
         """Number of synapses that exist, gates thresholded at 0.5; those from units that do not exist are excluded."""
@@ -121,7 +130,7 @@ class Network(nn.Module):
         units = [like.new_ones(self.inputs)]  # 1 for each unit that exists, of the input and of each layer
         for shape, gates in zip(self.shapes, self._gates(), strict=True):
             own = like.new_ones(shape.post) if gates.units is None else gates.units
-            pre = torch.cat([layer_inputs(shape, units), own[: shape.recurrent]])
+            pre = torch.cat([separated(shape, layer_inputs(shape, units))[0], own[: shape.recurrent]])
             exists = like.new_ones(shape.post, shape.pre) if gates.exists is None else (gates.exists > 0.5).to(like)
             count += int((exists * pre).sum())
             units.append(own)
@@ -143,8 +152,9 @@ class Network(nn.Module):
         return count
 
     def count(self) -> int:
-        """Number of parameters, in scalars; buffers are not counted."""
-        return sum(p.numel() for p in self.parameters())
+        """Number of parameters, in scalars; those that are held are not counted, nor are buffers."""
+        held = held_blocks(self.spec, self.shapes, self.parts())
+        return sum(p.numel() for p in self.parameters()) - sum(int(mask.sum()) for mask in held.values())
 
     def __repr__(self) -> str:
         """A summary, with one line for each layer."""
@@ -192,7 +202,8 @@ class Network(nn.Module):
 def _drawn(spec: NetworkSpec, shapes: tuple[Shape, ...], rng: Generator) -> list[LayerParams]:
     """The initial parameters of each layer."""
     try:
-        return [_initial(layer, shape, rng) for layer, shape in zip(spec.layers, shapes, strict=True)]
+        drawn = [_initial(layer, shape, rng) for layer, shape in zip(spec.layers, shapes, strict=True)]
+        return draw_initial(spec, shapes, drawn, rng) if spec.initial else drawn
     except RuntimeError:
         check_numbers(spec, torch.get_default_dtype())  # which torch does not draw numbers beyond
         raise
@@ -215,6 +226,6 @@ def _initial(layer: Layer, shape: Shape, rng: Generator) -> LayerParams:
         alpha,
         layer.cell.params(shape.post, rng),
         layer.rule.params(shape.post, width, rng) if width else (),
-        layer.modulation.params(shape.post, rng) if width else (),
+        layer.modulation.params(shape.post, width, rng) if width else (),
         layer.structure.params(shape, rng),
     )

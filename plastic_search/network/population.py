@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.network.episodes import run
+from plastic_search.network.initial import buffer_names
+from plastic_search.network.interventions import Given, Interventions
 from plastic_search.network.kernels import reference
-from plastic_search.network.kernels.dispatch import sequences
 from plastic_search.network.module import Network
 from plastic_search.network.numbers import check_numbers
 from plastic_search.network.pytree import Bag, leaves, unflatten
 from plastic_search.network.state import State, describe, same_shapes
-from plastic_search.network.step import LayerParams, Ready, resolve
+from plastic_search.network.step import LayerParams, LayerState, Ready, resolve
 from plastic_search.network.watch import Watch
 
 __all__ = ["Population"]
@@ -64,9 +66,9 @@ class Population(nn.Module):
         self._numbers: torch.dtype | None = None  # the type for which the settings were checked
         self._at_once: bool | None = None  # whether members can be resolved at once; None until tried
         bags = zip(*(member.bags() for member in members), strict=True)
+        buffers = buffer_names(first.spec, first.shapes, first.parts())
         self.layers = nn.ModuleList(
-            Bag(_stacked([bag.tree() for bag in same]), {f"structure.{name}" for name in layer.structure.buffers})
-            for layer, same in zip(first.spec.layers, bags, strict=True)
+            Bag(_stacked([bag.tree() for bag in same]), names) for same, names in zip(bags, buffers, strict=True)
         )
 
     def __len__(self) -> int:
@@ -93,27 +95,31 @@ class Population(nn.Module):
         """Number of units of each layer that exist, for each member."""
         return [self.member(k).units() for k in range(len(self))]
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(
+        self, x: Tensor, state: tuple[LayerState, ...] | None = None, **interventions: Unpack[Given]
+    ) -> tuple[Tensor, State]:
         """Run whole episodes of every member.
 
         Args:
             x: [member, time, batch, inputs]; or [time, batch, inputs], which every member receives.
             state: the state from which the episodes continue, as an earlier call returned it; None starts new ones.
+            interventions: as those of `Network`, for all members alike.
 
         Returns:
             The outputs [member, time, batch, outputs], and the state after the last step, whose tensors have an axis
             over members before all others.
 
         Raises:
-            PlasticSearchError: `x` or `state` has the wrong shape; the message names both.
+            PlasticSearchError: an argument has the wrong shape; the message names both.
         """
         x = self._checked(x)
         ready = self._resolve()
-        if state is None:
-            return sequences(self.spec, self.shapes, ready, None, x, self.kernel)
-        each = zip(self.spec.layers, self.shapes, ready, strict=True)
-        fresh: State = tuple(reference.start(self.spec, *own, x) for own in each)
-        return sequences(self.spec, self.shapes, ready, same_shapes(state, fresh), x, self.kernel)
+        begun = None
+        if state is not None:
+            each = zip(self.spec.layers, self.shapes, ready, strict=True)
+            begun = same_shapes(state, State(reference.start(self.spec, *own, x) for own in each))
+        given = Interventions.of(interventions)
+        return run(self.spec, self.shapes, ready, begun, x, self.kernel, given)
 
     def _resolve(self) -> tuple[Ready, ...]:
         """Each member's parameters as an episode uses them, at once if the structure allows it."""

@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from plastic_search.core.errors import PlasticSearchError
 
-__all__ = ["Bag", "flatten", "leaves", "map_tensors", "unflatten"]
+__all__ = ["Bag", "flatten", "leaves", "map_pairs", "map_tensors", "node", "unflatten"]
 
 
 class Bag(nn.Module):
@@ -104,5 +104,20 @@ def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
     return _tuple(tree, [map_tensors(function, child) for child in tree]) if isinstance(tree, tuple) else tree
 
 
+def map_pairs(function: Callable[[Tensor, Tensor], Any], one: Any, other: Any) -> Any:
+    """`map_tensors` of two trees that are nested alike."""
+    if isinstance(one, Tensor):
+        return function(one, other)
+    pairs = zip(one, other, strict=True) if isinstance(one, tuple) else ()
+    return _tuple(one, [map_pairs(function, *pair) for pair in pairs]) if isinstance(one, tuple) else other
+
+
+def node(kind: type[tuple[Any, ...]]) -> None:
+    """Make torch see through a subclass of tuple: `torch.func`, `torch.export`."""
+    pytree.register_pytree_node(
+        kind, lambda value: (list(value), None), lambda children, _: kind(children), serialized_type_name=kind.__name__
+    )
+
+
 def _tuple(like: Any, children: list[Any]) -> Any:
-    return type(like)(*children) if hasattr(like, "_fields") else tuple(children)
+    return type(like)(*children) if hasattr(like, "_fields") else type(like)(children)

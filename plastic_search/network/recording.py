@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.network.controls import chosen
+from plastic_search.network.interventions import Given, Interventions
 from plastic_search.network.module import Network
 from plastic_search.network.state import State, describe, named, same_shapes
-from plastic_search.network.step import Signals, step_signals
+from plastic_search.network.step import LayerState, Signals, step_signals, trace_read
 from plastic_search.rules import Activity
-from plastic_search.structures import Shape
 
 __all__ = ["record"]
 
 
 def record(
-    net: Network, x: Tensor, names: str | Iterable[str], state: State | None = None
+    net: Network,
+    x: Tensor,
+    names: str | Iterable[str],
+    state: tuple[LayerState, ...] | None = None,
+    **interventions: Unpack[Given],
 ) -> tuple[dict[str, Tensor], State]:
     """Run whole episodes by the reference step, whatever the network's kernel, and keep what is named at every step.
 
@@ -28,8 +34,10 @@ def record(
             of the state are recorded as they are after the step; beside them, each layer has its signals: `pre`
             [batch, pre], what it receives; `drive` [batch, sums, post]; `post` [batch, post], the activity in the
             plasticity rule; `recall` [batch, post], H pre; and the modulator's `rate.write` [batch, post], or
-            [batch, 1] where one rate serves all units, and `rate.eligibility` [batch].
+            [batch, 1] where one rate serves all units, or [batch, post, pre] where each synapse has its own, and
+            `rate.eligibility` [batch].
         state: the state from which the episodes continue; None starts new ones.
+        interventions: as those of `Network`. Once an episode has ended, its state stays as it is, and signals are 0.
 
     Returns:
         Each tensor by its path, time first; and the state after the last step. Gradients flow through both.
@@ -46,30 +54,46 @@ def record(
         assert inside["layers.0.rate.write"].shape == (20, 4, 16)  # by which its change was multiplied
         inside["layers.0.trace"].square().mean().backward()  # a loss may depend on it
     """
+    names = _checked(net, x, names)
+    fresh = net.initial_state(x.shape[1])
+    now, ready, wanted = fresh if state is None else same_shapes(state, fresh), net.resolve(), None
+    given = Interventions.of(interventions).checked(x)
+    ended = given.ended(len(x))
+    controls, x = given.controls(ended), x if ended is None else x.masked_fill(ended.unsqueeze(-1), 0.0)
+    steps: list[dict[str, Tensor]] = []
+    for t, inputs in enumerate(x):
+        imposed, before = controls.at(t), given.state_before(t, now, fresh)
+        now, signals = step_signals(net.spec, net.shapes, ready, before, inputs, imposed)
+        computed = named(signals) | _recalls(net, before, signals)
+        found = named(now) | {name: _zero(imposed.ended, each) for name, each in computed.items()}
+        wanted = _chosen(names, found) if wanted is None else wanted
+        steps.append({name: _of_each_episode(found[name], len(inputs)) for name in wanted})
+    return {name: torch.stack([each[name] for each in steps]) for name in steps[0]}, State(now)
+
+
+def _checked(net: Network, x: Tensor, names: str | Iterable[str]) -> list[str]:
+    """The names, if all arguments are of the right kind."""
     if not isinstance(net, Network):
         raise PlasticSearchError(f"net must be a Network, but is {describe(net)}; `Population.member` returns one")
     if not isinstance(names, Iterable):
         raise PlasticSearchError(f"names must be paths such as 'layers.0.trace', but is {describe(names)}")
     net.check(x)
-    names = [names] if isinstance(names, str) else list(names)
-    fresh = net.start(x.shape[1])
-    now, ready, wanted = fresh if state is None else same_shapes(state, fresh), net.resolve(), None
-    steps: list[dict[str, Tensor]] = []
-    for inputs in x:
-        before, (now, signals) = now, step_signals(net.spec, net.shapes, ready, now, inputs)
-        found = named(now) | named(signals) | _recalls(net.shapes, before, signals)
-        wanted = _chosen(names, found) if wanted is None else wanted
-        steps.append({name: _of_each_episode(found[name], len(inputs)) for name in wanted})
-    return {name: torch.stack([each[name] for each in steps]) for name in steps[0]}, now
+    return [names] if isinstance(names, str) else list(names)
 
 
-def _recalls(shapes: tuple[Shape, ...], before: State, signals: tuple[Signals, ...]) -> dict[str, Tensor]:
+def _zero(ended: Tensor | None, signal: Tensor) -> Tensor:
+    """A signal, 0 in episodes that have ended."""
+    return signal if ended is None else chosen(ended, torch.zeros_like(signal), signal)
+
+
+def _recalls(net: Network, before: tuple[LayerState, ...], signals: tuple[Signals, ...]) -> dict[str, Tensor]:
     """H pre of every plastic layer, by its path."""
-    return {
-        f"layers.{i}.recall": Activity(own.pre[:, shape.plastic], own.post, recalled=None, trace=state.trace).recall
-        for i, (shape, state, own) in enumerate(zip(shapes, before, signals, strict=True))
-        if state.trace is not None
-    }
+    found: dict[str, Tensor] = {}
+    for i, (layer, shape, state, own) in enumerate(zip(net.spec.layers, net.shapes, before, signals, strict=True)):
+        if state.trace is not None:
+            trace = trace_read(state.trace, layer.bound, layer.limit)
+            found[f"layers.{i}.recall"] = Activity(own.pre[:, shape.plastic], own.post, None, trace).recall
+    return found
 
 
 def _chosen(names: Iterable[str], known: dict[str, Tensor]) -> list[str]:

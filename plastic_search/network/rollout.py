@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.network.controls import chosen
 from plastic_search.network.kernels.dispatch import steppers
 from plastic_search.network.module import Network
 from plastic_search.network.state import State, describe, load_named, named, same_shapes
-from plastic_search.network.step import layer_inputs
+from plastic_search.network.step import LayerState, layer_inputs
 
 __all__ = ["Rollout"]
 
@@ -41,7 +42,7 @@ class Rollout:
         rollout.forget()  # the episodes continue, and the next replay begins here
     """
 
-    def __init__(self, net: Network, batch: int, state: State | None = None) -> None:
+    def __init__(self, net: Network, batch: int, state: tuple[LayerState, ...] | None = None) -> None:
         if not isinstance(net, Network):
             raise PlasticSearchError(f"net must be a Network, but is {describe(net)}")
         if type(batch) is not int or batch < 1:
@@ -49,14 +50,14 @@ class Rollout:
         self._net, self._batch = net, batch
         with torch.no_grad():
             self._ready = net.resolve()
-        fresh = net.start(batch)
+        fresh = net.initial_state(batch)
         given = fresh if state is None else same_shapes(state, fresh)
         self._begin(load_named({name: value.clone() for name, value in named(given).items()}, given))
 
     @property
     def state(self) -> State:
         """The state after the last step."""
-        return tuple(stepper.state() for stepper in self._steppers)
+        return State(stepper.state() for stepper in self._steppers)
 
     @torch.no_grad()
     def _begin(self, state: State) -> None:
@@ -145,8 +146,5 @@ class Rollout:
         if not isinstance(which, Tensor) or which.shape != (self._batch,) or which.dtype != torch.bool:
             raise PlasticSearchError(f"which must be [batch] = [{self._batch}] of torch.bool, but is {describe(which)}")
         with torch.no_grad():
-            fresh, now = named(self._net.start(self._batch)), named(self.state)
-            for name, value in now.items():
-                mask = which.view(-1, *[1] * (value.dim() - 1))
-                now[name] = torch.where(mask, fresh[name], value)
-        self._begin(load_named(now, self._first))
+            fresh = self._net.initial_state(self._batch)
+            self._begin(chosen(which, fresh, self.state))

@@ -64,8 +64,9 @@ def _gradients(part: Part, run: Run, params: Any, seen: tuple[Tensor, ...]) -> N
         trainable = map_tensors(lambda t: t.clone().requires_grad_(), params)
         result, _ = run(trainable, inputs)
         reached = [t for t in tensors(trainable) if t.numel()]
-        if not torch.equal(result, run(params, tuple(t + 1.0 for t in seen))[0]):
-            reached += inputs
+        for k, each in enumerate(inputs):
+            changed = (*seen[:k], seen[k] + 1.0, *seen[k + 1 :])
+            reached += [] if torch.equal(result, run(params, changed)[0]) else [each]
         if reached:
             (result * noise(*result.shape)).sum().backward()
         for t in reached:
@@ -85,7 +86,7 @@ def in_a_network(part: Part, layer: Layer, precision: Precision | None = None) -
         keep(y.shape == (STEPS, BATCH, POST) and bool(y.isfinite().all()), f"got {y}")
         keep({t.dtype for t in named(end).values()} == {torch.float64}, "its state is not float64")
     with promise(part, "in a network, elements of a batch are independent"):
-        start = net.start(BATCH)
+        start = net.initial_state(BATCH)
         for b in range(BATCH):
             alone, final = net(x[:, b : b + 1], _row(start, b))
             assert_close([alone[:, 0], named(final)], [y[:, b], named(_row(end, b))])

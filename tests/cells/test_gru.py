@@ -46,7 +46,7 @@ def test_it_equals_torchs(kernel: str, dtype: torch.dtype, allowed: float) -> No
     x, before = torch.randn(9, 4, INPUTS, dtype=dtype), 0.5 * torch.randn(4, UNITS, dtype=dtype)
     inputs = [x.clone().requires_grad_() for _ in range(2)]
     wanted, last = theirs(inputs[0], before.unsqueeze(0))
-    start = load_named(dict.fromkeys(named(net.start(4)), before), net.start(4))
+    start = load_named(dict.fromkeys(named(net.initial_state(4)), before), net.initial_state(4))
     y, end = net(inputs[1], start)
     pairs = zip(results(y, end[0].output, inputs[1]), results(wanted, last[0], inputs[0]), strict=True)
     for found, expected in pairs:

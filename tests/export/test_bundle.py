@@ -70,7 +70,7 @@ def test_the_manifest_says_what_the_bundle_is(written: tuple[Network, Bundle]) -
     assert content["precision"]["weight"] == {"bits": 4, "rounding": "nearest"}
     assert content["precision"]["trace"] == {"bits": 8, "rounding": "stochastic"}
     assert {each["name"]: each["shape"][1:] for each in content["state"]} == {
-        name: list(value.shape[1:]) for name, value in named(net.start(2)).items()
+        name: list(value.shape[1:]) for name, value in named(net.initial_state(2)).items()
     }
     assert (content["input"], content["output"]) == ({"name": "x", "width": 67}, {"name": "y", "width": 3})
     assert content["parity"] == result.parity._asdict() | {"allowed": 1e-5}
@@ -233,7 +233,7 @@ def test_the_runner_goes_on_learning_as_the_network_does(written: tuple[Network,
     wanted, state = net(x)
     beside = runner.Runner(result.folder)
     beside.reset(6)
-    for name, value in named(net.start(6)).items():
+    for name, value in named(net.initial_state(6)).items():
         assert np.array_equal(beside.state[name], value.numpy())
     outputs = np.stack([beside(each) for each in x.numpy()])
     assert np.allclose(outputs, wanted.detach().numpy(), atol=1e-5)

@@ -156,7 +156,7 @@ def test_gated_alpha_keeps_the_step_it_was_rounded_with() -> None:
 
 def test_inputs_and_outputs_are_the_state_by_name(plain: tuple[Network, Path]) -> None:
     net, path = plain
-    graph, state = onnx.load(path).graph, named(net.start(1))
+    graph, state = onnx.load(path).graph, named(net.initial_state(1))
     assert [each.name for each in graph.input] == ["x", *state]
     assert [each.name for each in graph.output] == ["y", *(f"{name}.next" for name in state)]
     assert all(each.type.tensor_type.shape.dim[0].dim_param == "batch" for each in (*graph.input, *graph.output))
@@ -166,7 +166,7 @@ def test_inputs_and_outputs_are_the_state_by_name(plain: tuple[Network, Path]) -
 def test_any_batch_runs(batch: int, plain: tuple[Network, Path]) -> None:
     net, path = plain
     x = torch.randn(batch, INPUTS, generator=torch.Generator().manual_seed(batch))
-    start = named(net.start(batch))
+    start = named(net.initial_state(batch))
     y, after = net(x.unsqueeze(0))
     values = open_session(path.read_bytes()).run(
         None, {"x": x.numpy()} | {name: value.numpy() for name, value in start.items()}

@@ -14,7 +14,7 @@ import torch
 
 import plastic_search
 
-MODULES = [f"network.{name}" for name in ("spec", "module", "population", "recording", "rollout")]
+MODULES = [f"network.{name}" for name in ("spec", "module", "population", "recording", "rollout", "state")]
 MODULES.append("training.adaptation")
 
 
@@ -38,4 +38,14 @@ def test_an_example_runs(module: types.ModuleType, code: str) -> None:
 
 def test_what_is_not_obvious_has_an_example() -> None:
     shown = {str(example.id) for example in examples()}
-    assert shown >= {"Network", "Population", "Rollout", "NetworkSpec", "Layer", "shapes", "Adaptation", "record"}
+    assert shown >= {
+        "Network",
+        "Population",
+        "Rollout",
+        "NetworkSpec",
+        "Layer",
+        "shapes",
+        "Adaptation",
+        "record",
+        "State",
+    }

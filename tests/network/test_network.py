@@ -22,6 +22,7 @@ from plastic_search.modulations.simple import Simple
 from plastic_search.network.module import Network
 from plastic_search.network.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway
 from plastic_search.network.state import State, load_named, named
+from plastic_search.network.step import LayerState
 from plastic_search.precisions.integer import Integer
 from plastic_search.rules import Activity, Change, Outer, Rule
 from plastic_search.rules.bcm import BCM
@@ -94,19 +95,19 @@ def test_the_seed_is_all_that_decides_the_parameters() -> None:
 def test_named_and_load_named_are_inverse() -> None:
     net = Network(rich(), 3)
     _, state = net(noise(4, 2, 3))
-    again = load_named(named(state), net.start(2))
+    again = load_named(named(state), net.initial_state(2))
     assert named(again).keys() == named(state).keys()
     assert torch.equal(net(noise(4, 2, 3), again)[0], net(noise(4, 2, 3), state)[0])
 
 
 def test_load_named_is_strict() -> None:
     net = Network(rich(), 3)
-    tensors = named(net.start(2))
+    tensors = named(net.initial_state(2))
     with pytest.raises(PlasticSearchError, match=r"has no place for layers\.7\.trace"):
-        load_named(tensors | {"layers.7.trace": torch.zeros(1)}, net.start(2))
+        load_named(tensors | {"layers.7.trace": torch.zeros(1)}, net.initial_state(2))
     del tensors["layers.0.trace"]
     with pytest.raises(PlasticSearchError, match=r"lacks layers\.0\.trace"):
-        load_named(tensors, net.start(2))
+        load_named(tensors, net.initial_state(2))
 
 
 def test_a_state_dict_goes_there_and_back() -> None:
@@ -137,16 +138,16 @@ def changed(state: State, name: str, tensor: Tensor) -> State:
 
 def test_a_wrong_state_is_refused() -> None:
     net, x = Network(rich(), 3), torch.zeros(1, 2, 3)
-    start = net.start(2)
-    cases: list[tuple[State, str]] = [
-        (net.start(3), "layers.0.output must be [2, 5] of torch.float32"),
-        (net.start(3), "but is [3, 5] of torch.float32"),
+    start = net.initial_state(2)
+    cases: list[tuple[tuple[LayerState, ...], str]] = [
+        (net.initial_state(3), "layers.0.output must be [2, 5] of torch.float32"),
+        (net.initial_state(3), "but is [3, 5] of torch.float32"),
         (changed(start, "layers.0.trace", torch.zeros(2, 5, 7)), "layers.0.trace must be [2, 5, 8]"),
         (changed(start, "layers.0.trace", torch.zeros(2, 5, 8).double()), "but is [2, 5, 8] of torch.float64"),
         (changed(start, "layers.0.rule.threshold", torch.zeros(5)), "layers.0.rule.threshold must be [2, 5]"),
         (changed(start, "layers.1.dither", torch.zeros(2, 1)), "layers.1.dither must be [2, 1, 1]"),
         (start[:1], "layers.1.output must be [2, 4] of torch.float32"),
-        (Network(NetworkSpec((Layer(5), Layer(4))), 3).start(2), "layers.0.cell.memory must be [2, 5]"),
+        (Network(NetworkSpec((Layer(5), Layer(4))), 3).initial_state(2), "layers.0.cell.memory must be [2, 5]"),
     ]
     for state, message in cases:
         with pytest.raises(PlasticSearchError, match=re.escape(message)):
@@ -177,19 +178,6 @@ def test_it_tells_what_it_is_made_of() -> None:
         f"  layers.1: 2 units, RNN(), Dense(), input plastic by Hebb(decay=0.5) and {Layer().modulation}",
         "  precision: Floating()",
     ]
-
-
-def test_an_edit_sees_every_step_and_stands_in_for_the_state() -> None:
-    net, seen = Network(rich(), 3, kernel="reference"), []
-
-    def shut(t: int, state: State) -> State:
-        seen.append(t)
-        return tuple(s._replace(output=torch.zeros_like(s.output)) for s in state)
-
-    y, _ = net(noise(3, 2, 3), edit=shut)
-    assert seen == [0, 1, 2]
-    assert torch.equal(y[0], net(noise(3, 2, 3))[0][0])
-    assert not torch.equal(y[1], net(noise(3, 2, 3))[0][1])
 
 
 def test_an_open_spec_is_refused_by_address() -> None:
@@ -271,7 +259,7 @@ def test_connections_are_those_that_exist() -> None:
 def test_batch_elements_never_meet() -> None:
     net = Network(rich(), 3).double()
     x = noise(6, 3, 3).double()
-    start = net.start(3)
+    start = net.initial_state(3)
     whole, _ = net(x)
     for b in range(3):
         alone, _ = net(x[:, b : b + 1], load_named({n: t[b : b + 1] for n, t in named(start).items()}, start))
@@ -292,7 +280,7 @@ def test_a_state_without_names_is_refused() -> None:
     try:
         net = Network(NetworkSpec((Layer(units=3, rule=Nameless(), plastic=Pathway.INPUT),)), 2)
         with pytest.raises(PlasticSearchError, match=r"rule is a tuple; .* must be a NamedTuple"):
-            named(net.start(1))
+            named(net.initial_state(1))
     finally:
         Part.kinds.pop("Nameless")
 
@@ -319,7 +307,7 @@ def test_a_part_of_ones_own_begins_where_it_says() -> None:
     net, reference = (Network(spec, 3, kernel=kernel) for kernel in ("cpu", "reference"))
     wanted = reference(x)[0]
     torch.testing.assert_close(net(x)[0], wanted)
-    torch.testing.assert_close(net(x, net.start(2))[0], wanted)
+    torch.testing.assert_close(net(x, net.initial_state(2))[0], wanted)
     with torch.no_grad():
         torch.testing.assert_close(net(x)[0], wanted)
 

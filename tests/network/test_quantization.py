@@ -192,7 +192,7 @@ def test_a_rounded_trace_is_a_whole_number_of_steps_to_the_last_bit(bits: int, r
 
 def test_a_network_moves_its_noise_on_at_every_step() -> None:
     net = Network(NetworkSpec((Layer(3, plastic=Pathway.BOTH),), Integer(trace=4)), 2)
-    dither, state = start_dither(2, torch.zeros(1)), net.start(2)
+    dither, state = start_dither(2, torch.zeros(1)), net.initial_state(2)
     for x in noise(5, 1, 2, 2):
         assert torch.equal(named(state)["layers.0.dither"], dither)
         _, state = net(x, state)

@@ -93,6 +93,6 @@ def test_what_cannot_be_recorded_is_refused() -> None:
     with pytest.raises(PlasticSearchError, match=r"x must be \[time, batch, inputs\]"):
         record(net, x[0], "layers.0")
     with pytest.raises(PlasticSearchError, match=r"layers\.0\.output must be"):
-        record(net, x, "layers.0", net.start(2))
+        record(net, x, "layers.0", net.initial_state(2))
     with pytest.raises(PlasticSearchError, match=r"net must be a Network, .*Population.member"):
         record(Population([net]), x, "layers.0")  # type: ignore[arg-type]

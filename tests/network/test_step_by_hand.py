@@ -224,7 +224,7 @@ def test_with_alpha_0_it_is_plain_torch(cell: str, alpha: AlphaShape) -> None:
 def test_what_a_unit_receives(structure: Structure, received: int) -> None:
     """Three linear units, weights 1, previous outputs 1, two inputs of 1: each output counts its inputs."""
     net = net_of(Layer(3, Linear(), structure=structure), inputs=2, weight=1.0, bias=0.0)
-    start = net.start(1)
+    start = net.initial_state(1)
     state = (start[0]._replace(output=torch.ones_like(start[0].output)),)
     y, _ = net(torch.ones(1, 1, 2).double(), state)
     assert y.flatten().tolist() == [received] * 3

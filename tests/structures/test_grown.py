@@ -84,7 +84,7 @@ class TestAUnitThatDoesNotExist:
     def test_is_not_heard_by_its_own_layer_either(self) -> None:
         net = Network(NetworkSpec((Layer(6, structure=Grown(start=2)),)), 3).double()
         loud(net)
-        start = net.start(1)
+        start = net.initial_state(1)
         other = (start[0]._replace(output=start[0].output + torch.tensor([0.0, 0, 9, 9, 9, 9])),)
         x = noise(2, 1, 3)
         assert torch.equal(net(x, start)[0], net(x, other)[0])

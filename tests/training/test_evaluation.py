@@ -43,15 +43,17 @@ def test_frozen_equals_the_network_without_its_trace() -> None:
     shared["layers.1.alpha"] = bare.state_dict()["layers.1.alpha"]
     bare.load_state_dict(shared)
     x = torch.randn(5, 3, 4)
-    torch.testing.assert_close(net(x, edit=frozen)[0], bare(x)[0])
+    torch.testing.assert_close(net(x, **frozen(5))[0], bare(x)[0])
 
 
 def test_shuffling_keeps_every_entry_and_waits_for_the_question() -> None:
     net = Network(SPEC, 4)
+    seeds = shuffled(query_step=2)(4).get("shuffle")
+    assert seeds is not None
+    assert seeds.tolist() == [-1, -1, 2, 3]
     state = net(torch.randn(5, 3, 4))[1]
-    edit = shuffled(query_step=2)
-    assert edit(1, state) is state
-    after = edit(2, state)
+    still = torch.tensor([True])  # the trace that a step leaves behind is the one that it began with
+    after = net(torch.randn(1, 3, 4), state, shuffle=torch.tensor([0]), freeze=still)[1]
     before_trace, after_trace = state[1].trace, after[1].trace
     assert before_trace is not None
     assert after_trace is not None

@@ -61,12 +61,12 @@ def _loop(net: Network) -> Sequence:
 
     def forward(x: Tensor) -> tuple[Tensor, State]:
         ready = net.resolve()
-        now: State = reference.start(net.spec, net.shapes, x.shape[1], x, ready)
+        now = reference.start(net.spec, net.shapes, x.shape[1], x, ready)
         outputs = []
         for inputs in x:
             y, now = step(ready, now, inputs)
             outputs.append(y)
-        return torch.stack(outputs), now
+        return torch.stack(outputs), State(now)
 
     return forward
 

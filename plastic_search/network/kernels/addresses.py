@@ -7,13 +7,14 @@ expressions. What is read and written, and under which names, stands here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from plastic_search.network.kernels.layout import Area, KernelSignature, Rows, row_name
-from plastic_search.network.kernels.tracing.ir import Axis
+from plastic_search.network.kernels.tracing.ir import Axis, Node
 from plastic_search.network.kernels.tracing.program import Slot, SynapseProgram, slot_of
 
-__all__ = ["STATIC", "AddressBook", "StepAddresses"]
+__all__ = ["STATIC", "AddressBook", "StepAddresses", "static_nodes"]
 
 STATIC = ("limits", "lengths")  # buffers whose numbers are the same at every step
 Moment = TypeVar("Moment")  # how a backend names one time of one episode
@@ -27,11 +28,25 @@ class StepAddresses(NamedTuple):
     pre: str = ""
     state: str = ""
     tape: str = ""
+    signals: str = ""
+    controls: str = ""
     d_drive: str = ""
     d_output: str = ""
     d_state: str = ""
     next_d_state: str = ""  # where the derivative of the step's initial state is written
     adjoints: str = ""
+    d_previous: str = ""  # where the derivative of the output before is added
+    d_signals: str = ""
+
+
+def static_nodes(nodes: Sequence[Node]) -> list[Node]:
+    """Those of `nodes`, in order of creation, that are one number, the same at every step."""
+    found: dict[int, Node] = {}
+    for node in nodes:
+        inner = node.axis is Axis.ONE and node.op != "input" and all(a.index in found for a in node.args)
+        if inner or (node.op == "input" and node.slot[0] in STATIC):
+            found[node.index] = node
+    return list(found.values())
 
 
 class AddressBook(ABC, Generic[Moment]):
@@ -66,6 +81,13 @@ class AddressBook(ABC, Generic[Moment]):
     def d_pre(self, when: Moment) -> str:
         """Where the derivative of `pre` is written: kept for every step if that of the inputs is wanted."""
 
+    def step(self, when: Moment) -> StepAddresses:
+        """What a step reads, and what it wrote forward."""
+        program = self.signature.program
+        names = ["drive", "output", "pre", "state", "tape"]
+        names += ["signals"] * bool(program.signals) + ["controls"] * bool(program.controls)
+        return StepAddresses(**{name: self.at(name, when) for name in names})
+
     # -- rows by name
 
     def taped(self, tape: str, name: str) -> str:
@@ -86,7 +108,7 @@ class AddressBook(ABC, Generic[Moment]):
 
     def writes(self, when: Moment) -> dict[Slot, str]:
         """The rows of units that the synapses read at one time, and the numbers that differ from step to step."""
-        step = StepAddresses(*(self.at(name, when) for name in ("drive", "output", "pre", "state", "tape")))
+        step = self.step(when)
         rows = [x for x in self.synapse_program.inputs() if x.axis is not Axis.PAIR and x.slot[0] not in STATIC]
         return {
             slot_of(x): self.at("dither", when) if x.slot[0] == "dither" else self.forward_input(step, *slot_of(x))
@@ -123,6 +145,12 @@ class AddressBook(ABC, Generic[Moment]):
                 return self.drive(step.drive, number)
             case "state":
                 return self.row(signature.state, step.state, axis, number)
+            case "previous":
+                return step.output
+            case "signals":
+                return self.number(step.signals, number)
+        if buffer in signature.program.controls:
+            return self.number(step.controls, signature.program.controls.index(buffer))
         return step.pre
 
     def forward_output(self, step: StepAddresses, after: StepAddresses, buffer: str, axis: Axis, number: int) -> str:
@@ -150,6 +178,10 @@ class AddressBook(ABC, Generic[Moment]):
                 return self.d_pre(when)
             case "recall":
                 return self.adjoint(step.adjoints, "recall")
+            case "previous":
+                return step.d_previous
+            case "signals":
+                return self.number(step.d_signals, number)
             case "state":
                 return self.row(self.signature.state, step.next_d_state, axis, number)
         return self.row(self.signature.params, self["d_params"], axis, number)

@@ -17,6 +17,7 @@ from plastic_search.network.kernels.tracing.program import BufferLayout, rows_of
 
 __all__ = [
     "Buffers", "Call", "LayerTensors", "Sizes", "allocate", "pack", "pad_columns", "padded_trace", "source_weight",
+    "step_of_each",
     "unpack",
 ]  # fmt: skip
 
@@ -46,6 +47,7 @@ class Call(NamedTuple):
     top_level: int  # the highest level of a rounded trace
     state_count: int  # how many state tensors the parts have,
     vector_count: int  # ... and how many parameters, matrices not counted
+    ends: Tensor | None  # [batch], after how many steps each episode ends; None: all after the last
 
     def size(self, area: Area) -> int:
         """How many numbers an area holds."""
@@ -62,13 +64,15 @@ class LayerTensors(NamedTuple):
     trace: Tensor | None  # [member, batch, post, width]
     eligibility: Tensor | None  # [member, batch, post, width]
     dither: Tensor | None  # [member, time, batch], noise that rounds the trace
+    signals: Tensor | None  # [member, time, batch, signals], what the modulation sees of the layer's inputs
+    controls: Tensor | None  # [member, time, batch, number], what is imposed, in the order of `StepProgram.controls`
     others: tuple[Tensor | None, ...]  # states, parameters that are vectors, and `KernelSignature.matrices`
 
     @classmethod
     def of(cls, tensors: Sequence[Any]) -> LayerTensors:
         """The inverse of `flat`."""
-        weight, bias, alpha, output, trace, eligibility, dither, *others = tensors
-        return cls(weight, bias, alpha, output, trace, eligibility, dither, tuple(others))
+        weight, bias, alpha, output, trace, eligibility, dither, signals, controls, *others = tensors
+        return cls(weight, bias, alpha, output, trace, eligibility, dither, signals, controls, tuple(others))
 
     def flat(self) -> tuple[Tensor | None, ...]:
         """One after another, as autograd saves them."""
@@ -95,7 +99,7 @@ class Buffers(NamedTuple):
         s, signature = call.sizes, call.signature
         trace = self.trace[..., : s.width] if signature.plastic else None
         eligibility = self.eligibility[..., : s.width] if signature.retroactive else None
-        states = unpack(self.state[:, -1], signature.program.state, call)
+        states = unpack(_at_ends(self.state, call), signature.program.state, call)
         return (self.output[:, 1:, :, : s.post], trace, eligibility, *states)
 
 
@@ -108,7 +112,8 @@ def allocate(call: Call, x: Tensor, tensors: LayerTensors, for_backward: bool) -
     s, signature = call.sizes, call.signature
     plastic, none = signature.plastic, x.new_empty(s.members, 0)
     pre = _pre(call, x) if plastic else none
-    output = x.new_empty(s.members, 1 + s.times, s.batch, s.post_padded)  # what is empty is written before it is read
+    empty = x.new_empty if call.ends is None else x.new_zeros  # what is empty is written before it is read
+    output = empty(s.members, 1 + s.times, s.batch, s.post_padded)
     before = output.select(1, 0)
     if tensors.output is None or s.post < s.post_padded:
         before.zero_()
@@ -133,6 +138,18 @@ def allocate(call: Call, x: Tensor, tensors: LayerTensors, for_backward: bool) -
         eligibility_checkpoints=x.new_empty(s.members, *segments) if signature.retroactive else none,
         params=params,
     )
+
+
+def _at_ends(state: Tensor, call: Call) -> Tensor:
+    """From [member, 1 + time, batch, ...] what each episode ends with, [member, batch, ...]."""
+    if call.ends is None:
+        return state[:, -1]
+    return state.flatten(1, 2).index_select(1, step_of_each(call.ends))
+
+
+def step_of_each(steps: Tensor) -> Tensor:
+    """Where the step of number `steps` [batch] of each episode lies among [time * batch]."""
+    return steps * len(steps) + torch.arange(len(steps), device=steps.device)
 
 
 def _pre(call: Call, x: Tensor) -> Tensor:

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.network.controls import NOTHING, Controls
 from plastic_search.network.kernels import reference
 from plastic_search.network.kernels.torch_internals import current_transform
 from plastic_search.network.kernels.tracing.ir import Unsupported
 from plastic_search.network.spec import Layer, NetworkSpec
+from plastic_search.network.state import State
 from plastic_search.network.step import LayerState, Ready, layer_inputs
 from plastic_search.precisions import Format, Role
 from plastic_search.structures import Shape
@@ -55,8 +57,10 @@ def known(kernel: str | None) -> str | None:
     return kernel
 
 
-def choose(kernel: str | None, layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> Choice:
-    """The kernel for a layer with the inputs `x` [..., time, batch, sources].
+def choose(
+    kernel: str | None, layer: Layer, shape: Shape, form: Format | None, x: Tensor, controls: Controls = NOTHING
+) -> Choice:
+    """The kernel for a layer with the inputs `x` [..., time, batch, sources], on which `controls` are imposed.
 
     Args:
         kernel: a name of `KERNELS`, which must then be possible; or None, for the fastest that is.
@@ -68,7 +72,7 @@ def choose(kernel: str | None, layer: Layer, shape: Shape, form: Format | None, 
         return Choice("reference", "it was asked for")
     name = kernel or _FASTEST.get(x.device.type, "")
     momentary = _unsupported_now(x) or (_no_faster(name, shape, x) if kernel is None else None)
-    lasting = None if momentary else _unsupported_layer(_backend(name), layer, shape, form, x)
+    lasting = None if momentary else _unsupported_layer(_backend(name), layer, shape, form, x, controls)
     why = momentary or lasting
     if why is None:
         return Choice(name, "")
@@ -84,39 +88,40 @@ def choose(kernel: str | None, layer: Layer, shape: Shape, form: Format | None, 
 
 def sequences(
     spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...],
-    state: tuple[LayerState, ...] | None, x: Tensor, kernel: str | None,
-) -> tuple[Tensor, tuple[LayerState, ...]]:  # fmt: skip
+    state: tuple[LayerState, ...] | None, x: Tensor, kernel: str | None, controls: Controls = NOTHING,
+) -> tuple[Tensor, State]:  # fmt: skip
     """Every layer over a whole sequence.
 
     Args:
         state: where the episodes go on from; None starts them.
         x: [time, batch, inputs]; or [member, time, batch, inputs], where every other tensor has that first axis too.
+        controls: what is imposed, [time, batch, 1] each.
 
     Returns:
         The last layer's outputs [..., time, batch, post], and the state after the last step.
     """
-    run: Callable[..., tuple[Tensor, tuple[LayerState, ...]]] = _sequences
+    run: Callable[..., tuple[Tensor, State]] = _sequences
     compiler: Any = torch.compiler
     if compiler.is_dynamo_compiling() and not compiler.is_exporting():
         run = compiler.disable(run)  # what is compiled already is left to run as it is
-    return run(spec, shapes, ready, state, x, kernel)
+    return run(spec, shapes, ready, state, x, kernel, controls)
 
 
 def _sequences(
     spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...],
-    state: tuple[LayerState, ...] | None, x: Tensor, kernel: str | None,
-) -> tuple[Tensor, tuple[LayerState, ...]]:  # fmt: skip
+    state: tuple[LayerState, ...] | None, x: Tensor, kernel: str | None, controls: Controls = NOTHING,
+) -> tuple[Tensor, State]:  # fmt: skip
     outputs, states, form = [x], [], spec.precision.format(Role.TRACE)
     layers = zip(spec.layers, shapes, ready, state or (None,) * len(shapes), strict=True)
     for layer, shape, layer_ready, before in layers:
         inputs = layer_inputs(shape, outputs)
-        name = choose(kernel, layer, shape, form, inputs).kernel
+        name = choose(kernel, layer, shape, form, inputs, controls).kernel
         if name == "reference" and before is None:
             before = reference.start(spec, layer, shape, layer_ready, inputs)
-        output, after = _runner(name, inputs.dim() == 4)(layer, shape, form, layer_ready, before, inputs)
+        output, after = _runner(name, inputs.dim() == 4)(layer, shape, form, layer_ready, before, inputs, controls)
         outputs.append(output)
         states.append(after)
-    return outputs[-1], tuple(states)
+    return outputs[-1], State(states)
 
 
 def steppers(
@@ -129,7 +134,7 @@ def steppers(
     found: list[Stepper] = []
     form = spec.precision.format(Role.TRACE)
     for layer, shape, layer_ready, before in zip(spec.layers, shapes, ready, state, strict=True):
-        x = before.output.new_zeros(1, len(before.output), shape.pre - shape.recurrent)
+        x = before.output.new_zeros(1, len(before.output), shape.received)
         name = choose(kernel, layer, shape, form, x).kernel
         args = (layer, shape, form, layer_ready, before)
         found.append(ReferenceStepper(*args) if name == "reference" else BackendStepper(_backend(name), *args))
@@ -153,12 +158,12 @@ def _backend(kernel: str) -> Backend:
 
 
 def _unsupported_layer(
-    backend: Backend, layer: Layer, shape: Shape, form: Format | None, x: Tensor
+    backend: Backend, layer: Layer, shape: Shape, form: Format | None, x: Tensor, controls: Controls
 ) -> Unsupported | None:
     """Why a backend cannot run this layer; None where it can."""
     from plastic_search.network.kernels import autograd
 
-    return backend.unsupported(x) or autograd.unsupported(layer, shape, form, x)
+    return backend.unsupported(x) or autograd.unsupported(layer, shape, form, x, controls)
 
 
 def _unsupported_now(x: Tensor) -> Unsupported | None:

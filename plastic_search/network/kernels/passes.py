@@ -109,6 +109,8 @@ def backward(
         trace=d["d_trace"][..., : s.width] if tensors.trace is not None else None,
         eligibility=d["d_eligibility"][..., : s.width] if tensors.eligibility is not None else None,
         dither=None,
+        signals=d.get("d_signals"),
+        controls=None,
         others=tuple(others),
     )
     return [_d_sources(call, d_drive, d, tensors, x) if needs_d_x else None, *result.flat()]
@@ -129,6 +131,10 @@ def constants(call: Call, x: Tensor, tensors: LayerTensors) -> dict[str, Tensor]
         read["weight"][..., s.plastic_sources : s.width] = tensors.weight[:, signature.program.plastic, :, s.sources :]
     if tensors.dither is not None:
         read["dither"] = tensors.dither
+    if tensors.signals is not None:
+        read["signals"] = tensors.signals.contiguous()
+    if tensors.controls is not None:
+        read["controls"] = tensors.controls.contiguous()
     matrices = zip(signature.matrices, tensors.others[call.state_count + call.vector_count :], strict=True)
     return read | {name: pad_columns(matrix, s.pre_padded) for name, matrix in matrices if matrix is not None}
 
@@ -149,6 +155,7 @@ def _common_constants(
 def _gradients(call: Call, x: Tensor, grads: Sequence[Tensor | None], needs_d_x: bool) -> dict[str, Tensor]:
     """The derivatives of each episode's own tensors, as they are before backward."""
     s, signature = call.sizes, call.signature
+    empty = x.new_empty if call.ends is None else x.new_zeros  # after the end of an episode nothing is written
     d_y, d_trace, d_eligibility, *d_states = grads
     output = x.new_zeros(s.members, 1 + s.times, s.batch, s.post_padded)
     if d_y is not None:
@@ -159,11 +166,13 @@ def _gradients(call: Call, x: Tensor, grads: Sequence[Tensor | None], needs_d_x:
     d = {
         "d_output": output,
         "d_state": state,
-        "d_drive": x.new_empty(s.members, s.times, s.batch, signature.program.sums, s.post_padded),
-        "d_pre": x.new_empty(s.members, s.times, s.batch, pre),
+        "d_drive": empty(s.members, s.times, s.batch, signature.program.sums, s.post_padded),
+        "d_pre": empty(s.members, s.times, s.batch, pre),
     }
     if signature.plastic:
         d["d_trace"] = padded_trace(x, d_trace, s)
+    if signature.program.signals:
+        d["d_signals"] = x.new_zeros(s.members, s.times, s.batch, signature.program.signals)
     if signature.retroactive:
         d["d_eligibility"] = padded_trace(x, d_eligibility, s)
     return d

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from plastic_search.network.controls import NOTHING, Controls, chosen
 from plastic_search.network.kernels.torch_internals import tree_flatten, tree_map, tree_unflatten
 from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.network.step import LayerState, Ready, layer_start, layer_step
@@ -18,20 +20,28 @@ __all__ = ["of_members", "sequence", "sequences", "start"]
 
 
 def sequence(
-    layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState, x: Tensor
+    layer: Layer,
+    shape: Shape,
+    form: Format | None,
+    ready: Ready,
+    state: LayerState,
+    x: Tensor,
+    controls: Controls = NOTHING,
 ) -> tuple[Tensor, LayerState]:
     """All time steps of one layer.
 
     Args:
         x: [time, batch, sources], the inputs from other layers.
+        controls: what is imposed, [time, batch, 1] each.
 
     Returns:
         Its outputs [time, batch, post], and its state after the last step.
     """
     outputs = []
-    for inputs in x:
-        state = layer_step(layer, shape, ready, state, inputs, form)
-        outputs.append(state.output)
+    for t, inputs in enumerate(x):
+        now = NOTHING if controls is NOTHING else controls.at(t)
+        state = layer_step(layer, shape, ready, state, inputs, form, now)
+        outputs.append(chosen(now.ended, torch.zeros_like(state.output), state.output))
     return torch.stack(outputs), state
 
 
@@ -45,10 +55,16 @@ def start(spec: NetworkSpec, layer: Layer, shape: Shape, ready: Ready, x: Tensor
 
 
 def sequences(
-    layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState, x: Tensor
+    layer: Layer,
+    shape: Shape,
+    form: Format | None,
+    ready: Ready,
+    state: LayerState,
+    x: Tensor,
+    controls: Controls = NOTHING,
 ) -> tuple[Tensor, LayerState]:
     """`sequence` for each member of a population. The first axis of every tensor is over members."""
-    return of_members(lambda *member: sequence(layer, shape, form, *member), (ready, state, x))
+    return of_members(partial(sequence, layer, shape, form, controls=controls), (ready, state, x))
 
 
 def of_members(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:

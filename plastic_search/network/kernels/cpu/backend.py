@@ -75,8 +75,8 @@ class CPU:
     ) -> Callable[[], None]:
         s, signature = call.sizes, call.signature
         workers = _workers(call)
-        groups = _groups(call) if sums or workers > 1 else [(0, s.batch)]
-        tables = _tables(call, tensors, sums, len(groups))
+        groups = _groups(call) if sums or workers > 1 or call.ends is not None else [(0, s.batch)]
+        tables = _tables(call, tensors, sums, groups)
         first, size = tables.__array_interface__["data"][0], tables.strides[-2]
         pieces = [threads.Piece(first + size * k, *group) for k, group in enumerate(groups * s.members)]
         inner_checkpoints = (s.segment_steps - 1) // s.inner_steps if sums else 0
@@ -107,7 +107,7 @@ def _workers(call: Call) -> int:
     return 1 if work < _SMALL else min(torch.get_num_threads(), s.members * s.batch)
 
 
-def _tables(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor], groups: int) -> Any:
+def _tables(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor], groups: list[tuple[int, int]]) -> Any:
     """Tables [member, group, entry] for `tensors` [member, ...] and `sums` [member, group, ...]."""
     s, d_pre = call.sizes, tensors.get("d_pre")
     names = call.signature.table[len(SIZES) :]
@@ -116,9 +116,13 @@ def _tables(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor], gro
     entries = [sums.get(name, tensors.get(name)) for name in names]
     addresses = [0 if t is None else t.data_ptr() for t in entries]
     table = np.array([*(numbers[name] for name in SIZES), *addresses], np.int64)
-    if s.members == groups == 1:
+    if s.members == len(groups) == 1 and call.ends is None:
         return table[None, None]
     none, size = [0] * len(SIZES), tensors["drive"].element_size()
     by_member = np.array([*none, *(t.stride(0) * size if t is not None and t.numel() else 0 for t in entries)])
     by_group = np.array([*none, *(sums[name].stride(1) * size if name in sums else 0 for name in names)])
-    return table + np.arange(s.members)[:, None, None] * by_member + np.arange(groups)[:, None] * by_group
+    tables = table + np.arange(s.members)[:, None, None] * by_member + np.arange(len(groups))[:, None] * by_group
+    if call.ends is not None:  # steps after the end of all episodes of a group are left out
+        longest = np.maximum.reduceat(call.ends.numpy(), [first for first, _ in groups])
+        tables[..., SIZES.index("times")] = np.maximum(longest, 1)
+    return tables

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from plastic_search.network.kernels.addresses import STATIC, AddressBook, StepAddresses
+from plastic_search.network.kernels.addresses import AddressBook, StepAddresses, static_nodes
 from plastic_search.network.kernels.cpu.assembler import Emitter
 from plastic_search.network.kernels.cpu.compiler import flushes, wide
 from plastic_search.network.kernels.cpu.loops import AddressOf, Loops
 from plastic_search.network.kernels.cpu.trace_forward import Matrices, Synapses
 from plastic_search.network.kernels.layout import LITERALS, SIZES, TOGETHER, Area, KernelSignature
 from plastic_search.network.kernels.tracing.ir import Axis
-from plastic_search.network.kernels.tracing.program import Program, SynapseProgram, ordered, slot_of
+from plastic_search.network.kernels.tracing.program import Program, SynapseProgram, slot_of
 
 __all__ = ["Episode", "Function", "Moment"]
 
@@ -104,13 +104,13 @@ class Function(AddressBook[Moment]):
     def _static(self, program: SynapseProgram) -> dict[int, str]:
         """Nodes that are the same for all synapses at every step, as vectors."""
         e, static = self.e, {}
-        for node in ordered([o.node for o in (*program.forward.outputs, *program.backward.outputs)]):
+        for node in static_nodes(program.nodes()):
             if node.op == "constant":
                 static[node.index] = self.constants[node.value][1]
-            elif node.op == "input" and node.slot[0] in STATIC:
+            elif node.op == "input":
                 address = self.forward_input(StepAddresses(), *slot_of(node))
                 static[node.index] = e.splat(e.load(address, e.number.name))
-            elif node.axis is Axis.ONE and node.op != "input":
+            else:
                 static[node.index] = e.apply(node.op, [static[a.index] for a in node.args])
         return static
 
@@ -167,6 +167,8 @@ class Function(AddressBook[Moment]):
             "state": lambda: self.size(signature.state),
             "tape": lambda: self.size(signature.tape.area),
             "dither": lambda: "1",
+            "signals": lambda: str(signature.program.signals),
+            "controls": lambda: str(len(signature.program.controls)),
         }
         return self.item(self[name], index, sizes[name.removeprefix("d_")]())
 

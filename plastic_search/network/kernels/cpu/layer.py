@@ -53,8 +53,7 @@ class _Forward:
 
     def _step(self, t: str, episodes: list[Episode], traces: list[Matrices]) -> None:
         e, f, signature = self.e, self.f, self.signature
-        names = ("drive", "output", "pre", "state", "tape")
-        steps = [StepAddresses(*(f.at(name, Moment(t, episode)) for name in names)) for episode in episodes]
+        steps = [f.step(Moment(t, episode)) for episode in episodes]
         if signature.recurrent_plastic:
             for step in steps:
                 f.copy(step.output, e.at(step.pre, f["plastic_sources"]), f.post_blocks)
@@ -208,17 +207,14 @@ class _Backward:
     def _parts(self, when: Moment) -> None:
         """The derivatives of the layer's parts."""
         f, signature, scratch = self.f, self.signature, when.episode.scratch
-        drive, pre, state, tape, d_drive = (f.at(name, when) for name in ("drive", "pre", "state", "tape", "d_drive"))
-        step = StepAddresses(
-            drive=drive,
-            pre=pre,
-            state=state,
-            tape=tape,
-            d_drive=d_drive,
+        step = f.step(when)._replace(
+            d_drive=f.at("d_drive", when),
             d_output=f.at("d_output", Moment(self.e.add(when.time, "1"), when.episode)),
             d_state=f.item(f["d_state"], when.episode.number, f.size(signature.state)),
             next_d_state=scratch.state,
             adjoints=scratch.adjoints,
+            d_previous=f.at("d_output", when),
+            d_signals=f.at("d_signals", when) if signature.program.signals else "",
         )
         f.run(signature.backward, partial(f.backward_input, step), partial(f.backward_output, step, when))
         blocks = self.e.let(f"sdiv i64 {f.size(signature.state)}, {self.e.number.lanes}")

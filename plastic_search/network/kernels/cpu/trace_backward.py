@@ -191,6 +191,7 @@ class BackwardSweep:
         e, s, row, block, now = self.e, self.synapses, cell.row, cell.block, cell.column_sums.now
         d_drives, d_recall = cell.run.d_drives[cell.r], cell.run.d_recalls[cell.r]
         d_drive = e.select(cell.from_others, *d_drives) if cell.from_others else d_drives[0]
+        trace, h = h, s.read(h, block)
         block.add(cell.grad.alpha, e.binary("mul", d_drive, cell.pre), h)
         gain = e.binary("mul", block.load(row.alpha), d_drive)
         if row.weight:
@@ -200,7 +201,10 @@ class BackwardSweep:
         if d_recall:
             gain = e.binary("add", gain, d_recall)
             now[_READ] = e.fma(d_recall, h, now[_READ])
-        return e.fma(gain, cell.pre, e.load(e.at(cell.grad.trace, block.at)))
+        d_trace = e.load(e.at(cell.grad.trace, block.at))
+        if not s.program.read.outputs:
+            return e.fma(gain, cell.pre, d_trace)
+        return e.binary("add", s.read_backward(trace, e.binary("mul", gain, cell.pre), block), d_trace)
 
 
 def _column_targets(x: BackwardEpisode) -> dict[int, str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from plastic_search.network.kernels.addresses import STATIC
+from plastic_search.network.kernels.addresses import STATIC, static_nodes
 from plastic_search.network.kernels.gpu.source import TILE, Lines, computed, constant_name
 from plastic_search.network.kernels.layout import KernelSignature, Reads, row_name
 from plastic_search.network.kernels.tracing.ir import Axis, Node
@@ -84,19 +84,23 @@ class Tiles:
 
     def compute(self, nodes: list[Node], w: dict[Slot, str]) -> None:
         """The lines of some nodes; rows of the units are read at the addresses `w`."""
+        static = {x.index for x in self._static()}
         for node in nodes:
             if node.op == "input":
                 self._input(node, w)
-            elif node.op != "constant" and node.axis is Axis.PAIR:
+            elif node.index not in static:
                 self.lines(f"{self.name(node)} = {computed(node, self.name, exact=not self.signature.double)}")
 
     def static(self) -> None:
         """The lines of nodes that are the same at every step."""
-        for node in self._nodes(self.program.forward, self.program.backward):
-            if node.op == "input" and node.slot[0] in STATIC:
+        for node in self._static():
+            if node.op == "input":
                 self.lines(f"{self.name(node)} = tl.load(limits + {node.slot[1] + 3 * (node.slot[0] == 'lengths')})")
-            elif node.op not in ("input", "constant") and node.axis is Axis.ONE:
+            elif node.op != "constant":
                 self.lines(f"{self.name(node)} = {computed(node, self.name)}")
+
+    def _static(self) -> list[Node]:
+        return static_nodes(self.program.nodes())
 
     def _input(self, node: Node, w: dict[Slot, str]) -> None:
         name, (buffer, axis, _) = self.name(node), slot_of(node)
@@ -133,14 +137,35 @@ class Tiles:
         self.compute(self._nodes(self.program.forward), w)
         self._set(self.program.forward)
 
+    def _of_read(self, result: str, program: Program, names: dict[str, str]) -> None:
+        """The variable `result`, by a program of the read whose inputs are variables by their buffers."""
+
+        def name(node: Node) -> str:
+            if node.op == "input" and node.slot[0] in names:
+                return names[node.slot[0]]
+            return f"{result}_{node.index}" if node.axis is Axis.PAIR and node.op != "input" else self.name(node)
+
+        for node in self._nodes(program):
+            if node.op not in ("input", "constant") and node.axis is Axis.PAIR:
+                self.lines(f"{name(node)} = {computed(node, name, exact=not self.signature.double)}")
+        self.lines(*(f"{result} = {name(o.node)}" for o in program.outputs))
+
+    def _seen(self, trace: str) -> str:
+        """The variable that is the trace in the variable `trace` as it is read."""
+        if not self.program.read.outputs:
+            return trace
+        self._of_read("seen", self.program.read, {"trace": trace})
+        return "seen"
+
     def read(self, reads: Reads) -> None:
         """drive += (weight + alpha * H) pre, recall = H pre"""
         self.load("alpha_", "alpha")
+        h = self._seen("H")
         self.lines(f"inputs = tl.load({reads.pre} + j, mask=jm, other=0.0)[None, :]")
-        gain = "alpha_ * H"
+        gain = f"alpha_ * {h}"
         if self.signature.recurrent_plastic:
             self.load("weight_", "weight")
-            gain = "weight_ + alpha_ * H"
+            gain = f"weight_ + alpha_ * {h}"
         self.lines(f"added = ({gain}) * inputs")
         parts = ("added",)
         if self.signature.apart:
@@ -151,7 +176,7 @@ class Tiles:
                 f"tl.store({drive} + r, loaded + tl.sum({part}, axis=1), mask=rm)",
             )
         if reads.recall:
-            self.lines(f"tl.store({reads.recall} + r, tl.sum(H * inputs, axis=1), mask=rm)")
+            self.lines(f"tl.store({reads.recall} + r, tl.sum({h} * inputs, axis=1), mask=rm)")
 
     # -- backward
 
@@ -199,29 +224,34 @@ class Tiles:
             self._backward_write(sums)
 
     def _backward_read(self, reads: Reads, masks: ReadMasks) -> None:
-        lines, factor = self.lines, "alpha_ * now"
+        lines, h = self.lines, self._seen("now")
+        factor = f"alpha_ * {h}"
         self.load("alpha_", "alpha")
         if self.whole:
-            lines("GA = GA + d_drive_ * inputs * now")
+            lines(f"GA = GA + d_drive_ * inputs * {h}")
         if self.signature.recurrent_plastic:
             self.load("weight_", "weight")
-            factor = "(weight_ + alpha_ * now)"
+            factor = f"(weight_ + alpha_ * {h})"
         lines("gain = alpha_ * d_drive_")
         if reads.recall:
             lines(f"d_recall = tl.load({reads.recall} + r, mask={masks.rows}, other=0.0)[:, None]")
             lines("gain = gain + d_recall")
-            self._down("to_pre", f"d_drive_ * {factor} + d_recall * now")
+            self._down("to_pre", f"d_drive_ * {factor} + d_recall * {h}")
         else:
             self._down("to_pre", f"d_drive_ * {factor}")
-        lines("G = G + gain * inputs")
+        lines("by_read = gain * inputs")
+        if self.program.read.outputs:
+            self._of_read("by_read", self.program.read_backward, {"trace": "now", "d.read": "by_read"})
+        lines("G = G + by_read")
 
     def gather_alpha(self, reads: Reads) -> None:
         """Add the derivative of alpha by a read of the trace H to GA."""
+        h = self._seen("H")
         self.lines(
             f"inputs = tl.load({reads.pre} + j, mask=jm, other=0.0)[None, :]",
         )
         self._load_d_drive(reads, "rm")
-        self.lines("GA = GA + d_drive_ * inputs * H")
+        self.lines(f"GA = GA + d_drive_ * inputs * {h}")
 
     def _load_d_drive(self, reads: Reads, mask: str) -> None:
         """The derivative of the sum that each synapse adds to, as d_drive_."""

@@ -1,0 +1,76 @@
+"""What is imposed on the steps of a network from outside, as data: definitions that `step` and the kernels share."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from plastic_search.modulations import Rate
+from plastic_search.network.pytree import map_pairs
+
+__all__ = ["NOTHING", "Controls", "chosen", "imposed", "shuffled"]
+
+
+class Controls(NamedTuple):
+    """What is imposed on a step from outside: truth values and rates [batch, 1]; of a sequence [time, batch, 1].
+
+    Args:
+        ended: the episode is over: its state stays as it is, and its output is 0.
+        frozen: the trace and the eligibility trace stay as they are; true wherever `ended` is.
+        clamped: `rate` takes the place of what the modulation multiplies by, `Rate.write`.
+        rate: any number where it is not.
+    """
+
+    ended: Tensor | None = None
+    frozen: Tensor | None = None
+    clamped: Tensor | None = None
+    rate: Tensor | None = None
+
+    def at(self, time: int) -> Controls:
+        """Those of one step of a sequence."""
+        return Controls(*(None if each is None else each[time] for each in self))
+
+
+NOTHING = Controls()
+
+
+def imposed(rate: Rate, controls: Controls) -> Rate:
+    """The plasticity rate, where it is not clamped."""
+    if controls.clamped is None or controls.rate is None:
+        return rate
+    clamped, value = controls.clamped, controls.rate
+    if rate.write.dim() == 3:  # of every synapse
+        clamped, value = clamped.unsqueeze(-1), value.unsqueeze(-1)
+    return rate._replace(write=torch.where(clamped, value, rate.write))
+
+
+def chosen(which: Tensor | None, one: Any, other: Any) -> Any:
+    """A tree of tensors [batch, ...], from `one` in the episodes `which` [batch] or [batch, 1], else from `other`.
+
+    An episode that ended keeps its state by it, and one that begins in mid-sequence has that of the start.
+    """
+    if which is None:
+        return other
+    return map_pairs(lambda a, b: torch.where(which.view(-1, *[1] * (b.dim() - 1)), a, b), one, other)
+
+
+def shuffled(state: Any, seed: int, which: Tensor | None = None) -> tuple[Any, ...]:
+    """A state in which the entries of each layer's trace are permuted among its synapses, by a permutation of `seed`.
+
+    The distribution of the entries stays the same, but not their places. All episodes share one permutation.
+
+    Args:
+        state: of every layer, `step.LayerState`.
+        which: [batch], the episodes in which they are; None for all.
+    """
+    rng, after = torch.Generator().manual_seed(seed), []
+    for layer in state:
+        trace = layer.trace
+        if trace is not None:
+            order = torch.randperm(trace.shape[-2] * trace.shape[-1], generator=rng).to(trace.device)
+            mixed = trace.flatten(-2).index_select(-1, order).view_as(trace)
+            layer = layer._replace(trace=mixed if which is None else torch.where(which[:, None, None], mixed, trace))
+        after.append(layer)
+    return tuple(after)
