@@ -28,8 +28,10 @@ Table = list[list[float]]
 Memory = dict[str, Any]
 
 
-def element(rule: Rule, params: Any, x: Row, y: Row, h: Table, theta: Row, at: tuple[int, int]) -> float:
-    """dH_ji, from the activities x_i and y_j, the trace h and, for BCM, the thresholds."""
+def element(
+    rule: Rule, params: Any, x: Row, y: Row, h: Table, read: Table, theta: Row, at: tuple[int, int]
+) -> float:  # fmt: skip
+    """dH_ji, from the activities x_i and y_j, the trace h, as it is and as it is read, and, for BCM, the thresholds."""
     j, i = at
     match rule:
         case Hebb(decay=decay):
@@ -37,7 +39,7 @@ def element(rule: Rule, params: Any, x: Row, y: Row, h: Table, theta: Row, at: t
         case Oja():
             return y[j] * (x[i] - y[j] * h[j][i])
         case Delta():
-            return (y[j] - sum(h[j][k] * x[k] for k in range(len(x)))) * x[i]
+            return (y[j] - sum(read[j][k] * x[k] for k in range(len(x)))) * x[i]
         case BCM():
             return x[i] * y[j] * (y[j] - theta[j])
         case ABCD():
@@ -62,11 +64,16 @@ def rates(modulation: Modulation, params: Any, output: Row) -> Row:
 
 def bounded(h: float, change: float, bound: Bound, limit: float) -> float:
     """H after a change."""
-    if bound is Bound.NONE:
+    if bound in (Bound.NONE, Bound.READ):
         return h + change
     if bound is Bound.SOFT:
         change = change * (limit - h) / limit if change > 0 else change * (limit + h) / limit
     return max(-limit, min(limit, h + change))
+
+
+def as_read(h: float, layer: Layer) -> float:
+    """H as drive and recall see it."""
+    return max(-layer.limit, min(layer.limit, h)) if layer.bound is Bound.READ else h
 
 
 def respond(cell: Cell, drive: Table, memory: Row) -> tuple[Row, Row, Row]:
@@ -120,18 +127,21 @@ def layer_step(layer: Layer, params: Any, was: Memory, sources: Row, exists: Any
                 if exists(j, i):
                     drive[d][j] += params.weight[d][j][i] * x[i]
                     if i in columns and d == layer.cell.plastic:  # eq. 1
-                        drive[d][j] += alpha_of(layer, params.alpha, j, i - first) * was["H"][j][i] * x[i]
+                        drive[d][j] += (
+                            alpha_of(layer, params.alpha, j, i - first) * as_read(was["H"][j][i], layer) * x[i]
+                        )
     output, post, memory = respond(layer.cell, drive, was["cell"])
     now: Memory = was | {"output": output, "cell": memory}
     if not columns:
         return now
     spoke = [x[i] for i in columns]
     seen = [[was["H"][j][i] for i in columns] for j in units]
+    read = [[as_read(h, layer) for h in row] for row in seen]
     rate = rates(layer.modulation, params.modulation, output)
     now["H"], now["E"] = ([list(row) for row in was[name]] for name in "HE")
     for j in units:
         for i in columns:
-            change = element(layer.rule, params.rule, spoke, post, seen, was["theta"], (j, i - first))
+            change = element(layer.rule, params.rule, spoke, post, seen, read, was["theta"], (j, i - first))
             write = rate[j] * change  # eq. 2, 3
             if isinstance(layer.modulation, Retroactive):
                 eta = params.modulation[4][0]

@@ -9,13 +9,15 @@ from torch import Generator, Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.episodes import run
+from plastic_search.network.initial import buffer_names, draw_initial, held_blocks
 from plastic_search.network.interventions import Given, Interventions
 from plastic_search.network.kernels.dispatch import known
 from plastic_search.network.numbers import check_numbers
 from plastic_search.network.pytree import Bag
 from plastic_search.network.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
 from plastic_search.network.state import State, describe, same_shapes
-from plastic_search.network.step import LayerParams, LayerState, Ready, layer_inputs, resolve, start
+from plastic_search.network.step import LayerParams, LayerState, Ready, layer_inputs, resolve, separated, start
+from plastic_search.network.validity import warn_of_doubts
 from plastic_search.network.watch import Watch
 from plastic_search.structures import Gates, Shape
 
@@ -55,12 +57,13 @@ class Network(nn.Module):
             raise PlasticSearchError(f"inputs must be a whole number from 1, but is {describe(inputs)}")
         self.kernel = known(kernel)
         self.spec, self.inputs, self.shapes = spec, inputs, shapes(spec, inputs)
+        warn_of_doubts(spec)
         self._numbers: torch.dtype | None = None  # the type for which the settings were checked
         drawn = _drawn(spec, self.shapes, torch.Generator().manual_seed(seed))
-        self.layers = nn.ModuleList(
-            Bag(params, {f"structure.{name}" for name in layer.structure.buffers})
-            for layer, params in zip(spec.layers, drawn, strict=True)
-        )
+        buffers = buffer_names(spec, self.shapes, drawn)
+        self.layers = nn.ModuleList(Bag(*each) for each in zip(drawn, buffers, strict=True))
+        if not any(p.numel() for p in self.parameters()):
+            raise PlasticSearchError(f"nothing is left to train: held={spec.held} names every parameter")
         self.watch = Watch(spec)
         self.resolve()
 
@@ -127,7 +130,7 @@ class Network(nn.Module):
         units = [like.new_ones(self.inputs)]  # 1 for each unit that exists, of the input and of each layer
         for shape, gates in zip(self.shapes, self._gates(), strict=True):
             own = like.new_ones(shape.post) if gates.units is None else gates.units
-            pre = torch.cat([layer_inputs(shape, units), own[: shape.recurrent]])
+            pre = torch.cat([separated(shape, layer_inputs(shape, units))[0], own[: shape.recurrent]])
             exists = like.new_ones(shape.post, shape.pre) if gates.exists is None else (gates.exists > 0.5).to(like)
             count += int((exists * pre).sum())
             units.append(own)
@@ -149,8 +152,9 @@ class Network(nn.Module):
         return count
 
     def count(self) -> int:
-        """Number of parameters, in scalars; buffers are not counted."""
-        return sum(p.numel() for p in self.parameters())
+        """Number of parameters, in scalars; those that are held are not counted, nor are buffers."""
+        held = held_blocks(self.spec, self.shapes, self.parts())
+        return sum(p.numel() for p in self.parameters()) - sum(int(mask.sum()) for mask in held.values())
 
     def __repr__(self) -> str:
         """A summary, with one line for each layer."""
@@ -198,7 +202,8 @@ class Network(nn.Module):
 def _drawn(spec: NetworkSpec, shapes: tuple[Shape, ...], rng: Generator) -> list[LayerParams]:
     """The initial parameters of each layer."""
     try:
-        return [_initial(layer, shape, rng) for layer, shape in zip(spec.layers, shapes, strict=True)]
+        drawn = [_initial(layer, shape, rng) for layer, shape in zip(spec.layers, shapes, strict=True)]
+        return draw_initial(spec, shapes, drawn, rng) if spec.initial else drawn
     except RuntimeError:
         check_numbers(spec, torch.get_default_dtype())  # which torch does not draw numbers beyond
         raise
@@ -220,6 +225,6 @@ def _initial(layer: Layer, shape: Shape, rng: Generator) -> LayerParams:
         torch.zeros(layer.cell.drives, shape.post),
         alpha,
         layer.rule.params(shape.post, width, rng) if width else (),
-        layer.modulation.params(shape.post, rng) if width else (),
+        layer.modulation.params(shape.post, width, rng) if width else (),
         layer.structure.params(shape, rng),
     )

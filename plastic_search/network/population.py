@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.episodes import run
+from plastic_search.network.initial import buffer_names
 from plastic_search.network.interventions import Given, Interventions
 from plastic_search.network.kernels import reference
 from plastic_search.network.module import Network
@@ -65,9 +66,9 @@ class Population(nn.Module):
         self._numbers: torch.dtype | None = None  # the type for which the settings were checked
         self._at_once: bool | None = None  # whether members can be resolved at once; None until tried
         bags = zip(*(member.bags() for member in members), strict=True)
+        buffers = buffer_names(first.spec, first.shapes, first.parts())
         self.layers = nn.ModuleList(
-            Bag(_stacked([bag.tree() for bag in same]), {f"structure.{name}" for name in layer.structure.buffers})
-            for layer, same in zip(first.spec.layers, bags, strict=True)
+            Bag(_stacked([bag.tree() for bag in same]), names) for same, names in zip(bags, buffers, strict=True)
         )
 
     def __len__(self) -> int:

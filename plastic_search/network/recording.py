@@ -13,9 +13,8 @@ from plastic_search.network.controls import chosen
 from plastic_search.network.interventions import Given, Interventions
 from plastic_search.network.module import Network
 from plastic_search.network.state import State, describe, named, same_shapes
-from plastic_search.network.step import LayerState, Signals, step_signals
+from plastic_search.network.step import LayerState, Signals, step_signals, trace_read
 from plastic_search.rules import Activity
-from plastic_search.structures import Shape
 
 __all__ = ["record"]
 
@@ -35,7 +34,8 @@ def record(
             of the state are recorded as they are after the step; beside them, each layer has its signals: `pre`
             [batch, pre], what it receives; `drive` [batch, drives, post]; `post` [batch, post], the activity in the
             plasticity rule; `recall` [batch, post], H pre; and the modulator's `rate.write` [batch, post], or
-            [batch, 1] where one rate serves all units, and `rate.eligibility` [batch].
+            [batch, 1] where one rate serves all units, or [batch, post, pre] where each synapse has its own, and
+            `rate.eligibility` [batch].
         state: the state from which the episodes continue; None starts new ones.
         interventions: as those of `Network`. Once an episode has ended, its state stays as it is, and signals are 0.
 
@@ -64,7 +64,7 @@ def record(
     for t, inputs in enumerate(x):
         imposed, before = controls.at(t), given.state_before(t, now, fresh)
         now, signals = step_signals(net.spec, net.shapes, ready, before, inputs, imposed)
-        computed = named(signals) | _recalls(net.shapes, before, signals)
+        computed = named(signals) | _recalls(net, before, signals)
         found = named(now) | {name: _zero(imposed.ended, each) for name, each in computed.items()}
         wanted = _chosen(names, found) if wanted is None else wanted
         steps.append({name: _of_each_episode(found[name], len(inputs)) for name in wanted})
@@ -86,15 +86,14 @@ def _zero(ended: Tensor | None, signal: Tensor) -> Tensor:
     return signal if ended is None else chosen(ended, torch.zeros_like(signal), signal)
 
 
-def _recalls(
-    shapes: tuple[Shape, ...], before: tuple[LayerState, ...], signals: tuple[Signals, ...]
-) -> dict[str, Tensor]:
+def _recalls(net: Network, before: tuple[LayerState, ...], signals: tuple[Signals, ...]) -> dict[str, Tensor]:
     """H pre of every plastic layer, by its path."""
-    return {
-        f"layers.{i}.recall": Activity(own.pre[:, shape.plastic], own.post, recalled=None, trace=state.trace).recall
-        for i, (shape, state, own) in enumerate(zip(shapes, before, signals, strict=True))
-        if state.trace is not None
-    }
+    found: dict[str, Tensor] = {}
+    for i, (layer, shape, state, own) in enumerate(zip(net.spec.layers, net.shapes, before, signals, strict=True)):
+        if state.trace is not None:
+            trace = trace_read(state.trace, layer.bound, layer.limit)
+            found[f"layers.{i}.recall"] = Activity(own.pre[:, shape.plastic], own.post, None, trace).recall
+    return found
 
 
 def _chosen(names: Iterable[str], known: dict[str, Tensor]) -> list[str]:

@@ -12,6 +12,7 @@ from plastic_search.core.part import Part, SearchParameter
 from plastic_search.core.space import search_parameters
 from plastic_search.modulations import Modulation
 from plastic_search.modulations.simple import Simple
+from plastic_search.network.initial import Initial
 from plastic_search.precisions import Precision, Role
 from plastic_search.precisions.floating import Floating
 from plastic_search.rules import Rule
@@ -28,6 +29,7 @@ class Bound(Enum):
     NONE = "none"  # not bounded
     HARD = "hard"  # clipped to [-limit, limit]
     SOFT = "soft"  # a write is scaled by its distance to the limit ahead, over `limit`, then clipped
+    READ = "read"  # not bounded; clipped to [-limit, limit] where drive and recall read it, not where the rule does
 
 
 class AlphaShape(Enum):
@@ -116,6 +118,9 @@ class NetworkSpec(Part):
     Args:
         layers: the first receives the network's input, each other one the outputs of the layer before it.
         precision: the number format of weights, alphas and traces.
+        initial: what parameters start from, by path, where that is not what a layer and its parts draw.
+        held: paths of parameters, or of blocks of them, that training leaves alone (`network.initial` says how paths
+            are written).
 
     Raises:
         PlasticSearchError: there is no layer, a skip connection starts before the network's input, or an integer
@@ -131,6 +136,8 @@ class NetworkSpec(Part):
 
     layers: tuple[Layer, ...] = (Layer(),)
     precision: Precision = Floating()
+    initial: tuple[Initial, ...] = ()
+    held: tuple[str, ...] = ()
 
     def check(self) -> None:
         if not self.layers:
@@ -139,8 +146,12 @@ class NetworkSpec(Part):
             if isinstance(layer.skip, tuple) and any(k > i for k in layer.skip if isinstance(k, int)):
                 raise PlasticSearchError(f"layers.{i}.skip={layer.skip} reaches back beyond the network's input")
             rounds = not isinstance(self.precision, SearchParameter) and not any(search_parameters(self.precision))
-            if rounds and layer.bound is Bound.NONE and self.precision.format(Role.TRACE) is not None:
-                raise PlasticSearchError(f"layers.{i}: an integer trace needs a bound, but bound is 'none'")
+            free = layer.bound in (Bound.NONE, Bound.READ)
+            if rounds and free and self.precision.format(Role.TRACE) is not None:
+                raise PlasticSearchError(
+                    f"layers.{i}: an integer trace needs a bound where it is written, hard or soft, "
+                    f"but bound is {layer.bound.value!r}"
+                )
 
 
 def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
@@ -185,10 +196,27 @@ def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
         shape = Shape(layer.units, pre, recurrent, plastic[layer.plastic], sources)
         try:
             layer.structure.check_shape(shape)
+            if shape.width:
+                shape = _modulated(shape, i, layer.modulation, (inputs, *(each.post for each in result)))
         except PlasticSearchError as error:
             raise PlasticSearchError(f"layers.{i}: {error}") from None
         result.append(shape)
     return tuple(result)
+
+
+def _modulated(shape: Shape, i: int, modulation: Modulation, outputs: tuple[int, ...]) -> Shape:
+    """The shape of layer `i` with the layer that its modulation sees; `outputs` are those of input and layers."""
+    back, units = modulation.source, 0
+    if back is not None:
+        if not 1 <= back <= i + 1:
+            raise PlasticSearchError(
+                f"{type(modulation).__name__} sees the layer {back} back, but only earlier ones are there: "
+                f"1 to {i + 1}, the last of which is the network's input"
+            )
+        units = outputs[i + 1 - back]
+        shape = shape._replace(modulator=Source(i - back, slice(shape.inputs, shape.inputs + units), range(units)))
+    modulation.check_inputs(shape.inputs, units)
+    return shape
 
 
 def _sources(i: int, layer: Layer, outputs: tuple[int, ...]) -> tuple[Source, ...]:

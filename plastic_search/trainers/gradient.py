@@ -1,4 +1,4 @@
-"""Backpropagation through the whole episode, with Adam (Kingma and Ba 2015)."""
+"""Backpropagation through the whole episode, with Adam (Kingma and Ba 2015) or another optimiser."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import positive
@@ -19,19 +18,35 @@ from plastic_search.tasks import Split, Task
 from plastic_search.trainers import Progress, Trainer, one_seed_each
 from plastic_search.training.adaptation import Adaptation
 from plastic_search.training.contract import draw, loss_of
+from plastic_search.training.optimisers import (
+    Adam,
+    Optimiser,
+    ParameterGroup,
+    gradient_factors,
+    keep_held,
+    parameter_groups,
+)
 
 
 @dataclass(frozen=True)
 class Gradient(Trainer):
-    """theta' = theta - Adam(clip(dLoss/dtheta))
+    """theta' = theta - optimiser(clip(dLoss/dtheta))
 
     Args:
         steps: number of updates.
-        learning_rate: Adam's step size, before it falls.
+        learning_rate: the optimiser's step size, before it falls.
         batch: episodes in each update.
         clip: largest norm of the whole gradient; a longer one is scaled down to it.
         cooldown_fraction: last share of the updates, over which the learning rate falls linearly to 0.
         reports: how many times progress is reported, evenly over the updates.
+        optimiser: how an update follows from a gradient: `Adam`, `AdamW` or `SGD` of `training.optimisers`.
+        groups: parameters, by path, whose learning rate or gradient is multiplied by a factor.
+
+    Example:
+        from plastic_search.training.optimisers import Adam, ParameterGroup
+
+        slower = ParameterGroup("layers.*.alpha", rate=0.1)
+        trainer = Gradient(learning_rate=1e-4, optimiser=Adam(epsilon=1e-6), groups=(slower,))
     """
 
     renamed: ClassVar[dict[str, str]] = {"settle": "cooldown_fraction"}
@@ -42,6 +57,8 @@ class Gradient(Trainer):
     clip: float = 1.0
     cooldown_fraction: float = 0.5
     reports: int = 10
+    optimiser: Optimiser = Adam()
+    groups: tuple[ParameterGroup, ...] = ()
 
     def check(self) -> None:
         positive(self, "steps", "learning_rate", "batch", "clip", "reports")
@@ -62,7 +79,7 @@ class Gradient(Trainer):
         def clip() -> None:
             torch.nn.utils.clip_grad_norm_(params, self.clip)
 
-        for progress in self._updates(params, losses, clip, adaptation):
+        for progress in self._updates(net, losses, clip, adaptation):
             yield progress[0]
 
     def train_together(
@@ -84,11 +101,11 @@ class Gradient(Trainer):
             for grad in grads:
                 grad.mul_(share.view(-1, *[1] * (grad.dim() - 1)))
 
-        yield from self._updates(params, losses, clip, Adaptation(population, seeds, self.steps))
+        yield from self._updates(population, losses, clip, Adaptation(population, seeds, self.steps))
 
     def _updates(
         self,
-        params: list[Parameter],
+        net: Network | Population,
         losses: Callable[[], Tensor],
         clip: Callable[[], None],
         adaptation: Adaptation,
@@ -99,19 +116,22 @@ class Gradient(Trainer):
             losses: draws episodes and returns the loss of each network [networks].
             clip: bounds the norm of each network's gradient, in place.
         """
-        adam = torch.optim.Adam(params, self.learning_rate, foreach=True)
-        schedule = torch.optim.lr_scheduler.LambdaLR(adam, self._share)
+        optimiser = self.optimiser.begin(parameter_groups(net, self.groups, self.learning_rate), self.learning_rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._share)
+        scale, restore = gradient_factors(net, self.groups), keep_held(net)
         every, recent = max(1, self.steps // self.reports), []
         adaptation.after(0)
         for step in range(1, self.steps + 1):
             loss = losses()
-            adam.zero_grad()
+            optimiser.zero_grad()
             (loss + adaptation.constraint()).sum().backward()
+            scale()
             clip()
-            adam.step()
+            optimiser.step()
+            restore()
             schedule.step()
             if step < self.steps:
-                adaptation.after(step, *(partial(_moments, adam, name) for name in ("exp_avg", "exp_avg_sq")))
+                adaptation.after(step, *(partial(_moments, optimiser, name) for name in ("exp_avg", "exp_avg_sq")))
             recent.append(loss.detach())
             if step % every == 0 or step == self.steps:
                 yield tuple(Progress(step, self.steps, mean) for mean in torch.stack(recent).mean(0).tolist())
@@ -124,6 +144,6 @@ class Gradient(Trainer):
         return min(1.0, left / self.cooldown_fraction) if self.cooldown_fraction else 1.0
 
 
-def _moments(adam: torch.optim.Optimizer, name: str, parameter: Tensor) -> Tensor | None:
-    """Adam's running mean `name` for a parameter; None before its first gradient."""
-    return adam.state[parameter].get(name)
+def _moments(optimiser: torch.optim.Optimizer, name: str, parameter: Tensor) -> Tensor | None:
+    """The optimiser's running mean `name` for a parameter; None before its first gradient, and where it keeps none."""
+    return optimiser.state[parameter].get(name)

@@ -150,6 +150,9 @@ def _squares(population: Population) -> dict[Parameter, Tensor]:
     squares = {p: torch.zeros_like(p, requires_grad=False) for p in population.parameters()}
     for shape, bag in zip(population.shapes, population.bags(), strict=True):
         if shape.recurrent:
-            squares[bag.get_parameter("weight")][..., : shape.pre - shape.recurrent] = _FIRST_SQUARE
-            squares[bag.get_parameter("bias")].fill_(_FIRST_SQUARE)
+            weight, bias = bag.tensor("weight"), bag.tensor("bias")
+            if isinstance(weight, Parameter):  # else it is held
+                squares[weight][..., : shape.pre - shape.recurrent] = _FIRST_SQUARE
+            if isinstance(bias, Parameter):
+                squares[bias].fill_(_FIRST_SQUARE)
     return squares

@@ -39,8 +39,12 @@ SIZES = (
 FORWARD = (
     "drive", "output", "pre", "state", "tape", "trace", "eligibility", "checkpoints", "eligibility_checkpoints",
 )  # fmt: skip
-BACKWARD = ("d_drive", "d_output", "d_pre", "d_state", "d_params", "d_trace", "d_eligibility", "d_alpha")
-PARAMETERS = ("alpha", "weight", "recurrent_weight", "params", "constants", "limits", "phases", "dither", "controls")
+BACKWARD = (
+    "d_drive", "d_output", "d_pre", "d_state", "d_params", "d_trace", "d_eligibility", "d_alpha", "d_signals",
+)  # fmt: skip
+PARAMETERS = (
+    "alpha", "weight", "recurrent_weight", "params", "constants", "limits", "phases", "dither", "signals", "controls",
+)  # fmt: skip
 TOGETHER = 2  # episodes that a thread runs side by side, so that what they share is loaded once for both
 LITERALS = (0.0, 1.0, -1.0, 2.0, 0.5, -2.0)  # constants that are written into the code
 
@@ -178,8 +182,8 @@ class KernelSignature:
         """The settings of its parts, which are arguments of the code."""
         synapses = self.program.synapses
         programs = [self.program.forward, self.backward]
-        programs += [synapses.forward, synapses.backward] if synapses else []
-        nodes = [x for program in programs for x in program.nodes() if x.op == "constant"]
+        nodes = [x for program in programs for x in program.nodes()] + (synapses.nodes() if synapses else [])
+        nodes = [x for x in nodes if x.op == "constant"]
         return tuple(dict.fromkeys(x.value for x in nodes if x.value not in LITERALS))
 
     @cached_property

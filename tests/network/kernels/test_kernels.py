@@ -60,7 +60,7 @@ def settings() -> Iterator[tuple[AlphaShape, Pathway, int, int, int]]:
     ids=lambda kind: kind.__name__,
 )
 def test_any_parts_equal_the_reference(cell: type[Cell], rule: type[Rule], modulation: type[Modulation]) -> None:
-    """Under every bound; one of them, which all parts take turns at, by code that is optimized, in both types."""
+    """Under every bound, the read's in some cases; one, which parts take turns at, by optimized code, in both types."""
     rng = torch.Generator().manual_seed(0)
     others = settings()
     names = (cell.__name__, rule.__name__, modulation.__name__)
@@ -71,6 +71,8 @@ def test_any_parts_equal_the_reference(cell: type[Cell], rule: type[Rule], modul
         next(others)
     single = list(Bound)[zlib.crc32(rule.__name__.encode() + modulation.__name__.encode()) % len(Bound)]
     for bound in Bound:
+        if bound is Bound.READ and bound is not single:
+            continue
         alpha, pathway, size, batch, time = next(others)
         layer = Layer(size, cell(), rule(), modulation(), plastic=pathway, bound=bound, limit=0.3, alpha=alpha)
         net = network(NetworkSpec((layer,)), 3, torch.float64)

@@ -12,7 +12,7 @@ from plastic_search.network.kernels.cpu.loops import AddressOf, Loops
 from plastic_search.network.kernels.cpu.trace_forward import Matrices, Synapses
 from plastic_search.network.kernels.layout import LITERALS, SIZES, TOGETHER, Area, KernelSignature
 from plastic_search.network.kernels.tracing.ir import Axis
-from plastic_search.network.kernels.tracing.program import Program, SynapseProgram, ordered, slot_of
+from plastic_search.network.kernels.tracing.program import Program, SynapseProgram, slot_of
 
 __all__ = ["Episode", "Function", "Moment"]
 
@@ -103,7 +103,7 @@ class Function(AddressBook[Moment]):
     def _static(self, program: SynapseProgram) -> dict[int, str]:
         """Nodes that are the same for all synapses at every step, as vectors."""
         e, static = self.e, {}
-        for node in static_nodes(ordered([o.node for o in (*program.forward.outputs, *program.backward.outputs)])):
+        for node in static_nodes(program.nodes()):
             if node.op == "constant":
                 static[node.index] = self.constants[node.value][1]
             elif node.op == "input":
@@ -166,6 +166,7 @@ class Function(AddressBook[Moment]):
             "state": lambda: self.size(signature.state),
             "tape": lambda: self.size(signature.tape.area),
             "dither": lambda: "1",
+            "signals": lambda: str(signature.program.signals),
             "controls": lambda: str(len(signature.program.controls)),
         }
         return self.item(self[name], index, sizes[name.removeprefix("d_")]())

@@ -188,6 +188,7 @@ class BackwardSweep:
         """The derivative of the trace `h` that was read; those of alpha and of `pre` are added to."""
         e, s, row, block, now = self.e, self.synapses, cell.row, cell.block, cell.column_sums.now
         d_drive, d_recall = cell.run.d_drives[cell.r], cell.run.d_recalls[cell.r]
+        trace, h = h, s.read(h, block)
         block.add(cell.grad.alpha, e.binary("mul", d_drive, cell.pre), h)
         gain = e.binary("mul", block.load(row.alpha), d_drive)
         if row.weight:
@@ -197,7 +198,10 @@ class BackwardSweep:
         if d_recall:
             gain = e.binary("add", gain, d_recall)
             now[_READ] = e.fma(d_recall, h, now[_READ])
-        return e.fma(gain, cell.pre, e.load(e.at(cell.grad.trace, block.at)))
+        d_trace = e.load(e.at(cell.grad.trace, block.at))
+        if not s.program.read.outputs:
+            return e.fma(gain, cell.pre, d_trace)
+        return e.binary("add", s.read_backward(trace, e.binary("mul", gain, cell.pre), block), d_trace)
 
 
 def _column_targets(x: BackwardEpisode) -> dict[int, str]:

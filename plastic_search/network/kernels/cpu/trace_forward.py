@@ -18,6 +18,7 @@ from plastic_search.network.kernels.tracing.program import Program, Slot, Synaps
 __all__ = ["TRACE", "Block", "ForwardEpisode", "ForwardSweep", "Matrices", "Synapse", "Synapses"]
 
 TRACE, _ELIGIBILITY = ("trace", Axis.PAIR, 0), ("eligibility", Axis.PAIR, 0)
+_D_READ = ("d.read", Axis.PAIR, 0)
 Known = dict[Slot, str]  # registers with vectors, by what they were loaded from
 
 
@@ -29,6 +30,9 @@ class Matrices(NamedTuple):
     alpha: str
     weight: str  # where the sweep computes weight @ pre as well
     constants: dict[str, str]  # of an episode, by the buffer that the program of the synapses reads them from
+
+
+_NOTHING = Matrices("", "", "", "", {})
 
 
 class Block:
@@ -104,6 +108,20 @@ class Synapses:
     def block(self, at: str) -> Block:
         """One vector's width of one row."""
         return Block(self.e, at, self.e.inside(at, self.width) if self.program.formula else "")
+
+    # -- the read
+
+    def read(self, h: str, block: Block) -> str:
+        """The trace `h` as it is read."""
+        return self._of_read(self.program.read, {TRACE: h}, block) or h
+
+    def read_backward(self, h: str, d: str, block: Block) -> str:
+        """The derivative of the trace `h` by `d`, that of what was read of it."""
+        return self._of_read(self.program.read_backward, {TRACE: h, _D_READ: d}, block) or d
+
+    def _of_read(self, program: Program, known: Known, block: Block) -> str:
+        """The one result of a program; "" where there is none."""
+        return next((Synapse(self, _NOTHING, known, block)(o.node) for o in program.outputs), "")
 
     def gain(self, m: Matrices, h: str, block: Block) -> str:
         """weight + alpha h, or alpha h"""
@@ -231,9 +249,10 @@ class ForwardSweep:
                         values = s.written(Synapse(s, m, values | run.known[r] | columns[k], shared))
                         s.store(values, m, at)
                     if episode.reads:
-                        e.accumulate(run.drives[r], s.gain(m, values[TRACE], shared), pre[k])
+                        h = s.read(values[TRACE], shared)
+                        e.accumulate(run.drives[r], s.gain(m, h, shared), pre[k])
                         if episode.reads.recall:
-                            e.accumulate(run.recalls[r], values[TRACE], pre[k])
+                            e.accumulate(run.recalls[r], h, pre[k])
         reads = [episode.reads for episode in episodes if episode.reads]
         if reads:
             e.store_sums([run.drives for run in runs], [each.drive for each in reads], i, add=True)

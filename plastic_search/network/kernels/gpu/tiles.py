@@ -97,7 +97,7 @@ class Tiles:
                 self.lines(f"{self.name(node)} = {computed(node, self.name)}")
 
     def _static(self) -> list[Node]:
-        return static_nodes(self._nodes(self.program.forward, self.program.backward))
+        return static_nodes(self.program.nodes())
 
     def _input(self, node: Node, w: dict[Slot, str]) -> None:
         name, (buffer, axis, _) = self.name(node), slot_of(node)
@@ -134,20 +134,41 @@ class Tiles:
         self.compute(self._nodes(self.program.forward), w)
         self._set(self.program.forward)
 
+    def _of_read(self, result: str, program: Program, names: dict[str, str]) -> None:
+        """The variable `result`, by a program of the read whose inputs are variables by their buffers."""
+
+        def name(node: Node) -> str:
+            if node.op == "input" and node.slot[0] in names:
+                return names[node.slot[0]]
+            return f"{result}_{node.index}" if node.axis is Axis.PAIR and node.op != "input" else self.name(node)
+
+        for node in self._nodes(program):
+            if node.op not in ("input", "constant") and node.axis is Axis.PAIR:
+                self.lines(f"{name(node)} = {computed(node, name, exact=not self.signature.double)}")
+        self.lines(*(f"{result} = {name(o.node)}" for o in program.outputs))
+
+    def _seen(self, trace: str) -> str:
+        """The variable that is the trace in the variable `trace` as it is read."""
+        if not self.program.read.outputs:
+            return trace
+        self._of_read("seen", self.program.read, {"trace": trace})
+        return "seen"
+
     def read(self, reads: Reads) -> None:
         """drive += (weight + alpha * H) pre, recall = H pre"""
         self.load("alpha_", "alpha")
+        h = self._seen("H")
         self.lines(f"inputs = tl.load({reads.pre} + j, mask=jm, other=0.0)[None, :]")
-        gain = "alpha_ * H"
+        gain = f"alpha_ * {h}"
         if self.signature.recurrent_plastic:
             self.load("weight_", "weight")
-            gain = "weight_ + alpha_ * H"
+            gain = f"weight_ + alpha_ * {h}"
         self.lines(
             f"loaded = tl.load({reads.drive} + r, mask=rm, other=0.0)",
             f"tl.store({reads.drive} + r, loaded + tl.sum(({gain}) * inputs, axis=1), mask=rm)",
         )
         if reads.recall:
-            self.lines(f"tl.store({reads.recall} + r, tl.sum(H * inputs, axis=1), mask=rm)")
+            self.lines(f"tl.store({reads.recall} + r, tl.sum({h} * inputs, axis=1), mask=rm)")
 
     # -- backward
 
@@ -195,28 +216,33 @@ class Tiles:
             self._backward_write(sums)
 
     def _backward_read(self, reads: Reads, masks: ReadMasks) -> None:
-        lines, factor = self.lines, "alpha_ * now"
+        lines, h = self.lines, self._seen("now")
+        factor = f"alpha_ * {h}"
         self.load("alpha_", "alpha")
         if self.whole:
-            lines("GA = GA + d_drive_ * inputs * now")
+            lines(f"GA = GA + d_drive_ * inputs * {h}")
         if self.signature.recurrent_plastic:
             self.load("weight_", "weight")
-            factor = "(weight_ + alpha_ * now)"
+            factor = f"(weight_ + alpha_ * {h})"
         lines("gain = alpha_ * d_drive_")
         if reads.recall:
             lines(f"d_recall = tl.load({reads.recall} + r, mask={masks.rows}, other=0.0)[:, None]")
             lines("gain = gain + d_recall")
-            self._down("to_pre", f"d_drive_ * {factor} + d_recall * now")
+            self._down("to_pre", f"d_drive_ * {factor} + d_recall * {h}")
         else:
             self._down("to_pre", f"d_drive_ * {factor}")
-        lines("G = G + gain * inputs")
+        lines("by_read = gain * inputs")
+        if self.program.read.outputs:
+            self._of_read("by_read", self.program.read_backward, {"trace": "now", "d.read": "by_read"})
+        lines("G = G + by_read")
 
     def gather_alpha(self, reads: Reads) -> None:
         """Add the derivative of alpha by a read of the trace H to GA."""
+        h = self._seen("H")
         self.lines(
             f"inputs = tl.load({reads.pre} + j, mask=jm, other=0.0)[None, :]",
             f"d_drive_ = tl.load({reads.drive} + r, mask=rm, other=0.0)[:, None]",
-            "GA = GA + d_drive_ * inputs * H",
+            f"GA = GA + d_drive_ * inputs * {h}",
         )
 
     def _backward_write(self, sums: dict[tuple[Axis, int], str]) -> None:

@@ -24,16 +24,24 @@ class Divided(NamedTuple):
     backward: Program
     synapses_forward: Program
     synapses_backward: Program
+    read: Program
+    read_backward: Program
 
 
-def divided(forward: Sequence[Output], backward: Sequence[Output]) -> Divided:
+def divided(
+    forward: Sequence[Output], backward: Sequence[Output], read: Sequence[Output] = (),
+    read_backward: Sequence[Output] = (),
+) -> Divided:  # fmt: skip
     """The programs of units and of synapses, from the outputs of a step and of its derivative.
+
+    Args:
+        read, read_backward: the trace as it is read, and the derivative of that: of synapses alone.
 
     Raises:
         UnsupportedError: something at a synapse waits for a sum over synapses, or something of a unit for such a sum
             within the step.
     """
-    return _Division().divided(forward, backward)
+    return _Division().divided(forward, backward, read, read_backward)
 
 
 class _Copy:
@@ -69,7 +77,10 @@ class _Division:
         self.sums: list[Output] = []  # what they add up
         self.counts = {"row": dict.fromkeys(Axis, 0), "sum": dict.fromkeys(Axis, 0)}
 
-    def divided(self, forward: Sequence[Output], backward: Sequence[Output]) -> Divided:
+    def divided(
+        self, forward: Sequence[Output], backward: Sequence[Output], read: Sequence[Output],
+        read_backward: Sequence[Output],
+    ) -> Divided:  # fmt: skip
         results = self._copied(forward, of_synapses=False)
         if self.sums:
             raise UnsupportedError("a sum over synapses within the step")
@@ -82,7 +93,7 @@ class _Division:
             done.append(output._replace(node=self.of_synapse(output.node)))
         return Divided(
             Program((*results, *self.rows)), Program(tuple(grads)), Program(tuple(traces)),
-            Program((*d_traces, *done)),
+            Program((*d_traces, *done)), *(Program(tuple(self._copied(o, True))) for o in (read, read_backward)),
         )  # fmt: skip
 
     def _copied(self, outputs: Sequence[Output], of_synapses: bool) -> list[Output]:

@@ -81,6 +81,8 @@ class SynapseProgram(NamedTuple):
 
     forward: Program
     backward: Program
+    read: Program  # the trace as drive and recall read it; () where that is the trace itself
+    read_backward: Program  # from the trace and d.read to d.trace
     matrices: tuple[str, ...]  # a coefficient of the change, `decay`, or a parameter of the rule
     formula: bool  # whether the change is more than outer products and a decay, and so may differ from 0 in padding
 
@@ -94,9 +96,14 @@ class SynapseProgram(NamedTuple):
         return self.forward.uses(buffer) or self.backward.uses(buffer)
 
     def inputs(self) -> list[Node]:
-        """The inputs of both programs."""
+        """The inputs of forward and backward."""
         return [node for node in ordered([o.node for o in (*self.forward.outputs, *self.backward.outputs)])
                 if node.op == "input"]  # fmt: skip
+
+    def nodes(self) -> list[Node]:
+        """The nodes of all its programs."""
+        every = (self.forward, self.backward, self.read, self.read_backward)
+        return ordered([o.node for program in every for o in program.outputs])
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +116,21 @@ class StepProgram:
 
     drives: int
     plastic: int  # which drive is plastic
-    state: BufferLayout  # of cell and rule
+    state: BufferLayout  # of cell, rule and modulation
     params: BufferLayout  # of rule and modulation
-    initial_states: Any  # of cell and rule, nested as the parts nest them; not of the layer's size
+    initial_states: Any  # of cell, rule and modulation, nested as the parts nest them; not of the layer's size
     controls: tuple[str, ...]  # what is imposed on a step, numbers of an episode: buffers of their own, of one number
     forward: Program
     backward: Program
     synapses: SynapseProgram | None  # None: no connection is plastic
+    columns: int | None = None  # of the inputs that the modulation sees; None: it reads none of them
+    units: int = 0  # of the layer that the modulation names
     verified: dict[Any, str] = field(default_factory=dict)  # sizes -> how it differs from its parts (see `verify`)
+
+    @property
+    def signals(self) -> int:
+        """How many numbers the modulation sees of the layer's inputs, and of the layer that it names."""
+        return (self.columns or 0) + self.units
 
 
 def slot_of(node: Node) -> Slot:

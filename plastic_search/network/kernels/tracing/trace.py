@@ -21,20 +21,25 @@ from torch import Tensor, fx
 from plastic_search.cells import Cell
 from plastic_search.network.controls import Controls
 from plastic_search.network.kernels.torch_internals import capture_graph
-from plastic_search.network.kernels.tracing.division import divided
-from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Unsupported, UnsupportedError
+from plastic_search.network.kernels.tracing.division import Divided, divided
+from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Node, Unsupported, UnsupportedError
 from plastic_search.network.kernels.tracing.lowering import Array, interpret
 from plastic_search.network.kernels.tracing.program import Output, Program, StepProgram, SynapseProgram, layout_of
 from plastic_search.network.kernels.tracing.step_function import Plastic, StepFunction
 from plastic_search.network.kernels.tracing.writes import written
+from plastic_search.network.spec import Bound
+from plastic_search.network.step import trace_read
 
 __all__ = ["trace"]
 
 # Units and plastic inputs while tracing: primes, so that a length identifies its axis. Two pairs, which must give the
-# same program: else the step depends on the sizes.
-_SIZES = ((211, 223), (227, 229))
+# same program: else the step depends on the sizes. The first two are taken that are not numbers of signals, too.
+_SIZES = ((211, 223), (227, 229), (233, 239), (241, 251), (257, 263))
 
-_OF_EPISODES = ("drive", "pre", "recall", "state", "trace", "eligibility", "dither", *Controls._fields)  # with a batch
+_OF_EPISODES = (
+    "drive", "pre", "recall", "previous", "signals", "state", "trace", "eligibility", "dither", *Controls._fields,
+)  # fmt: skip
+_SEEN = ("previous", "signals")  # what a modulation may see beside the layer's activity
 _CONSTANT = ("limit", "level", "top", "dither", "phases", *Controls._fields)  # ... that no derivative is taken of
 
 
@@ -47,7 +52,9 @@ def trace(
             with torch.inference_mode(False), torch.no_grad():
                 if argument := written(StepFunction(cell, plastic, dtype, 2, 3)):
                     return Unsupported(f"its step writes into {argument}; let it return new tensors")
-            one, two = (_Trace(cell, plastic, dtype, *sizes, controls).program() for sizes in _SIZES)
+            seen = plastic[-2:] if plastic else ()
+            free = [sizes for sizes in _SIZES if not {*sizes} & {*seen, sum(n or 0 for n in seen)}]
+            one, two = (_Trace(cell, plastic, dtype, *sizes, controls).program() for sizes in free[:2])
     except UnsupportedError as error:
         return Unsupported(str(error))
     except Exception as error:  # a part may raise anything
@@ -64,7 +71,7 @@ def _content(program: StepProgram) -> list[object]:
     programs = [program.forward, program.backward]
     content: list[object] = [program.state, program.params]
     if synapses:
-        programs += [synapses.forward, synapses.backward]
+        programs += [synapses.forward, synapses.backward, synapses.read, synapses.read_backward]
         content += [synapses.matrices, synapses.formula]
     for each in programs:
         content += [(o.buffer, o.axis, o.number, o.node.index) for o in each.outputs]
@@ -105,8 +112,9 @@ class _Trace:
         for i, grad in zip(self._differentiable(), grads, strict=True):
             (buffer, first), like = self._place(i), step.examples[i]
             name = f"d.{buffer}" if self._axis(like) is Axis.PAIR else buffer
-            backward += self._outputs(name, first, like, grad)
-        parts = divided(forward, backward)
+            outputs = self._outputs(name, first, like, grad)
+            backward += [o for o in outputs if not (name in _SEEN and _is_zero(o.node))]
+        parts = divided(forward, backward, *self._reads())
         return StepProgram(
             drives=step.cell.drives,
             plastic=step.cell.plastic,
@@ -116,17 +124,40 @@ class _Trace:
             controls=step.controls,
             forward=parts.forward,
             backward=parts.backward,
-            synapses=self._synapses(parts.synapses_forward, parts.synapses_backward) if step.plastic else None,
+            synapses=self._synapses(parts) if step.plastic else None,
+            columns=step.plastic.columns if step.plastic else None,
+            units=step.plastic.units if step.plastic else 0,
         )
 
-    def _synapses(self, forward: Program, backward: Program) -> SynapseProgram:
+    def _reads(self) -> tuple[list[Output], list[Output]]:
+        """The trace as it is read, and the derivative of that; nothing where that is the trace itself."""
+        if not self.step.plastic or self.step.plastic.bound is not Bound.READ:
+            return [], []
+        own = self.step.of_synapses(self.step.examples)
+        args = [own["trace"], own["limit"], own["trace"].clone()]
+        nodes = [self._rows("trace", 0, args[0]), self._rows("limits", 0, args[1]), self._rows("d.read", 0, args[2])]
+
+        def read(trace: Tensor, limit: Tensor) -> list[Tensor]:
+            return [trace_read(trace, Bound.READ, limit)]
+
+        def pullback(trace: Tensor, limit: Tensor, d: Tensor) -> list[Tensor]:
+            vjp: Any = torch.func.vjp(lambda h: read(h, limit)[0], trace)[1]
+            return list(vjp(d))
+
+        (value,) = interpret(capture_graph(read, args[:2]), nodes[:2], self.sizes, self.builder)
+        (grad,) = interpret(capture_graph(pullback, args), nodes, self.sizes, self.builder)
+        return self._outputs("read", 0, args[0], value), self._outputs("d.trace", 0, args[0], grad)
+
+    def _synapses(self, parts: Divided) -> SynapseProgram:
         """The program of the synapses, without the derivatives of what it does not read."""
+        forward, backward = parts.synapses_forward, parts.synapses_backward
         read = {x.slot[0] for x in (*forward.inputs(), *backward.inputs())}
         pairs = [self._place(i)[0] for i in self._differentiable() if self._axis(self.step.examples[i]) is Axis.PAIR]
         matrices = tuple(name for name in pairs if name in read and name not in ("trace", "eligibility"))
         order = ("sum", *(f"d.{name}" for name in (*matrices, "trace", "eligibility")))
         outputs = sorted((o for o in backward.outputs if o.buffer in order), key=lambda o: order.index(o.buffer))
-        return SynapseProgram(forward, Program(tuple(outputs)), matrices, self.step.is_formula())
+        reads = parts.read, parts.read_backward
+        return SynapseProgram(forward, Program(tuple(outputs)), *reads, matrices, self.step.is_formula())
 
     # -- its derivative
 
@@ -189,7 +220,7 @@ class _Trace:
         if name in ("limit", "level", "top"):
             return "limits", ("limit", "level", "top").index(name)
         if name == "state":
-            leaf = self.state.leaves[i - 3]
+            leaf = self.state.leaves[i - step.first_state]
             return "state", leaf.first if leaf else 0
         if name != "params":
             return name, 0
@@ -220,6 +251,10 @@ class _Trace:
         """The rows of a result."""
         axis = self._axis(like)
         return [Output(buffer, axis, first + i, self.builder.as_number(node)) for i, node in enumerate(array.flat)]
+
+
+def _is_zero(node: Node) -> bool:
+    return node.op == "constant" and node.value == 0.0
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:

@@ -1,0 +1,205 @@
+"""Optimisers as values: how an update follows from a gradient, and which parameters have their own learning rate."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.part import Part, positive
+from plastic_search.core.space import real
+from plastic_search.network.initial import held_blocks, paths_match
+from plastic_search.network.module import Network
+from plastic_search.network.population import Population
+from plastic_search.network.pytree import map_tensors
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimiser", "ParameterGroup", "gradient_factors", "keep_held", "parameter_groups"]
+
+
+@dataclass(frozen=True)
+class Optimiser(Part):
+    """How an update follows from a gradient."""
+
+    @abstractmethod
+    def begin(self, groups: Iterable[dict[str, Any]], learning_rate: float) -> torch.optim.Optimizer:
+        """The optimiser of some parameter groups, elementwise, as torch has it."""
+
+
+@dataclass(frozen=True)
+class Adam(Optimiser):
+    """theta' = theta - rate m / (sqrt(v) + epsilon), of g + weight_decay theta (Kingma and Ba 2015)
+
+    Weight decay is part of the gradient (L2), as in the programs of Miconi et al.; `AdamW` has the other kind.
+
+    Args:
+        epsilon: is added to the root of the mean square (1e-6 and 1e-4 in the programs of Miconi et al. 2019).
+        weight_decay: factor of the parameters that are added to the gradient, after it was clipped.
+    """
+
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    @classmethod
+    def space(cls) -> Adam:
+        return cls(epsilon=real(1e-8, 1e-4, log=True))
+
+    def check(self) -> None:
+        positive(self, "epsilon")
+        _not_negative(self, "weight_decay")
+
+    def begin(self, groups: Iterable[dict[str, Any]], learning_rate: float) -> torch.optim.Optimizer:
+        return torch.optim.Adam(groups, learning_rate, eps=self.epsilon, weight_decay=self.weight_decay, foreach=True)
+
+
+@dataclass(frozen=True)
+class AdamW(Optimiser):
+    """theta' = (1 - rate weight_decay) theta - rate m / (sqrt(v) + epsilon) (Loshchilov and Hutter 2019)
+
+    Args:
+        epsilon: is added to the root of the mean square.
+        weight_decay: share by which parameters shrink in an update, before it is multiplied by the learning rate.
+    """
+
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+
+    @classmethod
+    def space(cls) -> AdamW:
+        return cls(weight_decay=real(1e-4, 1.0, log=True))
+
+    def check(self) -> None:
+        positive(self, "epsilon")
+        _not_negative(self, "weight_decay")
+
+    def begin(self, groups: Iterable[dict[str, Any]], learning_rate: float) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(groups, learning_rate, eps=self.epsilon, weight_decay=self.weight_decay, foreach=True)
+
+
+@dataclass(frozen=True)
+class SGD(Optimiser):
+    """b' = momentum b + g + weight_decay theta, theta' = theta - rate b'
+
+    Args:
+        momentum: share of the last update's direction that is kept, from 0 to below 1.
+        weight_decay: factor of the parameters that are added to the gradient (L2), after it was clipped.
+    """
+
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    @classmethod
+    def space(cls) -> SGD:
+        return cls(momentum=real(0.0, 0.99))
+
+    def check(self) -> None:
+        _not_negative(self, "momentum", "weight_decay")
+        if self.momentum >= 1.0:
+            raise PlasticSearchError(f"SGD.momentum is a share, from 0 to below 1, but is {self.momentum}")
+
+    def begin(self, groups: Iterable[dict[str, Any]], learning_rate: float) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            groups, learning_rate, momentum=self.momentum, weight_decay=self.weight_decay, foreach=True
+        )
+
+
+@dataclass(frozen=True)
+class ParameterGroup(Part):
+    """Parameters below `path` have learning_rate * rate, and gradient * gradient before the whole is clipped
+
+    Where several groups name a parameter, their factors are multiplied.
+
+    Args:
+        path: of tensors, of which a step may be `*`: `layers.*.alpha`.
+        rate: factor of the learning rate.
+        gradient: factor of the gradient, such as 1 / units for an alpha per neuron (Miconi et al. 2019, large LSTM).
+    """
+
+    path: str
+    rate: float = 1.0
+    gradient: float = 1.0
+
+    def check(self) -> None:
+        positive(self, "rate", "gradient")
+
+
+def parameter_groups(
+    net: Network | Population, groups: Sequence[ParameterGroup], learning_rate: float
+) -> list[dict[str, Any]]:
+    """The parameters of a network or population, as torch's optimisers take them, in groups of equal learning rate.
+
+    Raises:
+        PlasticSearchError: a group's path names no parameter; the message lists those there are.
+    """
+    named = _named(net)
+    _check_paths(groups, named)
+    by_rate: dict[float, list[Parameter]] = {}
+    for path, parameter in named.items():
+        by_rate.setdefault(_product(g.rate for g in groups if paths_match(g.path, path)), []).append(parameter)
+    return [{"params": params, "lr": learning_rate * rate} for rate, params in by_rate.items()]
+
+
+def gradient_factors(net: Network | Population, groups: Sequence[ParameterGroup]) -> Callable[[], None]:
+    """A function that multiplies the gradients by the groups' factors, in place."""
+    factors = {p: _product(g.gradient for g in groups if paths_match(g.path, path)) for path, p in _named(net).items()}
+    scaled = {p: factor for p, factor in factors.items() if factor != 1.0}
+
+    def scale() -> None:
+        for p, factor in scaled.items():
+            if p.grad is not None:
+                p.grad.mul_(factor)
+
+    return scale
+
+
+def keep_held(net: Network | Population) -> Callable[[], None]:
+    """A function that resets the numbers that are held to their values of now, since weight decay changes them, too."""
+    parts = net.parts() if isinstance(net, Network) else _first_parts(net)
+    masks = held_blocks(net.spec, net.shapes, parts)
+    held = [(net.bags()[i].tensor(name), mask) for (i, name), mask in masks.items()]
+    before = [p.detach().clone() for p, _ in held]
+
+    @torch.no_grad()
+    def restore() -> None:
+        for (p, mask), values in zip(held, before, strict=True):
+            p.copy_(torch.where(mask, values, p))
+
+    return restore
+
+
+def _first_parts(population: Population) -> tuple[Any, ...]:
+    return tuple(map_tensors(lambda tensor: tensor[0], bag.tree()) for bag in population.bags())
+
+
+def _named(net: Network | Population) -> dict[str, Parameter]:
+    """Every parameter that is trained, by its path, in the order of `net.parameters()`."""
+    return {
+        f"layers.{i}.{name}": tensor
+        for i, bag in enumerate(net.bags())
+        for name, tensor in bag.tensors().items()
+        if isinstance(tensor, Parameter)
+    }
+
+
+def _check_paths(groups: Sequence[ParameterGroup], named: dict[str, Tensor] | dict[str, Parameter]) -> None:
+    for group in groups:
+        if not any(paths_match(group.path, path) for path in named):
+            raise unknown("parameter", group.path, [path for path, tensor in named.items() if tensor.numel()])
+
+
+def _product(factors: Iterable[float]) -> float:
+    total = 1.0
+    for factor in factors:
+        total *= factor
+    return total
+
+
+def _not_negative(part: Part, *names: str) -> None:
+    for name in names:
+        if getattr(part, name) < 0:
+            raise PlasticSearchError(f"{type(part).__name__}.{name} must be 0 or more, but is {getattr(part, name)}")
