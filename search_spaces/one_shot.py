@@ -4,7 +4,10 @@ from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
 from plastic_search.cells.rnn import RNN
 from plastic_search.core.space import choice, each, integer, real
-from plastic_search.modulations import Modulation
+from plastic_search.modulations.constant import Constant
+from plastic_search.modulations.learned import Learned
+from plastic_search.modulations.retroactive import Retroactive
+from plastic_search.modulations.simple import Simple
 from plastic_search.network.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway
 from plastic_search.rules import Rule
 from plastic_search.structures.feed_forward import FeedForward
@@ -23,7 +26,7 @@ SPACE = NetworkSpec(
             cell=choice(RNN(), Linear()),
             plastic=Pathway.INPUT,
             rule=each(Rule),
-            modulation=each(Modulation),
+            modulation=choice(Constant.space(), Learned(), Retroactive(), Simple()),
             structure=Gated(density=real(0.15, 0.5), plastic=real(0.3, 1.0), support=FeedForward()),
             bound=choice(Bound.HARD, Bound.SOFT),
             alpha=choice(AlphaShape.SYNAPSE, AlphaShape.NEURON),

@@ -3,7 +3,10 @@
 from plastic_search.cells.rnn import RNN
 from plastic_search.core.space import choice, each, real
 from plastic_search.experiments.study import Study
-from plastic_search.modulations import Modulation
+from plastic_search.modulations.constant import Constant
+from plastic_search.modulations.learned import Learned
+from plastic_search.modulations.retroactive import Retroactive
+from plastic_search.modulations.simple import Simple
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.rules import Rule
 from plastic_search.structures.dense import Dense
@@ -20,7 +23,7 @@ STUDY = Study(
                 cell=RNN(),
                 plastic=choice(Pathway.RECURRENT, Pathway.INPUT, Pathway.BOTH),
                 rule=each(Rule),
-                modulation=each(Modulation),
+                modulation=choice(Constant.space(), Learned(), Retroactive(), Simple()),
                 structure=choice(Dense(), Gated(density=real(0.2, 1.0))),
             ),
         )

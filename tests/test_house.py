@@ -28,7 +28,7 @@ ORDER = (
 FLOOR = {wing: n for n, wings in enumerate(ORDER.split(" < ")) for wing in wings.split(", ")}
 REPORT_READS = {"core", "records", "topology", "report"}  # pages are written from records, without torch
 PARTS = {"cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers"}  # one part a file
-NEIGHBOURS = {"structures", "tasks"}  # folders whose members may build on one another
+NEIGHBOURS = {"modulations", "structures", "tasks"}  # folders whose members may build on one another
 ONLY_IN = {  # a third party's only doors
     "brevitas": {"network/quantization"},
     "llvmlite": {"network/kernels"},

@@ -31,6 +31,7 @@ class Cell(Part):
 
     drives: ClassVar[int] = 1  # weighted sums of its inputs that a unit needs
     plastic: ClassVar[int] = 0  # index of the drive with the plastic weights
+    signed: ClassVar[bool] = True  # whether `Response.post` may be negative; some rules are for activity that is not
 
     def state(self, batch: int, post: int, like: Tensor) -> Any:
         """The state at the start of an episode, of `like`'s type and device; () by default, for none."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from enum import Enum
@@ -17,7 +18,9 @@ from typing import Any, Protocol, get_args, get_origin
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.part import Part, SearchParameter, coerce, discover, field_types
 
-__all__ = ["children", "choice", "each", "fill", "integer", "override", "possible", "real", "search_parameters"]
+__all__ = [
+    "children", "choice", "each", "fill", "fillings", "integer", "override", "possible", "real", "search_parameters",
+]  # fmt: skip
 
 _DRAWS = 300  # fillings that are tried before a space is called impossible
 
@@ -185,6 +188,13 @@ def possible(space: Any, fits: Callable[[Any], object] = lambda filled: None, at
     raise PlasticSearchError(
         f"{where}nothing can be built here, with {_DRAWS} fillings tried; one was refused: {first}"
     )
+
+
+def fillings(space: Any, count: int) -> Iterator[Any]:
+    """Those of `count` random fillings of a space that can be built."""
+    for seed in range(count):
+        with suppress(PlasticSearchError):
+            yield fill(space, _Drawn(seed))
 
 
 class _Drawn:

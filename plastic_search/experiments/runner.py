@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from plastic_search.core.paths import as_paths
-from plastic_search.core.space import possible
+from plastic_search.core.space import fillings, possible
 from plastic_search.experiments import search
 from plastic_search.experiments.comparison import Comparison, Training
 from plastic_search.experiments.events import Event
@@ -17,10 +17,13 @@ from plastic_search.experiments.population import trains_together
 from plastic_search.experiments.study import Study
 from plastic_search.experiments.sweep import Sweep
 from plastic_search.experiments.workers import Pool, Progressed
+from plastic_search.network.validity import warn_of_doubts
 from plastic_search.records.folder import RunFolder
 from plastic_search.records.run import CHECKPOINTS, TOPOLOGIES, file_name
 
 __all__ = ["run"]
+
+_SOME = 100  # networks of a space that are looked at for rules that are not valid in them
 
 
 def run(
@@ -45,15 +48,21 @@ def run(
         trial_timeout: seconds after which the training of a network is ended, its outcome then `timeout`; None for no
             limit.
 
+    Warns:
+        DoubtfulRule: a rule is not valid in a network of the question.
+
     Raises:
         PlasticSearchError: nothing of the space can be built, or a network does not fit its task; a part of the
             user's own fails; or `out` cannot be written, is in use, is torn, or holds another question.
     """
     if isinstance(question, Study):
         possible(question.space, lambda spec: fit(spec, question.task), "space")
+        for spec in fillings(question.space, _SOME):
+            warn_of_doubts(spec)
     else:
         for each in question.trainings():
             fit(each.spec, each.task)
+            warn_of_doubts(each.spec)
     paths = as_paths(files)
     with opened(out) as folder:
         begin(folder, question, name, command)

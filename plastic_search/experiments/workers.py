@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +21,7 @@ from plastic_search.core.loading import load_parts
 from plastic_search.experiments.jobs import Advance, Job, timed_out
 from plastic_search.experiments.perform import perform
 from plastic_search.network.diagnostics import at_work
+from plastic_search.network.validity import DoubtfulRule
 from plastic_search.records.run import Run
 
 __all__ = ["Ended", "Pool", "Progressed"]
@@ -202,6 +204,7 @@ def _serve(parent: int, files: list[Path], connection: Connection, whereabouts: 
     if _ASK:
         signal.signal(_ASK, lambda number, frame: whereabouts.send(at_work(frame)))
     threading.Thread(target=watch, daemon=True).start()
+    warnings.simplefilter("ignore", DoubtfulRule)  # which the parent has warned of
     try:
         load_parts(files)
         _report(connection, None)

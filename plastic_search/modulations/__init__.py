@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from dataclasses import dataclass
 from enum import Enum
@@ -10,28 +11,64 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part
 
-__all__ = ["FanOut", "Modulation", "Rate", "Signal"]
+__all__ = ["FanOut", "Modulation", "Observation", "Rate", "Reads", "Signal", "each", "fanned"]
 
 
 class FanOut(Enum):
-    """How many rates follow from one modulator signal."""
+    """How many rates follow from one modulator signal M."""
 
-    NEURON = "neuron"  # rate_j = fan_j * signal + base_j
-    NETWORK = "network"  # rate = signal, one for the whole layer
+    NEURON = "neuron"  # rate_j = fan_j * M + base_j
+    NETWORK = "network"  # rate = M, one for the whole layer
+    SYNAPSE = "synapse"  # rate_ij = fan_ij * M + base_ij
+
+
+class Reads(Enum):
+    """Which activity h of its layer a modulator signal M = tanh(v . h + b) is computed from."""
+
+    OUTPUT = "output"  # the new output
+    PREVIOUS = "previous"  # the output of the step before
+    MEMORY = "memory"  # the first tensor of the cell's new state, an LSTM's memory; of a cell without state, the output
+
+    def of(self, seen: Observation) -> Tensor:
+        """That activity [batch, post]."""
+        if self is Reads.PREVIOUS:
+            return seen.previous
+        return seen.cell[0] if self is Reads.MEMORY and seen.cell else seen.output
 
 
 class Rate(NamedTuple):
     """The plasticity rate of one step.
 
     Args:
-        write: multiplies the change, or the eligibility trace; broadcasts over [batch, post].
-        eligibility: eta of E' = (1 - eta) E + eta dH, one number; None where the change is written at once.
+        write: multiplies the change, or the eligibility trace. With up to two dimensions it broadcasts over
+            [batch, post]; with three over [batch, post, pre], a rate for every synapse.
+        eligibility: eta of E' = (1 - eta) E + eta dH, which broadcasts as `write` does; None where the change is
+            written at once.
     """
 
     write: Tensor
     eligibility: Tensor | None = None
+
+
+class Observation(NamedTuple):
+    """What a modulation may read in one step.
+
+    Args:
+        output: the layer's new output [batch, post].
+        previous: its output of the step before [batch, post].
+        inputs: what the layer receives from other layers and the network's input [batch, columns].
+        cell: the cell's new state, such as an LSTM's `memory` [batch, post]; () of a cell without any.
+        source: the new output [batch, units] of the layer that `Modulation.source` names; None where it names none.
+    """
+
+    output: Tensor
+    previous: Tensor
+    inputs: Tensor
+    cell: Any = ()
+    source: Tensor | None = None
 
 
 class Signal(NamedTuple):
@@ -40,8 +77,8 @@ class Signal(NamedTuple):
     Args:
         weight: v [post].
         bias: b [1].
-        fan: the factor of each neuron's rate [post], or [0] where one rate serves all.
-        base: each neuron's rate where M is 0 [post], or [0].
+        fan: the factor of each neuron's rate [post], or of each synapse's [post, pre]; [0] where one rate serves all.
+        base: each rate where M is 0, of the same shape.
     """
 
     weight: Tensor
@@ -50,16 +87,26 @@ class Signal(NamedTuple):
     base: Tensor
 
     @classmethod
-    def start(cls, post: int, fan_out: FanOut, rate: float, rng: Generator) -> Signal:
+    def start(cls, post: int, pre: int, fan_out: FanOut, rate: float, rng: Generator) -> Signal:
         """A weak signal around a small positive rate, so that there is plasticity from the start of training."""
         weight = post**-0.5 * (2 * torch.rand(post, generator=rng) - 1)
-        per_neuron = torch.full((post if fan_out is FanOut.NEURON else 0,), rate)
-        return cls(weight, torch.full((1,), rate), per_neuron, per_neuron.clone())
+        fan = each(fan_out, post, pre, rate) if fan_out is not FanOut.NETWORK else torch.zeros(0)
+        return cls(weight, torch.full((1,), rate), fan, fan.clone())
 
-    def rates(self, output: Tensor, fan_out: FanOut) -> Tensor:
-        """The rates [batch, post] or [batch, 1], from a layer's new output [batch, post]."""
-        signal = torch.tanh((output * self.weight).sum(-1, keepdim=True) + self.bias)
-        return signal * self.fan + self.base if fan_out is FanOut.NEURON else signal
+    def rates(self, seen: Tensor, fan_out: FanOut) -> Tensor:
+        """The rates [batch, 1], [batch, post] or [batch, post, pre], from an activity h [batch, post]."""
+        signal = torch.tanh((seen * self.weight).sum(-1, keepdim=True) + self.bias)
+        return signal if fan_out is FanOut.NETWORK else fanned(signal, self.fan, self.base)
+
+
+def each(count: FanOut, post: int, pre: int, value: float) -> Tensor:
+    """A parameter that starts with one value: [1], of each neuron [post], or of each synapse [post, pre]."""
+    return torch.full({FanOut.NETWORK: (1,), FanOut.NEURON: (post,), FanOut.SYNAPSE: (post, pre)}[count], value)
+
+
+def fanned(signal: Tensor, fan: Tensor, base: Tensor) -> Tensor:
+    """fan * M + base: [batch, post], or [batch, post, pre] where these are of every synapse; M is [batch, 1]."""
+    return (signal.unsqueeze(-1) if fan.dim() == 2 else signal) * fan + base
 
 
 @dataclass(frozen=True)
@@ -67,12 +114,60 @@ class Modulation(Part):
     """The plasticity rate, by which a rule's change is multiplied, and when it is applied.
 
     What `Rule` says of its `step` holds for this one, too.
+
+    Raises:
+        PlasticSearchError: a member's method has the arguments of an earlier version.
     """
 
-    def params(self, post: int, rng: Generator) -> Any:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        _refuse_old(cls, "params", ("post", "pre", "rng"))
+        _refuse_old(cls, "step", ("params", "state", "seen"), " and returns (Rate, state); `seen.output` is the output")
+        super().__init_subclass__(**kwargs)
+
+    @property
+    def source(self) -> int | None:
+        """How many layers back lies another layer whose output it sees, 1 for the one before; None for none."""
+        return None
+
+    @property
+    def signed(self) -> bool:
+        """Whether its rates may be negative."""
+        return True
+
+    def check_inputs(self, columns: int, source: int) -> None:
+        """Refuse a layer that it does not fit.
+
+        Args:
+            columns: of what the layer receives.
+            source: units of the layer that `source` names; 0 where it names none.
+
+        Raises:
+            PlasticSearchError: the part reads what is not there.
+        """
+
+    def params(self, post: int, pre: int, rng: Generator) -> Any:
         """Trainable parameters: a NamedTuple of tensors, drawn from `rng`; () by default, for none."""
         return ()
 
+    def state(self, batch: int, post: int, like: Tensor) -> Any:
+        """The state at the start of an episode, of `like`'s type and device; () by default, for none."""
+        return ()
+
     @abstractmethod
-    def step(self, params: Any, output: Tensor) -> Rate:
-        """The rate of this step, from the layer's new output [batch, post]."""
+    def step(self, params: Any, state: Any, seen: Observation) -> tuple[Rate, Any]:
+        """The rate of this step, and the modulation's next state."""
+
+
+def _refuse_old(kind: type, name: str, wanted: tuple[str, ...], more: str = "") -> None:
+    """Refuse a method that does not take the arguments `wanted`."""
+    method = vars(kind).get(name)
+    if not inspect.isfunction(method):
+        return
+    signature = inspect.signature(method)
+    try:
+        signature.bind(None, *wanted)
+    except TypeError:
+        raise PlasticSearchError(
+            f"{kind.__name__}.{name}({', '.join(signature.parameters)}) has other arguments than it is called with: "
+            f"it is now {name}(self, {', '.join(wanted)}){more}"
+        ) from None

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from plastic_search.core.space import real
-from plastic_search.modulations import Modulation, Rate
+from plastic_search.modulations import Modulation, Observation, Rate
 
 
 @dataclass(frozen=True)
@@ -24,5 +22,9 @@ class Constant(Modulation):
     def space(cls) -> Constant:
         return cls(rate=real(1e-2, 1.0, log=True))
 
-    def step(self, params: tuple[()], output: Tensor) -> Rate:
-        return Rate(output.new_full((1, 1), self.rate))
+    @property
+    def signed(self) -> bool:
+        return self.rate < 0
+
+    def step(self, params: tuple[()], state: tuple[()], seen: Observation) -> tuple[Rate, tuple[()]]:
+        return Rate(seen.output.new_full((1, 1), self.rate)), state

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from plastic_search.cells import Response
 from plastic_search.core.part import Part
-from plastic_search.modulations import Rate
+from plastic_search.modulations import Observation, Rate
 from plastic_search.network.diagnostics import described, fault
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import flatten, leaves
@@ -41,11 +41,11 @@ def build(spec: NetworkSpec, inputs: int, seed: int = 0) -> Network:
             _validate_drawn(layer, shape)
         net = Network(spec, inputs, seed)
         layers = list(zip(spec.layers, net.shapes, net.parts(), strict=True))
-        for layer, shape, params in layers:  # first, since `start` calls the modulation
-            if shape.width:
-                _validate_modulation(layer, params, shape.post)
         for layer, shape, _ in layers:
             _check_tree(layer.cell, "state", layer.cell.state(_BATCH, shape.post, torch.zeros(1)))
+        for layer, shape, params in layers:  # first, since `initial_state` calls the modulation
+            if shape.width:
+                _validate_modulation(layer, params, shape)
         for (layer, shape, params), state in zip(layers, net.initial_state(_BATCH), strict=True):
             _validate_cell(layer, shape.post, state)
             if state.trace is not None:
@@ -58,7 +58,7 @@ def _validate_drawn(layer: Layer, shape: Shape) -> None:
     rng = torch.Generator().manual_seed(0)
     if shape.width:
         _check_tree(layer.rule, "params", layer.rule.params(shape.post, shape.width, rng))
-        _check_tree(layer.modulation, "params", layer.modulation.params(shape.post, rng))
+        _check_tree(layer.modulation, "params", layer.modulation.params(shape.post, shape.width, rng))
         _check_tree(layer.rule, "state", layer.rule.state(_BATCH, shape.post, shape.width, torch.zeros(1)))
     structure = layer.structure
     params = structure.params(shape, rng)
@@ -103,16 +103,24 @@ def _validate_rule(layer: Layer, params: LayerParams, state: LayerState, post: i
     _check_state(rule, state.rule, after)
 
 
-def _validate_modulation(layer: Layer, params: LayerParams, post: int) -> None:
-    modulation, output = layer.modulation, torch.zeros(_BATCH, post)
-    arguments = (params.modulation, output)
-    rate = _unchanged(modulation, "step", lambda: modulation.step(*arguments), arguments)
-    _check_type(modulation, "step", rate, Rate, "as its result")
-    if not isinstance(rate.write, Tensor):  # a rate is indexed
-        raise fault(modulation, "step", f"must return Rate.write as a tensor, but returned {described(rate.write)}")
-    _check_broadcast(modulation, "Rate.write", rate.write, (_BATCH, post), "[batch, post]")
-    if rate.eligibility is not None:
-        _check_broadcast(modulation, "Rate.eligibility", rate.eligibility, (1,), "one number")
+def _validate_modulation(layer: Layer, params: LayerParams, shape: Shape) -> None:
+    modulation, output = layer.modulation, torch.zeros(_BATCH, shape.post)
+    state = modulation.state(_BATCH, shape.post, torch.zeros(1))
+    _check_tree(modulation, "state", state)
+    modulator = None if shape.modulator is None else torch.zeros(_BATCH, len(shape.modulator.units))
+    inputs, cell = torch.zeros(_BATCH, shape.inputs), layer.cell.state(_BATCH, shape.post, output)
+    arguments = (params.modulation, state, Observation(output, output.clone(), inputs, cell, modulator))
+    result = _unchanged(modulation, "step", lambda: modulation.step(*arguments), arguments)
+    rate, after = _pair(modulation, result, "(Rate, state)")
+    _check_type(modulation, "step", rate, Rate, "as its first result")
+    for name, value in rate._asdict().items():
+        if name == "eligibility" and value is None:
+            continue
+        if not isinstance(value, Tensor):  # a rate is indexed
+            raise fault(modulation, "step", f"must return Rate.{name} as a tensor, but returned {described(value)}")
+        sizes, axes = (_BATCH, shape.post, shape.width), "[batch, post], or with three dimensions to [batch, post, pre]"
+        _check_broadcast(modulation, f"Rate.{name}", value, sizes if value.dim() == 3 else sizes[:2], axes)
+    _check_state(modulation, state, after)
 
 
 def _unchanged(part: Part, method: str, call: Callable[[], Any], arguments: Any) -> Any:

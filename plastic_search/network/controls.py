@@ -40,7 +40,10 @@ def imposed(rate: Rate, controls: Controls) -> Rate:
     """The plasticity rate, where it is not clamped."""
     if controls.clamped is None or controls.rate is None:
         return rate
-    return rate._replace(write=torch.where(controls.clamped, controls.rate, rate.write))
+    clamped, value = controls.clamped, controls.rate
+    if rate.write.dim() == 3:  # of every synapse
+        clamped, value = clamped.unsqueeze(-1), value.unsqueeze(-1)
+    return rate._replace(write=torch.where(clamped, value, rate.write))
 
 
 def chosen(which: Tensor | None, one: Any, other: Any) -> Any:

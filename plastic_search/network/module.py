@@ -16,7 +16,8 @@ from plastic_search.network.numbers import check_numbers
 from plastic_search.network.pytree import Bag
 from plastic_search.network.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
 from plastic_search.network.state import State, describe, same_shapes
-from plastic_search.network.step import LayerParams, LayerState, Ready, layer_inputs, resolve, start
+from plastic_search.network.step import LayerParams, LayerState, Ready, layer_inputs, resolve, separated, start
+from plastic_search.network.validity import warn_of_doubts
 from plastic_search.network.watch import Watch
 from plastic_search.structures import Gates, Shape
 
@@ -56,6 +57,7 @@ class Network(nn.Module):
             raise PlasticSearchError(f"inputs must be a whole number from 1, but is {describe(inputs)}")
         self.kernel = known(kernel)
         self.spec, self.inputs, self.shapes = spec, inputs, shapes(spec, inputs)
+        warn_of_doubts(spec)
         self._numbers: torch.dtype | None = None  # the type for which the settings were checked
         drawn = _drawn(spec, self.shapes, torch.Generator().manual_seed(seed))
         buffers = buffer_names(spec, self.shapes, drawn)
@@ -128,7 +130,7 @@ class Network(nn.Module):
         units = [like.new_ones(self.inputs)]  # 1 for each unit that exists, of the input and of each layer
         for shape, gates in zip(self.shapes, self._gates(), strict=True):
             own = like.new_ones(shape.post) if gates.units is None else gates.units
-            pre = torch.cat([layer_inputs(shape, units), own[: shape.recurrent]])
+            pre = torch.cat([separated(shape, layer_inputs(shape, units))[0], own[: shape.recurrent]])
             exists = like.new_ones(shape.post, shape.pre) if gates.exists is None else (gates.exists > 0.5).to(like)
             count += int((exists * pre).sum())
             units.append(own)
@@ -223,6 +225,6 @@ def _initial(layer: Layer, shape: Shape, rng: Generator) -> LayerParams:
         torch.zeros(layer.cell.drives, shape.post),
         alpha,
         layer.rule.params(shape.post, width, rng) if width else (),
-        layer.modulation.params(shape.post, rng) if width else (),
+        layer.modulation.params(shape.post, width, rng) if width else (),
         layer.structure.params(shape, rng),
     )

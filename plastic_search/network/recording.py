@@ -34,7 +34,8 @@ def record(
             of the state are recorded as they are after the step; beside them, each layer has its signals: `pre`
             [batch, pre], what it receives; `drive` [batch, drives, post]; `post` [batch, post], the activity in the
             plasticity rule; `recall` [batch, post], H pre; and the modulator's `rate.write` [batch, post], or
-            [batch, 1] where one rate serves all units, and `rate.eligibility` [batch].
+            [batch, 1] where one rate serves all units, or [batch, post, pre] where each synapse has its own, and
+            `rate.eligibility` [batch].
         state: the state from which the episodes continue; None starts new ones.
         interventions: as those of `Network`. Once an episode has ended, its state stays as it is, and signals are 0.
 

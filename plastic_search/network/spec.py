@@ -196,10 +196,27 @@ def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:
         shape = Shape(layer.units, pre, recurrent, plastic[layer.plastic], sources)
         try:
             layer.structure.check_shape(shape)
+            if shape.width:
+                shape = _modulated(shape, i, layer.modulation, (inputs, *(each.post for each in result)))
         except PlasticSearchError as error:
             raise PlasticSearchError(f"layers.{i}: {error}") from None
         result.append(shape)
     return tuple(result)
+
+
+def _modulated(shape: Shape, i: int, modulation: Modulation, outputs: tuple[int, ...]) -> Shape:
+    """The shape of layer `i` with the layer that its modulation sees; `outputs` are those of input and layers."""
+    back, units = modulation.source, 0
+    if back is not None:
+        if not 1 <= back <= i + 1:
+            raise PlasticSearchError(
+                f"{type(modulation).__name__} sees the layer {back} back, but only earlier ones are there: "
+                f"1 to {i + 1}, the last of which is the network's input"
+            )
+        units = outputs[i + 1 - back]
+        shape = shape._replace(modulator=Source(i - back, slice(shape.inputs, shape.inputs + units), range(units)))
+    modulation.check_inputs(shape.inputs, units)
+    return shape
 
 
 def _sources(i: int, layer: Layer, outputs: tuple[int, ...]) -> tuple[Source, ...]:

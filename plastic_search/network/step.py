@@ -6,7 +6,7 @@ One step of one layer, in the order of `layer_signals`; * is elementwise, (x) th
     drive   = W pre + b + (alpha * H) pre                        of several drives of a cell, one is plastic
     cell', Response(output', post) = cell.step(cell, drive)
     dH      = rule.step(pre, post, recall = H pre, H)            = sum(coef * post (x) pre) - decay * H + dense
-    rate    = modulation.step(output')
+    rate, modulation' = modulation.step(output', output, inputs, cell', a modulatory layer's output)
     H'      = bound(H + rate * dH)                               at once; or, if the modulation is retroactive,
     H'      = bound(H + rate * E),  E' = (1 - eta) E + eta dH    through the eligibility trace E
     H'      = round(H')                                          if the precision gives traces a format
@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn.functional import linear, pad
 
 from plastic_search.cells import Cell
-from plastic_search.modulations import Rate
+from plastic_search.modulations import Observation, Rate
 from plastic_search.network.controls import NOTHING, Controls, chosen, imposed
 from plastic_search.network.initial import without_gradients
 from plastic_search.network.quantization import next_dither, parameter_rounder, round_trace, start_dither
@@ -40,7 +40,7 @@ from plastic_search.structures import Shape, Source
 
 __all__ = [
     "LayerParams", "LayerState", "Ready", "Signals", "layer_inputs", "layer_signals", "layer_start", "layer_step",
-    "resolve", "start", "step", "step_signals", "synapse_step", "trace_read",
+    "resolve", "separated", "start", "step", "step_signals", "synapse_step", "trace_read",
 ]  # fmt: skip
 
 
@@ -74,6 +74,7 @@ class LayerState(NamedTuple):
     rule: Any
     eligibility: Tensor | None  # [batch, post, width], E; None unless the modulation is retroactive
     dither: Tensor | None  # [batch, 1, 1], noise state of stochastic rounding; None where the trace is a float
+    modulation: Any = ()
 
 
 class Signals(NamedTuple):
@@ -128,10 +129,19 @@ def layer_inputs(shape: Shape, outputs: Sequence[Tensor]) -> Tensor:
         outputs: [..., units] each, the network's input first, then the output of each layer before this one.
 
     Returns:
-        [..., inputs], the columns of `pre` that are not the layer's own previous output.
+        [..., received]: the columns of `pre` that are not the layer's own previous output, and those that only its
+        modulation sees (`Shape.modulator`).
     """
-    parts = [_selected(outputs[source.layer + 1], source) for source in shape.feedforward]
+    sources = shape.feedforward if shape.modulator is None else (*shape.feedforward, shape.modulator)
+    parts = [_selected(outputs[source.layer + 1], source) for source in sources]
     return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+
+
+def separated(shape: Shape, received: Tensor) -> tuple[Tensor, Tensor | None]:
+    """What a layer receives through its connections, and what its modulation sees of the layer that it names."""
+    if shape.modulator is None:
+        return received, None
+    return received[..., : shape.inputs], received[..., shape.inputs :]
 
 
 def _selected(output: Tensor, source: Source) -> Tensor:
@@ -147,7 +157,7 @@ def layer_step(
     """One time step of one layer.
 
     Args:
-        inputs: [batch, inputs], what the layer receives from other layers (`layer_inputs`).
+        inputs: [batch, received], what the layer receives from other layers (`layer_inputs`).
         trace_format: the precision's format of the trace; None leaves it a float.
     """
     return layer_signals(layer, shape, ready, state, inputs, trace_format, controls)[0]
@@ -158,6 +168,7 @@ def layer_signals(
     controls: Controls = NOTHING,
 ) -> tuple[LayerState, Signals]:  # fmt: skip
     """`layer_step`, with what it computes on the way: the equations of this module, in their order."""
+    inputs, modulator = separated(shape, inputs)
     received = pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
     drive = linear(pre, ready.weight.flatten(0, 1), ready.bias.flatten()).unflatten(1, ready.bias.shape)
     if ready.alpha is None or state.trace is None:
@@ -171,7 +182,9 @@ def layer_signals(
     cell, response = layer.cell.step(state.cell, drive)
     activity = Activity(pre, response.post, None if read is trace else _product(read, pre), trace)
     change, rule = layer.rule.step(ready.rule, state.rule, activity)
-    rate = imposed(layer.modulation.step(ready.modulation, response.output), controls)
+    seen = Observation(response.output, state.output, inputs, cell, modulator)
+    rate, modulation = layer.modulation.step(ready.modulation, state.modulation, seen)
+    rate = imposed(rate, controls)
     rounded = None
     if trace_format is not None and dither is not None:
         rounded = partial(round_trace, form=trace_format, limit=layer.limit, dither=dither)
@@ -179,7 +192,8 @@ def layer_signals(
     trace, eligibility = synapse_step(
         change, rate, trace, state.eligibility, layer.bound, layer.limit, rounded, controls.frozen
     )
-    after = chosen(controls.ended, state, LayerState(response.output, cell, trace, rule, eligibility, dither))
+    after = LayerState(response.output, cell, trace, rule, eligibility, dither, modulation)
+    after = chosen(controls.ended, state, after)
     return after, Signals(received, drive, response.post, rate)
 
 
@@ -229,14 +243,24 @@ def synapse_step(
     """
     before = trace, eligibility
     if rate.eligibility is None or eligibility is None:
-        write, eligibility = change.scaled(rate.write).full(trace), None
+        write, eligibility = _times(rate.write, change, trace), None
     else:  # the previous eligibility trace is what is written
-        write = rate.write.unsqueeze(-1) * eligibility
-        keep = (1.0 - rate.eligibility).unsqueeze(-1)
-        eligibility = keep * eligibility + change.scaled(rate.eligibility).full(trace)
+        write = _of_synapses(rate.write) * eligibility
+        keep = 1.0 - _of_synapses(rate.eligibility)
+        eligibility = keep * eligibility + _times(rate.eligibility, change, trace)
     trace = _bounded(trace, write, bound, limit)
     trace = trace if rounded is None else rounded(trace)
     return chosen(frozen, before, (trace, eligibility))
+
+
+def _of_synapses(rate: Tensor) -> Tensor:
+    """A rate that broadcasts over [batch, post, width]."""
+    return rate if rate.dim() == 3 else rate.unsqueeze(-1)
+
+
+def _times(rate: Tensor, change: Change, trace: Tensor) -> Tensor:
+    """rate * dH; a rate that is not one of every synapse multiplies vectors."""
+    return rate * change.full(trace) if rate.dim() == 3 else change.scaled(rate).full(trace)
 
 
 def _bounded(trace: Tensor, write: Tensor, bound: Bound, limit: Any) -> Tensor:
@@ -263,12 +287,16 @@ def layer_start(spec: NetworkSpec, layer: Layer, shape: Shape, ready: Ready, bat
         return LayerState(output, cell, trace=None, rule=(), eligibility=None, dither=None)
     trace = like.new_zeros(batch, shape.post, shape.width)
     rule = layer.rule.state(batch, shape.post, shape.width, like)
-    retroactive = layer.modulation.step(ready.modulation, output).eligibility is not None
+    modulation = layer.modulation.state(batch, shape.post, like)
+    modulator = None if shape.modulator is None else like.new_zeros(batch, len(shape.modulator.units))
+    seen = Observation(output, output, like.new_zeros(batch, shape.inputs), cell, modulator)
+    rate, _ = layer.modulation.step(ready.modulation, modulation, seen)
     rounded = spec.precision.format(Role.TRACE) is not None
     return LayerState(
         output, cell, trace, rule,
-        eligibility=trace if retroactive else None,
+        eligibility=None if rate.eligibility is None else trace,
         dither=start_dither(batch, like) if rounded else None,
+        modulation=modulation,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 
 from plastic_search.core.part import Part
 
-__all__ = ["Activity", "Change", "Outer", "Rule"]
+__all__ = ["Activity", "Change", "Circumstances", "Outer", "Rule"]
 
 
 class Activity(NamedTuple):
@@ -42,6 +42,22 @@ class Activity(NamedTuple):
         if self.recalled is not None:
             return self.recalled
         return torch.bmm(self.trace, self.pre.unsqueeze(-1)).squeeze(-1)
+
+
+class Circumstances(NamedTuple):
+    """Where a rule is used, as far as it decides whether its equation is valid there.
+
+    Args:
+        signed: whether the activity of its cell may be negative.
+        signed_rate: whether the plasticity rate may be negative.
+        bounded: whether the trace is bounded.
+        complete: whether every synapse of the plastic pathway exists.
+    """
+
+    signed: bool
+    signed_rate: bool
+    bounded: bool
+    complete: bool
 
 
 class Outer(NamedTuple):
@@ -118,6 +134,13 @@ class Rule(Part):
 
     def state(self, batch: int, post: int, pre: int, like: Tensor) -> Any:
         """The state at the start of an episode, of `like`'s type and device; () by default, for none."""
+        return ()
+
+    def doubts(self, where: Circumstances) -> tuple[str, ...]:
+        """Why its equation is not valid in a layer, each reason with what to do instead; () by default.
+
+        A network that is built with such a layer warns once.
+        """
         return ()
 
     @abstractmethod

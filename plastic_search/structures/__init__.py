@@ -51,6 +51,8 @@ class Shape(NamedTuple):
         recurrent: how many of the last columns of `pre` are the layer's own previous output: `post`, or 0.
         plastic: the columns of the plastic pathway.
         sources: where columns come from, in their order; the layer itself is the last where it is recurrent.
+        modulator: the layer whose outputs the modulation sees beside them, if it names one. Its `columns` follow those
+            of other layers in what the layer receives (`network.step.layer_inputs`), and are not among `pre`.
     """
 
     post: int
@@ -58,6 +60,17 @@ class Shape(NamedTuple):
     recurrent: int
     plastic: slice
     sources: tuple[Source, ...]
+    modulator: Source | None = None
+
+    @property
+    def inputs(self) -> int:
+        """Columns of `pre` that come from other layers."""
+        return self.pre - self.recurrent
+
+    @property
+    def received(self) -> int:
+        """Columns of what the layer receives from other layers, those for its modulation alone included."""
+        return self.inputs + (len(self.modulator.units) if self.modulator else 0)
 
     @property
     def width(self) -> int:

@@ -18,7 +18,7 @@ from torch.testing import assert_close
 
 from plastic_search.cells import Cell
 from plastic_search.core.part import equation
-from plastic_search.modulations import Modulation
+from plastic_search.modulations import Modulation, Observation
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import flatten, map_tensors
 from plastic_search.network.quantization import parameter_rounder, step_size
@@ -70,7 +70,7 @@ def cell_promises(kind: type[Cell] | Cell) -> None:
 
 
 def modulation_promises(kind: type[Modulation] | Modulation) -> None:
-    """Check a modulation: its rate broadcasts over [batch, post], and depends on the layer's output alone."""
+    """Check a modulation: its rate broadcasts over [batch, post], or [batch, post, pre]."""
     part_promises(kind)
     for modulation in variants(kind):
         _modulation_dynamics(modulation)
@@ -139,20 +139,27 @@ def _cell_dynamics(cell: Cell) -> None:
 
 def _modulation_dynamics(modulation: Modulation) -> None:
     def write(params: Any, seen: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
-        (outputs,) = seen
-        trace = torch.zeros_like(outputs[0])
-        past = torch.ones_like(trace)
-        for output in outputs:
-            rate = modulation.step(params, output)
+        outputs, inputs, sources = seen
+        trace = outputs.new_zeros(outputs.shape[1], POST, PRE)
+        past, previous = torch.ones_like(trace), torch.zeros_like(outputs[0])
+        state = modulation.state(outputs.shape[1], POST, outputs)
+        for output, received, source in zip(outputs, inputs, sources, strict=True):
+            around = Observation(output, previous, received, (), None if modulation.source is None else source)
+            rate, state = modulation.step(params, state, around)
             keep({t.dtype for t in tensors(rate)} == {output.dtype}, f"its rate is not {output.dtype}")
-            trace = trace + rate.write * past
+            trace, previous = trace + _of_synapses(rate.write) * past, output
             if rate.eligibility is not None:
-                keep(rate.eligibility.numel() == 1, "its eligibility is more than one number")
-                past = (1.0 - rate.eligibility) * past + rate.eligibility * output.square()
-        return trace, ()
+                eta = _of_synapses(rate.eligibility)
+                past = (1.0 - eta) * past + eta * output.square().unsqueeze(-1)
+        return trace, state
 
-    params = seeded(modulation, lambda rng: modulation.params(POST, rng))
-    dynamics(modulation, write, params, (noise(STEPS, BATCH, POST),), (BATCH, POST))
+    params = seeded(modulation, lambda rng: modulation.params(POST, PRE, rng))
+    seen = (noise(STEPS, BATCH, POST), noise(STEPS, BATCH, PRE), noise(STEPS, BATCH, PRE))
+    dynamics(modulation, write, params, seen, (BATCH, POST, PRE))
+
+
+def _of_synapses(rate: Tensor) -> Tensor:
+    return rate if rate.dim() == 3 else rate.unsqueeze(-1)
 
 
 def _gates(structure: Structure, shape: Shape) -> None:

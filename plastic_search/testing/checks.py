@@ -64,8 +64,9 @@ def _gradients(part: Part, run: Run, params: Any, seen: tuple[Tensor, ...]) -> N
         trainable = map_tensors(lambda t: t.clone().requires_grad_(), params)
         result, _ = run(trainable, inputs)
         reached = [t for t in tensors(trainable) if t.numel()]
-        if not torch.equal(result, run(params, tuple(t + 1.0 for t in seen))[0]):
-            reached += inputs
+        for k, each in enumerate(inputs):
+            changed = (*seen[:k], seen[k] + 1.0, *seen[k + 1 :])
+            reached += [] if torch.equal(result, run(params, changed)[0]) else [each]
         if reached:
             (result * noise(*result.shape)).sum().backward()
         for t in reached:

@@ -112,6 +112,12 @@ def plan(net: Network) -> Plan:
         if not probing.cell_is_local(net, i):
             pinned[i][:] = True
             reasons[i, ""] = f"layer {i} stays whole: {type(layer.cell).__name__} mixes its units"
+        if probing.modulation_reads_inputs(net, i):
+            keeps_inputs[i] = True
+            for source in (*net.shapes[i].feedforward, net.shapes[i].modulator):
+                if source is not None and source.layer >= 0:
+                    pinned[source.layer][:] = True
+            reasons[i, "inputs"] = f"layer {i} keeps what it receives: its {type(layer.modulation).__name__} reads it"
     while True:
         result = Plan(_live(layers, pinned), layers, tuple(reasons.values()), tuple(keeps_inputs))
         obstacle = next(_obstacles(net, result), None)
@@ -234,7 +240,7 @@ def _nonlocal_parts(net: Network, draft: Plan, i: int) -> Iterator[_Obstacle]:
     try:
         if not probing.rule_is_local(net, i, rows, some, silent):
             yield _Obstacle(i, "stays whole", f"{type(layer.rule).__name__} mixes its synapses", units)
-        if not probing.modulation_is_local(net, i, rows, known.constant == 0):
+        if not probing.modulation_is_local(net, i, rows, some, known.constant == 0):
             reason = f"{type(layer.modulation).__name__} returns other rates for fewer units"
             yield _Obstacle(i, "stays whole", reason, units)
     except PlasticSearchError as error:  # its parameters cannot be sliced

@@ -12,11 +12,15 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.modulations import Observation
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import flatten, map_tensors, unflatten
 from plastic_search.rules import Activity
 
-__all__ = ["cell_is_local", "modulation_is_local", "modulator_inputs", "reads_recall", "rule_is_local", "sliced"]
+__all__ = [
+    "cell_is_local", "modulation_is_local", "modulation_reads_inputs", "modulator_inputs", "reads_recall",
+    "rule_is_local", "sliced",
+]  # fmt: skip
 
 _SCALES, _STEPS = (0.01, 0.1, 1.0, 3.0), 3  # of random activity; what saturates at one size does not at another
 _BATCH = 2 * len(_SCALES)
@@ -29,7 +33,7 @@ def sliced(params: Any, part: Any, sizes: tuple[int, ...], keep: tuple[Tensor, .
     Which dimension of a parameter belongs to which size is found by drawing the part's parameters at other sizes.
 
     Args:
-        sizes: arguments of `part.params` before the generator: post, and for a rule pre.
+        sizes: arguments of `part.params` before the generator, post and pre.
 
     Raises:
         PlasticSearchError: a dimension varies with the sizes but equals none of them.
@@ -100,14 +104,15 @@ def rule_is_local(net: Network, i: int, rows: Tensor, columns: Tensor, silent: T
     return _same(whole, _changes(rule, cut, fewer))
 
 
-def modulation_is_local(net: Network, i: int, rows: Tensor, silent: Tensor) -> bool:
+def modulation_is_local(net: Network, i: int, rows: Tensor, columns: Tensor, silent: Tensor) -> bool:
     """Whether the rates of the units `rows` are the same without the others; `silent` [post] always emit 0."""
-    modulation, params, post = net.spec.layers[i].modulation, _double(net.parts()[i].modulation), net.shapes[i].post
+    modulation, params, shape = net.spec.layers[i].modulation, _double(net.parts()[i].modulation), net.shapes[i]
     rng = torch.Generator().manual_seed(0)
-    output = _various((_STEPS, _BATCH, post), rng).flatten(0, 1).masked_fill(silent, 0.0)
-    cut = sliced(params, modulation, (post,), (rows,))
-    every = torch.arange(len(rows))
-    return _same(_rate(modulation, params, output, rows), _rate(modulation, cut, output[:, rows], every))
+    output = _various((_STEPS, _BATCH, shape.post), rng).flatten(0, 1).masked_fill(silent, 0.0)
+    cut = sliced(params, modulation, (shape.post, shape.width), (rows, columns))
+    whole = _rates(net, i, params, output, rows, columns)
+    every, all_columns = torch.arange(len(rows)), torch.arange(len(columns))
+    return _same(whole, _rates(net, i, cut, output[:, rows], every, all_columns))
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
@@ -116,26 +121,56 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 def modulator_inputs(net: Network, i: int, rows: Tensor) -> Tensor:
     """Which units [post] change the rate of a unit in `rows`, found by varying one output at a time."""
-    layer, shape, params = net.spec.layers[i], net.shapes[i], net.parts()[i]
+    shape, params = net.shapes[i], net.parts()[i]
     if not rows.any():
         return torch.zeros(shape.post, dtype=torch.bool)
-    params, every = _double(params.modulation), torch.arange(shape.post)
+    params, every, columns = _double(params.modulation), torch.arange(shape.post), torch.arange(shape.width)
     inputs = torch.zeros(shape.post, dtype=torch.bool)
     for base in _various((1, _BATCH, shape.post), torch.Generator().manual_seed(0))[0]:
-        rate = _rate(layer.modulation, params, base.unsqueeze(0), rows)
+        rate = _rates(net, i, params, base.unsqueeze(0), rows, columns)
         for value in _OUTPUTS:
             changed = base.repeat(shape.post, 1)
             changed[every, every] = value
-            inputs |= (_rate(layer.modulation, params, changed, rows) != rate).any(1)
+            inputs |= (_rates(net, i, params, changed, rows, columns) != rate).any(1)
     return inputs
 
 
-def _rate(modulation: Any, params: Any, output: Tensor, rows: Tensor) -> Tensor:
-    rate = modulation.step(params, output)
-    write = rate.write.expand(output.shape)[:, rows]
-    if rate.eligibility is None:
-        return write
-    return torch.cat([write, rate.eligibility.expand(output.shape)[:, rows]], dim=1)
+def modulation_reads_inputs(net: Network, i: int) -> bool:
+    """Whether a layer's modulation reads what the layer receives, or another layer."""
+    shape, params = net.shapes[i], _double(net.parts()[i].modulation)
+    if not shape.width or shape.modulator is not None:
+        return shape.width > 0
+    output = _various((1, _BATCH, shape.post), torch.Generator().manual_seed(0))[0]
+    every, columns = torch.arange(shape.post), torch.arange(shape.width)
+    one, other = (_rates(net, i, params, output, every, columns, scale) for scale in (1.0, -0.7))
+    return not torch.equal(one, other)
+
+
+def _rates(
+    net: Network, i: int, params: Any, output: Tensor, rows: Tensor, columns: Tensor, scale: float = 1.0
+) -> Tensor:
+    """Rates [batch, ...] of some synapses in two steps: of an output, and of a state that it has changed.
+
+    Args:
+        output: of the layer [batch, post], in both steps and before, and of the memory of its cell.
+        scale: of its inputs, which are those of one episode for all.
+    """
+    layer, shape, found = net.spec.layers[i], net.shapes[i], list[Tensor]()
+    batch, post = output.shape
+    count = len(shape.modulator.units) if shape.modulator else 0
+    received = scale * torch.randn(shape.inputs + count, generator=torch.Generator().manual_seed(1)).to(output)
+    inputs, source = received.expand(batch, -1).split([shape.inputs, count], dim=1)
+    cell = map_tensors(lambda t: output if t.shape == output.shape else t, layer.cell.state(batch, post, output))
+    seen = Observation(output, output, inputs, cell, source if count else None)
+    state = layer.modulation.state(batch, post, output)
+    for _ in range(2):
+        rate, state = layer.modulation.step(params, state, seen)
+        for value in rate:
+            if value is not None:
+                narrow = value if value.dim() < 3 or value.shape[2] == 1 else value[..., columns]
+                sizes = (batch, post, *narrow.shape[2:])
+                found.append(narrow.expand(sizes)[:, rows].flatten(1))
+    return torch.cat(found, dim=1)
 
 
 def reads_recall(net: Network, i: int) -> bool:

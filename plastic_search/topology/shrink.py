@@ -143,7 +143,7 @@ def _params(net: Network, chosen: Plan, i: int, columns: Tensor, params: LayerPa
     modulation: Any = params.modulation
     if shape.width and (len(rows) < shape.post or len(plastic) < shape.width):
         rule = sliced(rule, layer.rule, (shape.post, shape.width), (rows, plastic))
-        modulation = sliced(modulation, layer.modulation, (shape.post,), (rows,))
+        modulation = sliced(modulation, layer.modulation, (shape.post, shape.width), (rows, plastic))
     return LayerParams(weight, bias, alpha, rule, modulation, ())
 
 

@@ -108,7 +108,7 @@ def drawn(field: str) -> str:
 
 
 def modulate(text: str) -> str:
-    return f"def step(self, params, output):\n    return {text}"
+    return f"def step(self, params, state, seen):\n    return {text}, state"
 
 
 def respond(text: str) -> str:

@@ -114,14 +114,14 @@ def test_an_answer_of_the_wrong_kind_or_shape_names_the_part(tmp_path: Path) -> 
     class Flat(Modulation):
         """rate = 1"""
 
-        def step(self, params: Any, output: Any) -> Any:
-            return 1.0
+        def step(self, params: Any, state: Any, seen: Any) -> Any:
+            return 1.0, state
 
     wanted = {
         Swapped(): "must return Outer.post [batch, post], here [2, 4], but returned one of shape [2, ",
         Three(): "must return (Change, state), but returned 3; mend it",
         Grows(): "must return its state in the shape it had, nothing, but returned pre [2, ",
-        Flat(): "must return a Rate as its result, but returned 1.0",
+        Flat(): "must return a Rate as its first result, but returned 1.0",
     }
     for part, message in wanted.items():
         name = type(part).__name__

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.modulations import Modulation, Rate
@@ -109,8 +108,8 @@ def test_zeros_of_both_signs_stay_what_they_are() -> None:
 
         zero: float = 0.0
 
-        def step(self, params: Any, output: Tensor) -> Rate:
-            return Rate(0.5 * (1.0 / output.new_full((1, 1), self.zero)).tanh())
+        def step(self, params: Any, state: Any, seen: Any) -> Any:
+            return Rate(0.5 * (1.0 / seen.output.new_full((1, 1), self.zero)).tanh()), state
 
     results = []
     for zero in (0.0, -0.0):

@@ -16,10 +16,14 @@ from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
 from plastic_search.cells.rnn import RNN
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.modulations import FanOut, Modulation, Rate
+from plastic_search.modulations import FanOut, Modulation, Rate, Reads
 from plastic_search.modulations.constant import Constant
+from plastic_search.modulations.deviation import Deviation
+from plastic_search.modulations.external import External
+from plastic_search.modulations.from_layer import FromLayer
 from plastic_search.modulations.learned import Learned
 from plastic_search.modulations.retroactive import Retroactive
+from plastic_search.modulations.several import Several
 from plastic_search.modulations.simple import Simple
 from plastic_search.network.module import Network
 from plastic_search.network.spec import AlphaShape, Layer, NetworkSpec, Pathway
@@ -310,11 +314,34 @@ def test_a_rate_that_only_loud_units_move_keeps_them_all() -> None:
     class Alarm(Modulation):
         """M = 1 where any output exceeds 0.9"""
 
-        def step(self, params: Any, output: Tensor) -> Rate:
-            return Rate((output > 0.9).to(output).amax(-1, keepdim=True))
+        def step(self, params: Any, state: Any, seen: Any) -> Any:
+            return Rate((seen.output > 0.9).to(seen.output).amax(-1, keepdim=True)), state
 
     small = equal(sparse(modulation=Alarm()))
     assert units(small) == [12, 2]
+
+
+@pytest.mark.parametrize(
+    "modulation",
+    [
+        External(3),
+        Deviation(Simple()),
+        Simple(FanOut.SYNAPSE),
+        Simple(reads=Reads.PREVIOUS),
+        Retroactive(signal=Several(2)),
+    ],
+    ids=str,
+)
+def test_what_a_modulation_reads_is_kept(modulation: Modulation) -> None:
+    equal(sparse(modulation=modulation))
+
+
+def test_layers_that_modulate_and_the_columns_that_are_rates_are_kept() -> None:
+    graph = Graph(((0, 1),), ((0, 0),), FeedForward())
+    last = Layer(2, structure=graph, plastic=Pathway.INPUT, modulation=FromLayer(2, 3))
+    assert units(equal(Network(NetworkSpec((Layer(4), Layer(5, structure=Graph(((0, 0),))), last)), 3))) == [4, 5, 2]
+    column = replace(last, modulation=External(3))
+    assert units(equal(Network(NetworkSpec((Layer(4), Layer(5), column)), 3))) == [4, 5, 2]
 
 
 def test_a_layer_that_receives_only_dead_units_keeps_one() -> None:

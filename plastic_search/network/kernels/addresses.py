@@ -28,12 +28,15 @@ class StepAddresses(NamedTuple):
     pre: str = ""
     state: str = ""
     tape: str = ""
+    signals: str = ""
     controls: str = ""
     d_drive: str = ""
     d_output: str = ""
     d_state: str = ""
     next_d_state: str = ""  # where the derivative of the step's initial state is written
     adjoints: str = ""
+    d_previous: str = ""  # where the derivative of the output before is added
+    d_signals: str = ""
 
 
 def static_nodes(nodes: Sequence[Node]) -> list[Node]:
@@ -80,8 +83,10 @@ class AddressBook(ABC, Generic[Moment]):
 
     def step(self, when: Moment) -> StepAddresses:
         """What a step reads, and what it wrote forward."""
-        names = ("drive", "output", "pre", "state", "tape", *["controls"] * bool(self.signature.program.controls))
-        return StepAddresses(*(self.at(name, when) for name in names))
+        program = self.signature.program
+        names = ["drive", "output", "pre", "state", "tape"]
+        names += ["signals"] * bool(program.signals) + ["controls"] * bool(program.controls)
+        return StepAddresses(**{name: self.at(name, when) for name in names})
 
     # -- rows by name
 
@@ -136,6 +141,10 @@ class AddressBook(ABC, Generic[Moment]):
                 return self.drive(step.drive, number)
             case "state":
                 return self.row(signature.state, step.state, axis, number)
+            case "previous":
+                return step.output
+            case "signals":
+                return self.number(step.signals, number)
         if buffer in signature.program.controls:
             return self.number(step.controls, signature.program.controls.index(buffer))
         return step.pre
@@ -165,6 +174,10 @@ class AddressBook(ABC, Generic[Moment]):
                 return self.d_pre(when)
             case "recall":
                 return self.adjoint(step.adjoints, "recall")
+            case "previous":
+                return step.d_previous
+            case "signals":
+                return self.number(step.d_signals, number)
             case "state":
                 return self.row(self.signature.state, step.next_d_state, axis, number)
         return self.row(self.signature.params, self["d_params"], axis, number)

@@ -21,17 +21,18 @@ from plastic_search.network.kernels.passes import Backend, backward, forward
 from plastic_search.network.kernels.torch_internals import has_forward_derivative, is_batched, tree_map
 from plastic_search.network.kernels.tracing.capture import capture
 from plastic_search.network.kernels.tracing.ir import Unsupported
+from plastic_search.network.kernels.tracing.program import StepProgram
 from plastic_search.network.kernels.tracing.step_function import Plastic, coefficients
 from plastic_search.network.kernels.tracing.verify import difference
 from plastic_search.network.pytree import leaves, unflatten
 from plastic_search.network.quantization import next_dither, start_dither
 from plastic_search.network.spec import Bound, Layer
-from plastic_search.network.step import LayerState, Ready
+from plastic_search.network.step import LayerState, Ready, separated
 from plastic_search.precisions import Format
 from plastic_search.rules import Activity
 from plastic_search.structures import Shape
 
-__all__ = ["Prepared", "dithers", "nested_state", "prepare", "sequence", "unsupported"]
+__all__ = ["Prepared", "dithers", "layer_state", "prepare", "seen_signals", "sequence", "unsupported"]
 
 
 def unsupported(
@@ -41,12 +42,12 @@ def unsupported(
     if x.dtype not in (torch.float32, torch.float64):
         return Unsupported(f"its numbers are {x.dtype}")
     plastic = _width(shape) > 0
-    program = capture(layer, plastic, x.dtype, form, _names(controls, plastic))
+    program = _captured(layer, shape, form, x.dtype, controls)
     if isinstance(program, Unsupported):
         return program
     if plastic and layer.bound is not Bound.NONE and not _in_range(layer.limit, form, x.dtype):
         return Unsupported(f"a limit of {layer.limit:g} is too close to the smallest or largest number of {x.dtype}")
-    parts = (layer.cell, Plastic.of(layer, form) if plastic else None)
+    parts = (layer.cell, Plastic.of(layer, form, program.columns, program.units) if plastic else None)
     why = difference(program, parts, x.dtype, (shape.post, _width(shape), x.shape[-2]))
     return Unsupported(why) if why else None
 
@@ -63,11 +64,17 @@ def _names(controls: Controls, plastic: bool) -> tuple[str, ...]:
     return names if plastic else tuple(name for name in names if name == "ended")
 
 
+def _captured(
+    layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype, controls: Controls
+) -> StepProgram | Unsupported:
+    names, units = _names(controls, shape.width > 0), shape.received - shape.inputs
+    return capture(layer, shape.width > 0, dtype, form, names, shape.inputs, units)
+
+
 def _signature(
     layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype, controls: Controls
 ) -> KernelSignature:
-    plastic = _width(shape) > 0
-    program = capture(layer, plastic, dtype, form, _names(controls, plastic))
+    plastic, program = _width(shape) > 0, _captured(layer, shape, form, dtype, controls)
     if isinstance(program, Unsupported):
         raise ValueError(program.reason)
     recurrent_plastic = plastic and shape.recurrent > 0 and shape.plastic.stop == shape.pre
@@ -90,19 +97,20 @@ def sequence(
     Args:
         form: the format of the trace; None leaves it a float.
         state: where the episodes go on from; None starts them.
-        x: [time, batch, sources], the inputs from other layers; or [member, time, batch, sources], where every other
-            tensor has that first axis too, but `controls`.
+        x: [time, batch, received], what it receives from other layers; or [member, time, batch, received], where every
+            other tensor has that first axis too, but `controls`.
         controls: what is imposed, [time, batch, 1] each.
 
     Returns:
         Its outputs [..., time, batch, post], and its state after the last step.
     """
     call, tensors, dither = prepare(backend, layer, shape, form, ready, state, x, controls)
+    x, _ = separated(shape, x)
     run = _Sequence.apply if _needs_autograd(x, tensors) else _without_autograd
     output, trace, eligibility, *states = run(backend, call, x, *tensors.flat())  # type: ignore[misc]
     y = output.clone() if output.requires_grad else output.contiguous()  # so that the user may change it in place
     last = output.select(-3, -1).clone() if call.ends is None else _last(output, tensors.output, call.ends)
-    return y, LayerState(last, *nested_state(call, states, trace, eligibility), dither)
+    return y, layer_state(call, last, states, trace, eligibility, dither)
 
 
 def _last(output: Tensor, before: Tensor | None, ends: Tensor) -> Tensor:
@@ -139,7 +147,7 @@ def prepare(
         states, dither = _first_states(layer, shape, form, x)
     else:
         output, trace, eligibility, dither = state.output, state.trace, state.eligibility, state.dither
-        states = leaves((state.cell, state.rule))
+        states = leaves((state.cell, state.rule, state.modulation))
     call = Call(
         signature=signature,
         sizes=_sizes(backend, signature, shape, x),
@@ -151,8 +159,9 @@ def prepare(
     )
     noise, dither = (None, None) if dither is None else dithers(dither, x.shape[-3], call.ends)
     others = (*states, *vectors, *_matrices(layer, shape, ready, signature, x))
+    signals, imposed = seen_signals(signature.program, shape, x), _numbers(controls, call, x)
     tensors = LayerTensors(
-        ready.weight, ready.bias, ready.alpha, output, trace, eligibility, noise, _numbers(controls, call, x), others
+        ready.weight, ready.bias, ready.alpha, output, trace, eligibility, noise, signals, imposed, others
     )
     return Prepared(call, tensors, dither)
 
@@ -167,19 +176,26 @@ def _first_states(layer: Layer, shape: Shape, form: Format | None, x: Tensor) ->
     """The states of cell and rule, and the dither, at the start of episodes."""
     width, batch, members = _width(shape), x.shape[-2], x.shape[:-3]
     rule = layer.rule.state(batch, shape.post, width, x) if width else ()
-    states = leaves((layer.cell.state(batch, shape.post, x), rule))
+    modulation = layer.modulation.state(batch, shape.post, x) if width else ()
+    states = leaves((layer.cell.state(batch, shape.post, x), rule, modulation))
     dither = start_dither(batch, x) if form is not None and width else None
     if members:
         dither, *states = [None if t is None else t.expand(*members, *t.shape) for t in (dither, *states)]
     return states, dither
 
 
-def nested_state(
-    call: Call, states: Sequence[Tensor], trace: Tensor | None, eligibility: Tensor | None
-) -> tuple[Any, Tensor | None, Any, Tensor | None]:
-    """Cell state, trace, rule state and eligibility trace, as `LayerState` has them, from flat states."""
-    cell, rule = unflatten(call.signature.program.initial_states, iter(states))
-    return cell, trace, rule, eligibility
+def seen_signals(program: StepProgram, shape: Shape, x: Tensor) -> Tensor | None:
+    """What the modulation sees [..., signals] of what the layer receives, `x`; None where it reads nothing of it."""
+    return x[..., 0 if program.columns else shape.inputs :] if program.signals else None
+
+
+def layer_state(
+    call: Call, output: Tensor, states: Sequence[Tensor], trace: Tensor | None, eligibility: Tensor | None,
+    dither: Tensor | None,
+) -> LayerState:  # fmt: skip
+    """A state, from the flat states of the parts."""
+    cell, rule, modulation = unflatten(call.signature.program.initial_states, iter(states))
+    return LayerState(output, cell, trace, rule, eligibility, dither, modulation)
 
 
 def dithers(first: Tensor, times: int, ends: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -201,23 +217,24 @@ def _matrices(layer: Layer, shape: Shape, ready: Ready, signature: KernelSignatu
     width = _width(shape)
     post, pre, trace = x.new_zeros(1, shape.post), x.new_zeros(1, width), x.new_zeros(1, shape.post, width)
 
-    def of_member(params: Any) -> list[Tensor]:
+    def of_member(params: tuple[Any, Any]) -> list[Tensor]:
         found = {f"param{k}": value for k, value in enumerate(leaves(params))}
         if not found.keys() >= {*synapses.matrices}:
             state = layer.rule.state(1, shape.post, width, x)
-            change, _ = layer.rule.step(params, state, Activity(pre, post, post, trace))
+            change, _ = layer.rule.step(params[0], state, Activity(pre, post, post, trace))
             found |= {n: t.reshape(t.shape[-2:]).expand(shape.post, width) for n, t in coefficients(change).items()}
         return [found[name] for name in synapses.matrices]
 
+    params = (ready.rule, ready.modulation)
     if x.dim() == 3:
-        return of_member(ready.rule)
-    members = [of_member(tree_map(lambda t, k=k: t[k], ready.rule)) for k in range(len(x))]
+        return of_member(params)
+    members = [of_member(tree_map(lambda t, k=k: t[k], params)) for k in range(len(x))]
     return [torch.stack(matrices) for matrices in zip(*members, strict=True)]
 
 
 def _sizes(backend: Backend, signature: KernelSignature, shape: Shape, x: Tensor) -> Sizes:
     lanes = signature.number.lanes
-    sources, width = shape.pre - shape.recurrent, _width(shape)
+    sources, width = shape.inputs, _width(shape)
     plastic_sources = max(min(shape.plastic.stop, sources) - shape.plastic.start, 0)
     post_padded = -(-shape.post // lanes) * lanes
     used = plastic_sources + post_padded * signature.recurrent_plastic

@@ -64,14 +64,15 @@ class LayerTensors(NamedTuple):
     trace: Tensor | None  # [member, batch, post, width]
     eligibility: Tensor | None  # [member, batch, post, width]
     dither: Tensor | None  # [member, time, batch], noise that rounds the trace
+    signals: Tensor | None  # [member, time, batch, signals], what the modulation sees of the layer's inputs
     controls: Tensor | None  # [member, time, batch, number], what is imposed, in the order of `StepProgram.controls`
     others: tuple[Tensor | None, ...]  # states, parameters that are vectors, and `KernelSignature.matrices`
 
     @classmethod
     def of(cls, tensors: Sequence[Any]) -> LayerTensors:
         """The inverse of `flat`."""
-        weight, bias, alpha, output, trace, eligibility, dither, controls, *others = tensors
-        return cls(weight, bias, alpha, output, trace, eligibility, dither, controls, tuple(others))
+        weight, bias, alpha, output, trace, eligibility, dither, signals, controls, *others = tensors
+        return cls(weight, bias, alpha, output, trace, eligibility, dither, signals, controls, tuple(others))
 
     def flat(self) -> tuple[Tensor | None, ...]:
         """One after another, as autograd saves them."""

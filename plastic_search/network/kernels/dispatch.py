@@ -134,7 +134,7 @@ def steppers(
     found: list[Stepper] = []
     form = spec.precision.format(Role.TRACE)
     for layer, shape, layer_ready, before in zip(spec.layers, shapes, ready, state, strict=True):
-        x = before.output.new_zeros(1, len(before.output), shape.pre - shape.recurrent)
+        x = before.output.new_zeros(1, len(before.output), shape.received)
         name = choose(kernel, layer, shape, form, x).kernel
         args = (layer, shape, form, layer_ready, before)
         found.append(ReferenceStepper(*args) if name == "reference" else BackendStepper(_backend(name), *args))

@@ -39,8 +39,12 @@ SIZES = (
 FORWARD = (
     "drive", "output", "pre", "state", "tape", "trace", "eligibility", "checkpoints", "eligibility_checkpoints",
 )  # fmt: skip
-BACKWARD = ("d_drive", "d_output", "d_pre", "d_state", "d_params", "d_trace", "d_eligibility", "d_alpha")
-PARAMETERS = ("alpha", "weight", "recurrent_weight", "params", "constants", "limits", "phases", "dither", "controls")
+BACKWARD = (
+    "d_drive", "d_output", "d_pre", "d_state", "d_params", "d_trace", "d_eligibility", "d_alpha", "d_signals",
+)  # fmt: skip
+PARAMETERS = (
+    "alpha", "weight", "recurrent_weight", "params", "constants", "limits", "phases", "dither", "signals", "controls",
+)  # fmt: skip
 TOGETHER = 2  # episodes that a thread runs side by side, so that what they share is loaded once for both
 LITERALS = (0.0, 1.0, -1.0, 2.0, 0.5, -2.0)  # constants that are written into the code
 

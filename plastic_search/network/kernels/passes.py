@@ -109,6 +109,7 @@ def backward(
         trace=d["d_trace"][..., : s.width] if tensors.trace is not None else None,
         eligibility=d["d_eligibility"][..., : s.width] if tensors.eligibility is not None else None,
         dither=None,
+        signals=d.get("d_signals"),
         controls=None,
         others=tuple(others),
     )
@@ -130,6 +131,8 @@ def constants(call: Call, x: Tensor, tensors: LayerTensors) -> dict[str, Tensor]
         read["weight"][..., s.plastic_sources : s.width] = tensors.weight[:, signature.program.plastic, :, s.sources :]
     if tensors.dither is not None:
         read["dither"] = tensors.dither
+    if tensors.signals is not None:
+        read["signals"] = tensors.signals.contiguous()
     if tensors.controls is not None:
         read["controls"] = tensors.controls.contiguous()
     matrices = zip(signature.matrices, tensors.others[call.state_count + call.vector_count :], strict=True)
@@ -168,6 +171,8 @@ def _gradients(call: Call, x: Tensor, grads: Sequence[Tensor | None], needs_d_x:
     }
     if signature.plastic:
         d["d_trace"] = padded_trace(x, d_trace, s)
+    if signature.program.signals:
+        d["d_signals"] = x.new_zeros(s.members, s.times, s.batch, signature.program.signals)
     if signature.retroactive:
         d["d_eligibility"] = padded_trace(x, d_eligibility, s)
     return d

@@ -8,11 +8,11 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from plastic_search.network.kernels.autograd import dithers, nested_state, prepare
+from plastic_search.network.kernels.autograd import dithers, layer_state, prepare, seen_signals
 from plastic_search.network.kernels.buffers import Buffers, LayerTensors, allocate, source_weight
 from plastic_search.network.kernels.passes import Backend, constants
 from plastic_search.network.spec import Layer
-from plastic_search.network.step import LayerState, Ready, layer_step
+from plastic_search.network.step import LayerState, Ready, layer_step, separated
 from plastic_search.precisions import Format
 from plastic_search.structures import Shape
 
@@ -57,6 +57,7 @@ class _Span(NamedTuple):
     drive: Tensor  # [time * batch, drives * post]
     pre: Tensor | None  # [time, batch, sources], where the inputs are plastic
     dither: Tensor | None  # [member, time, batch]
+    signals: Tensor | None  # [member, time, batch, signals]
     output: Tensor  # [time, batch, post]
     carries: tuple[tuple[Tensor, Tensor], ...]  # what the next call begins with, and where this one leaves it
     run: Callable[[], None]
@@ -68,11 +69,12 @@ class BackendStepper:
     def __init__(
         self, backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState
     ) -> None:
-        x = state.output.new_zeros(1, len(state.output), shape.pre - shape.recurrent)
+        x = state.output.new_zeros(1, len(state.output), shape.received)
         self._backend = backend
         self._call, tensors, _ = prepare(backend, layer, shape, form, ready, state, x)
         tensors = LayerTensors.of([None if t is None else t.detach().unsqueeze(0).clone() for t in tensors.flat()])
-        self._dither, self._constants = state.dither, constants(self._call, x, tensors)
+        x, _ = separated(shape, x)
+        self._dither, self._constants, self._shape = state.dither, constants(self._call, x, tensors), shape
         self._spans: dict[int, _Span] = {}  # by number of steps
         self._now = self._spans[1] = self._span(allocate(self._call, x.unsqueeze(0), tensors, for_backward=False))
         padding = self._call.sizes.post_padded - shape.post
@@ -82,6 +84,10 @@ class BackendStepper:
 
     def run(self, x: Tensor) -> Tensor:
         span = self._of(len(x))
+        signals = seen_signals(self._call.signature.program, self._shape, x)
+        if span.signals is not None and signals is not None:
+            span.signals.copy_(signals)
+        x, _ = separated(self._shape, x)
         torch.addmm(self._bias, x.reshape(-1, x.shape[2]), self._weight, out=span.drive)
         if span.pre is not None:
             span.pre.copy_(x)
@@ -98,8 +104,8 @@ class BackendStepper:
         buffers.state[:, -1] = buffers.state[:, 0]  # `run` has carried the last state to the front
         results = (None if t is None else t[0].clone() for t in buffers.results(self._call))
         _, trace, eligibility, *states = results
-        nested = nested_state(self._call, states, trace, eligibility)  # type: ignore[arg-type]
-        return LayerState(buffers.output[0, 0, :, : sizes.post].clone(), *nested, self._dither)
+        output = buffers.output[0, 0, :, : sizes.post].clone()
+        return layer_state(self._call, output, states, trace, eligibility, self._dither)  # type: ignore[arg-type]
 
     def _of(self, times: int) -> _Span:
         """The span of so many steps, with the state that the last one ended in."""
@@ -123,7 +129,10 @@ class BackendStepper:
     def _span(self, buffers: Buffers) -> _Span:
         sizes = self._call.sizes._replace(times=buffers.drive.shape[1])
         dither = None if self._dither is None else buffers.drive.new_empty(1, sizes.times, sizes.batch)
-        tensors = buffers._asdict() | self._constants | ({} if dither is None else {"dither": dither})
+        seen = self._call.signature.program.signals
+        signals = buffers.drive.new_empty(1, sizes.times, sizes.batch, seen) if seen else None
+        own = {name: t for name, t in (("dither", dither), ("signals", signals)) if t is not None}
+        tensors = buffers._asdict() | self._constants | own
         carries = [(buffers.output[0, 0], buffers.output[0, -1])]
         if buffers.state.numel():
             carries.append((buffers.state[0, 0], buffers.state[0, -1]))
@@ -132,6 +141,7 @@ class BackendStepper:
             drive=buffers.drive.view(sizes.times * sizes.batch, -1),
             pre=buffers.pre[0, :, :, : sizes.plastic_sources] if sizes.plastic_sources else None,
             dither=dither,
+            signals=signals,
             output=buffers.output[0, 1:, :, : sizes.post],
             carries=tuple(carries),
             run=self._backend.prepare(self._call._replace(sizes=sizes), "forward", tensors, {}),

@@ -291,7 +291,8 @@ def test_bases_modulations_and_cells_are_followed_too(monkeypatch: pytest.Monkey
     second = assert_followed(Stronger(), cell=Pushed())
     monkeypatch.setattr(Hebb, "step", lambda self, params, state, seen: (Change((Outer(seen.post, -seen.pre),)), state))
     third = assert_followed(Stronger(), cell=Pushed())
-    monkeypatch.setattr(Constant, "step", lambda self, params, output: Rate(output.new_full((1, 1), 0.9)))
+    rated = lambda self, params, state, seen: (Rate(seen.output.new_full((1, 1), 0.9)), state)  # noqa: E731
+    monkeypatch.setattr(Constant, "step", rated)
     fourth = assert_followed(Stronger(), cell=Pushed())
     for one, other in ((first, second), (second, third), (third, fourth)):
         assert not torch.allclose(one, other)

@@ -166,6 +166,7 @@ class Function(AddressBook[Moment]):
             "state": lambda: self.size(signature.state),
             "tape": lambda: self.size(signature.tape.area),
             "dither": lambda: "1",
+            "signals": lambda: str(signature.program.signals),
             "controls": lambda: str(len(signature.program.controls)),
         }
         return self.item(self[name], index, sizes[name.removeprefix("d_")]())

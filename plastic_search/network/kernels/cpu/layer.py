@@ -213,6 +213,8 @@ class _Backward:
             d_state=f.item(f["d_state"], when.episode.number, f.size(signature.state)),
             next_d_state=scratch.state,
             adjoints=scratch.adjoints,
+            d_previous=f.at("d_output", when),
+            d_signals=f.at("d_signals", when) if signature.program.signals else "",
         )
         f.run(signature.backward, partial(f.backward_input, step), partial(f.backward_output, step, when))
         blocks = self.e.let(f"sdiv i64 {f.size(signature.state)}, {self.e.number.lanes}")

@@ -13,7 +13,7 @@ __all__ = ["AddressOf", "Loops"]
 AddressOf = Callable[[str, Axis, int], str]  # of a row, from its buffer, axis and number
 
 _UNMASKED = {"state", "row", "params"}  # buffers whose padding over POST is never read
-_ADDED = {"params"}  # buffers whose rows are added to what is there
+_ADDED = {"params", "previous"}  # buffers whose rows are added to what is there
 
 
 class Loops:

@@ -117,8 +117,8 @@ class Function(AddressBook[str]):
         moment = f"({when} + member * BATCH)" if name in ("output", "d_output", "state") else when  # a time more each
         sizes = {
             "drive": signature.program.drives * s.post_padded, "output": s.post_padded, "pre": s.pre_padded,
-            "dither": 1, "controls": len(signature.program.controls), "state": self.size(signature.state),
-            "tape": self.size(signature.tape.area),
+            "dither": 1, "controls": len(signature.program.controls), "signals": signature.program.signals,
+            "state": self.size(signature.state), "tape": self.size(signature.tape.area),
             "checkpoints": synapses, "eligibility_checkpoints": synapses,
         }  # fmt: skip
         return f"{name} + {moment} * {sizes[name.removeprefix('d_')]}"

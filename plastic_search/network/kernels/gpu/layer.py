@@ -107,7 +107,7 @@ class _Forward:
     def _parts(self) -> None:
         f, signature = self.f, self.signature
         self.lines("later = at + BATCH")
-        step = _step(f)
+        step = f.step("at")
         after = StepAddresses(output=f.at("output", "later"), state=f.at("state", "later"))
         values = self.lines.run(
             signature.program.forward, partial(f.forward_input, step), partial(f.forward_output, step, after)
@@ -243,12 +243,14 @@ class _Backward:
     def _parts(self) -> None:
         """The derivatives of the layer's parts."""
         f = self.f
-        step = _step(f)._replace(
+        step = f.step("at")._replace(
             d_drive=f.at("d_drive", "at"),
             d_output=f.at("d_output", "later"),
             d_state="d_state",
             next_d_state="d_state",
             adjoints="adjoints",
+            d_previous=f.at("d_output", "at"),
+            d_signals=f.at("d_signals", "at") if self.signature.program.signals else "",
         )
         self.lines.run(self.signature.backward, partial(f.backward_input, step), partial(f.backward_output, step, "at"))
 
@@ -269,8 +271,3 @@ class _Backward:
 def _checkpoint(f: Function) -> tuple[str, str]:
     """Where the checkpoint of a segment lies, and that of its eligibility trace."""
     return f.at("checkpoints", "checkpoint"), f.at("eligibility_checkpoints", "checkpoint")
-
-
-def _step(f: Function) -> StepAddresses:
-    """The buffers of the time that the source calls `at`."""
-    return f.step("at")

@@ -16,7 +16,7 @@ __all__ = ["HELPERS", "TILE", "Lines", "computed", "constant_name"]
 _INDEX = {Axis.POST: "i", Axis.PRE: "j"}  # the index along a row
 _MASK = {Axis.POST: "im", Axis.PRE: "jm"}
 TILE = ("tile = r[:, None] * PRE_PADDED + j[None, :]", "inside = rm[:, None] & (j < PRE_PADDED)[None, :]")
-_ADDED = {"params"}  # buffers whose rows are added to what is there
+_ADDED = {"params", "previous"}  # buffers whose rows are added to what is there
 _SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|"}
 _COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 _CALLS = {

@@ -16,6 +16,7 @@ from plastic_search.network.kernels.tracing.reads import Reads
 from plastic_search.network.kernels.tracing.step_function import Plastic, StepFunction
 from plastic_search.network.kernels.tracing.survey import survey
 from plastic_search.network.kernels.tracing.trace import trace
+from plastic_search.network.kernels.tracing.unread import READS_INPUTS
 from plastic_search.network.kernels.tracing.verify import out_of_range
 from plastic_search.network.spec import Bound, Layer
 from plastic_search.precisions import Format, Rounding
@@ -23,6 +24,7 @@ from plastic_search.precisions import Format, Rounding
 __all__ = ["capture"]
 
 _KEPT = 512
+_READS_INPUTS = Unsupported(READS_INPUTS)
 _PATIENCE = 32  # captures of equal parts, after which what they read is taken to change all the time
 
 
@@ -33,6 +35,8 @@ class _Around(NamedTuple):
     default: torch.dtype
     bound: Bound = Bound.NONE
     rounding: Rounding | None = None
+    columns: int | None = None
+    units: int = 0
     controls: tuple[str, ...] = ()
 
 
@@ -60,7 +64,13 @@ _captures: Counter[tuple[Any, ...]] = Counter()  # by content
 
 
 def capture(
-    layer: Layer, plastic: bool, dtype: torch.dtype, form: Format | None = None, controls: tuple[str, ...] = ()
+    layer: Layer,
+    plastic: bool,
+    dtype: torch.dtype,
+    form: Format | None = None,
+    controls: tuple[str, ...] = (),
+    columns: int = 0,
+    units: int = 0,
 ) -> StepProgram | Unsupported:
     """The program of a layer's parts, or why there is none. Equal parts, of which nothing changed, give one object.
 
@@ -68,11 +78,19 @@ def capture(
         plastic: whether any connection is.
         form: the format of the trace; None leaves it a float.
         controls: what is imposed on a step, fields of `step.Controls`.
+        columns, units: of the layer's inputs, and of the layer that its modulation names. A modulation that reads
+            inputs is captured for a number of them.
     """
     parts = (layer.cell, layer.rule, layer.modulation) if plastic else (layer.cell,)
     around = _Around(dtype, torch.get_default_dtype(), controls=controls)
     if plastic:
         around = around._replace(bound=layer.bound, rounding=form.rounding if form else None)
+        around = around._replace(units=units)
+    program = _program(parts, around)
+    return _program(parts, around._replace(columns=columns)) if program == _READS_INPUTS else program
+
+
+def _program(parts: tuple[Any, ...], around: _Around) -> StepProgram | Unsupported:
     key = (*map(id, parts), *around)
     found = _by_address.get(key)
     if found is None or (found.reads is not None and not found.reads.unchanged()):
@@ -85,7 +103,7 @@ def capture(
 def _renewed(parts: tuple[Any, ...], around: _Around) -> _Captured:
     """What parts compute now, from an earlier capture of equal ones if nothing they read has changed."""
     cell, *others = parts
-    plastic = Plastic(others[0], others[1], around.bound, around.rounding) if others else None
+    plastic = Plastic(others[0], others[1], *around[2:6]) if others else None
     content = (*map(_content, parts), *around)
     try:
         hash(content)

@@ -26,7 +26,11 @@ def argument_rows(program: StepProgram, step: StepFunction, args: Sequence[Tenso
     rows |= {("pre", Axis.PRE, 0): pre.unsqueeze(1), ("recall", Axis.POST, 0): recall.unsqueeze(-1)}
     lengths = (drive.shape[-1], pre.shape[-1])
     rows |= {("lengths", Axis.ONE, k): drive.new_full((1, 1, 1), n) for k, n in enumerate(lengths)}
-    for tensor, leaf in zip(args[3 : step.first_param], program.state.leaves, strict=True):
+    for name, tensor in zip(step.names[3 : step.first_state], args[3 : step.first_state], strict=True):
+        columns = tensor.unbind(1) if name == "signals" else ()
+        rows |= {(name, Axis.ONE, k): each.view(-1, 1, 1) for k, each in enumerate(columns)}
+        rows |= {(name, Axis.POST, 0): tensor.unsqueeze(-1)} if name == "previous" else {}
+    for tensor, leaf in zip(args[step.first_state : step.first_param], program.state.leaves, strict=True):
         rows |= _rows("state", tensor, leaf, 1)
     params = args[step.first_param : step.first_of_synapses]
     for number, (tensor, leaf) in enumerate(zip(params, program.params.leaves, strict=True)):

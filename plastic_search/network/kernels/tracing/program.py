@@ -116,14 +116,21 @@ class StepProgram:
 
     drives: int
     plastic: int  # which drive is plastic
-    state: BufferLayout  # of cell and rule
+    state: BufferLayout  # of cell, rule and modulation
     params: BufferLayout  # of rule and modulation
-    initial_states: Any  # of cell and rule, nested as the parts nest them; not of the layer's size
+    initial_states: Any  # of cell, rule and modulation, nested as the parts nest them; not of the layer's size
     controls: tuple[str, ...]  # what is imposed on a step, numbers of an episode: buffers of their own, of one number
     forward: Program
     backward: Program
     synapses: SynapseProgram | None  # None: no connection is plastic
+    columns: int | None = None  # of the inputs that the modulation sees; None: it reads none of them
+    units: int = 0  # of the layer that the modulation names
     verified: dict[Any, str] = field(default_factory=dict)  # sizes -> how it differs from its parts (see `verify`)
+
+    @property
+    def signals(self) -> int:
+        """How many numbers the modulation sees of the layer's inputs, and of the layer that it names."""
+        return (self.columns or 0) + self.units
 
 
 def slot_of(node: Node) -> Slot:

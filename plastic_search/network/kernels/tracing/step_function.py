@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from plastic_search.cells import Cell, Response
-from plastic_search.modulations import Modulation
+from plastic_search.modulations import Modulation, Observation, Rate
 from plastic_search.network.controls import Controls, chosen, imposed
+from plastic_search.network.kernels.tracing.unread import unread
 from plastic_search.network.pytree import leaves, unflatten
 from plastic_search.network.quantization import round_to_levels
 from plastic_search.network.spec import Bound, Layer
@@ -29,11 +30,13 @@ class Plastic(NamedTuple):
     modulation: Modulation
     bound: Bound
     rounding: Rounding | None  # None leaves it a float
+    columns: int | None = None  # of the inputs that the modulation sees; None: it reads none, see `unread`
+    units: int = 0  # of the layer that it names; 0: it names none
 
     @classmethod
-    def of(cls, layer: Layer, form: Format | None) -> Plastic:
+    def of(cls, layer: Layer, form: Format | None, columns: int | None, units: int) -> Plastic:
         """What decides about the trace of a layer, if that has a format."""
-        return cls(layer.rule, layer.modulation, layer.bound, form.rounding if form else None)
+        return cls(layer.rule, layer.modulation, layer.bound, form.rounding if form else None, columns, units)
 
 
 class StepFunction:
@@ -44,10 +47,13 @@ class StepFunction:
         controls: the names of what is imposed on it, fields of `step.Controls`; numbers, of which 1 stands for true.
 
     Attributes:
-        initial_states, initial_params: of cell and rule, and of rule and modulation, nested as the parts nest them.
-        names: of all arguments in order: drive, plastic inputs, recall, states, parameters, and those of the synapses.
+        initial_states, initial_params: of cell, rule and modulation, and of rule and modulation, nested as the parts
+            nest them.
+        names: of all arguments in order: drive, plastic inputs, recall, previous output, the signals that the
+            modulation sees, states, parameters, and those of the synapses.
         examples: random arguments.
-        first_param, first_of_synapses: how many arguments come before the parameters, and before those of the synapses.
+        first_state, first_param, first_of_synapses: how many arguments come before the states, the parameters, and
+            those of the synapses.
     """
 
     def __init__(
@@ -56,29 +62,37 @@ class StepFunction:
     ) -> None:  # fmt: skip
         self.cell, self.plastic, self.matrices, self.controls = cell, plastic, matrices, controls
         like, rng = torch.zeros((), dtype=dtype), torch.Generator().manual_seed(0)
-        states: tuple[Any, Any] = (cell.state(batch, post, like), ())
+        states: tuple[Any, Any, Any] = (cell.state(batch, post, like), (), ())
         params: tuple[Any, Any] = ((), ())
         if plastic:
-            states = (states[0], plastic.rule.state(batch, post, pre, like))
-            params = (plastic.rule.params(post, pre, rng), plastic.modulation.params(post, rng))
+            rule, modulation = plastic[:2]
+            states = (states[0], rule.state(batch, post, pre, like), modulation.state(batch, post, like))
+            params = (rule.params(post, pre, rng), modulation.params(post, pre, rng))
         self.initial_states, self.initial_params = states, params
         self.states, flat_params = leaves(states), leaves(params)
         self.params: list[Tensor] = [p.to(dtype) for p in flat_params]
-        shapes = [(batch, cell.drives, post), (batch, pre), (batch, post), *(tuple(t.shape) for t in self.states)]
-        self.names = ["drive", "pre", "recall", *["state"] * len(self.states), *["params"] * len(self.params)]
+        sizes = {"drive": (batch, cell.drives, post), "pre": (batch, pre), "recall": (batch, post)}
+        if plastic:
+            sizes["previous"] = (batch, post)
+            if signals := (plastic.columns or 0) + plastic.units:
+                sizes["signals"] = (batch, signals)
+        self.first_state = len(sizes)
+        shapes = [*sizes.values(), *(tuple(t.shape) for t in self.states)]
+        self.names = [*sizes, *["state"] * len(self.states), *["params"] * len(self.params)]
         self.examples = [torch.rand(n, dtype=dtype, generator=rng) for n in shapes] + self.params
         self.first_param = len(shapes)
         self.first_of_synapses = len(self.names)
         if plastic:
-            self._add_synapses(plastic, params[1], (batch, post, pre), rng)
+            self._add_synapses(plastic, (batch, post, pre), rng)
         self.names += controls
         alternating = torch.arange(batch, dtype=dtype).view(-1, 1, 1) % 2
         self.examples += [alternating.clone() for _ in controls]
 
-    def _add_synapses(self, plastic: Plastic, params: Any, shape: tuple[int, ...], rng: torch.Generator) -> None:
+    def _add_synapses(self, plastic: Plastic, shape: tuple[int, ...], rng: torch.Generator) -> None:
         """The arguments of the synapses; `limits` are limit, distance of levels, and highest level."""
-        like = self.examples[0]
-        rate = plastic.modulation.step(params, like.new_zeros(shape[:2]))
+        like, (states, params) = self.examples[0], self.nested(self.examples)
+        seen = self.seen(self.examples, states[0], like.new_zeros(shape[:2]))
+        rate, _ = plastic.modulation.step(params[1], states[2], seen)
         sizes = {"trace": shape} | ({} if rate.eligibility is None else {"eligibility": shape})
         sizes |= dict.fromkeys(self.matrices, shape[1:])
         sizes |= {"limit": (), "level": (), "top": (), "dither": (shape[0], 1, 1), "phases": shape[1:]}
@@ -89,8 +103,16 @@ class StepFunction:
 
     def nested(self, args: Sequence[Tensor]) -> tuple[Any, Any]:
         """The states and the parameters among a step's arguments, as the parts nest them."""
-        states = unflatten(self.initial_states, iter(args[3 : self.first_param]))
+        states = unflatten(self.initial_states, iter(args[self.first_state : self.first_param]))
         return states, unflatten(self.initial_params, iter(args[self.first_param : self.first_of_synapses]))
+
+    def seen(self, args: Sequence[Tensor], cell: Any, output: Tensor) -> Observation:
+        """What the modulation sees, from the step's arguments and what the cell returned."""
+        assert self.plastic is not None
+        columns, units = self.plastic[-2:]
+        signals = args[4] if columns or units else args[3]
+        inputs = unread(args[3]) if columns is None else signals[:, :columns]
+        return Observation(output, args[3], inputs, cell, signals[:, columns or 0 :] if units else None)
 
     def of_synapses(self, args: Sequence[Tensor]) -> dict[str, Tensor]:
         """The arguments of the synapses, and what is imposed, by name."""
@@ -111,20 +133,23 @@ class StepFunction:
         """
         cell, response, change, rule = self._change(args)
         states, params = self.nested(args)
-        controls = self._imposed(args)
-        cell, rule = chosen(controls.ended, states, (cell, rule))
+        rate, modulation, controls = None, (), self._imposed(args)
+        if self.plastic:
+            seen = self.seen(args, cell, response.output)
+            rate, modulation = self.plastic.modulation.step(params[1], states[2], seen)
+        after = chosen(controls.ended, states, (cell, rule, modulation))
         output = chosen(controls.ended, torch.zeros_like(response.output), response.output)
-        results = [("y", output)] + [("state", t) for t in leaves((cell, rule))]
-        if not self.plastic:
+        results = [("y", output)] + [("state", t) for t in leaves(after)]
+        if not self.plastic or rate is None:
             return results
-        rate = imposed(self.plastic.modulation.step(params[1], response.output), controls)
+        rate = imposed(rate, controls)
         own = {name: narrowed(t, rows, columns) for name, t in self.of_synapses(args).items()}
         rounded = None
         if self.plastic.rounding is not None:
             noise = own["phases"] + own["dither"] if self.plastic.rounding is Rounding.STOCHASTIC else None
             rounded = partial(round_to_levels, step=own["level"], top=own["top"], noise=noise)
         trace, eligibility = synapse_step(
-            _narrowed_change(change, rows, columns), rate._replace(write=narrowed(rate.write, rows)),
+            _narrowed_change(change, rows, columns), _narrowed_rate(rate, rows, columns),
             own["trace"], own.get("eligibility"), self.plastic.bound, own["limit"], rounded,
             controls.frozen,
         )  # fmt: skip
@@ -171,6 +196,11 @@ def narrowed(value: Any, *parts: slice) -> Any:
         if isinstance(value, Tensor) and value.dim() >= dim and value.shape[-dim] > 1:
             value = value[(..., part, *[slice(None)] * (dim - 1))]
     return value
+
+
+def _narrowed_rate(rate: Rate, rows: slice, columns: slice) -> Rate:
+    write, eligibility = (None if t is None else narrowed(t, rows, *[columns] * (t.dim() == 3)) for t in rate)
+    return rate._replace(write=write, eligibility=eligibility)
 
 
 def _narrowed_change(change: Change, rows: slice, columns: slice) -> Change:

@@ -22,7 +22,7 @@ from plastic_search.cells import Cell
 from plastic_search.network.controls import Controls
 from plastic_search.network.kernels.torch_internals import capture_graph
 from plastic_search.network.kernels.tracing.division import Divided, divided
-from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Unsupported, UnsupportedError
+from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Node, Unsupported, UnsupportedError
 from plastic_search.network.kernels.tracing.lowering import Array, interpret
 from plastic_search.network.kernels.tracing.program import Output, Program, StepProgram, SynapseProgram, layout_of
 from plastic_search.network.kernels.tracing.step_function import Plastic, StepFunction
@@ -33,10 +33,13 @@ from plastic_search.network.step import trace_read
 __all__ = ["trace"]
 
 # Units and plastic inputs while tracing: primes, so that a length identifies its axis. Two pairs, which must give the
-# same program: else the step depends on the sizes.
-_SIZES = ((211, 223), (227, 229))
+# same program: else the step depends on the sizes. The first two are taken that are not numbers of signals, too.
+_SIZES = ((211, 223), (227, 229), (233, 239), (241, 251), (257, 263))
 
-_OF_EPISODES = ("drive", "pre", "recall", "state", "trace", "eligibility", "dither", *Controls._fields)  # with a batch
+_OF_EPISODES = (
+    "drive", "pre", "recall", "previous", "signals", "state", "trace", "eligibility", "dither", *Controls._fields,
+)  # fmt: skip
+_SEEN = ("previous", "signals")  # what a modulation may see beside the layer's activity
 _CONSTANT = ("limit", "level", "top", "dither", "phases", *Controls._fields)  # ... that no derivative is taken of
 
 
@@ -49,7 +52,9 @@ def trace(
             with torch.inference_mode(False), torch.no_grad():
                 if argument := written(StepFunction(cell, plastic, dtype, 2, 3)):
                     return Unsupported(f"its step writes into {argument}; let it return new tensors")
-            one, two = (_Trace(cell, plastic, dtype, *sizes, controls).program() for sizes in _SIZES)
+            seen = plastic[-2:] if plastic else ()
+            free = [sizes for sizes in _SIZES if not {*sizes} & {*seen, sum(n or 0 for n in seen)}]
+            one, two = (_Trace(cell, plastic, dtype, *sizes, controls).program() for sizes in free[:2])
     except UnsupportedError as error:
         return Unsupported(str(error))
     except Exception as error:  # a part may raise anything
@@ -107,7 +112,8 @@ class _Trace:
         for i, grad in zip(self._differentiable(), grads, strict=True):
             (buffer, first), like = self._place(i), step.examples[i]
             name = f"d.{buffer}" if self._axis(like) is Axis.PAIR else buffer
-            backward += self._outputs(name, first, like, grad)
+            outputs = self._outputs(name, first, like, grad)
+            backward += [o for o in outputs if not (name in _SEEN and _is_zero(o.node))]
         parts = divided(forward, backward, *self._reads())
         return StepProgram(
             drives=step.cell.drives,
@@ -119,6 +125,8 @@ class _Trace:
             forward=parts.forward,
             backward=parts.backward,
             synapses=self._synapses(parts) if step.plastic else None,
+            columns=step.plastic.columns if step.plastic else None,
+            units=step.plastic.units if step.plastic else 0,
         )
 
     def _reads(self) -> tuple[list[Output], list[Output]]:
@@ -212,7 +220,7 @@ class _Trace:
         if name in ("limit", "level", "top"):
             return "limits", ("limit", "level", "top").index(name)
         if name == "state":
-            leaf = self.state.leaves[i - 3]
+            leaf = self.state.leaves[i - step.first_state]
             return "state", leaf.first if leaf else 0
         if name != "params":
             return name, 0
@@ -243,6 +251,10 @@ class _Trace:
         """The rows of a result."""
         axis = self._axis(like)
         return [Output(buffer, axis, first + i, self.builder.as_number(node)) for i, node in enumerate(array.flat)]
+
+
+def _is_zero(node: Node) -> bool:
+    return node.op == "constant" and node.value == 0.0
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:

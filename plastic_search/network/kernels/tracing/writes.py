@@ -23,20 +23,24 @@ def equal(one: Tensor, other: Tensor) -> bool:
 
 def written(step: StepFunction) -> str:
     """The argument into which a part writes, of those that somebody else holds too; "" where none does."""
-    (cell_state, rule_state), (params, modulation_params) = step.nested([t.clone() for t in step.examples])
+    args = [t.clone() for t in step.examples]
+    (cell_state, rule_state, modulation_state), (params, modulation_params) = step.nested(args)
     drive, pre, recall = (t.clone() for t in step.examples[:3])
-    name, (_, response) = _writes({"its state": cell_state}, lambda: step.cell.step(cell_state, drive))
+    name, (cell, response) = _writes({"its state": cell_state}, lambda: step.cell.step(cell_state, drive))
     if name or step.plastic is None:
         return name
     rule, modulation, *_ = step.plastic
     seen = Activity(pre, response.post, recall, step.of_synapses(step.examples)["trace"].clone())
-    args = {"seen.pre": pre, "seen.post": seen.post, "seen.trace": seen.trace}
-    args |= {"its state": rule_state, "its parameters": params}
-    name, _ = _writes(args | {"the output": response.output}, lambda: rule.step(params, rule_state, seen))
+    own = {"seen.pre": pre, "seen.post": seen.post, "seen.trace": seen.trace}
+    own |= {"its state": rule_state, "its parameters": params}
+    name, _ = _writes(own | {"the output": response.output}, lambda: rule.step(params, rule_state, seen))
     if name:
         return name
-    args = {"the output": response.output, "its parameters": modulation_params}
-    return _writes(args, lambda: modulation.step(modulation_params, response.output))[0]
+    around = step.seen(args, cell, response.output)
+    own = {"the output": response.output, "its state": modulation_state, "its parameters": modulation_params}
+    own |= {f"seen.{name}": value for name, value in zip(step.names[3:], args[3 : step.first_state], strict=False)}
+    own |= {"seen.cell": cell}
+    return _writes(own, lambda: modulation.step(modulation_params, modulation_state, around))[0]
 
 
 def _writes(args: dict[str, Any], call: Callable[[], Any]) -> tuple[str, Any]:
