@@ -2,6 +2,8 @@
 
 g = tanh( W_xc x + b + (w + alpha Hebb) h )                         the candidate; F, I, O are ordinary gates
 c' = F c + I g,  h' = O tanh(c'),  Hebb' = Clip( Hebb + eta_ij h_i g_j )
+small: eta_ij is learned, or is f_ij M with M = tanh( v . h + b ); or retroactively, with the old E,
+       Hebb' = Clip( Hebb + f_ij M E_ij ),  E' = (1 - eta) E + eta h_i g_j
 large: M = tanh( v . h' + b ), eta_j = f_j M + c_j, one alpha for each neuron
 """
 
