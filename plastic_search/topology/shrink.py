@@ -84,9 +84,8 @@ def _cut(net: Network, chosen: Plan) -> Network:
         cut = _params(net, chosen, i, columns, params, ready)
         flat |= {f"layers.{i}.{n.replace('.', '__')}": t for n, t in flatten(cut).items()}
     like = next(net.parameters())
-    smaller = Network(replace(net.spec, layers=tuple(layers)), net.inputs, kernel=net.kernel).to(
-        like.device, like.dtype
-    )
+    spec = replace(net.spec, layers=tuple(layers), initial=(), held=())  # whose blocks are of other sizes
+    smaller = Network(spec, net.inputs, kernel=net.kernel).to(like.device, like.dtype)
     smaller.load_state_dict(flat)
     return smaller
 
