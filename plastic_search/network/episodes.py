@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from plastic_search.network.controls import Controls, shuffled
 from plastic_search.network.interventions import Interventions
 from plastic_search.network.kernels import reference
 from plastic_search.network.kernels.dispatch import sequences
-from plastic_search.network.pytree import map_pairs, map_tensors
+from plastic_search.network.pytree import leaves, map_tensors, unflatten
 from plastic_search.network.spec import NetworkSpec
 from plastic_search.network.state import State
 from plastic_search.network.step import Ready
@@ -29,6 +29,7 @@ from plastic_search.structures import Shape
 __all__ = ["run"]
 
 _WORTH_A_CALL = 2500  # steps of episodes, for whose memory a call of its own is less work
+_CACHED = 16 * 2**20  # bytes of traces that a cache holds
 
 
 def run(
@@ -55,8 +56,9 @@ def _run(
 ) -> tuple[Tensor, State]:  # fmt: skip
     runner = _Runner(
         run=lambda state, x, controls: sequences(spec, shapes, ready, state, x, kernel, controls),
-        start=lambda: State(reference.start(spec, *own, x) for own in zip(spec.layers, shapes, ready, strict=True)),
+        start=lambda x: State(reference.start(spec, *own, x) for own in zip(spec.layers, shapes, ready, strict=True)),
         rounded=spec.precision.format(Role.TRACE) is not None,
+        trace=sum(shape.post * shape.width for shape in shapes) * x.element_size() * (len(x) if x.dim() == 4 else 1),
     )
     return runner(x, state, given.checked(x))
 
@@ -65,8 +67,9 @@ class _Runner(NamedTuple):
     """Runs a network over whole sequences."""
 
     run: Callable[[State | None, Tensor, Controls], tuple[Tensor, State]]  # from state and inputs to outputs and state
-    start: Callable[[], State]  # the state at the start of each episode of the batch
+    start: Callable[[Tensor], State]  # from inputs to the state at the start of each episode
     rounded: bool  # whether that has noise, which differs from episode to episode
+    trace: int  # bytes of the traces of one episode
 
     def __call__(self, x: Tensor, state: State | None, given: Interventions) -> tuple[Tensor, State]:
         """Run sequences on which something is imposed.
@@ -81,9 +84,22 @@ class _Runner(NamedTuple):
         """
         if given.shuffle is None:
             return self._between_shuffles(x, state, given)
-        seeds, outputs = given.shuffle.tolist(), []
+        batch, dim = x.shape[-2], x.dim() - 3
+        few = max(2 * torch.get_num_threads(), _CACHED // max(1, self.trace))
+        if self.rounded or few >= batch:
+            return self._with_shuffles(x, state, given)
+        runs = []
+        for begin in range(0, batch, few):
+            own = slice(begin, begin + few)
+            begun = None if state is None else _selected(state, np.arange(batch)[own], dim)
+            runs.append(self._with_shuffles(x[..., own, :], begun, given.of_episodes(own)))
+        return torch.cat([y for y, _ in runs], -2), _joined([last for _, last in runs], dim)
+
+    def _with_shuffles(self, x: Tensor, state: State | None, given: Interventions) -> tuple[Tensor, State]:
+        """Few episodes, whose traces stay in a cache from one shuffle to the next."""
+        seeds, outputs = cast(Tensor, given.shuffle).tolist(), []
         cuts = [t for t, seed in enumerate(seeds) if seed >= 0 and t > 0]
-        now = self.start() if state is None else state
+        now = self.start(x) if state is None else state
         for first, last in pairwise([0, *cuts, len(seeds)]):
             if seeds[first] >= 0:
                 going_on = None if given.lengths is None else given.lengths > first
@@ -99,7 +115,7 @@ class _Runner(NamedTuple):
         if state is None and not self.rounded:
             pool = None
         else:
-            fresh = self.start() if state is None or episodes.anew.any() else None
+            fresh = self.start(x) if state is None or episodes.anew.any() else None
             pool = _joined([each for each in (state, fresh) if each is not None], x.dim() - 3)
         parts = episodes.parts()
         runs = [self._part(part, x, pool, state is not None, given) for part in parts]
@@ -191,10 +207,9 @@ def _gathered(outputs: list[Tensor], parts: list[_Episodes], shape: torch.Size) 
 
 def _joined(states: list[State], dim: int) -> State:
     """Some states side by side; `dim` is the axis over the batch."""
-    whole = states[0]
-    for each in states[1:]:
-        whole = map_pairs(lambda a, b: torch.cat([a, b], dim), whole, each)
-    return whole
+    if len(states) == 1:
+        return states[0]
+    return unflatten(states[0], (torch.cat(same, dim) for same in zip(*map(leaves, states), strict=True)))
 
 
 def _selected(state: Any, episodes: NDArray[np.int64], dim: int) -> State:

@@ -89,6 +89,12 @@ class Interventions(NamedTuple):
         reset, freeze, clamp = (None if each is None else each[first:last] for each in self[1:4])
         return Interventions(lengths, reset, freeze, clamp)
 
+    def of_episodes(self, which: slice) -> Interventions:
+        """Those of some episodes, of `checked` interventions."""
+        lengths, *others, shuffle = self
+        reset, freeze, clamp = (None if each is None else each[:, which] for each in others)
+        return Interventions(None if lengths is None else lengths[which], reset, freeze, clamp, shuffle)
+
     def state_before(self, time: int, state: tuple[LayerState, ...], fresh: State) -> tuple[LayerState, ...]:
         """From the state after one step of `checked` interventions to that before the next, the definition of both.
 

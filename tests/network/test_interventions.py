@@ -16,6 +16,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.modulations import FanOut
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.modulations.simple import Simple
+from plastic_search.network import episodes
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.pytree import map_tensors
@@ -155,6 +156,17 @@ def test_a_shuffled_trace_has_the_same_entries_at_other_places(kernel: str) -> N
         assert torch.equal(before.trace.flatten(1).sort().values, after.trace.flatten(1).sort().values)
     assert not torch.equal(y[3:], net(x, state)[0][3:])
     assert isinstance(last, State)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_few_episodes_at_a_time_are_shuffled_alike(begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x, state = made("reference")
+    given: Any = {"lengths": LENGTHS, "freeze": torch.rand(TIME, BATCH) < 0.3, "shuffle": torch.arange(TIME) - 1}
+    y, last = net(x, state if begun else None, **given)
+    monkeypatch.setattr(episodes, "_CACHED", 1)
+    again, after = net(x, state if begun else None, **given)
+    torch.testing.assert_close(again, y)
+    close(after, last)
 
 
 @pytest.mark.parametrize("spec", [SPEC, ROUNDED])

@@ -13,7 +13,7 @@ from torch import Tensor
 from plastic_search.cells import Cell
 from plastic_search.cells.lstm import LSTM
 from plastic_search.modulations.retroactive import Retroactive
-from plastic_search.network.kernels.layout import KernelSignature
+from plastic_search.network.formats import Formats, formats
 from plastic_search.network.kernels.tracing.capture import capture
 from plastic_search.network.kernels.tracing.ir import Unsupported
 from plastic_search.network.module import Network
@@ -114,15 +114,12 @@ def test_nothing_is_compiled_for_it_where_it_is_not_asked_for() -> None:
     assert not isinstance(plain, Unsupported)
     assert not isinstance(rounded, Unsupported)
     assert plain is capture(layer, True, torch.float32)
-    assert [len(KernelSignature(p, False, True, True).temporary) for p in (plain, rounded)]
     ops = [[node.op for node in program.forward.nodes()] for program in (plain, rounded)]
     assert "round" not in ops[0]
     assert ops[1].count("round") == 1, "output and postsynaptic activity are one value, rounded once"
 
 
-def _forms(layer: Layer) -> list[object]:
-    from plastic_search.network.formats import formats
-
+def _forms(layer: Layer) -> list[Formats]:
     return [formats(NetworkSpec((layer, layer), precision(bits)))[0] for bits in (None, 4)]
 
 
