@@ -78,6 +78,8 @@ def _traced(net: Network) -> Any:
     batch = 2  # any but 0 and 1, for which torch.export specialises
     state = first_state(net, ready, batch)
     before, params = named(state), named(ready)
+    if twice := before.keys() & params.keys():
+        raise PlasticSearchError(f"{min(twice)} is both a parameter and a state of its part; rename one of them")
     free = {0: torch.export.Dim("batch")}
     # clones, since torch.export would merge inputs that are the same tensor
     args = (torch.zeros(batch, net.inputs), _clones(before), _clones(params))

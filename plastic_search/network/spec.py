@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 from plastic_search.cells import Cell
 from plastic_search.cells.rnn import RNN
@@ -12,6 +14,7 @@ from plastic_search.core.part import Part, SearchParameter
 from plastic_search.core.space import search_parameters
 from plastic_search.modulations import Modulation
 from plastic_search.modulations.simple import Simple
+from plastic_search.network.diagnostics import fault
 from plastic_search.network.initial import Initial
 from plastic_search.precisions import Precision, Role
 from plastic_search.precisions.floating import Floating
@@ -95,12 +98,17 @@ class Layer(Part):
         if self.limit <= 0:
             raise PlasticSearchError(f"a trace's limit must be above 0, but got limit={self.limit}")
         if not isinstance(self.cell, SearchParameter):
+            _check_step(type(self.cell))
             drives, index = self.cell.drives, self.cell.plastic
             if type(index) is not int or not 0 <= index < drives:
                 name = type(self.cell).__name__
                 raise PlasticSearchError(
                     f"{name}.plastic must be the index of one of its {drives} drives, but is {index!r}"
                 )
+            split = self.cell.split
+            if len(set(split)) < len(split) or not set(split) <= set(range(drives)):
+                name = type(self.cell).__name__
+                raise PlasticSearchError(f"{name}.split must be indices of its {drives} drives, but is {split!r}")
         if len(set(self.skip)) < len(self.skip) or any(k < 1 for k in self.skip):
             raise PlasticSearchError(f"skip wants different whole numbers from 1, but got {self.skip}")
         whole = not any(search_parameters(self.structure))
@@ -109,6 +117,17 @@ class Layer(Part):
                 f"plastic={self.plastic.value!r} needs a recurrent block, but {type(self.structure).__name__} "
                 "has none; use plastic='input' or another structure"
             )
+
+
+@cache
+def _check_step(kind: type[Cell]) -> None:
+    """Refuse a cell whose `step` takes no parameters, as before cells had any."""
+    signature = inspect.signature(kind.step)
+    try:
+        signature.bind(None, (), (), None)
+    except TypeError:
+        what = f"must be `step(self, params, state, drive)`, but is `step({', '.join(signature.parameters)})`"
+        raise fault(object.__new__(kind), "step", what) from None
 
 
 @dataclass(frozen=True)

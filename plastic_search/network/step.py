@@ -3,8 +3,8 @@
 One step of one layer, in the order of `layer_signals`; * is elementwise, (x) the outer product of each episode:
 
     pre     = concat(outputs of other layers, the layer's own previous output)
-    drive   = W pre + b + (alpha * H) pre                        of several drives of a cell, one is plastic
-    cell', Response(output', post) = cell.step(cell, drive)
+    drive   = W pre + b + (alpha * H) pre                        of several drives, one is plastic; some may be split
+    cell', Response(output', post) = cell.step(params, cell, drive)
     dH      = rule.step(pre, post, recall = H pre, H)            = sum(coef * post (x) pre) - decay * H + dense
     rate, modulation' = modulation.step(output', output, inputs, cell', a modulatory layer's output)
     H'      = bound(H + rate * dH)                               at once; or, if the modulation is retroactive,
@@ -48,8 +48,9 @@ class LayerParams(NamedTuple):
     """The parameters of one layer, which training changes between episodes."""
 
     weight: Tensor  # [drives, post, pre]
-    bias: Tensor  # [drives, post]
+    bias: Tensor  # [sums, post]; as many as drives, and one more for each that the cell splits
     alpha: Tensor  # [post, width], [post, 1] or [1, 1]; width is that of the plastic pathway
+    cell: Any
     rule: Any
     modulation: Any
     structure: Any
@@ -59,8 +60,9 @@ class Ready(NamedTuple):
     """The parameters of one layer as the steps of an episode use them: gated, rounded, expanded to full shape."""
 
     weight: Tensor  # [drives, post, pre]
-    bias: Tensor  # [drives, post]
+    bias: Tensor  # [sums, post]; as many as drives, and one more for each that the cell splits
     alpha: Tensor | None  # [post, width]; None where nothing is plastic
+    cell: Any
     rule: Any
     modulation: Any
 
@@ -81,7 +83,7 @@ class Signals(NamedTuple):
     """What one step of a layer computes on the way to its next state."""
 
     pre: Tensor  # [batch, pre], what the layer receives
-    drive: Tensor  # [batch, drives, post]
+    drive: Tensor  # [batch, sums, post]
     post: Tensor  # [batch, post], the postsynaptic activity in the plasticity rule
     rate: Rate | None  # the plasticity rate, by which the modulation multiplies what is written
 
@@ -170,16 +172,16 @@ def layer_signals(
     """`layer_step`, with what it computes on the way: the equations of this module, in their order."""
     inputs, modulator = separated(shape, inputs)
     received = pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
-    drive = linear(pre, ready.weight.flatten(0, 1), ready.bias.flatten()).unflatten(1, ready.bias.shape)
+    drive = _drive(layer.cell, shape, ready, inputs, state.output, pre)
     if ready.alpha is None or state.trace is None:
-        cell, response = layer.cell.step(state.cell, drive)
+        cell, response = layer.cell.step(ready.cell, state.cell, drive)
         after = LayerState(response.output, cell, trace=None, rule=(), eligibility=None, dither=None)
         return chosen(controls.ended, state, after), Signals(received, drive, response.post, rate=None)
 
     trace, dither, pre = state.trace, state.dither, _plastic(shape, inputs, state.output, pre)
     read = trace_read(trace, layer.bound, layer.limit)
-    drive = drive + _as_drives(layer.cell, _product(ready.alpha * read, pre))
-    cell, response = layer.cell.step(state.cell, drive)
+    drive = drive + _plastic_drive(layer.cell, shape, ready.alpha * read, pre)
+    cell, response = layer.cell.step(ready.cell, state.cell, drive)
     activity = Activity(pre, response.post, None if read is trace else _product(read, pre), trace)
     change, rule = layer.rule.step(ready.rule, state.rule, activity)
     seen = Observation(response.output, state.output, inputs, cell, modulator)
@@ -213,11 +215,34 @@ def _product(matrix: Tensor, pre: Tensor) -> Tensor:
     return torch.bmm(matrix, pre.unsqueeze(-1)).squeeze(-1)
 
 
-def _as_drives(cell: Cell, plastic: Tensor) -> Tensor:
-    """The contribution [batch, post] to the plastic drive as one to all drives [batch, drives, post]."""
-    if cell.drives == 1:
-        return plastic.unsqueeze(1)
-    return pad(plastic.unsqueeze(1), (0, 0, cell.plastic, cell.drives - 1 - cell.plastic))
+def _drive(cell: Cell, shape: Shape, ready: Ready, inputs: Tensor, output: Tensor, pre: Tensor) -> Tensor:
+    """W pre + b, as every sum that the cell receives, [batch, sums, post]."""
+    if not cell.split:
+        return linear(pre, ready.weight.flatten(0, 1), ready.bias.flatten()).unflatten(1, ready.bias.shape)
+    first, size = shape.inputs, ready.weight.shape[:2]
+    direct = linear(inputs, ready.weight[..., :first].flatten(0, 1)).unflatten(1, size)
+    if not shape.recurrent:
+        return pad(direct, (0, 0, 0, len(cell.split))) + ready.bias
+    recurrent = linear(output, ready.weight[..., first:].flatten(0, 1)).unflatten(1, size)
+    drives = [direct[:, d] if d in cell.split else direct[:, d] + recurrent[:, d] for d in range(cell.drives)]
+    return torch.stack(drives + [recurrent[:, d] for d in cell.split], dim=1) + ready.bias
+
+
+def _plastic_drive(cell: Cell, shape: Shape, matrix: Tensor, pre: Tensor) -> Tensor:
+    """What the plastic weights [batch, post, width] add to every sum that the cell receives, [batch, sums, post]."""
+    direct, recurrent = cell.plastic, cell.recurrent[cell.plastic]
+    if direct == recurrent:
+        return _among(cell, direct, _product(matrix, pre))
+    added, first = [], shape.plastic_sources
+    for index, columns in ((direct, slice(0, first)), (recurrent, slice(first, shape.width))):
+        if columns.stop > columns.start:
+            added.append(_among(cell, index, _product(matrix[..., columns], pre[:, columns])))
+    return sum(added[1:], added[0])
+
+
+def _among(cell: Cell, index: int, one: Tensor) -> Tensor:
+    """One sum [batch, post] as one of all that a cell receives, of which the others are 0."""
+    return one.unsqueeze(1) if cell.sums == 1 else pad(one.unsqueeze(1), (0, 0, index, cell.sums - 1 - index))
 
 
 def trace_read(trace: Tensor, bound: Bound, limit: Any) -> Tensor:
@@ -316,7 +341,7 @@ def _layer_ready(spec: NetworkSpec, layer: Layer, shape: Shape, params: LayerPar
     if shape.width:
         alpha = _rounded(params.alpha, spec, Role.ALPHA).expand(shape.post, shape.width)
         alpha = alpha if gates.plastic is None else alpha * gates.plastic
-    return Ready(weight, bias, alpha, params.rule, params.modulation)
+    return Ready(weight, bias, alpha, params.cell, params.rule, params.modulation)
 
 
 def _rounded(value: Tensor, spec: NetworkSpec, role: Role) -> Tensor:

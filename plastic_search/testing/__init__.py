@@ -123,16 +123,17 @@ def _cell_dynamics(cell: Cell) -> None:
         (drives,) = seen
         state, outputs = cell.state(drives.shape[1], POST, drives), []
         for drive in drives:
-            state, response = cell.step(state, drive)
+            state, response = cell.step(params, state, drive)
             keep({t.dtype for t in response} == {drive.dtype}, f"its response is not {drive.dtype}")
             outputs.append(response.output + 0.5 * response.post)
         return torch.stack(outputs, 1), state
 
-    drives = 0.5 + noise(STEPS, BATCH, cell.drives, POST)
-    dynamics(cell, respond, (), (drives,), (BATCH, STEPS, POST))
+    drives = 0.5 + noise(STEPS, BATCH, cell.sums, POST)
+    params = seeded(cell, lambda rng: cell.params(POST, rng))
+    dynamics(cell, respond, params, (drives,), (BATCH, STEPS, POST))
     with promise(cell, "its state carries a gradient from the last output to the first drive"):
         drives.requires_grad_()
-        outputs, state = respond((), (drives,))
+        outputs, state = respond(params, (drives,))
         outputs[:, -1].sum().backward()
         keep(not tensors(state) or (drives.grad is not None and bool(drives.grad[0].any())), "it carries none")
 

@@ -251,17 +251,17 @@ def test_a_part_of_ones_own_exports_with_its_own_start(tmp_path: Path) -> None:
         level: Tensor  # [batch, post]
 
     @dataclass(frozen=True)
-    class Leaky(Cell):
+    class Leak(Cell):
         """v' = v / 2 + drive, y = max(0, v')"""
 
         def state(self, batch: int, post: int, like: Tensor) -> LeakState:
             return LeakState(like.new_full((batch, post), 0.25))
 
-        def step(self, state: LeakState, drive: Tensor) -> tuple[LeakState, Response]:
+        def step(self, params: tuple[()], state: LeakState, drive: Tensor) -> tuple[LeakState, Response]:
             level = state.level / 2 + drive[:, 0]
             return LeakState(level), Response(level.relu(), level.relu())
 
-    net = network(replace(PLAIN, cell=Leaky()))
+    net = network(replace(PLAIN, cell=Leak()))
     assert export_step(net, tmp_path / "step.onnx", steps=50).stepwise <= ALLOWED
 
 
@@ -273,7 +273,7 @@ def test_a_step_that_tracing_would_freeze_is_refused(tmp_path: Path) -> None:
     class Moody(Cell):
         """y = n drive, n counting the calls"""
 
-        def step(self, state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
+        def step(self, params: tuple[()], state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
             calls.append(1)
             y = (drive[:, 0] * len(calls)).tanh()
             return state, Response(y, y)
@@ -289,7 +289,7 @@ def test_a_step_that_cannot_be_traced_is_refused(tmp_path: Path) -> None:
     class Choosy(Cell):
         """y = |drive| by asking its sign"""
 
-        def step(self, state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
+        def step(self, params: tuple[()], state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
             y = drive[:, 0] if drive.sum() > 0 else -drive[:, 0]
             return state, Response(y, y)
 
@@ -327,7 +327,7 @@ def test_a_step_that_no_runner_takes_is_refused(tmp_path: Path) -> None:
     class Convolved(Cell):
         """y = drive, averaged over neighbours"""
 
-        def step(self, state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
+        def step(self, params: tuple[()], state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
             y = torch.nn.functional.avg_pool1d(drive, 3, 1, 1)[:, 0]
             return state, Response(y, y)
 

@@ -248,7 +248,7 @@ def test_parts_that_mix_their_units_stay_whole() -> None:
     class Crowd(Cell):
         """y = drive - mean(drive)"""
 
-        def step(self, state: Any, drive: Tensor) -> Any:
+        def step(self, params: Any, state: Any, drive: Tensor) -> Any:
             y = drive[:, 0] - drive[:, 0].mean(-1, keepdim=True)
             return state, Response(y, y)
 

@@ -78,7 +78,8 @@ def _signature(
     if isinstance(program, Unsupported):
         raise ValueError(program.reason)
     recurrent_plastic = plastic and shape.recurrent > 0 and shape.plastic.stop == shape.pre
-    return _unique(program, dtype == torch.float64, shape.recurrent > 0, recurrent_plastic)
+    apart = recurrent_plastic and shape.plastic_sources > 0 and program.recurrent[program.plastic] != program.plastic
+    return _unique(program, dtype == torch.float64, shape.recurrent > 0, recurrent_plastic, apart)
 
 
 _unique = lru_cache(maxsize=512)(KernelSignature)  # equal layers share one object, and what is compiled for it
@@ -140,7 +141,7 @@ def prepare(
 ) -> Prepared:  # fmt: skip
     """The arguments of `_Sequence` for those of `sequence`."""
     signature = _signature(layer, shape, form, x.dtype, controls)
-    params = leaves((ready.rule, ready.modulation)) if ready.alpha is not None else []
+    params = leaves((ready.cell, ready.rule, ready.modulation))
     vectors = [p for p, leaf in zip(params, signature.program.params.leaves, strict=True) if leaf is not None]
     if state is None:
         output = trace = eligibility = None
@@ -217,15 +218,15 @@ def _matrices(layer: Layer, shape: Shape, ready: Ready, signature: KernelSignatu
     width = _width(shape)
     post, pre, trace = x.new_zeros(1, shape.post), x.new_zeros(1, width), x.new_zeros(1, shape.post, width)
 
-    def of_member(params: tuple[Any, Any]) -> list[Tensor]:
+    def of_member(params: tuple[Any, Any, Any]) -> list[Tensor]:
         found = {f"param{k}": value for k, value in enumerate(leaves(params))}
         if not found.keys() >= {*synapses.matrices}:
             state = layer.rule.state(1, shape.post, width, x)
-            change, _ = layer.rule.step(params[0], state, Activity(pre, post, post, trace))
+            change, _ = layer.rule.step(params[1], state, Activity(pre, post, post, trace))
             found |= {n: t.reshape(t.shape[-2:]).expand(shape.post, width) for n, t in coefficients(change).items()}
         return [found[name] for name in synapses.matrices]
 
-    params = (ready.rule, ready.modulation)
+    params = (ready.cell, ready.rule, ready.modulation)
     if x.dim() == 3:
         return of_member(params)
     members = [of_member(tree_map(lambda t, k=k: t[k], params)) for k in range(len(x))]
@@ -235,9 +236,8 @@ def _matrices(layer: Layer, shape: Shape, ready: Ready, signature: KernelSignatu
 def _sizes(backend: Backend, signature: KernelSignature, shape: Shape, x: Tensor) -> Sizes:
     lanes = signature.number.lanes
     sources, width = shape.inputs, _width(shape)
-    plastic_sources = max(min(shape.plastic.stop, sources) - shape.plastic.start, 0)
     post_padded = -(-shape.post // lanes) * lanes
-    used = plastic_sources + post_padded * signature.recurrent_plastic
+    used = shape.plastic_sources + post_padded * signature.recurrent_plastic
     pre_padded = -(-used // lanes) * lanes if width else lanes
     times, batch = x.shape[-3:-1]
     members = len(x) if x.dim() == 4 else 1
@@ -245,7 +245,7 @@ def _sizes(backend: Backend, signature: KernelSignature, shape: Shape, x: Tensor
     return Sizes(
         post=shape.post,
         sources=sources,
-        plastic_sources=plastic_sources,
+        plastic_sources=shape.plastic_sources,
         width=width,
         members=members,
         times=times,

@@ -54,7 +54,7 @@ class _Span(NamedTuple):
     """The buffers for a number of steps, views into them, and what runs these steps."""
 
     buffers: Buffers
-    drive: Tensor  # [time * batch, drives * post]
+    drive: Tensor  # [time * batch, sums * post]
     pre: Tensor | None  # [time, batch, sources], where the inputs are plastic
     dither: Tensor | None  # [member, time, batch]
     signals: Tensor | None  # [member, time, batch, signals]
@@ -78,7 +78,9 @@ class BackendStepper:
         self._spans: dict[int, _Span] = {}  # by number of steps
         self._now = self._spans[1] = self._span(allocate(self._call, x.unsqueeze(0), tensors, for_backward=False))
         padding = self._call.sizes.post_padded - shape.post
-        self._weight = source_weight(tensors.weight, self._call.sizes)[0].T.contiguous()
+        self._weight = source_weight(tensors.weight, self._call.sizes, self._call.signature.program.sums)[
+            0
+        ].T.contiguous()
         self._bias = torch.nn.functional.pad(tensors.bias[0], (0, padding)).flatten()
         self._tensors = tensors._replace(trace=None, eligibility=None)  # which the buffers hold
 

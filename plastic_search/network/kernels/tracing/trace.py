@@ -116,8 +116,9 @@ class _Trace:
             backward += [o for o in outputs if not (name in _SEEN and _is_zero(o.node))]
         parts = divided(forward, backward, *self._reads())
         return StepProgram(
-            drives=step.cell.drives,
+            sums=step.cell.sums,
             plastic=step.cell.plastic,
+            recurrent=step.cell.recurrent,
             state=self.state,
             params=self.params,
             initial_states=step.initial_states,
