@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -183,7 +184,7 @@ def test_bits_from_1_to_16_and_a_layer_that_reads_what_is_rounded() -> None:
         with pytest.raises(
             PlasticSearchError, match=rf"Integer\.{role.value} wants {least} to 16 bits, but got {bits}"
         ):
-            Integer(**{role.value: bits})
+            replace(Integer(), **{role.value: bits})
     assert only(1).format(Role.ACTIVITY) == Format(1)
     for precision in (Floating(), Integer()):
         assert precision.format(Role.ACTIVITY) is None

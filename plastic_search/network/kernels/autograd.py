@@ -29,6 +29,7 @@ from plastic_search.network.pytree import leaves, unflatten
 from plastic_search.network.quantization import next_dither, start_dither
 from plastic_search.network.spec import Bound, Layer
 from plastic_search.network.step import LayerState, Ready, separated
+from plastic_search.precisions import Format
 from plastic_search.rules import Activity
 from plastic_search.structures import Shape
 
@@ -52,7 +53,7 @@ def unsupported(
     return Unsupported(why) if why else None
 
 
-def _in_range(limit: float, form: Formats, dtype: torch.dtype) -> bool:
+def _in_range(limit: float, form: Format | None, dtype: torch.dtype) -> bool:
     """Whether the distance of two levels of a bounded trace is no denormal number, and the limit can be multiplied."""
     kind = torch.finfo(dtype)
     return kind.tiny * (form.top if form else 1) <= limit <= kind.max**0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -46,7 +47,8 @@ def precision(bits: int | None, trace: int | None = None) -> Integer:
 def test_any_parts_equal_the_reference(cell: type[Cell], rule: type[Rule]) -> None:
     """In float64, where a last bit meets no threshold; all else takes turns, at bits and modulations by every part."""
     number = 5 * list(CELLS.values()).index(cell) + 3 * list(RULES.values()).index(rule)
-    bits, modulation = BITS[number % 4], list(MODULATIONS.values())[number // 2 % len(MODULATIONS)]
+    modulation: Any = list(MODULATIONS.values())[number // 2 % len(MODULATIONS)]
+    bits = BITS[number % 4]
     units, pathway = SIZES[number // 3 % 4], PATHWAYS[number % 3]
     bound = (Bound.HARD, Bound.SOFT)[number % 2]
     layer = Layer(units, cell(), rule(), modulation(), plastic=pathway, bound=bound, limit=0.3)
