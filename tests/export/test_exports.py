@@ -46,6 +46,7 @@ FOUND: Any = {name: [kind() for kind in discover(open_set(name)).values()] for n
 FOUND["modulations"].append(Retroactive(fan_out=FanOut.NETWORK))
 FOUND["structures"] += [Gated(density=0.6, plastic=0.5), Graph(fixed=((0, 1), (2, 11)), plastic=((1, 3), (2, 14)))]
 PRECISIONS = [Integer(), Floating(), Integer(4, 4, 8), Integer(3, 8, 5, Rounding.NEAREST), Integer(8, None, None)]
+PRECISIONS += [Integer(8, 8, 8, activity=8), Integer(None, None, None, activity=3)]
 
 
 def layer_of(turn: int) -> Layer:

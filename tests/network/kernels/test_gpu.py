@@ -15,6 +15,7 @@ from parity import CELLS, MODULATIONS, PATHWAYS, RULES, STACK, gaps, network, po
 
 from plastic_search.cells import Cell
 from plastic_search.cells.lstm import LSTM
+from plastic_search.cells.rnn import RNN
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.modulations import Modulation
 from plastic_search.modulations.retroactive import Retroactive
@@ -91,6 +92,17 @@ def test_traces_too_large_for_registers(rule: type[Rule], pathway: Pathway) -> N
     net = network(NetworkSpec((layer,)), 3, torch.float64)
     x = torch.randn(4, 2, 3, dtype=torch.float64)
     assert apart(net, x, started(net, x[:2])) <= 1e-10
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_rounded_activity(bits: int) -> None:
+    cell = (LSTM(), RNN())[bits // 2 % 2]
+    layer = Layer(17, cell, modulation=Retroactive(), plastic=PATHWAYS[bits % 3], bound=Bound.SOFT)
+    layers = (layer, Layer(3, plastic=Pathway.BOTH, skip=(1,)))
+    net = network(NetworkSpec(layers, Integer(None, None, 4, activity=bits)), 3, torch.float64)
+    x = 2.0 * torch.randn(5, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(bits))
+    assert apart(net, x, started(net, x[:2])) <= 1e-10
+    assert len(named(started(net, x))["layers.0.output"].unique()) > 1
 
 
 @pytest.mark.usefixtures("streamed")
