@@ -14,5 +14,5 @@ class RNN(Cell):
     """y = tanh(drive)"""
 
     def step(self, params: tuple[()], state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
-        y = drive[:, 0].tanh()
+        y = drive.squeeze(1).tanh()
         return state, Response(y, y)

@@ -33,6 +33,7 @@ from plastic_search.records.files import replacing
 __all__ = ["OPSET", "export_step"]
 
 OPSET = 21  # the first with INT4 and INT16 in DequantizeLinear
+EINSUM: Any = torch.ops.aten.einsum.default  # not left to onnxruntime, whose Einsum ends the process on an empty sum
 
 
 def export_step(net: Network, path: Path | str, steps: int = 200, seed: int = 0) -> Parity:
@@ -86,8 +87,10 @@ def _traced(net: Network) -> Any:
     shapes = (free, tuple(free for _ in before), tuple({} for _ in params))
     try:
         with _quiet():
+            table = {EINSUM: torch.export.default_decompositions()[EINSUM]}
+            step = torch.export.export(_Step(net, ready, state).eval(), args, dynamic_shapes=shapes)
             program = torch.onnx.export(
-                _Step(net, ready, state).eval(), args, dynamo=True, dynamic_shapes=shapes, opset_version=OPSET,
+                step.run_decompositions(table), args, dynamo=True, dynamic_shapes=shapes, opset_version=OPSET,
                 input_names=["x", *before, *params], output_names=["y", *(f"{name}.next" for name in before)],
                 external_data=False, optimize=True, verbose=False,
             )  # fmt: skip

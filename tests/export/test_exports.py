@@ -33,6 +33,7 @@ from plastic_search.network.state import named
 from plastic_search.precisions import Rounding
 from plastic_search.precisions.floating import Floating
 from plastic_search.precisions.integer import Integer
+from plastic_search.rules import Activity, Change, Outer, Rule
 from plastic_search.rules.hebb import Hebb
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
@@ -263,6 +264,21 @@ def test_a_part_of_ones_own_exports_with_its_own_start(tmp_path: Path) -> None:
 
     net = network(replace(PLAIN, cell=Leak()))
     assert export_step(net, tmp_path / "step.onnx", steps=50).stepwise <= ALLOWED
+
+
+@pytest.mark.usefixtures("_own_parts")
+def test_a_sum_of_products_exports_as_its_operations(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Summed(Rule):
+        """dH = post (x) pre, times the episode's recall, in Einstein's notation"""
+
+        def step(self, params: tuple[()], state: tuple[()], seen: Activity) -> tuple[Change, tuple[()]]:
+            post = torch.einsum("bm,bn->bm", seen.post, seen.recall)
+            return Change((Outer(post, torch.einsum("bn", seen.pre)),)), state
+
+    net = network(replace(PLAIN, rule=Summed()))
+    assert export_step(net, tmp_path / "step.onnx", steps=50).stepwise <= ALLOWED
+    assert "Einsum" not in {node.op_type for node in onnx.load(tmp_path / "step.onnx").graph.node}
 
 
 @pytest.mark.usefixtures("_own_parts")

@@ -41,7 +41,8 @@ def sequence(
     for t, inputs in enumerate(x):
         now = NOTHING if controls is NOTHING else controls.at(t)
         state = layer_step(layer, shape, ready, state, inputs, form, now)
-        outputs.append(chosen(now.ended, torch.zeros_like(state.output), state.output))
+        ended = now.ended
+        outputs.append(state.output if ended is None else chosen(ended, torch.zeros_like(state.output), state.output))
     return torch.stack(outputs), state
 
 
