@@ -18,6 +18,7 @@ from plastic_search.cells.gru import GRU
 from plastic_search.cells.lstm import LSTM
 from plastic_search.cells.softmax import Softmax
 from plastic_search.modulations.retroactive import Retroactive
+from plastic_search.network.formats import formats
 from plastic_search.network.kernels import autograd
 from plastic_search.network.kernels.buffers import Call
 from plastic_search.network.kernels.gpu.backend import GPU, argument_names, call_source, loaded, with_scratch
@@ -26,7 +27,7 @@ from plastic_search.network.kernels.gpu.layer import argument
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Bound, Layer, NetworkSpec, Pathway
 from plastic_search.network.step import start
-from plastic_search.precisions import Role, Rounding
+from plastic_search.precisions import Rounding
 from plastic_search.precisions.integer import Integer
 from plastic_search.rules.abcd import ABCD
 
@@ -37,6 +38,8 @@ LAYERS = (
     NetworkSpec((Layer(40, LSTM(), ABCD(), plastic=Pathway.INPUT),)),
     NetworkSpec((Layer(40, plastic=Pathway.BOTH),), Integer(4, 4, 8, Rounding.STOCHASTIC)),
     NetworkSpec((Layer(33, LSTM()),)),
+    NetworkSpec((Layer(40, LSTM(), plastic=Pathway.BOTH), Layer(2)), Integer(4, 4, 8, activity=4)),
+    NetworkSpec((Layer(40), Layer(2)), Integer(activity=1)),
     NetworkSpec((Layer(100, GRU(), plastic=Pathway.BOTH),)),
     NetworkSpec((Layer(40, Softmax(), plastic=Pathway.INPUT),)),
 )
@@ -74,7 +77,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     for spec, backend in product(LAYERS, map(Compiler, map(int, sys.argv[1:]))):
         net, x = Network(spec, 17), torch.zeros(3, 2, 17)
-        ready, form = net.resolve(), spec.precision.format(Role.TRACE)
+        ready, form = net.resolve(), formats(spec)[0]
         state = start(spec, net.shapes, 2, x, ready)
         y, _ = autograd.sequence(backend, spec.layers[0], net.shapes[0], form, ready[0], state[0], x)
         y.sum().backward()

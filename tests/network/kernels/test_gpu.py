@@ -20,6 +20,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.modulations import Modulation
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.modulations.simple import Simple
+from plastic_search.network.formats import Formats
 from plastic_search.network.kernels.dispatch import choose
 from plastic_search.network.kernels.gpu import function
 from plastic_search.network.kernels.gpu.backend import loaded
@@ -178,7 +179,7 @@ class _There:
 )
 def test_it_is_chosen_where_it_is_faster(device: str, units: int, kernel: str, reason: str) -> None:
     spec = NetworkSpec((Layer(units, plastic=Pathway.INPUT),))
-    found = choose(None, spec.layers[0], shapes(spec, 3)[0], None, _There(device))  # type: ignore[arg-type]
+    found = choose(None, spec.layers[0], shapes(spec, 3)[0], Formats(), _There(device))  # type: ignore[arg-type]
     assert found.kernel == kernel
     assert found.reason.startswith(reason)
 
@@ -218,7 +219,7 @@ def compiled_for_gpus() -> str:
 @pytest.mark.parametrize("architecture", [80, 90])
 def test_it_compiles_for_a_gpu(compiled_for_gpus: str, architecture: int) -> None:
     sizes = [line for line in compiled_for_gpus.splitlines() if line.startswith(f"sm_{architecture} ")]
-    assert len(sizes) == 2 * 8
+    assert len(sizes) == 2 * 10
     assert all(line.endswith(" bytes") for line in sizes)
 
 
