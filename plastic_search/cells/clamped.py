@@ -17,7 +17,7 @@ class Clamped(Cell):
 
     drives: ClassVar[int] = 2
 
-    def step(self, state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
+    def step(self, params: tuple[()], state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
         free, fixed = drive[:, 0].tanh(), drive[:, 1]
         y = torch.where(fixed != 0, fixed, free)
         return state, Response(y, y)

@@ -13,6 +13,6 @@ from plastic_search.cells import Cell, Response
 class Linear(Cell):
     """y = drive"""
 
-    def step(self, state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
+    def step(self, params: tuple[()], state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
         y = drive[:, 0]
         return state, Response(y, y)

@@ -24,7 +24,7 @@ class LSTM(Cell):
     def state(self, batch: int, post: int, like: Tensor) -> LSTMState:
         return LSTMState(like.new_zeros(batch, post))
 
-    def step(self, state: LSTMState, drive: Tensor) -> tuple[LSTMState, Response]:
+    def step(self, params: tuple[()], state: LSTMState, drive: Tensor) -> tuple[LSTMState, Response]:
         forget, write, read = drive[:, :3].sigmoid().unbind(1)
         candidate = drive[:, 3].tanh()
         memory = forget * state.memory + write * candidate

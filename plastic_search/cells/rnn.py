@@ -13,6 +13,6 @@ from plastic_search.cells import Cell, Response
 class RNN(Cell):
     """y = tanh(drive)"""
 
-    def step(self, state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
-        y = drive[:, 0].tanh()
+    def step(self, params: tuple[()], state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
+        y = drive.squeeze(1).tanh()
         return state, Response(y, y)

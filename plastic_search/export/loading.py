@@ -102,7 +102,7 @@ def _require_sizes(path: Path, spec: NetworkSpec, sizes: tuple[Shape, ...], stor
     wanted: dict[str, list[int]] = {}
     for i, (layer, shape) in enumerate(zip(spec.layers, sizes, strict=True)):
         wanted[f"layers.{i}.weight"] = [layer.cell.drives, shape.post, shape.pre]
-        wanted[f"layers.{i}.bias"] = [layer.cell.drives, shape.post]
+        wanted[f"layers.{i}.bias"] = [layer.cell.sums, shape.post]
         if shape.width:
             wanted[f"layers.{i}.alpha"] = [shape.post, shape.width]
     for name, size in wanted.items():

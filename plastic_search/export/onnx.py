@@ -33,6 +33,7 @@ from plastic_search.records.files import replacing
 __all__ = ["OPSET", "export_step"]
 
 OPSET = 21  # the first with INT4 and INT16 in DequantizeLinear
+EINSUM: Any = torch.ops.aten.einsum.default  # not left to onnxruntime, whose Einsum ends the process on an empty sum
 
 
 def export_step(net: Network, path: Path | str, steps: int = 200, seed: int = 0) -> Parity:
@@ -78,14 +79,18 @@ def _traced(net: Network) -> Any:
     batch = 2  # any but 0 and 1, for which torch.export specialises
     state = first_state(net, ready, batch)
     before, params = named(state), named(ready)
+    if twice := before.keys() & params.keys():
+        raise PlasticSearchError(f"{min(twice)} is both a parameter and a state of its part; rename one of them")
     free = {0: torch.export.Dim("batch")}
     # clones, since torch.export would merge inputs that are the same tensor
     args = (torch.zeros(batch, net.inputs), _clones(before), _clones(params))
     shapes = (free, tuple(free for _ in before), tuple({} for _ in params))
     try:
         with _quiet():
+            table = {EINSUM: torch.export.default_decompositions()[EINSUM]}
+            step = torch.export.export(_Step(net, ready, state).eval(), args, dynamic_shapes=shapes)
             program = torch.onnx.export(
-                _Step(net, ready, state).eval(), args, dynamo=True, dynamic_shapes=shapes, opset_version=OPSET,
+                step.run_decompositions(table), args, dynamo=True, dynamic_shapes=shapes, opset_version=OPSET,
                 input_names=["x", *before, *params], output_names=["y", *(f"{name}.next" for name in before)],
                 external_data=False, optimize=True, verbose=False,
             )  # fmt: skip

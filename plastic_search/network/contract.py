@@ -47,7 +47,7 @@ def build(spec: NetworkSpec, inputs: int, seed: int = 0) -> Network:
             if shape.width:
                 _validate_modulation(layer, params, shape)
         for (layer, shape, params), state in zip(layers, net.initial_state(_BATCH), strict=True):
-            _validate_cell(layer, shape.post, state)
+            _validate_cell(layer, params, shape, state)
             if state.trace is not None:
                 _validate_rule(layer, params, state, shape.post, shape.width)
     return net
@@ -56,6 +56,7 @@ def build(spec: NetworkSpec, inputs: int, seed: int = 0) -> Network:
 def _validate_drawn(layer: Layer, shape: Shape) -> None:
     """The parameters that parts draw, and the structure's gates."""
     rng = torch.Generator().manual_seed(0)
+    _check_tree(layer.cell, "params", layer.cell.params(shape.post, rng))
     if shape.width:
         _check_tree(layer.rule, "params", layer.rule.params(shape.post, shape.width, rng))
         _check_tree(layer.modulation, "params", layer.modulation.params(shape.post, shape.width, rng))
@@ -74,14 +75,19 @@ def _validate_drawn(layer: Layer, shape: Shape) -> None:
         _check_shape(structure, "constraint", "a penalty", penalty, (), "as one number")
 
 
-def _validate_cell(layer: Layer, post: int, state: LayerState) -> None:
-    cell, drive = layer.cell, torch.zeros(_BATCH, layer.cell.drives, post)
-    result = _unchanged(cell, "step", lambda: cell.step(state.cell, drive), (state.cell, drive))
+def _validate_cell(layer: Layer, params: LayerParams, shape: Shape, state: LayerState) -> None:
+    cell, post = layer.cell, shape.post
+    drive = torch.zeros(_BATCH, cell.sums, post)
+    arguments = (params.cell, state.cell, drive)
+    result = _unchanged(cell, "step", lambda: cell.step(*arguments), arguments)
     after, response = _pair(cell, result, "(state, Response)")
     _check_type(cell, "step", response, Response, "as its second result")
     _check_shape(cell, "step", "Response.output", response.output, (_BATCH, post), "[batch, post]")
     _check_shape(cell, "step", "Response.post", response.post, (_BATCH, post), "[batch, post]")
     _check_state(cell, state.cell, after)
+    if layer.structure.gates(params.structure, shape, drive).units is not None and bool(response.output.any()):
+        what = f"must return 0 for units that do not exist, as {type(layer.structure).__name__} has them, but does not"
+        raise fault(cell, "step", f"{what}; choose another cell")
 
 
 def _validate_rule(layer: Layer, params: LayerParams, state: LayerState, post: int, pre: int) -> None:

@@ -222,8 +222,9 @@ def _initial(layer: Layer, shape: Shape, rng: Generator) -> LayerParams:
     alpha = 0.01 * torch.randn(sizes[layer.alpha] if width else (0, 0), generator=rng)
     return LayerParams(
         weight,
-        torch.zeros(layer.cell.drives, shape.post),
+        torch.zeros(layer.cell.sums, shape.post),
         alpha,
+        layer.cell.params(shape.post, rng),
         layer.rule.params(shape.post, width, rng) if width else (),
         layer.modulation.params(shape.post, width, rng) if width else (),
         layer.structure.params(shape, rng),

@@ -36,7 +36,8 @@ def check_numbers(spec: NetworkSpec, dtype: torch.dtype) -> None:
 
 
 def _numbers(spec: NetworkSpec) -> Iterator[tuple[str, float]]:
-    """Every number among the settings of parts that compute, with its path."""
+    """Every number among the settings of parts that compute, and of what parameters start from, with its path."""
+    yield from numbers_of(spec.initial, "initial")
     for i, layer in enumerate(spec.layers):
         for name in ("cell", "rule", "modulation") if _plastic(layer) else ("cell",):
             part = getattr(layer, name)

@@ -32,7 +32,7 @@ def record(
         x: [time, batch, inputs].
         names: paths, each of one tensor or of all below it: `layers.1.trace`, `layers.0.cell.memory`, `layers.0`. Those
             of the state are recorded as they are after the step; beside them, each layer has its signals: `pre`
-            [batch, pre], what it receives; `drive` [batch, drives, post]; `post` [batch, post], the activity in the
+            [batch, pre], what it receives; `drive` [batch, sums, post]; `post` [batch, post], the activity in the
             plasticity rule; `recall` [batch, post], H pre; and the modulator's `rate.write` [batch, post], or
             [batch, 1] where one rate serves all units, or [batch, post, pre] where each synapse has its own, and
             `rate.eligibility` [batch].

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 from plastic_search.cells import Cell
 from plastic_search.cells.rnn import RNN
@@ -12,6 +14,7 @@ from plastic_search.core.part import Part, SearchParameter
 from plastic_search.core.space import search_parameters
 from plastic_search.modulations import Modulation
 from plastic_search.modulations.simple import Simple
+from plastic_search.network.diagnostics import fault
 from plastic_search.network.initial import Initial
 from plastic_search.precisions import Precision, Role
 from plastic_search.precisions.floating import Floating
@@ -95,12 +98,17 @@ class Layer(Part):
         if self.limit <= 0:
             raise PlasticSearchError(f"a trace's limit must be above 0, but got limit={self.limit}")
         if not isinstance(self.cell, SearchParameter):
+            _check_step(type(self.cell))
             drives, index = self.cell.drives, self.cell.plastic
             if type(index) is not int or not 0 <= index < drives:
                 name = type(self.cell).__name__
                 raise PlasticSearchError(
                     f"{name}.plastic must be the index of one of its {drives} drives, but is {index!r}"
                 )
+            split = self.cell.split
+            if len(set(split)) < len(split) or not set(split) <= set(range(drives)):
+                name = type(self.cell).__name__
+                raise PlasticSearchError(f"{name}.split must be indices of its {drives} drives, but is {split!r}")
         if len(set(self.skip)) < len(self.skip) or any(k < 1 for k in self.skip):
             raise PlasticSearchError(f"skip wants different whole numbers from 1, but got {self.skip}")
         whole = not any(search_parameters(self.structure))
@@ -111,20 +119,31 @@ class Layer(Part):
             )
 
 
+@cache
+def _check_step(kind: type[Cell]) -> None:
+    """Refuse a cell whose `step` takes no parameters, as before cells had any."""
+    signature = inspect.signature(kind.step)
+    try:
+        signature.bind(None, (), (), None)
+    except TypeError:
+        what = f"must be `step(self, params, state, drive)`, but is `step({', '.join(signature.parameters)})`"
+        raise fault(object.__new__(kind), "step", what) from None
+
+
 @dataclass(frozen=True)
 class NetworkSpec(Part):
     """Layers in order; the output of the last one is the network's.
 
     Args:
         layers: the first receives the network's input, each other one the outputs of the layer before it.
-        precision: the number format of weights, alphas and traces.
+        precision: the number format of weights, alphas, traces and activity.
         initial: what parameters start from, by path, where that is not what a layer and its parts draw.
         held: paths of parameters, or of blocks of them, that training leaves alone (`network.initial` says how paths
             are written).
 
     Raises:
-        PlasticSearchError: there is no layer, a skip connection starts before the network's input, or an integer
-            trace has no bound.
+        PlasticSearchError: there is no layer, a skip connection starts before the network's input, an integer
+            trace has no bound, or activity is to be rounded in a network of one layer, whose output is not.
 
     Example:
         from plastic_search.core.space import override
@@ -142,16 +161,21 @@ class NetworkSpec(Part):
     def check(self) -> None:
         if not self.layers:
             raise PlasticSearchError("a network needs at least one layer, but got layers=()")
+        rounds = not isinstance(self.precision, SearchParameter) and not any(search_parameters(self.precision))
         for i, layer in enumerate(self.layers):
             if isinstance(layer.skip, tuple) and any(k > i for k in layer.skip if isinstance(k, int)):
                 raise PlasticSearchError(f"layers.{i}.skip={layer.skip} reaches back beyond the network's input")
-            rounds = not isinstance(self.precision, SearchParameter) and not any(search_parameters(self.precision))
             free = layer.bound in (Bound.NONE, Bound.READ)
             if rounds and free and self.precision.format(Role.TRACE) is not None:
                 raise PlasticSearchError(
                     f"layers.{i}: an integer trace needs a bound where it is written, hard or soft, "
                     f"but bound is {layer.bound.value!r}"
                 )
+        if rounds and len(self.layers) == 1 and self.precision.format(Role.ACTIVITY) is not None:
+            raise PlasticSearchError(
+                "the output of a network's last layer is its answer, and is not rounded: a network of one layer "
+                "has no activity to round; add a layer that reads it, or leave activity in float"
+            )
 
 
 def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:

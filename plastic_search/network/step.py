@@ -3,8 +3,9 @@
 One step of one layer, in the order of `layer_signals`; * is elementwise, (x) the outer product of each episode:
 
     pre     = concat(outputs of other layers, the layer's own previous output)
-    drive   = W pre + b + (alpha * H) pre                        of several drives of a cell, one is plastic
-    cell', Response(output', post) = cell.step(cell, drive)
+    drive   = W pre + b + (alpha * H) pre                        of several drives, one is plastic; some may be split
+    cell', Response(output', post) = cell.step(params, cell, drive)
+    output', post = round(output', post)                         if activity has a format, in all layers but the last
     dH      = rule.step(pre, post, recall = H pre, H)            = sum(coef * post (x) pre) - decay * H + dense
     rate, modulation' = modulation.step(output', output, inputs, cell', a modulatory layer's output)
     H'      = bound(H + rate * dH)                               at once; or, if the modulation is retroactive,
@@ -31,10 +32,11 @@ from torch.nn.functional import linear, pad
 from plastic_search.cells import Cell
 from plastic_search.modulations import Observation, Rate
 from plastic_search.network.controls import NOTHING, Controls, chosen, imposed
+from plastic_search.network.formats import Formats, formats, sent
 from plastic_search.network.initial import without_gradients
 from plastic_search.network.quantization import next_dither, parameter_rounder, round_trace, start_dither
 from plastic_search.network.spec import Bound, Layer, NetworkSpec
-from plastic_search.precisions import Format, Role
+from plastic_search.precisions import Role
 from plastic_search.rules import Activity, Change
 from plastic_search.structures import Shape, Source
 
@@ -48,8 +50,9 @@ class LayerParams(NamedTuple):
     """The parameters of one layer, which training changes between episodes."""
 
     weight: Tensor  # [drives, post, pre]
-    bias: Tensor  # [drives, post]
+    bias: Tensor  # [sums, post]; as many as drives, and one more for each that the cell splits
     alpha: Tensor  # [post, width], [post, 1] or [1, 1]; width is that of the plastic pathway
+    cell: Any
     rule: Any
     modulation: Any
     structure: Any
@@ -59,8 +62,9 @@ class Ready(NamedTuple):
     """The parameters of one layer as the steps of an episode use them: gated, rounded, expanded to full shape."""
 
     weight: Tensor  # [drives, post, pre]
-    bias: Tensor  # [drives, post]
+    bias: Tensor  # [sums, post]; as many as drives, and one more for each that the cell splits
     alpha: Tensor | None  # [post, width]; None where nothing is plastic
+    cell: Any
     rule: Any
     modulation: Any
 
@@ -81,7 +85,7 @@ class Signals(NamedTuple):
     """What one step of a layer computes on the way to its next state."""
 
     pre: Tensor  # [batch, pre], what the layer receives
-    drive: Tensor  # [batch, drives, post]
+    drive: Tensor  # [batch, sums, post]
     post: Tensor  # [batch, post], the postsynaptic activity in the plasticity rule
     rate: Rate | None  # the plasticity rate, by which the modulation multiplies what is written
 
@@ -111,11 +115,8 @@ def step_signals(
         x: [batch, inputs].
     """
     outputs, after, signals = [x], [], []
-    trace_format = spec.precision.format(Role.TRACE)
-    for layer, shape, params, before in zip(spec.layers, shapes, ready, state, strict=True):
-        now, computed = layer_signals(
-            layer, shape, params, before, layer_inputs(shape, outputs), trace_format, controls
-        )
+    for layer, shape, params, before, form in zip(spec.layers, shapes, ready, state, formats(spec), strict=True):
+        now, computed = layer_signals(layer, shape, params, before, layer_inputs(shape, outputs), form, controls)
         outputs.append(now.output)
         after.append(now)
         signals.append(computed)
@@ -151,43 +152,45 @@ def _selected(output: Tensor, source: Source) -> Tensor:
 
 
 def layer_step(
-    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None,
+    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, form: Formats,
     controls: Controls = NOTHING,
 ) -> LayerState:  # fmt: skip
     """One time step of one layer.
 
     Args:
         inputs: [batch, received], what the layer receives from other layers (`layer_inputs`).
-        trace_format: the precision's format of the trace; None leaves it a float.
+        form: the precision's formats of the layer's trace and activity.
     """
-    return layer_signals(layer, shape, ready, state, inputs, trace_format, controls)[0]
+    return layer_signals(layer, shape, ready, state, inputs, form, controls)[0]
 
 
 def layer_signals(
-    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None,
+    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, form: Formats,
     controls: Controls = NOTHING,
 ) -> tuple[LayerState, Signals]:  # fmt: skip
     """`layer_step`, with what it computes on the way: the equations of this module, in their order."""
     inputs, modulator = separated(shape, inputs)
     received = pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
-    drive = linear(pre, ready.weight.flatten(0, 1), ready.bias.flatten()).unflatten(1, ready.bias.shape)
+    drive = _drive(layer.cell, shape, ready, inputs, state.output, pre)
     if ready.alpha is None or state.trace is None:
-        cell, response = layer.cell.step(state.cell, drive)
+        cell, response = layer.cell.step(ready.cell, state.cell, drive)
+        response = sent(response, form.activity)
         after = LayerState(response.output, cell, trace=None, rule=(), eligibility=None, dither=None)
         return chosen(controls.ended, state, after), Signals(received, drive, response.post, rate=None)
 
     trace, dither, pre = state.trace, state.dither, _plastic(shape, inputs, state.output, pre)
     read = trace_read(trace, layer.bound, layer.limit)
-    drive = drive + _as_drives(layer.cell, _product(ready.alpha * read, pre))
-    cell, response = layer.cell.step(state.cell, drive)
+    drive = drive + _plastic_drive(layer.cell, shape, ready.alpha * read, pre)
+    cell, response = layer.cell.step(ready.cell, state.cell, drive)
+    response = sent(response, form.activity)
     activity = Activity(pre, response.post, None if read is trace else _product(read, pre), trace)
     change, rule = layer.rule.step(ready.rule, state.rule, activity)
     seen = Observation(response.output, state.output, inputs, cell, modulator)
     rate, modulation = layer.modulation.step(ready.modulation, state.modulation, seen)
     rate = imposed(rate, controls)
     rounded = None
-    if trace_format is not None and dither is not None:
-        rounded = partial(round_trace, form=trace_format, limit=layer.limit, dither=dither)
+    if form.trace is not None and dither is not None:
+        rounded = partial(round_trace, form=form.trace, limit=layer.limit, dither=dither)
         dither = next_dither(dither)
     trace, eligibility = synapse_step(
         change, rate, trace, state.eligibility, layer.bound, layer.limit, rounded, controls.frozen
@@ -213,11 +216,34 @@ def _product(matrix: Tensor, pre: Tensor) -> Tensor:
     return torch.bmm(matrix, pre.unsqueeze(-1)).squeeze(-1)
 
 
-def _as_drives(cell: Cell, plastic: Tensor) -> Tensor:
-    """The contribution [batch, post] to the plastic drive as one to all drives [batch, drives, post]."""
-    if cell.drives == 1:
-        return plastic.unsqueeze(1)
-    return pad(plastic.unsqueeze(1), (0, 0, cell.plastic, cell.drives - 1 - cell.plastic))
+def _drive(cell: Cell, shape: Shape, ready: Ready, inputs: Tensor, output: Tensor, pre: Tensor) -> Tensor:
+    """W pre + b, as every sum that the cell receives, [batch, sums, post]."""
+    if not cell.split:
+        return linear(pre, ready.weight.flatten(0, 1), ready.bias.flatten()).unflatten(1, ready.bias.shape)
+    first, size = shape.inputs, ready.weight.shape[:2]
+    direct = linear(inputs, ready.weight[..., :first].flatten(0, 1)).unflatten(1, size)
+    if not shape.recurrent:
+        return pad(direct, (0, 0, 0, len(cell.split))) + ready.bias
+    recurrent = linear(output, ready.weight[..., first:].flatten(0, 1)).unflatten(1, size)
+    drives = [direct[:, d] if d in cell.split else direct[:, d] + recurrent[:, d] for d in range(cell.drives)]
+    return torch.stack(drives + [recurrent[:, d] for d in cell.split], dim=1) + ready.bias
+
+
+def _plastic_drive(cell: Cell, shape: Shape, matrix: Tensor, pre: Tensor) -> Tensor:
+    """What the plastic weights [batch, post, width] add to every sum that the cell receives, [batch, sums, post]."""
+    direct, recurrent = cell.plastic, cell.recurrent[cell.plastic]
+    if direct == recurrent:
+        return _among(cell, direct, _product(matrix, pre))
+    added, first = [], shape.plastic_sources
+    for index, columns in ((direct, slice(0, first)), (recurrent, slice(first, shape.width))):
+        if columns.stop > columns.start:
+            added.append(_among(cell, index, _product(matrix[..., columns], pre[:, columns])))
+    return sum(added[1:], added[0])
+
+
+def _among(cell: Cell, index: int, one: Tensor) -> Tensor:
+    """One sum [batch, post] as one of all that a cell receives, of which the others are 0."""
+    return one.unsqueeze(1) if cell.sums == 1 else pad(one.unsqueeze(1), (0, 0, index, cell.sums - 1 - index))
 
 
 def trace_read(trace: Tensor, bound: Bound, limit: Any) -> Tensor:
@@ -316,7 +342,7 @@ def _layer_ready(spec: NetworkSpec, layer: Layer, shape: Shape, params: LayerPar
     if shape.width:
         alpha = _rounded(params.alpha, spec, Role.ALPHA).expand(shape.post, shape.width)
         alpha = alpha if gates.plastic is None else alpha * gates.plastic
-    return Ready(weight, bias, alpha, params.rule, params.modulation)
+    return Ready(weight, bias, alpha, params.cell, params.rule, params.modulation)
 
 
 def _rounded(value: Tensor, spec: NetworkSpec, role: Role) -> Tensor:

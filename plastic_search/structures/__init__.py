@@ -78,6 +78,11 @@ class Shape(NamedTuple):
         return self.plastic.stop - self.plastic.start
 
     @property
+    def plastic_sources(self) -> int:
+        """How many columns of the plastic pathway come from other layers; they are its first."""
+        return max(min(self.plastic.stop, self.inputs) - self.plastic.start, 0)
+
+    @property
     def feedforward(self) -> tuple[Source, ...]:
         """The sources other than the layer itself."""
         return self.sources[:-1] if self.recurrent else self.sources
@@ -107,7 +112,7 @@ class Weights(NamedTuple):
 
     Args:
         weight: of the layer's weights [drives, post, pre], before the gates.
-        bias: of its biases [drives, post].
+        bias: of its biases [sums, post].
         outgoing: of the weights of each layer that receives this one [drives, units of that layer, post].
     """
 
@@ -126,7 +131,7 @@ class TrainingContext(NamedTuple):
         params: the structure's own parameters.
         grads: gradients of `params`, nested alike; None before the first update, and where there is no gradient.
         weight: the layer's weights [drives, post, pre], before the gates.
-        bias: its biases [drives, post].
+        bias: its biases [sums, post].
         alpha: its plasticity coefficients [post, width of shape.plastic], or what broadcasts to it.
         outgoing: weights as in `Weights`; a recurrent layer's own recurrent block comes first.
         step: updates made; 0 before the first.

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.network.formats import formats, sent
 from plastic_search.network.module import Network
-from plastic_search.network.pytree import flatten
+from plastic_search.network.pytree import flatten, map_tensors
 from plastic_search.network.spec import AlphaShape
 from plastic_search.precisions import Role, Rounding
 from plastic_search.structures import Shape
@@ -169,11 +170,11 @@ def connectivity(net: Network) -> tuple[Connectivity, ...]:
 
 def _constants(net: Network, i: int, exists: Tensor, earlier: list[Tensor]) -> Tensor:
     """Output [post] of units of layer `i` that receive only zeros and rest at a fixed point of their bias; else nan."""
-    cell, bias = net.spec.layers[i].cell, net.resolve()[i].bias.detach().cpu()
-    state, outputs, states = cell.state(1, bias.shape[1], bias), [], []
+    cell, ready = net.spec.layers[i].cell, map_tensors(lambda tensor: tensor.detach().cpu(), net.resolve()[i])
+    state, outputs, states = cell.state(1, ready.bias.shape[1], ready.bias), [], []
     for _ in range(3):
-        state, response = cell.step(state, bias.unsqueeze(0))
-        outputs.append(response.output[0])
+        state, response = cell.step(ready.cell, state, ready.bias.unsqueeze(0))
+        outputs.append(sent(response, formats(net.spec)[i].activity).output[0])
         states.append(flatten(state))
     rests = (outputs[0] == outputs[1]) & (outputs[1] == outputs[2])
     for name, first in states[0].items():

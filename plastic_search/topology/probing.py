@@ -28,7 +28,7 @@ _OUTPUTS = (-3.0, -0.3, -0.01, 0.0, 0.01, 0.3, 3.0)  # of the one unit that is c
 
 
 def sliced(params: Any, part: Any, sizes: tuple[int, ...], keep: tuple[Tensor, ...]) -> Any:
-    """The parameters of a rule or modulation, restricted to the indices `keep` of each of its sizes.
+    """The parameters of a cell, rule or modulation, restricted to the indices `keep` of each of its sizes.
 
     Which dimension of a parameter belongs to which size is found by drawing the part's parameters at other sizes.
 
@@ -58,11 +58,15 @@ def sliced(params: Any, part: Any, sizes: tuple[int, ...], keep: tuple[Tensor, .
 
 
 def cell_is_local(net: Network, i: int) -> bool:
-    """Whether the output of each unit of a layer depends on its own drives alone."""
-    cell, post = net.spec.layers[i].cell, net.shapes[i].post
-    drives = _various((_STEPS, _BATCH, cell.drives, post), torch.Generator().manual_seed(0))
+    """Whether the output of each unit of a layer depends on its own drives and parameters alone."""
+    cell, params, post = net.spec.layers[i].cell, _double(net.parts()[i].cell), net.shapes[i].post
+    drives = _various((_STEPS, _BATCH, cell.sums, post), torch.Generator().manual_seed(0))
     some = torch.arange(0, post, 2)
-    return _same(_responses(cell, drives)[..., some], _responses(cell, drives[..., some]))
+    try:
+        fewer = sliced(params, cell, (post,), (some,))
+    except PlasticSearchError:
+        return False
+    return _same(_responses(cell, params, drives)[..., some], _responses(cell, fewer, drives[..., some]))
 
 
 def _various(size: tuple[int, ...], rng: Generator) -> Tensor:
@@ -74,11 +78,11 @@ def _various(size: tuple[int, ...], rng: Generator) -> Tensor:
     return values * scales * few
 
 
-def _responses(cell: Any, drives: Tensor) -> Tensor:
-    """Outputs and postsynaptic activity [steps, batch, 2, post] of a cell for drives [steps, batch, drives, post]."""
+def _responses(cell: Any, params: Any, drives: Tensor) -> Tensor:
+    """Outputs and postsynaptic activity [steps, batch, 2, post] of a cell for drives [steps, batch, sums, post]."""
     state, responses = cell.state(_BATCH, drives.shape[3], drives[0]), []
     for drive in drives:
-        state, response = cell.step(state, drive)
+        state, response = cell.step(params, state, drive)
         responses.append(torch.cat([response.output.unsqueeze(1), response.post.unsqueeze(1)], dim=1))
     return torch.stack(responses)
 

@@ -84,9 +84,8 @@ def _cut(net: Network, chosen: Plan) -> Network:
         cut = _params(net, chosen, i, columns, params, ready)
         flat |= {f"layers.{i}.{n.replace('.', '__')}": t for n, t in flatten(cut).items()}
     like = next(net.parameters())
-    smaller = Network(replace(net.spec, layers=tuple(layers)), net.inputs, kernel=net.kernel).to(
-        like.device, like.dtype
-    )
+    spec = replace(net.spec, layers=tuple(layers), initial=(), held=())  # whose blocks are of other sizes
+    smaller = Network(spec, net.inputs, kernel=net.kernel).to(like.device, like.dtype)
     smaller.load_state_dict(flat)
     return smaller
 
@@ -140,19 +139,23 @@ def _params(net: Network, chosen: Plan, i: int, columns: Tensor, params: LayerPa
     alpha = params.alpha
     if alpha.numel() and layer.alpha is not AlphaShape.NETWORK:
         alpha = alpha[rows] if layer.alpha is AlphaShape.NEURON else alpha[rows][:, plastic]
+    cell: Any = params.cell
     rule: Any = params.rule
     modulation: Any = params.modulation
+    if len(rows) < shape.post:
+        cell = sliced(cell, layer.cell, (shape.post,), (rows,))
     if shape.width and (len(rows) < shape.post or len(plastic) < shape.width):
         rule = sliced(rule, layer.rule, (shape.post, shape.width), (rows, plastic))
         modulation = sliced(modulation, layer.modulation, (shape.post, shape.width), (rows, plastic))
-    return LayerParams(weight, bias, alpha, rule, modulation, ())
+    return LayerParams(weight, bias, alpha, cell, rule, modulation, ())
 
 
 def _folded(chosen: Plan, i: int, ready: Ready) -> Tensor:
-    """What removed units of constant output add to each drive [drives, post]."""
+    """What removed units of other layers, of constant output, add to the layer's biases [sums, post]."""
     constant = chosen.constants(i)
     removed = torch.where(chosen.available(i) | constant.isnan(), 0.0, constant)
-    return ready.weight @ removed.to(ready.weight)
+    folded = ready.weight @ removed.to(ready.weight)
+    return torch.nn.functional.pad(folded, (0, 0, 0, len(ready.bias) - len(folded)))
 
 
 def _verify(net: Network, small: Network) -> None:

@@ -112,7 +112,7 @@ def modulate(text: str) -> str:
 
 
 def respond(text: str) -> str:
-    return f"def step(self, state, drive):\n    return {text}"
+    return f"def step(self, params, state, drive):\n    return {text}"
 
 
 def attribute(name: str, value: str) -> str:
@@ -165,6 +165,7 @@ RETURNED = {
     "Cell": [
         (respond("drive"), "must return (state, Response), but returned one of shape [2, 1, 4]"),
         (respond("state, Response(drive.add_(1)[:, 0], drive[:, 0])"), IN_PLACE),
+        (f"def params(self, post, rng):\n    return [1]\n\n\n{respond('state, drive')}", TREE + "list"),
     ],
     "Rule": [
         (step("return 3"), "must return (Change, state), but returned 3"),

@@ -33,6 +33,7 @@ from plastic_search.network.state import named
 from plastic_search.precisions import Rounding
 from plastic_search.precisions.floating import Floating
 from plastic_search.precisions.integer import Integer
+from plastic_search.rules import Activity, Change, Outer, Rule
 from plastic_search.rules.hebb import Hebb
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
@@ -251,18 +252,33 @@ def test_a_part_of_ones_own_exports_with_its_own_start(tmp_path: Path) -> None:
         level: Tensor  # [batch, post]
 
     @dataclass(frozen=True)
-    class Leaky(Cell):
+    class Leak(Cell):
         """v' = v / 2 + drive, y = max(0, v')"""
 
         def state(self, batch: int, post: int, like: Tensor) -> LeakState:
             return LeakState(like.new_full((batch, post), 0.25))
 
-        def step(self, state: LeakState, drive: Tensor) -> tuple[LeakState, Response]:
+        def step(self, params: tuple[()], state: LeakState, drive: Tensor) -> tuple[LeakState, Response]:
             level = state.level / 2 + drive[:, 0]
             return LeakState(level), Response(level.relu(), level.relu())
 
-    net = network(replace(PLAIN, cell=Leaky()))
+    net = network(replace(PLAIN, cell=Leak()))
     assert export_step(net, tmp_path / "step.onnx", steps=50).stepwise <= ALLOWED
+
+
+@pytest.mark.usefixtures("_own_parts")
+def test_a_sum_of_products_exports_as_its_operations(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Summed(Rule):
+        """dH = post (x) pre, times the episode's recall, in Einstein's notation"""
+
+        def step(self, params: tuple[()], state: tuple[()], seen: Activity) -> tuple[Change, tuple[()]]:
+            post = torch.einsum("bm,bn->bm", seen.post, seen.recall)
+            return Change((Outer(post, torch.einsum("bn", seen.pre)),)), state
+
+    net = network(replace(PLAIN, rule=Summed()))
+    assert export_step(net, tmp_path / "step.onnx", steps=50).stepwise <= ALLOWED
+    assert "Einsum" not in {node.op_type for node in onnx.load(tmp_path / "step.onnx").graph.node}
 
 
 @pytest.mark.usefixtures("_own_parts")
@@ -273,7 +289,7 @@ def test_a_step_that_tracing_would_freeze_is_refused(tmp_path: Path) -> None:
     class Moody(Cell):
         """y = n drive, n counting the calls"""
 
-        def step(self, state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
+        def step(self, params: tuple[()], state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
             calls.append(1)
             y = (drive[:, 0] * len(calls)).tanh()
             return state, Response(y, y)
@@ -289,7 +305,7 @@ def test_a_step_that_cannot_be_traced_is_refused(tmp_path: Path) -> None:
     class Choosy(Cell):
         """y = |drive| by asking its sign"""
 
-        def step(self, state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
+        def step(self, params: tuple[()], state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
             y = drive[:, 0] if drive.sum() > 0 else -drive[:, 0]
             return state, Response(y, y)
 
@@ -327,7 +343,7 @@ def test_a_step_that_no_runner_takes_is_refused(tmp_path: Path) -> None:
     class Convolved(Cell):
         """y = drive, averaged over neighbours"""
 
-        def step(self, state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
+        def step(self, params: tuple[()], state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
             y = torch.nn.functional.avg_pool1d(drive, 3, 1, 1)[:, 0]
             return state, Response(y, y)
 

@@ -99,6 +99,11 @@ def test_what_is_held_stays_and_the_rest_learns() -> None:
         assert not same["layers.0.modulation__fan"].any()
 
 
+def test_a_number_that_tensors_do_not_hold_is_refused() -> None:
+    with pytest.raises(PlasticSearchError, match=r"initial\.0\.values\.value=1e\+300 is beyond"):
+        Network(NetworkSpec(LAYERS, initial=(Initial("layers.0.bias", Each(1e300)),)), 3)
+
+
 def test_a_spec_of_before_is_read() -> None:
     data = NetworkSpec(LAYERS).to_json()
     del data["initial"], data["held"]

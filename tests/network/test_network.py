@@ -220,7 +220,7 @@ def test_every_combination_runs_and_every_parameter_gets_a_gradient(cell: str, r
         layer = Layer(
             units, CELLS[cell](), RULES[rule](), MODULATIONS[modulation](), plastic=pathway, alpha=alphas[n // 3 % 3]
         )
-        net = Network(NetworkSpec((layer,)), inputs)
+        net = Network(NetworkSpec((layer,)), inputs, kernel="reference")
         y, state = net(noise(5, 2, inputs, seed=n))
         assert y.isfinite().all()
         assert all(t.isfinite().all() for t in named(state).values())
@@ -297,7 +297,7 @@ class Begun(Cell):
     def state(self, batch: int, post: int, like: Tensor) -> Start:
         return Start(torch.linspace(0.1, 0.9, post).to(like).repeat(batch, 1))
 
-    def step(self, state: Start, drive: Tensor) -> tuple[Start, Response]:
+    def step(self, params: tuple[()], state: Start, drive: Tensor) -> tuple[Start, Response]:
         y = drive[:, 0].tanh() + state.level
         return Start((state.level + y) / 2), Response(y, y)
 
@@ -316,6 +316,18 @@ def test_the_plastic_drive_is_one_that_there_is(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(RNN, "plastic", -1)
     with pytest.raises(PlasticSearchError, match=r"RNN.plastic must be the index of one of its 1 drives, but is -1"):
         Layer(5)
+
+
+def test_a_cell_of_the_signature_before_parameters_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Older(Cell):
+        """y = drive"""
+
+        def step(self, state: Any, drive: Tensor) -> Any:  # type: ignore[override]
+            return state, Response(drive[:, 0], drive[:, 0])
+
+    with pytest.raises(PlasticSearchError, match=r"cell Older \(.*\): must be `step\(self, params, state, drive\)`"):
+        Layer(5, Older())
 
 
 def test_outputs_lie_in_one_piece() -> None:

@@ -15,6 +15,7 @@ from published import Array, Forward, Params, agree, episode, published, randomi
 from plastic_search.network.module import Network
 
 BITS = 9
+FEATURES, WAYS = 64, 5
 
 
 def network(oja: bool, clamp: bool) -> Forward:
@@ -72,3 +73,35 @@ def test_only_plasticity_is_trained() -> None:
     shown = torch.zeros(1, 1, 1024)
     shown[..., :512] = 0.25
     assert torch.equal(Network(published("images"), 1024)(shown)[0][..., :512], shown[..., :512])
+
+
+def softmax(x: Array) -> Array:
+    """Over the last axis."""
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def readout(params: Params, inputs: Array) -> tuple[Array, list[Array]]:
+    """y = softmax( sum_i [ w_ij + alpha_ij Hebb_ij ] x_i + 1000 label_j ) of features x, and (3) with y as x_j(t)."""
+    (p,) = params
+    w, alpha, eta = p["weight"][0, :, :FEATURES].T, p["alpha"][:, :FEATURES].T, float(p["modulation.rate"][0])
+    hebb, outputs = np.zeros((inputs.shape[1], FEATURES + WAYS, WAYS)), []
+    for u in inputs:
+        features, label = u[:, :FEATURES], u[:, FEATURES:]
+        y = softmax(np.einsum("bi,bij->bj", features, w + alpha * hebb[:, :FEATURES]) + 1000.0 * label)
+        pre, post = u[:, :, None], y[:, None, :]  # labels have traces that nothing reads
+        hebb = hebb + eta * post * (pre - post * hebb)
+        outputs.append(y)
+    return np.stack(outputs), [hebb.transpose(0, 2, 1)]
+
+
+def test_omniglot_readout() -> None:
+    x = episode(FEATURES + WAYS)
+    labels = torch.randint(WAYS, x.shape[:2], generator=torch.Generator().manual_seed(4))
+    x[:, :, FEATURES:] = torch.nn.functional.one_hot(labels, WAYS) * (torch.arange(len(x)) % 3 < 2)[:, None, None]
+    agree("Omniglot readout", randomised(published("omniglot"), FEATURES + WAYS), x, readout)
+
+
+def test_omniglot_has_as_many_parameters_as_the_program() -> None:
+    """320 weights, 320 alphas and eta."""
+    assert Network(published("omniglot"), FEATURES + WAYS).count() == 641

@@ -145,6 +145,21 @@ def test_integers_keep_their_scale_and_their_noise(rounding: Rounding, bits: int
         assert any("noise" in reason for reason in plan(net).reasons)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_constant_units_are_folded_as_their_activity_is_rounded(bits: int) -> None:
+    """At one bit, a unit that receives nothing sends 1."""
+    spec = NetworkSpec(
+        (
+            Layer(units=19, structure=Gated(density=0.05, support=FeedForward())),
+            Layer(units=12, cell=Linear(), structure=SPARSE, plastic=Pathway.RECURRENT, modulation=Constant()),
+            Layer(units=5, structure=Gated(density=0.3, support=FeedForward())),
+        ),
+        Integer(None, None, None, activity=bits),
+    )
+    for share in (0.0, 0.5):
+        assert units(equal(biased(Network(spec, 6, seed=1), share)))[0] < 19
+
+
 def test_only_live_units_are_kept() -> None:
     first = Graph(fixed=((0, 0), (1, 1), (2, 0), (3, 1)), support=FeedForward())  # 4 receives nothing
     second = Graph(fixed=((0, 1), (1, 4)), support=FeedForward())  # receives 1 and 4; 0, 2 and 3 are dead
@@ -248,7 +263,7 @@ def test_parts_that_mix_their_units_stay_whole() -> None:
     class Crowd(Cell):
         """y = drive - mean(drive)"""
 
-        def step(self, state: Any, drive: Tensor) -> Any:
+        def step(self, params: Any, state: Any, drive: Tensor) -> Any:
             y = drive[:, 0] - drive[:, 0].mean(-1, keepdim=True)
             return state, Response(y, y)
 

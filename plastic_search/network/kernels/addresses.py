@@ -71,7 +71,7 @@ class AddressBook(ABC, Generic[Moment]):
 
     @abstractmethod
     def drive(self, base: str, number: int) -> str:
-        """The address of one of the drives of a step, or of its derivative."""
+        """The address of one of the sums that the cell receives in a step, or of its derivative."""
 
     @abstractmethod
     def at(self, name: str, when: Moment) -> str:
@@ -101,6 +101,10 @@ class AddressBook(ABC, Generic[Moment]):
     def _named(self, rows: Rows, base: str, name: str) -> str:
         found = rows.find(name)
         return "" if found is None else self.row(rows.area, base, *found)
+
+    def plastic_sums(self, base: str) -> tuple[str, ...]:
+        """The sums of a step that a read of the trace adds to, or their derivatives."""
+        return tuple(self.drive(base, number) for number in self.signature.plastic_sums)
 
     def writes(self, when: Moment) -> dict[Slot, str]:
         """The rows of units that the synapses read at one time, and the numbers that differ from step to step."""

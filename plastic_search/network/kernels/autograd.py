@@ -15,6 +15,7 @@ from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.controls import NOTHING, Controls
+from plastic_search.network.formats import Formats
 from plastic_search.network.kernels.buffers import Buffers, Call, LayerTensors, Sizes, step_of_each
 from plastic_search.network.kernels.layout import KernelSignature
 from plastic_search.network.kernels.passes import Backend, backward, forward
@@ -36,18 +37,18 @@ __all__ = ["Prepared", "dithers", "layer_state", "prepare", "seen_signals", "seq
 
 
 def unsupported(
-    layer: Layer, shape: Shape, form: Format | None, x: Tensor, controls: Controls = NOTHING
+    layer: Layer, shape: Shape, form: Formats, x: Tensor, controls: Controls = NOTHING
 ) -> Unsupported | None:
-    """Why no backend can run this layer, whose trace has a format; None where one can."""
+    """Why no backend can run this layer, whose trace and activity have formats; None where one can."""
     if x.dtype not in (torch.float32, torch.float64):
         return Unsupported(f"its numbers are {x.dtype}")
     plastic = _width(shape) > 0
     program = _captured(layer, shape, form, x.dtype, controls)
     if isinstance(program, Unsupported):
         return program
-    if plastic and layer.bound is not Bound.NONE and not _in_range(layer.limit, form, x.dtype):
+    if plastic and layer.bound is not Bound.NONE and not _in_range(layer.limit, form.trace, x.dtype):
         return Unsupported(f"a limit of {layer.limit:g} is too close to the smallest or largest number of {x.dtype}")
-    parts = (layer.cell, Plastic.of(layer, form, program.columns, program.units) if plastic else None)
+    parts = (layer.cell, Plastic.of(layer, form.trace, program.columns, program.units) if plastic else None)
     why = difference(program, parts, x.dtype, (shape.post, _width(shape), x.shape[-2]))
     return Unsupported(why) if why else None
 
@@ -67,20 +68,19 @@ def _names(controls: Controls, plastic: bool) -> tuple[str, ...]:
 
 
 def _captured(
-    layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype, controls: Controls
+    layer: Layer, shape: Shape, form: Formats, dtype: torch.dtype, controls: Controls
 ) -> StepProgram | Unsupported:
     names, units = _names(controls, shape.width > 0), shape.received - shape.inputs
     return capture(layer, shape.width > 0, dtype, form, names, shape.inputs, units)
 
 
-def _signature(
-    layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype, controls: Controls
-) -> KernelSignature:
+def _signature(layer: Layer, shape: Shape, form: Formats, dtype: torch.dtype, controls: Controls) -> KernelSignature:
     plastic, program = _width(shape) > 0, _captured(layer, shape, form, dtype, controls)
     if isinstance(program, Unsupported):
         raise ValueError(program.reason)
     recurrent_plastic = plastic and shape.recurrent > 0 and shape.plastic.stop == shape.pre
-    return _unique(program, dtype == torch.float64, shape.recurrent > 0, recurrent_plastic)
+    apart = recurrent_plastic and shape.plastic_sources > 0 and program.recurrent[program.plastic] != program.plastic
+    return _unique(program, dtype == torch.float64, shape.recurrent > 0, recurrent_plastic, apart)
 
 
 _unique = lru_cache(maxsize=512)(KernelSignature)  # equal layers share one object, and what is compiled for it
@@ -91,13 +91,13 @@ def _width(shape: Shape) -> int:
 
 
 def sequence(
-    backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState | None,
+    backend: Backend, layer: Layer, shape: Shape, form: Formats, ready: Ready, state: LayerState | None,
     x: Tensor, controls: Controls = NOTHING,
 ) -> tuple[Tensor, LayerState]:  # fmt: skip
     """All time steps of one layer that is not `unsupported`.
 
     Args:
-        form: the format of the trace; None leaves it a float.
+        form: the formats of its trace and activity.
         state: where the episodes go on from; None starts them.
         x: [time, batch, received], what it receives from other layers; or [member, time, batch, received], where every
             other tensor has that first axis too, but `controls`.
@@ -137,12 +137,12 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState | None,
+    backend: Backend, layer: Layer, shape: Shape, form: Formats, ready: Ready, state: LayerState | None,
     x: Tensor, controls: Controls = NOTHING,
 ) -> Prepared:  # fmt: skip
     """The arguments of `_Sequence` for those of `sequence`."""
     signature = _signature(layer, shape, form, x.dtype, controls)
-    params = leaves((ready.rule, ready.modulation)) if ready.alpha is not None else []
+    params = leaves((ready.cell, ready.rule, ready.modulation))
     vectors = [p for p, leaf in zip(params, signature.program.params.leaves, strict=True) if leaf is not None]
     if state is None:
         output = trace = eligibility = None
@@ -154,7 +154,7 @@ def prepare(
         signature=signature,
         sizes=_sizes(backend, signature, shape, x),
         limit=layer.limit,
-        top_level=form.top if form else 0,
+        top_level=form.trace.top if form.trace else 0,
         state_count=len(states),
         vector_count=len(vectors),
         ends=None if controls.ended is None else (~controls.ended).sum((0, 2)),
@@ -174,13 +174,13 @@ def _numbers(controls: Controls, call: Call, x: Tensor) -> Tensor | None:
     return torch.cat(given, -1).to(x).expand(*x.shape[:-1], -1) if given else None
 
 
-def _first_states(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> tuple[list[Any], Any]:
+def _first_states(layer: Layer, shape: Shape, form: Formats, x: Tensor) -> tuple[list[Any], Any]:
     """The states of cell and rule, and the dither, at the start of episodes."""
     width, batch, members = _width(shape), x.shape[-2], x.shape[:-3]
     rule = layer.rule.state(batch, shape.post, width, x) if width else ()
     modulation = layer.modulation.state(batch, shape.post, x) if width else ()
     states = leaves((layer.cell.state(batch, shape.post, x), rule, modulation))
-    dither = start_dither(batch, x) if form is not None and width else None
+    dither = start_dither(batch, x) if form.trace is not None and width else None
     if members:
         dither, *states = [None if t is None else t.expand(*members, *t.shape) for t in (dither, *states)]
     return states, dither
@@ -219,15 +219,15 @@ def _matrices(layer: Layer, shape: Shape, ready: Ready, signature: KernelSignatu
     width = _width(shape)
     post, pre, trace = x.new_zeros(1, shape.post), x.new_zeros(1, width), x.new_zeros(1, shape.post, width)
 
-    def of_member(params: tuple[Any, Any]) -> list[Tensor]:
+    def of_member(params: tuple[Any, Any, Any]) -> list[Tensor]:
         found = {f"param{k}": value for k, value in enumerate(leaves(params))}
         if not found.keys() >= {*synapses.matrices}:
             state = layer.rule.state(1, shape.post, width, x)
-            change, _ = layer.rule.step(params[0], state, Activity(pre, post, post, trace))
+            change, _ = layer.rule.step(params[1], state, Activity(pre, post, post, trace))
             found |= {n: t.reshape(t.shape[-2:]).expand(shape.post, width) for n, t in coefficients(change).items()}
         return [found[name] for name in synapses.matrices]
 
-    params = (ready.rule, ready.modulation)
+    params = (ready.cell, ready.rule, ready.modulation)
     if x.dim() == 3:
         return of_member(params)
     members = [of_member(tree_map(lambda t, k=k: t[k], params)) for k in range(len(x))]
@@ -237,9 +237,8 @@ def _matrices(layer: Layer, shape: Shape, ready: Ready, signature: KernelSignatu
 def _sizes(backend: Backend, signature: KernelSignature, shape: Shape, x: Tensor) -> Sizes:
     lanes = signature.number.lanes
     sources, width = shape.inputs, _width(shape)
-    plastic_sources = max(min(shape.plastic.stop, sources) - shape.plastic.start, 0)
     post_padded = -(-shape.post // lanes) * lanes
-    used = plastic_sources + post_padded * signature.recurrent_plastic
+    used = shape.plastic_sources + post_padded * signature.recurrent_plastic
     pre_padded = -(-used // lanes) * lanes if width else lanes
     times, batch = x.shape[-3:-1]
     members = len(x) if x.dim() == 4 else 1
@@ -247,7 +246,7 @@ def _sizes(backend: Backend, signature: KernelSignature, shape: Shape, x: Tensor
     return Sizes(
         post=shape.post,
         sources=sources,
-        plastic_sources=plastic_sources,
+        plastic_sources=shape.plastic_sources,
         width=width,
         members=members,
         times=times,

@@ -58,7 +58,7 @@ class LayerTensors(NamedTuple):
     """The tensors of a layer as the network holds them, with a first axis over the members of a population."""
 
     weight: Tensor  # [member, drives, post, pre]
-    bias: Tensor  # [member, drives, post]
+    bias: Tensor  # [member, sums, post]
     alpha: Tensor | None  # [member, post, width]
     output: Tensor | None  # [member, batch, post], of the step before; None is 0, here and for the traces
     trace: Tensor | None  # [member, batch, post, width]
@@ -83,7 +83,7 @@ class LayerTensors(NamedTuple):
 class Buffers(NamedTuple):
     """What forward writes, and backward reads. Rows are padded to whole vectors."""
 
-    drive: Tensor  # [member, time, batch, drives, post]
+    drive: Tensor  # [member, time, batch, sums, post]
     output: Tensor  # [member, 1 + time, batch, post], from that of the step before
     pre: Tensor  # [member, time, batch, pre]
     state: Tensor  # [member, 1 + time, batch, ...]
@@ -166,7 +166,12 @@ def _pre(call: Call, x: Tensor) -> Tensor:
 
 def padded_trace(x: Tensor, trace: Tensor | None, s: Sizes) -> Tensor:
     """A padded copy of traces, or of their derivatives, [member, batch, post, pre]; None is 0."""
-    return x.new_zeros(s.members, s.batch, s.post, s.pre_padded) if trace is None else pad_columns(trace, s.pre_padded)
+    if trace is None:
+        return x.new_zeros(s.members, s.batch, s.post, s.pre_padded)
+    padded = x.new_empty(s.members, s.batch, s.post, s.pre_padded)  # `constant_pad_nd` would write it twice
+    padded[..., : s.width] = trace
+    padded[..., s.width :] = 0.0
+    return padded
 
 
 def _in_buffer(params: BufferLayout) -> BufferLayout:
@@ -174,22 +179,22 @@ def _in_buffer(params: BufferLayout) -> BufferLayout:
     return BufferLayout(tuple(leaf for leaf in params.leaves if leaf is not None), params.counts)
 
 
-def source_weight(weight: Tensor, s: Sizes) -> Tensor:
-    """The weights of the inputs from other layers [member, drives * post, sources], padded."""
-    weight = weight[..., : s.sources]
-    if s.post < s.post_padded:
-        weight = torch.constant_pad_nd(weight, (0, 0, 0, s.post_padded - s.post))
+def source_weight(weight: Tensor, s: Sizes, sums: int) -> Tensor:
+    """The weights of the inputs from other layers [member, sums * post, sources], padded; 0 for recurrent parts."""
+    weight, others = weight[..., : s.sources], sums - weight.shape[1]
+    if s.post < s.post_padded or others:
+        weight = torch.constant_pad_nd(weight, (0, 0, 0, s.post_padded - s.post, 0, others))
     return weight.flatten(1, 2)
 
 
 def _source_drive(x: Tensor, tensors: LayerTensors, s: Sizes) -> Tensor:
-    """The part of the drive [member, time, batch, drives, post] that does not depend on the step before."""
-    drives, bias = tensors.bias.shape[1], tensors.bias
+    """The part of the drive [member, time, batch, sums, post] that does not depend on the step before."""
+    sums, bias = tensors.bias.shape[1], tensors.bias
     if s.post < s.post_padded:
         bias = torch.constant_pad_nd(bias, (0, s.post_padded - s.post))
-    weights = source_weight(tensors.weight, s).transpose(1, 2)
+    weights = source_weight(tensors.weight, s, sums).transpose(1, 2)
     flat = torch.baddbmm(bias.flatten(1).unsqueeze(1), x.reshape(s.members, -1, s.sources), weights)
-    return flat.view(s.members, s.times, s.batch, drives, s.post_padded)
+    return flat.view(s.members, s.times, s.batch, sums, s.post_padded)
 
 
 def pad_columns(matrix: Tensor, length: int) -> Tensor:

@@ -92,7 +92,7 @@ class Reads(NamedTuple):
     """Addresses of the vectors with which one step reads the trace; backward, of the derivatives of its results."""
 
     pre: str
-    drive: str  # the plastic one
+    drives: tuple[str, ...]  # the sums of `KernelSignature.plastic_sums`
     recall: str  # "" where the rule does not use it
 
 
@@ -107,6 +107,7 @@ class KernelSignature:
     double: bool
     recurrent: bool  # whether the layer receives its own previous output
     recurrent_plastic: bool  # ... by plastic connections
+    apart: bool  # whether these add to another sum than plastic connections from other layers do
 
     @property
     def number(self) -> Number:
@@ -132,10 +133,16 @@ class KernelSignature:
         return self.program.synapses is not None and self.program.synapses.uses("phases")
 
     @cached_property
-    def separate_drives(self) -> tuple[int, ...]:
-        """The drives whose recurrent weights are not read in the same loop as the trace."""
-        drives = range(self.program.drives) if self.recurrent else ()
-        return tuple(d for d in drives if not (self.recurrent_plastic and d == self.program.plastic))
+    def separate_drives(self) -> tuple[tuple[int, int], ...]:
+        """The drives whose recurrent weights are not read in the same loop as the trace, and the sum of each."""
+        drives = enumerate(self.program.recurrent) if self.recurrent else ()
+        return tuple((d, to) for d, to in drives if not (self.recurrent_plastic and d == self.program.plastic))
+
+    @cached_property
+    def plastic_sums(self) -> tuple[int, ...]:
+        """The sums that a read of the trace adds to: one; or two, of other layers and of the layer itself."""
+        direct, recurrent = self.program.plastic, self.program.recurrent[self.program.plastic]
+        return (direct, recurrent) if self.apart else (recurrent if self.recurrent_plastic else direct,)
 
     @cached_property
     def state(self) -> Area:

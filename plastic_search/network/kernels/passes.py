@@ -166,7 +166,7 @@ def _gradients(call: Call, x: Tensor, grads: Sequence[Tensor | None], needs_d_x:
     d = {
         "d_output": output,
         "d_state": state,
-        "d_drive": empty(s.members, s.times, s.batch, signature.program.drives, s.post_padded),
+        "d_drive": empty(s.members, s.times, s.batch, signature.program.sums, s.post_padded),
         "d_pre": empty(s.members, s.times, s.batch, pre),
     }
     if signature.plastic:
@@ -189,16 +189,19 @@ def _sums(call: Call, x: Tensor, count: int) -> dict[str, Tensor]:
 
 def _d_sources(call: Call, d_drive: Tensor, d: dict[str, Tensor], tensors: LayerTensors, x: Tensor) -> Tensor:
     s = call.sizes
-    d_x = (d_drive @ source_weight(tensors.weight, s)).view(x.shape)
+    d_x = (d_drive @ source_weight(tensors.weight, s, call.signature.program.sums)).view(x.shape)
     return d_x + d["d_pre"][..., : s.plastic_sources] if s.plastic_sources else d_x
 
 
 def _d_weights(call: Call, d_drive: Tensor, x: Tensor, buffers: Buffers) -> tuple[Tensor, Tensor]:
-    """The derivatives of weight and bias, from that of the drive [member, time * batch, drives * post]."""
+    """The derivatives of weight and bias, from that of the drive [member, time * batch, sums * post]."""
     s, across = call.sizes, d_drive.mT
-    shape = (s.members, call.signature.program.drives, s.post_padded)
-    parts = [(across @ x.reshape(s.members, -1, s.sources)).view(*shape, s.sources)]
+    sums, recurrent = call.signature.program.sums, call.signature.program.recurrent
+    shape = (s.members, -1, s.post_padded)
+    own = across[:, : len(recurrent) * s.post_padded]
+    parts = [(own @ x.reshape(s.members, -1, s.sources)).view(*shape, s.sources)]
     if call.signature.recurrent:
         before = buffers.output[:, :-1].reshape(s.members, -1, s.post_padded)
-        parts.append((across @ before).view(*shape, s.post_padded)[..., : s.post])
+        found = (across @ before).view(*shape, s.post_padded)[..., : s.post]
+        parts.append(found if len(recurrent) == sums else found[:, list(recurrent)])
     return torch.cat(parts, -1)[:, :, : s.post], d_drive.sum(1).view(shape)[..., : s.post]

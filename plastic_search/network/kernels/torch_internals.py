@@ -59,7 +59,8 @@ def capture_graph(function: Callable[..., list[Tensor]], args: Sequence[Tensor])
 @cache
 def _decompositions() -> Any:
     """How operations become those of the core set; to collect this takes as long as to capture a graph."""
-    from torch._decomp import core_aten_decompositions
+    from torch._decomp import core_aten_decompositions, get_decompositions
 
-    kept = ("_scatter", "::stack")
-    return {op: how for op, how in core_aten_decompositions().items() if not any(k in op.name() for k in kept)}
+    kept, aten = ("_scatter", "::stack"), torch.ops.aten
+    table = {**core_aten_decompositions(), **get_decompositions([aten._softmax, aten._log_softmax])}
+    return {op: how for op, how in table.items() if not any(k in op.name() for k in kept)}

@@ -14,7 +14,9 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from plastic_search.cells.gru import GRU
 from plastic_search.cells.lstm import LSTM
+from plastic_search.cells.softmax import Softmax
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.network.kernels import autograd
 from plastic_search.network.kernels.buffers import Call
@@ -35,6 +37,8 @@ LAYERS = (
     NetworkSpec((Layer(40, LSTM(), ABCD(), plastic=Pathway.INPUT),)),
     NetworkSpec((Layer(40, plastic=Pathway.BOTH),), Integer(4, 4, 8, Rounding.STOCHASTIC)),
     NetworkSpec((Layer(33, LSTM()),)),
+    NetworkSpec((Layer(100, GRU(), plastic=Pathway.BOTH),)),
+    NetworkSpec((Layer(40, Softmax(), plastic=Pathway.INPUT),)),
 )
 
 

@@ -250,9 +250,11 @@ def test_a_step_may_be_replaced_and_a_class_defined_anew(user: Any, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(Oja, "step", step)
         assert not torch.allclose(assert_followed(Oja()), first)
-        patch.setattr(RNN, "step", lambda self, state, drive: (state, Response(drive[:, 0], drive[:, 0].tanh())))
+        patch.setattr(
+            RNN, "step", lambda self, params, state, drive: (state, Response(drive[:, 0], drive[:, 0].tanh()))
+        )
         second = assert_followed(Oja())
-        patch.setattr(RNN, "step", lambda self, state, drive: (state, Response(drive[:, 0].sin(), drive[:, 0])))
+        patch.setattr(RNN, "step", lambda self, params, state, drive: (state, Response(drive[:, 0].sin(), drive[:, 0])))
         assert not torch.allclose(assert_followed(Oja()), second)
     torch.testing.assert_close(assert_followed(Oja()), first, rtol=0, atol=0)
     rule = Hebb()
@@ -282,7 +284,7 @@ def test_bases_modulations_and_cells_are_followed_too(monkeypatch: pytest.Monkey
 
         push: ClassVar[dict[str, float]] = {"by": 0.1}
 
-        def step(self, state: Any, drive: Any) -> Any:
+        def step(self, params: Any, state: Any, drive: Any) -> Any:
             y = (drive[:, 0] + self.push["by"]).tanh()
             return state, Response(y, y)
 

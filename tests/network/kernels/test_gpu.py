@@ -206,7 +206,7 @@ def compiled_for_gpus() -> str:
 @pytest.mark.parametrize("architecture", [80, 90])
 def test_it_compiles_for_a_gpu(compiled_for_gpus: str, architecture: int) -> None:
     sizes = [line for line in compiled_for_gpus.splitlines() if line.startswith(f"sm_{architecture} ")]
-    assert len(sizes) == 2 * 6
+    assert len(sizes) == 2 * 8
     assert all(line.endswith(" bytes") for line in sizes)
 
 

@@ -160,6 +160,10 @@ class Emitter:
     def binary(self, op: str, a: str, b: str, type_: str | None = None) -> str:
         return self.let(f"{_BINARY[op]} {type_ or self.vector} {a}, {b}")
 
+    def maximum(self, a: str, b: str) -> str:
+        """The larger lanes of two vectors; NaN where one is."""
+        return self._call("maximum", self.vector, f"{self.vector} {a}, {self.vector} {b}", 2)
+
     def compare(self, op: str, a: str, b: str, type_: str | None = None) -> str:
         return self.let(f"fcmp {_COMPARE[op]} {type_ or self.vector} {a}, {b}")
 
@@ -205,10 +209,10 @@ class Emitter:
 
     # -- sums over the lanes of vectors
 
-    def sum_slot(self) -> str:
-        """A slot for a vector of sums, which begins as 0."""
+    def sum_slot(self, first: float = 0.0) -> str:
+        """A slot for a vector of sums, or of maxima, and what they begin as."""
         slot = self.slot(self.vector)
-        self.store(self.constant(0.0), slot)
+        self.store(self.constant(first), slot)
         return slot
 
     def accumulate(self, slot: str, a: str, b: str, mask: str = "") -> None:
@@ -227,11 +231,12 @@ class Emitter:
                 value = self.binary("add", value, self.load(address, type_), type_)
             self.store(value, address, type_)
 
-    def total(self, value: str) -> str:
-        """The sum of a vector's lanes."""
-        one, name = self.number.name, f"@llvm.vector.reduce.fadd.{self._suffix(self.vector)}"
-        self.declared.add(f"declare {one} {name}({one}, {self.vector})")
-        return self.let(f"call reassoc {one} {name}({one} {self.literal(0.0)}, {self.vector} {value})")
+    def total(self, value: str, op: str = "fadd") -> str:
+        """The sum of a vector's lanes, or, by fmaximum, the largest."""
+        one, name = self.number.name, f"@llvm.vector.reduce.{op}.{self._suffix(self.vector)}"
+        types, args = (f"{one}, ", f"{one} {self.literal(0.0)}, ") if op == "fadd" else ("", "")
+        self.declared.add(f"declare {one} {name}({types}{self.vector})")
+        return self.let(f"call reassoc {one} {name}({args}{self.vector} {value})")
 
     def totals(self, values: list[str]) -> tuple[str, str]:
         """The sum of each vector's lanes, as one small vector, and its type; of a single vector, a number.

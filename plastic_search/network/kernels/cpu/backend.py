@@ -102,7 +102,7 @@ def _groups(call: Call) -> list[tuple[int, int]]:
 
 def _workers(call: Call) -> int:
     s = call.sizes
-    drives = call.signature.program.drives
+    drives = len(call.signature.program.recurrent)
     work = s.members * s.times * s.batch * s.post * (s.pre_padded + s.post_padded * drives)
     return 1 if work < _SMALL else min(torch.get_num_threads(), s.members * s.batch)
 

@@ -98,7 +98,8 @@ class Function(AddressBook[Moment]):
         if program is None:
             return None
         sizes = (self["post"], self["width"], self["pre_padded"], self.pre_blocks)
-        return Synapses(self.e, program, self._static(program), sizes)
+        sources = self["plastic_sources"] if self.signature.apart else ""
+        return Synapses(self.e, program, self._static(program), sizes, sources)
 
     def _static(self, program: SynapseProgram) -> dict[int, str]:
         """Nodes that are the same for all synapses at every step, as vectors."""
@@ -160,7 +161,7 @@ class Function(AddressBook[Moment]):
         e, signature = self.e, self.signature
         index = e.add(e.mul(when.time, self["batch"]), when.episode.number)
         sizes = {
-            "drive": lambda: e.mul(self["post_padded"], str(signature.program.drives)),
+            "drive": lambda: e.mul(self["post_padded"], str(signature.program.sums)),
             "output": lambda: self["post_padded"],
             "pre": lambda: self["pre_padded"],
             "state": lambda: self.size(signature.state),

@@ -57,9 +57,9 @@ class _Forward:
         if signature.recurrent_plastic:
             for step in steps:
                 f.copy(step.output, e.at(step.pre, f["plastic_sources"]), f.post_blocks)
-        for d in signature.separate_drives:
+        for d, to in signature.separate_drives:
             weight = f.item(f["recurrent_weight"], e.mul(f["post"], str(d)), f["post_padded"])
-            self._product(weight, [step.output for step in steps], [f.drive(step.drive, d) for step in steps])
+            self._product(weight, [step.output for step in steps], [f.drive(step.drive, to) for step in steps])
         if self.sweep:
             self._plastic(self.sweep, t, episodes, traces, steps)
         for episode, step in zip(episodes, steps, strict=True):
@@ -89,8 +89,8 @@ class _Forward:
         self, sweep: ForwardSweep, t: str, episodes: list[Episode], traces: list[Matrices], steps: list[StepAddresses]
     ) -> None:
         """Apply the write of the step before, and read the trace; store a checkpoint where a segment begins."""
-        e, f, plastic = self.e, self.f, self.signature.program.plastic
-        reads = [Reads(step.pre, f.drive(step.drive, plastic), f.taped(step.tape, "recall")) for step in steps]
+        e, f = self.e, self.f
+        reads = [Reads(step.pre, f.plastic_sums(step.drive), f.taped(step.tape, "recall")) for step in steps]
         first = e.let(f"icmp eq i64 {t}, 0")
         with e.when(first):
             sweep.emit([ForwardEpisode(m, None, read) for m, read in zip(traces, reads, strict=True)])
@@ -225,7 +225,7 @@ class _Backward:
         e, f, signature = self.e, self.f, self.signature
         later = Moment(e.add(t, "1"), episode)
         zero = self._adjoint(episode, "zero")
-        d_drive = f.choose(last, zero, f.drive(f.at("d_drive", later), signature.program.plastic))
+        d_drives = tuple(f.choose(last, zero, each) for each in f.plastic_sums(f.at("d_drive", later)))
         pre = f.choose(last, self._adjoint(episode, "zero_pre"), f.at("pre", later))
         recall = f.choose(last, zero, self._adjoint(episode, "recall")) if signature.uses_recall else ""
         d_pre = f.choose(last, self._adjoint(episode, "pre"), f.d_pre(later))
@@ -236,7 +236,7 @@ class _Backward:
             elif axis is Axis.ONE:
                 e.store(e.constant(0.0, e.number.name), row, e.number.name)
         before = self._writes_from(first, episode)
-        return BackwardEpisode(m, writes, Reads(pre, d_drive, recall), adjoints, before)
+        return BackwardEpisode(m, writes, Reads(pre, d_drives, recall), adjoints, before)
 
     def _writes_from(self, first: str, episode: Episode) -> Callable[[str], dict[Slot, str]]:
         """What the synapses read at a step, counted from `first`."""
@@ -259,9 +259,9 @@ class _Backward:
             for episode, d_output in zip(episodes, outputs, strict=True):
                 recurrent = e.at(f.d_pre(Moment(t, episode)), f["plastic_sources"])
                 f.copy(recurrent, d_output, f.post_blocks, add=True)
-        for d in signature.separate_drives:
+        for d, to in signature.separate_drives:
             weight = f.item(f["recurrent_weight"], e.mul(f["post"], str(d)), f["post_padded"])
-            d_drives = [f.drive(f.at("d_drive", Moment(t, episode)), d) for episode in episodes]
+            d_drives = [f.drive(f.at("d_drive", Moment(t, episode)), to) for episode in episodes]
             self._transposed_product(weight, d_drives, outputs)
 
     def _transposed_product(self, weight: str, vectors: list[str], targets: list[str]) -> None:
@@ -291,9 +291,9 @@ class _Backward:
             sweeps = []
             for episode in episodes:
                 start = Moment("0", episode)
-                d_drive = f.drive(f.at("d_drive", start), signature.program.plastic)
+                d_drives = f.plastic_sums(f.at("d_drive", start))
                 recall = self._adjoint(episode, "recall") if signature.uses_recall else ""
-                m, reads = self._checkpoint(episode, "0"), Reads(f.at("pre", start), d_drive, recall)
+                m, reads = self._checkpoint(episode, "0"), Reads(f.at("pre", start), d_drives, recall)
                 d = self._adjoints(episode, f.d_pre(start))
                 before = lambda k, x=episode: f.writes(Moment(k, x))  # noqa: E731
                 sweeps.append(BackwardEpisode(m, None, reads, d, before))

@@ -1,11 +1,12 @@
-"""Programs as loops over the units. One loop computes all nodes that do not wait for a sum over an earlier loop."""
+"""Programs as loops over the units. One loop computes all nodes that do not wait for a reduction of an earlier one."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from plastic_search.network.kernels.cpu.assembler import Emitter
-from plastic_search.network.kernels.tracing.ir import Axis, Node
+from plastic_search.network.kernels.tracing.ir import REDUCTIONS, Axis, Node
 from plastic_search.network.kernels.tracing.program import Output, Program, slot_of, stored, sum_depths
 
 __all__ = ["AddressOf", "Loops"]
@@ -14,6 +15,7 @@ AddressOf = Callable[[str, Axis, int], str]  # of a row, from its buffer, axis a
 
 _UNMASKED = {"state", "row", "params"}  # buffers whose padding over POST is never read
 _ADDED = {"params", "previous"}  # buffers whose rows are added to what is there
+_FIRST = {"sum": 0.0, "max": -math.inf}  # what a reduction begins as
 
 
 class Loops:
@@ -49,7 +51,7 @@ class Loops:
     def _scalars(self, nodes: Sequence[Node], outputs: Sequence[Output]) -> None:
         """Single numbers, and the outputs among them."""
         for node in nodes:
-            if node.axis is Axis.ONE and node.op not in ("sum", "constant"):
+            if node.axis is Axis.ONE and node.op not in (*REDUCTIONS, "constant"):
                 self.scalars[node.index] = self._computed(node, self._scalar, self.e.number.name)
         indices = {x.index for x in nodes}
         for output in outputs:
@@ -66,14 +68,14 @@ class Loops:
         return e.apply(node.op, [value(a) for a in node.args], type_)
 
     def _loop(self, depth: int, axis: Axis, nodes: Sequence[Node], outputs: Sequence[Output]) -> None:
-        """One pass over the units, which computes, stores and sums what is at this depth."""
+        """One pass over the units, which computes, stores and reduces what is at this depth."""
         here = [o for o in outputs if o.axis is axis and self.depth[o.node.index] == depth]
-        sums = [x for x in nodes if x.op == "sum" and x.args[0].axis is axis and self.depth[x.index] == depth + 1]
+        sums = [x for x in nodes if x.op in REDUCTIONS and x.args[0].axis is axis and self.depth[x.index] == depth + 1]
         keep = [x for x in nodes if x.index in self.stored and x.axis is axis and self.depth[x.index] == depth]
         if not (here or sums or keep):
             return
         e = self.e
-        totals = [e.sum_slot() for _ in sums]
+        totals = [e.sum_slot(_FIRST[x.op]) for x in sums]
         spread = self._spread(here, sums, keep, depth)
         inputs = {x.index: self.source(*slot_of(x)) for x in nodes if x.op == "input" and x.axis is axis}
         addresses = [self.target(o.buffer, axis, o.number) for o in here]
@@ -84,12 +86,13 @@ class Loops:
             for node in keep:
                 e.store(body.value(node), e.at(self.stored[node.index], offset))
             for node, total in zip(sums, totals, strict=True):
-                part = e.select(mask, body.value(node.args[0]), e.constant(0.0))
-                e.store(e.binary("add", e.load(total), part), total)
+                part = e.select(mask, body.value(node.args[0]), e.constant(_FIRST[node.op]))
+                before = e.load(total)
+                e.store(e.binary("add", before, part) if node.op == "sum" else e.maximum(before, part), total)
             for output, address in zip(here, addresses, strict=True):
                 self._write(output, body.value(output.node), e.vector, mask, offset, address)
         for node, total in zip(sums, totals, strict=True):
-            self.scalars[node.index] = e.total(e.load(total))
+            self.scalars[node.index] = e.total(e.load(total), "fadd" if node.op == "sum" else "fmaximum")
 
     def _write(
         self, output: Output, value: str, type_: str, mask: str | None, offset: str, address: str | None = None

@@ -40,7 +40,7 @@ class _Run(NamedTuple):
 
     rows: list[Matrices]
     grads: list[Matrices]
-    d_drives: list[str]
+    d_drives: list[list[str]]  # of each row, of the sums that a read adds to
     d_recalls: list[str]
     known: list[dict[Slot, str]]  # of each row
     sums: dict[int, list[str]]  # slots for sums over a row, by number and row
@@ -71,6 +71,7 @@ class _Cell(NamedTuple):
     pre: str
     column_sums: _ColumnSums
     block: Block
+    from_others: str  # which columns are; "" where a read does not tell them apart
 
     @property
     def row(self) -> Matrices:
@@ -109,9 +110,10 @@ class BackwardSweep:
             columns = [s.every.column(s, x.w, at) if x.w else {} for x in episodes]
             pre = [e.load(e.at(x.reads.pre, at)) for x in episodes]
             column_sums = [_ColumnSums(e, _column_targets(x), at) for x in episodes]
+            from_others = s.from_others(at)
             for r in range(count):
                 for k, (x, run) in enumerate(zip(episodes, runs, strict=True)):
-                    cell = _Cell(run, r, pre[k], column_sums[k], shared[r])
+                    cell = _Cell(run, r, pre[k], column_sums[k], shared[r], from_others)
                     self._cell(cell, bool(x.w), recompute.values(traces[k][r]) | run.known[r] | columns[k])
                 shared[r].store()
             for sums in column_sums:
@@ -130,7 +132,7 @@ class BackwardSweep:
         return _Run(
             rows=s.rows(x.m, i, count, first.m),
             grads=s.rows(x.d.m, i, count, first.d.m),
-            d_drives=[s.spread(x.reads.drive, i, r) for r in range(count)],
+            d_drives=[[s.spread(each, i, r) for each in x.reads.drives] for r in range(count)],
             d_recalls=[s.spread(x.reads.recall, i, r) if x.reads.recall else "" for r in range(count)],
             known=known,
             sums=sums,
@@ -187,7 +189,8 @@ class BackwardSweep:
     def _read(self, cell: _Cell, h: str) -> str:
         """The derivative of the trace `h` that was read; those of alpha and of `pre` are added to."""
         e, s, row, block, now = self.e, self.synapses, cell.row, cell.block, cell.column_sums.now
-        d_drive, d_recall = cell.run.d_drives[cell.r], cell.run.d_recalls[cell.r]
+        d_drives, d_recall = cell.run.d_drives[cell.r], cell.run.d_recalls[cell.r]
+        d_drive = e.select(cell.from_others, *d_drives) if cell.from_others else d_drives[0]
         trace, h = h, s.read(h, block)
         block.add(cell.grad.alpha, e.binary("mul", d_drive, cell.pre), h)
         gain = e.binary("mul", block.load(row.alpha), d_drive)

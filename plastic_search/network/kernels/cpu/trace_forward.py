@@ -74,12 +74,14 @@ class Synapses:
     Args:
         static: registers with the nodes that are the same at every step, as vectors.
         sizes: registers with the rows of a trace, the numbers in a row, without and with padding, and its vectors.
+        sources: a register with the number of columns from other layers; "" where a read does not tell them apart.
     """
 
     def __init__(
-        self, e: Emitter, program: SynapseProgram, static: dict[int, str], sizes: tuple[str, str, str, str]
-    ) -> None:
-        self.e, self.program, self.static = e, program, static
+        self, e: Emitter, program: SynapseProgram, static: dict[int, str], sizes: tuple[str, str, str, str],
+        sources: str,
+    ) -> None:  # fmt: skip
+        self.e, self.program, self.static, self.sources = e, program, static, sources
         self.post, self.width, self.padded, self.blocks = sizes
         self._common: dict[tuple[str, str, int], Matrices] = {}
         self.every = SynapseInputs.of(program.forward, program.backward)
@@ -122,6 +124,10 @@ class Synapses:
     def _of_read(self, program: Program, known: Known, block: Block) -> str:
         """The one result of a program; "" where there is none."""
         return next((Synapse(self, _NOTHING, known, block)(o.node) for o in program.outputs), "")
+
+    def from_others(self, at: str) -> str:
+        """Which lanes of a block of columns are from other layers; "" where a read does not tell them apart."""
+        return self.e.inside(at, self.sources) if self.sources else ""
 
     def gain(self, m: Matrices, h: str, block: Block) -> str:
         """weight + alpha h, or alpha h"""
@@ -220,7 +226,7 @@ class _Run(NamedTuple):
 
     rows: list[Matrices]
     known: list[Known]  # of each row
-    drives: list[str]  # slots for sums
+    drives: list[list[str]]  # slots for sums, of each row; for each of the sums that a read adds to
     recalls: list[str]
 
 
@@ -241,6 +247,7 @@ class ForwardSweep:
             at = e.mul(block, str(e.number.lanes))
             columns = [s.forward.column(s, x.w, at) if x.w else {} for x in episodes]
             pre = [e.load(e.at(x.reads.pre, at)) if x.reads else "" for x in episodes]
+            parts = [self._parts(each, at) for each in pre]
             for r in range(count):
                 shared = s.block(at)
                 for k, (episode, run) in enumerate(zip(episodes, runs, strict=True)):
@@ -250,12 +257,14 @@ class ForwardSweep:
                         s.store(values, m, at)
                     if episode.reads:
                         h = s.read(values[TRACE], shared)
-                        e.accumulate(run.drives[r], s.gain(m, h, shared), pre[k])
+                        gain = s.gain(m, h, shared)
+                        for drives, part in zip(run.drives, parts[k], strict=True):
+                            e.accumulate(drives[r], gain, part)
                         if episode.reads.recall:
                             e.accumulate(run.recalls[r], h, pre[k])
         reads = [episode.reads for episode in episodes if episode.reads]
-        if reads:
-            e.store_sums([run.drives for run in runs], [each.drive for each in reads], i, add=True)
+        for k, _ in enumerate(reads[0].drives if reads else ()):
+            e.store_sums([run.drives[k] for run in runs], [each.drives[k] for each in reads], i, add=True)
         if reads and reads[0].recall:
             e.store_sums([run.recalls for run in runs], [each.recall for each in reads], i, add=False)
 
@@ -265,5 +274,12 @@ class ForwardSweep:
         if episode.w:
             ones = s.forward.one(s, episode.w)
             known = [ones | s.forward.row(s, episode.w, i, r) for r in range(count)]
-        drives, recalls = ([self.e.sum_slot() for _ in rows] for _ in range(2))
+        *drives, recalls = ([self.e.sum_slot() for _ in rows] for _ in range(2 + bool(s.sources)))
         return _Run(rows, known, drives, recalls)
+
+    def _parts(self, pre: str, at: str) -> list[str]:
+        """A block of `pre`, once for each of the sums that a read adds to: the columns that add to this one."""
+        e, mask = self.e, self.synapses.from_others(at)
+        if not mask or not pre:
+            return [pre]
+        return [e.select(mask, pre, e.constant(0.0)), e.select(mask, e.constant(0.0), pre)]

@@ -83,7 +83,9 @@ class Function(AddressBook[str]):
             lines("r = i", "rm = im", *TILE)
         synapses = s.post * s.pre_padded
         per_member = {"params": self.size(signature.params)}
-        per_member |= {"recurrent_weight": self._drive_matrix * signature.program.drives} if signature.recurrent else {}
+        per_member |= (
+            {"recurrent_weight": self._drive_matrix * len(signature.program.recurrent)} if signature.recurrent else {}
+        )
         per_member |= {"alpha": synapses} if signature.plastic else {}
         per_member |= {"weight": synapses} if signature.recurrent_plastic else {}
         per_member |= dict.fromkeys(signature.matrices, synapses)
@@ -116,7 +118,7 @@ class Function(AddressBook[str]):
         synapses = s.post * s.pre_padded
         moment = f"({when} + member * BATCH)" if name in ("output", "d_output", "state") else when  # a time more each
         sizes = {
-            "drive": signature.program.drives * s.post_padded, "output": s.post_padded, "pre": s.pre_padded,
+            "drive": signature.program.sums * s.post_padded, "output": s.post_padded, "pre": s.pre_padded,
             "dither": 1, "controls": len(signature.program.controls), "signals": signature.program.signals,
             "state": self.size(signature.state), "tape": self.size(signature.tape.area),
             "checkpoints": synapses, "eligibility_checkpoints": synapses,

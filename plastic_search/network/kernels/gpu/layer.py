@@ -90,14 +90,14 @@ class _Forward:
                         segments = "((TIMES + SEGMENT_STEPS - 1) // SEGMENT_STEPS)"
                         lines(f"checkpoint = (member * {segments} + t // SEGMENT_STEPS) * BATCH + episode")
                         tiles.store_trace(*_checkpoint(f))
-                drive = f.drive(f.at("drive", "at"), signature.program.plastic)
-                tiles.read(Reads(f.at("pre", "at"), drive, f.taped(f.at("tape", "at"), "recall")))
+                drives = f.plastic_sums(f.at("drive", "at"))
+                tiles.read(Reads(f.at("pre", "at"), drives, f.taped(f.at("tape", "at"), "recall")))
                 if not self.whole:
                     tiles.store_trace("trace", "eligibility")
-        for d in signature.separate_drives:
+        for d, to in signature.separate_drives:
             with lines.rows(self.whole):
                 f.load_recurrent_weight(d)
-                drive = f"{f.drive(f.at('drive', 'at'), d)} + r"
+                drive = f"{f.drive(f.at('drive', 'at'), to)} + r"
                 lines(f"loaded = tl.load({f.at('output', 'at')} + i, mask=im, other=0.0)[None, :]")
                 lines(f"drives = tl.load({drive}, mask=rm, other=0.0) + tl.sum(W * loaded, axis=1)")
                 lines(f"tl.store({drive}, drives, mask=rm)")
@@ -177,8 +177,7 @@ class _Backward:
         f, lines = self.f, self.lines
 
         def gather() -> None:
-            drive = f.drive(f.at("d_drive", "at"), self.signature.program.plastic)
-            tiles.gather_alpha(Reads(f.at("pre", "at"), drive, ""))
+            tiles.gather_alpha(Reads(f.at("pre", "at"), f.plastic_sums(f.at("d_drive", "at")), ""))
 
         with tiles.each():
             lines("checkpoint = (member * SEGMENTS + segment_number) * BATCH + episode")
@@ -214,7 +213,7 @@ class _Backward:
         f, signature = self.f, self.signature
         sums = f.sums("adjoints")
         recall = f.adjoint("adjoints", "recall") if signature.uses_recall else ""
-        reads = Reads(f.at("pre", when), f.drive(f.at("d_drive", when), signature.program.plastic), recall)
+        reads = Reads(f.at("pre", when), f.plastic_sums(f.at("d_drive", when)), recall)
         tiles.begin_sums(w)
         with tiles.each():
             tiles.load_trace(f"segment + {step} * SYNAPSES", f"segment_e + {step} * SYNAPSES")
@@ -232,10 +231,10 @@ class _Backward:
         lines(f"total = tl.load({output}, mask=im, other=0.0)")
         if signature.recurrent_plastic:
             lines(f"total += tl.load({f.d_pre(when)} + RECURRENT + i, mask=im, other=0.0)")
-        for d in signature.separate_drives:
+        for d, to in signature.separate_drives:
             with lines.rows(self.whole):
                 f.load_recurrent_weight(d)
-                drive = f.drive(f.at("d_drive", when), d)
+                drive = f.drive(f.at("d_drive", when), to)
                 lines(f"loaded = tl.load({drive} + r, mask=rm, other=0.0)[:, None]")
                 lines("total += tl.sum(W * loaded, axis=0)")
         lines(f"tl.store({output}, total, mask=im)")

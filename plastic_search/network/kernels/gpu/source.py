@@ -154,6 +154,8 @@ def computed(node: Node, name: Callable[[Node], str], exact: bool = False) -> st
     match node.op:
         case "sum":
             return f"tl.sum(tl.where({_MASK[node.args[0].axis]}, {args[0]}, 0.0), axis=0)"
+        case "max":
+            return f"tl.max(tl.where({_MASK[node.args[0].axis]}, {args[0]}, float('-inf')), axis=0)"
         case "select":
             return f"tl.where({args[0]}, {args[1]}, {args[2]})"
         case "not":

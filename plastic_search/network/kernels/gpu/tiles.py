@@ -21,6 +21,9 @@ __all__ = ["ReadMasks", "Tiles"]
 _TILES = {"trace": "H", "eligibility": "E", "d.trace": "G", "d.eligibility": "GE"}  # variables, by buffer
 
 
+_FROM_OTHERS = "(j < RECURRENT)[None, :]"  # columns of the plastic pathway
+
+
 class ReadMasks(NamedTuple):
     """Masks of the rows and columns that were read at a time; after the last step nothing was."""
 
@@ -163,10 +166,15 @@ class Tiles:
         if self.signature.recurrent_plastic:
             self.load("weight_", "weight")
             gain = f"weight_ + alpha_ * {h}"
-        self.lines(
-            f"loaded = tl.load({reads.drive} + r, mask=rm, other=0.0)",
-            f"tl.store({reads.drive} + r, loaded + tl.sum(({gain}) * inputs, axis=1), mask=rm)",
-        )
+        self.lines(f"added = ({gain}) * inputs")
+        parts = ("added",)
+        if self.signature.apart:
+            parts = (f"tl.where({_FROM_OTHERS}, added, 0.0)", f"tl.where({_FROM_OTHERS}, 0.0, added)")
+        for drive, part in zip(reads.drives, parts, strict=True):
+            self.lines(
+                f"loaded = tl.load({drive} + r, mask=rm, other=0.0)",
+                f"tl.store({drive} + r, loaded + tl.sum({part}, axis=1), mask=rm)",
+            )
         if reads.recall:
             self.lines(f"tl.store({reads.recall} + r, tl.sum({h} * inputs, axis=1), mask=rm)")
 
@@ -208,8 +216,8 @@ class Tiles:
         lines(
             f"now = {now}",
             f"inputs = tl.load({reads.pre} + j, mask={masks.columns}, other=0.0)[None, :]",
-            f"d_drive_ = tl.load({reads.drive} + r, mask={masks.rows}, other=0.0)[:, None]",
         )
+        self._load_d_drive(reads, masks.rows)
         self._backward_read(reads, masks)
         if w:
             self.compute([x for x in self._nodes(self.program.backward) if x not in forward], w)
@@ -241,8 +249,15 @@ class Tiles:
         h = self._seen("H")
         self.lines(
             f"inputs = tl.load({reads.pre} + j, mask=jm, other=0.0)[None, :]",
-            f"d_drive_ = tl.load({reads.drive} + r, mask=rm, other=0.0)[:, None]",
-            f"GA = GA + d_drive_ * inputs * {h}",
+        )
+        self._load_d_drive(reads, "rm")
+        self.lines(f"GA = GA + d_drive_ * inputs * {h}")
+
+    def _load_d_drive(self, reads: Reads, mask: str) -> None:
+        """The derivative of the sum that each synapse adds to, as d_drive_."""
+        each = [f"tl.load({drive} + r, mask={mask}, other=0.0)[:, None]" for drive in reads.drives]
+        self.lines(
+            f"d_drive_ = tl.where({_FROM_OTHERS}, {', '.join(each)})" if len(each) > 1 else f"d_drive_ = {each[0]}"
         )
 
     def _backward_write(self, sums: dict[tuple[Axis, int], str]) -> None:

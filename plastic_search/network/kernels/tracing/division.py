@@ -104,6 +104,8 @@ class _Division:
         """In place of a sum over synapses, an input of the units."""
         if node.axis is Axis.PAIR:
             raise UnsupportedError("something of a unit that has a value for every synapse")
+        if node.op == "max" and node.args[0].axis is Axis.PAIR:
+            raise UnsupportedError("a largest value over synapses")
         if node.op != "sum":
             return None
         over = node.args[0]

@@ -80,9 +80,9 @@ def _computed(node: Node, args: list[Tensor], inputs: Rows, like: Tensor) -> Ten
             return inputs[slot_of(node)]
         case "constant":
             return like.new_full((1, 1, 1), node.value)
-        case "sum":
-            over = node.args[0].axis & ~node.axis
-            return args[0].sum([dim for axis, dim in _DIM.items() if axis & over], keepdim=True)
+        case "sum" | "max":
+            over = [dim for axis, dim in _DIM.items() if axis & node.args[0].axis & ~node.axis]
+            return args[0].sum(over, keepdim=True) if node.op == "sum" else args[0].amax(over, keepdim=True)
         case "select":
             return torch.where(args[0], args[1], args[2])
     return getattr(torch, _TORCH.get(node.op, node.op))(*args)

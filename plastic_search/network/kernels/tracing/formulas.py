@@ -44,8 +44,26 @@ def power(b: GraphBuilder, x: Node, exponent: float) -> Node:
     return reduce(lambda product, _: b.binary("mul", product, x), range(int(exponent) - 1), x)
 
 
+def _log1p(b: GraphBuilder, x: Node) -> Node:
+    """log(1 + x), corrected for what 1 + x has rounded off (Kahan)."""
+    one = b.constant(1.0)
+    above = b.binary("add", x, one)
+    corrected = b.binary("mul", b.unary("log", above), b.binary("div", x, b.binary("sub", above, one)))
+    large = b.select(b.binary("eq", above, x), b.unary("log", above), corrected)
+    return b.select(b.binary("eq", above, one), x, large)
+
+
+def _expm1(b: GraphBuilder, x: Node) -> Node:
+    """exp(x) - 1, corrected likewise."""
+    one, power = b.constant(1.0), b.unary("exp", x)
+    less = b.binary("sub", power, one)
+    corrected = b.binary("mul", less, b.binary("div", x, b.unary("log", power)))
+    far = b.binary("or", b.binary("eq", less, power), b.binary("eq", less, b.constant(-1.0)))
+    return b.select(b.binary("eq", power, one), x, b.select(far, less, corrected))
+
+
 FORMULAS: dict[Any, Callable[..., Node]] = {
     aten.where: GraphBuilder.select, aten.maximum: maximum, aten.minimum: minimum, aten.sign: _sign,
     aten.relu: lambda b, x: maximum(b, x, b.constant(0.0)), aten.reciprocal: lambda b, x: power(b, x, -1),
-    aten.rsqrt: lambda b, x: power(b, x, -0.5),
+    aten.log1p: _log1p, aten.expm1: _expm1, aten.rsqrt: lambda b, x: power(b, x, -0.5),
 }  # fmt: skip

@@ -13,8 +13,9 @@ from functools import reduce
 from operator import or_
 from typing import NamedTuple
 
-__all__ = ["COMPARISONS", "Axis", "GraphBuilder", "Node", "Unsupported", "UnsupportedError"]
+__all__ = ["COMPARISONS", "REDUCTIONS", "Axis", "GraphBuilder", "Node", "Unsupported", "UnsupportedError"]
 
+REDUCTIONS = ("sum", "max")
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 
 
@@ -41,9 +42,9 @@ class Axis(IntEnum):
 class Node:
     """One operation of the graph; equal nodes are the same object, within one `GraphBuilder`.
 
-    Values of `op`: input (read from `slot`), constant (its `value`), sum (over the axes of its argument that it lacks
-    itself), the arithmetic add, sub, mul, div, neg, the functions exp, log, sqrt, tanh, sigmoid, sin, cos, abs, floor,
-    ceil, round, trunc, the comparisons, select, and the logical and, or, not.
+    Values of `op`: input (read from `slot`), constant (its `value`), sum and max (over the axes of its argument that it
+    lacks itself), the arithmetic add, sub, mul, div, neg, the functions exp, log, sqrt, tanh, sigmoid, sin, cos, abs,
+    floor, ceil, round, trunc, the comparisons, select, and the logical and, or, not.
     """
 
     op: str
@@ -123,6 +124,11 @@ class GraphBuilder:
 
     def sum(self, a: Node, over: Axis) -> Node:
         return self._node("sum", Axis(a.axis & ~over), (self.as_number(a),))
+
+    def max(self, a: Node, over: Axis) -> Node:
+        if not a.axis & over:
+            return a
+        return self._node("max", Axis(a.axis & ~over), (self.as_number(a),))
 
     def again(self, node: Node, args: tuple[Node, ...]) -> Node:
         """A node of another builder, with arguments of this one."""

@@ -265,7 +265,16 @@ class _Interpreter:
         if self._axes(node.args[0])[axis]:
             raise UnsupportedError("a selection of single units")
 
-    # -- sums
+    # -- sums and maxima
+
+    def _amax(self, node: fx.Node, a: Array, axes: Sequence[int] = (), keep: bool = False) -> Array:
+        return self._reduced(node, axes, keep, self.builder.max, partial(maximum, self.builder))
+
+    def _amin(self, node: fx.Node, a: Array, axes: Sequence[int] = (), keep: bool = False) -> Array:
+        return self._reduced(node, axes, keep, self._min, partial(minimum, self.builder))
+
+    def _min(self, a: Node, over: Axis) -> Node:
+        return self.builder.unary("neg", self.builder.max(self.builder.unary("neg", a), over))
 
     def _sum(self, node: fx.Node, a: Array, axes: Sequence[int] | None = None, keep: bool = False, **kw: Any) -> Array:
         return self._summed(node, axes, keep)
@@ -278,28 +287,35 @@ class _Interpreter:
         return total
 
     def _summed(self, node: fx.Node, axes: Sequence[int] | None, keep: bool) -> Array:
+        return self._reduced(node, axes, keep, self._sum_over, partial(self.builder.binary, "add"))
+
+    def _sum_over(self, a: Node, over: Axis) -> Node:
+        if not a.axis & over:
+            raise UnsupportedError("a sum over units of one number")
+        return self.builder.sum(a, over)
+
+    def _reduced(
+        self, node: fx.Node, axes: Sequence[int] | None, keep: bool, over_units: Callable[[Node, Axis], Node],
+        of_two: Callable[[Node, Node], Node],
+    ) -> Array:  # fmt: skip
+        """A reduction, over axes of units by `over_units`, and over others by `of_two`, from one number to the next."""
         source = node.args[0]
         a, meaning = self.values[source], self._axes(source)  # type: ignore[index]
         over = [axis % max(a.ndim, 1) for axis in (axes or range(a.ndim))]
         for axis in sorted(over, reverse=True):
             if meaning[axis]:
-                a = self._over_units(a, meaning[axis])
-            a = self._added([np.take(a, [i], axis) for i in range(a.shape[axis])])
+                a = self._each(lambda each, over=meaning[axis]: over_units(each, over), a)
+            a = reduce(partial(self._each, of_two), [np.take(a, [i], axis) for i in range(a.shape[axis])])
         return a if keep else a.reshape([n for axis, n in enumerate(a.shape) if axis not in over])
 
     def _added(self, parts: Sequence[Array]) -> Array:
         return reduce(partial(self._each, partial(self.builder.binary, "add")), parts)
 
-    def _over_units(self, a: Array, axis: Axis) -> Array:
-        if any(not node.axis & axis for node in a.flat):
-            raise UnsupportedError("a sum over units of one number")
-        return self._each(partial(self.builder.sum, over=axis), a)
-
     def _mm(self, node: fx.Node, a: Array, b: Array) -> Array:
         """A matrix product, as a sum of elementwise products."""
         products = self._each(partial(self.builder.binary, "mul"), a[..., :, :, None], b[..., None, :, :])
         if meaning := self._axes(node.args[0])[-1]:
-            products = self._over_units(products, meaning)
+            products = self._each(partial(self._sum_over, over=meaning), products)
         return self._added([np.take(products, i, -2) for i in range(products.shape[-2])])
 
     _bmm = _mm

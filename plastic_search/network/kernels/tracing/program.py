@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from plastic_search.network.kernels.tracing.ir import Axis, Node
+from plastic_search.network.kernels.tracing.ir import REDUCTIONS, Axis, Node
+from plastic_search.precisions import Format
 
 __all__ = [
     "BufferLayout", "Leaf", "Output", "Program", "Slot", "StepProgram", "SynapseProgram", "layout_of", "ordered",
@@ -114,12 +115,14 @@ class StepProgram:
     derivative among its inputs.
     """
 
-    drives: int
+    sums: int  # rows of `drive`
     plastic: int  # which drive is plastic
+    recurrent: tuple[int, ...]  # for each drive, the row that its recurrent weights add to: another, if it is split
     state: BufferLayout  # of cell, rule and modulation
-    params: BufferLayout  # of rule and modulation
+    params: BufferLayout  # of cell, rule and modulation
     initial_states: Any  # of cell, rule and modulation, nested as the parts nest them; not of the layer's size
     controls: tuple[str, ...]  # what is imposed on a step, numbers of an episode: buffers of their own, of one number
+    activity: Format | None  # of what the units send
     forward: Program
     backward: Program
     synapses: SynapseProgram | None  # None: no connection is plastic
@@ -177,10 +180,10 @@ def rows_of(tensor: Tensor, leaf: Leaf, batched: int) -> Tensor:
 
 
 def sum_depths(nodes: Sequence[Node]) -> dict[int, int]:
-    """For each node, how many sums, one after another, precede it."""
+    """For each node, how many sums or maxima over units, one after another, precede it."""
     depth: dict[int, int] = {}
     for node in nodes:
-        depth[node.index] = max((depth[a.index] for a in node.args), default=0) + (node.op == "sum")
+        depth[node.index] = max((depth[a.index] for a in node.args), default=0) + (node.op in REDUCTIONS)
     return depth
 
 
@@ -191,7 +194,7 @@ def stored(program: Program) -> list[Node]:
     kept: dict[int, Node] = {}
     for node in nodes:
         for arg in _numeric_args(node):
-            if arg.axis and arg.op != "input" and node.op != "sum" and depth[arg.index] < depth[node.index]:
+            if arg.axis and arg.op != "input" and node.op not in REDUCTIONS and depth[arg.index] < depth[node.index]:
                 kept[arg.index] = arg
     return [kept[i] for i in sorted(kept)]
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from plastic_search.cells import Cell, Response
 from plastic_search.modulations import Modulation, Observation, Rate
 from plastic_search.network.controls import Controls, chosen, imposed
+from plastic_search.network.formats import sent
 from plastic_search.network.kernels.tracing.unread import unread
 from plastic_search.network.pytree import leaves, unflatten
 from plastic_search.network.quantization import round_to_levels
@@ -45,10 +46,10 @@ class StepFunction:
     Args:
         matrices: the coefficients of the rule's change that are arguments of the step, instead of results of the rule.
         controls: the names of what is imposed on it, fields of `step.Controls`; numbers, of which 1 stands for true.
+        activity: the format of what the units send; None leaves it a float.
 
     Attributes:
-        initial_states, initial_params: of cell, rule and modulation, and of rule and modulation, nested as the parts
-            nest them.
+        initial_states, initial_params: of cell, rule and modulation, nested as the parts nest them.
         names: of all arguments in order: drive, plastic inputs, recall, previous output, the signals that the
             modulation sees, states, parameters, and those of the synapses.
         examples: random arguments.
@@ -59,19 +60,21 @@ class StepFunction:
     def __init__(
         self, cell: Cell, plastic: Plastic | None, dtype: torch.dtype, post: int, pre: int, batch: int = 1,
         matrices: tuple[str, ...] = (), controls: tuple[str, ...] = (),
+        activity: Format | None = None,
     ) -> None:  # fmt: skip
         self.cell, self.plastic, self.matrices, self.controls = cell, plastic, matrices, controls
+        self.activity = activity
         like, rng = torch.zeros((), dtype=dtype), torch.Generator().manual_seed(0)
         states: tuple[Any, Any, Any] = (cell.state(batch, post, like), (), ())
-        params: tuple[Any, Any] = ((), ())
+        params: tuple[Any, Any, Any] = (cell.params(post, rng), (), ())
         if plastic:
             rule, modulation = plastic[:2]
             states = (states[0], rule.state(batch, post, pre, like), modulation.state(batch, post, like))
-            params = (rule.params(post, pre, rng), modulation.params(post, pre, rng))
+            params = (params[0], rule.params(post, pre, rng), modulation.params(post, pre, rng))
         self.initial_states, self.initial_params = states, params
         self.states, flat_params = leaves(states), leaves(params)
         self.params: list[Tensor] = [p.to(dtype) for p in flat_params]
-        sizes = {"drive": (batch, cell.drives, post), "pre": (batch, pre), "recall": (batch, post)}
+        sizes = {"drive": (batch, cell.sums, post), "pre": (batch, pre), "recall": (batch, post)}
         if plastic:
             sizes["previous"] = (batch, post)
             if signals := (plastic.columns or 0) + plastic.units:
@@ -92,7 +95,7 @@ class StepFunction:
         """The arguments of the synapses; `limits` are limit, distance of levels, and highest level."""
         like, (states, params) = self.examples[0], self.nested(self.examples)
         seen = self.seen(self.examples, states[0], like.new_zeros(shape[:2]))
-        rate, _ = plastic.modulation.step(params[1], states[2], seen)
+        rate, _ = plastic.modulation.step(params[2], states[2], seen)
         sizes = {"trace": shape} | ({} if rate.eligibility is None else {"eligibility": shape})
         sizes |= dict.fromkeys(self.matrices, shape[1:])
         sizes |= {"limit": (), "level": (), "top": (), "dither": (shape[0], 1, 1), "phases": shape[1:]}
@@ -136,7 +139,7 @@ class StepFunction:
         rate, modulation, controls = None, (), self._imposed(args)
         if self.plastic:
             seen = self.seen(args, cell, response.output)
-            rate, modulation = self.plastic.modulation.step(params[1], states[2], seen)
+            rate, modulation = self.plastic.modulation.step(params[2], states[2], seen)
         after = chosen(controls.ended, states, (cell, rule, modulation))
         output = chosen(controls.ended, torch.zeros_like(response.output), response.output)
         results = [("y", output)] + [("state", t) for t in leaves(after)]
@@ -163,12 +166,13 @@ class StepFunction:
     def _change(self, args: Sequence[Tensor]) -> tuple[Any, Response, Change, Any]:
         """The cell's next state and response, the rule's change and next state; `matrices` are arguments."""
         states, params = self.nested(args)
-        cell, response = self.cell.step(states[0], args[0])
+        cell, response = self.cell.step(params[0], states[0], args[0])
+        response = sent(response, self.activity)
         if not self.plastic:
             return cell, response, Change(), ()
         own = self.of_synapses(args)
         seen = Activity(args[1], response.post, args[2], own["trace"])
-        change, rule = self.plastic.rule.step(params[0], states[1], seen)
+        change, rule = self.plastic.rule.step(params[1], states[1], seen)
         terms = [t._replace(coef=own.get(f"coef{k}", t.coef)) for k, t in enumerate(change.terms)]
         return cell, response, change._replace(terms=tuple(terms), decay=own.get("decay", change.decay)), rule
 

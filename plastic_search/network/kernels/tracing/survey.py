@@ -49,7 +49,7 @@ _UNSEEN = {  # builtins by which a step reads or changes what this module cannot
 _BY_NAME = {"getattr", "hasattr"}
 _DESCRIBING = {"__repr__", "__str__", "__getnewargs__", "__hash__", "__setattr__", "__delattr__", "__class_getitem__"}
 _MAKING = {"__init__", "__new__", "__post_init__", "__init_subclass__", "__eq__"}  # not called of a part by its step
-_METHODS = {"step", "state", "params", "drives", "plastic"}  # what the kernels ask of a part
+_METHODS = {"step", "state", "params", "drives", "plastic", "split"}  # what the kernels ask of a part
 _MOST, _LARGEST = 1000, 4096  # comparisons, or items of a container; and bytes of an array
 
 

@@ -24,9 +24,10 @@ def equal(one: Tensor, other: Tensor) -> bool:
 def written(step: StepFunction) -> str:
     """The argument into which a part writes, of those that somebody else holds too; "" where none does."""
     args = [t.clone() for t in step.examples]
-    (cell_state, rule_state, modulation_state), (params, modulation_params) = step.nested(args)
+    (cell_state, rule_state, modulation_state), (cell_params, params, modulation_params) = step.nested(args)
     drive, pre, recall = (t.clone() for t in step.examples[:3])
-    name, (cell, response) = _writes({"its state": cell_state}, lambda: step.cell.step(cell_state, drive))
+    own: dict[str, Any] = {"its state": cell_state, "its parameters": cell_params}
+    name, (cell, response) = _writes(own, lambda: step.cell.step(cell_params, cell_state, drive))
     if name or step.plastic is None:
         return name
     rule, modulation, *_ = step.plastic
