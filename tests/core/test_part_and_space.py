@@ -333,7 +333,8 @@ class TestOverride:
             (
                 "layer.1.rule",
                 "Oja",
-                "no field of NetworkSpec is called 'layer'; known: held, initial, layers, precision. Did you mean 'layers.1.rule'?",
+                "no field of NetworkSpec is called 'layer'; known: held, initial, layers, precision. "
+                "Did you mean 'layers.1.rule'?",
             ),
             ("laiers.1.rule.Hebb.decai", "1", "Did you mean 'layers.1.rule.Hebb.decay'?"),
             ("layers.1.zzzzzzzzzzzzzzzzzzzzzzz", "1", "skip, structure, units. The path was 'layers.1.zzz"),
