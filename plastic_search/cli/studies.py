@@ -59,6 +59,7 @@ def quantize(
     folder: Folder,
     name: Annotated[str, typer.Option(help="Which network: winner, or another finalist such as fixed.")] = "winner",
     bits: Annotated[str, typer.Option(help="Widths to try, with commas.")] = ",".join(map(str, WIDTHS)),
+    activity_bits: Annotated[str, typer.Option(help="Widths of activity to try too: 8,4,2,1. Default: none.")] = "",
     workers: Workers = CORES,
     parts: Parts = [],  # noqa: B006
     as_json: Json = False,
@@ -70,7 +71,8 @@ def quantize(
     from plastic_search.records import run as runs
 
     loading.load_parts(parts)
-    follow(quantized.quantize(folder, _widths(bits), workers, tuple(parts), name))
+    active = _widths("--activity-bits", activity_bits) if activity_bits else ()
+    follow(quantized.quantize(folder, _widths("--bits", bits), workers, tuple(parts), name, active))
     record = runs.load(folder)
     kept = record._replace(runs=record.stage("quantized"))
     if as_json:
@@ -181,8 +183,8 @@ def _next(folder: Path, parts: list[Path], own: tuple[Path, ...]) -> str:
     return f"plastic-search quantize {at}{needed}; plastic-search export {at}{needed}; plastic-search report {at}"
 
 
-def _widths(text: str) -> tuple[int, ...]:
+def _widths(option: str, text: str) -> tuple[int, ...]:
     try:
         return tuple(int(width) for width in text.split(","))
     except ValueError:
-        raise PlasticSearchError(f"--bits needs whole numbers with commas, such as 8,4, but got {text!r}") from None
+        raise PlasticSearchError(f"{option} needs whole numbers with commas, such as 8,4, but got {text!r}") from None

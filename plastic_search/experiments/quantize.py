@@ -1,4 +1,4 @@
-"""A finalist in few bits: every role at 8, 4, 3 and 2, together and alone, before and after fine-tuning.
+"""A finalist in few bits: weight, alpha and trace at 8, 4, 3 and 2, together and alone, before and after fine-tuning.
 
 What fine-tuning gives is not what rounding costs: the network is trained on in float too, for as long.
 """
@@ -38,27 +38,38 @@ class Variant(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`w4a4t8-stochastic-tuned`: bits of weight, alpha and trace, the trace's rounding, whether fine-tuned."""
+        """`w4a4t8-stochastic-tuned`: bits of weight, alpha and trace, the trace's rounding, whether fine-tuned.
+
+        `w4a4t8y4-stochastic` has activity in 4 bits too.
+        """
         p = self.precision
         if isinstance(p, Floating):  # trained on as long as the others, to compare them with
             return f"w{_FLOAT}a{_FLOAT}t{_FLOAT}" + "-tuned" * self.tuned
         bits = f"w{p.weight or _FLOAT}a{p.alpha or _FLOAT}t{p.trace or _FLOAT}"
+        bits += "" if p.activity is None else f"y{p.activity}"
         return "-".join([bits, p.rounding.value] + ["tuned"] * self.tuned)
 
 
-def variants(bits: tuple[int, ...] = WIDTHS, plastic: bool = True) -> list[Variant]:
+def variants(
+    bits: tuple[int, ...] = WIDTHS, plastic: bool = True, activity_bits: tuple[int, ...] = ()
+) -> list[Variant]:
     """All roles at each width, each role alone, and 4-bit weight and alpha with an 8-bit trace; float, trained on.
 
     Args:
         plastic: whether there are alphas and a trace; without them the weight alone is rounded.
+        activity_bits: widths of activity, each alone, and beside 4-bit weight and alpha with an 8-bit trace.
     """
     found = [Variant(Floating(), tuned=True)]
     for tuned in (False, True):
         for rounding in Rounding if plastic else ():
             widths = [(b, b, b) for b in bits] + [(4, 4, 8)] + [(None, None, b) for b in bits]
             found += [Variant(Integer(*each, rounding), tuned) for each in widths]
+            found += [Variant(Integer(4, 4, 8, rounding, b), tuned) for b in activity_bits]
         alone = [(b, None, None) for b in bits] + [(None, b, None) for b in bits if plastic]
         found += [Variant(Integer(*each, Rounding.NEAREST), tuned) for each in alone]
+        with_weight = () if plastic else (4,)
+        active = [(w, b) for w in (None, *with_weight) for b in activity_bits]
+        found += [Variant(Integer(w, None, None, Rounding.NEAREST, b), tuned) for w, b in active]
     return list({v.name: v for v in found}.values())
 
 
@@ -68,11 +79,13 @@ def quantize(
     workers: int = 2,
     files: Sequence[Path | str] = (),
     name: str = Finalist.WINNER,
+    activity_bits: tuple[int, ...] = (),
 ) -> Generator[Event]:
     """Round a finalist of the study in `out` in every way of `variants`; an event after each network.
 
     Args:
         name: `winner`, or another finalist, whose runs are then called after it: `fixed-w4a32t32-nearest`.
+        activity_bits: widths of activity to try too.
 
     Raises:
         PlasticSearchError: the study has no such finalist yet.
@@ -82,7 +95,8 @@ def quantize(
         source = _finalist(folder, name)
         plastic = is_plastic(NetworkSpec.from_json(source.spec), study.task.inputs)
         outcomes = {(r.name, r.seed): r.outcome for r in folder.stage(Stage.QUANTIZED)}
-        jobs = [_job(study, folder, source, v, seed) for v in variants(bits, plastic) for seed in study.seeds]
+        every = variants(bits, plastic, activity_bits)
+        jobs = [_job(study, folder, source, v, seed) for v in every for seed in study.seeds]
         left = [job for job in jobs if not job.is_done(outcomes)]
         ended = (result for result in pool.each(left) if isinstance(result, Ended))
         for count, (job, runs) in enumerate(ended, start=len(jobs) - len(left) + 1):
@@ -105,7 +119,10 @@ def _finalist(folder: RunFolder, name: str) -> Run:
 def _job(study: Study, folder: RunFolder, source: Run, variant: Variant, seed: int) -> Job:
     precision, winner = variant.precision, source.name == Finalist.WINNER
     name = variant.name if winner else f"{source.name}-{variant.name}"
-    choices: dict[str, Any] = {role.value: form.bits if (form := precision.format(role)) else None for role in Role}
+    formats = {role: precision.format(role) for role in Role}
+    choices: dict[str, Any] = {role.value: form.bits if form else None for role, form in formats.items()}
+    if choices[Role.ACTIVITY.value] is None:  # as in records of before there was such a role
+        del choices[Role.ACTIVITY.value]
     choices["rounding"] = (precision.rounding if isinstance(precision, Integer) else Rounding.NEAREST).value
     return Job(
         study=folder.name,

@@ -1,8 +1,9 @@
 """Verifies an exported step against `step.step`: from the same states at every step, and over a free run.
 
-Two differences are legitimate. Where a product differs in its last bit, at a rounding threshold, an integer trace comes
-out one level apart: such ties are counted and bounded. And some networks amplify a last bit: there a difference is
-allowed if the reference itself, with the last bits of its inputs changed, would differ as much.
+Two differences are legitimate. Where a product differs in its last bit, at a rounding threshold, an integer trace, or
+activity, comes out one level apart: such ties are counted and bounded; an episode with a tie of activity is not
+compared any further in that step, since what follows from it differs too. And some networks amplify a last bit: there
+a difference is allowed if the reference itself, with the last bits of its inputs changed, would differ as much.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.paths import as_path
 from plastic_search.export import manifest, runner
 from plastic_search.export.parameters import first_state, prepared
+from plastic_search.network.formats import formats
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import unflatten
 from plastic_search.network.quantization import step_size
@@ -27,7 +29,7 @@ from plastic_search.precisions import Role
 __all__ = ["ALLOWED", "TIES", "ExportedStep", "Parity", "check"]
 
 ALLOWED = 1e-5  # of any difference, as Parity measures it
-TIES = 1e-4  # of all trace values written
+TIES = 1e-4  # of all values of trace and activity written
 _FEW = 4  # ties that are allowed however few values were written
 _BATCH, _SINGLE_STEPS = 3, 8  # episodes; steps over which a batch of one is compared too
 _LAST_BIT = 2.0**-23
@@ -45,7 +47,7 @@ class Parity(NamedTuple):
     compared: int  # compared in the free run: up to the first tie, or until the network itself amplifies last bits
     largest: float  # difference of any output or state in the free run
     stepwise: float  # the same where every step starts from the reference's state, ties excluded
-    ties: int  # trace values one level apart, in the stepwise comparison
+    ties: int  # values of trace or activity one level apart, in the stepwise comparison
     free_ties: int  # the same at the step that ended the free run; 0 if none did
 
 
@@ -110,6 +112,11 @@ class _Comparison:
             for i, layer in enumerate(net.spec.layers)
             if form is not None
         }
+        self.activity = {
+            f"layers.{i}.output.next": (2.0 if each.activity.bits == 1 else 1.0 / each.activity.top)
+            for i, each in enumerate(formats(net.spec))
+            if each.activity is not None
+        }
         self._check_names(path)
 
     def run(self, batch: int, steps: int, seed: int) -> Parity:
@@ -121,7 +128,7 @@ class _Comparison:
         rng = torch.Generator().manual_seed(seed)
         state = self._start(batch)
         free_state, free, stepwise = dict(named(state)), [], []
-        writes, running, free_ties = 0, True, 0
+        writes, running, free_ties, written = 0, True, 0, {*self.levels, *self.activity}
         for t in range(steps):
             x = torch.randn(batch, self.net.inputs, generator=rng)
             expected, after = self._reference(x, state)
@@ -129,7 +136,7 @@ class _Comparison:
                 break
             stepwise.append(self._gaps(self.exported(x, named(state)), expected))
             self._check_step(stepwise[-1], expected, x, state, t)
-            writes += sum(value.numel() for name, value in expected.items() if name in self.levels)
+            writes += sum(value.numel() for name, value in expected.items() if name in written)
             if running:
                 results = self.exported(x, free_state)
                 gaps = self._gaps(results, expected)
@@ -154,7 +161,8 @@ class _Comparison:
         return {"y": y} | {f"{name}.next": value for name, value in named(after).items()}, State(after)
 
     def _gaps(self, results: dict[str, Tensor], expected: dict[str, Tensor]) -> _Gaps:
-        gaps, ties = {}, 0
+        tied_episodes, ties = self._tied_activity(results, expected)
+        gaps = {}
         for name, want in expected.items():
             if results[name].shape != want.shape:
                 raise PlasticSearchError(
@@ -163,6 +171,7 @@ class _Comparison:
                 )
             want = want.double()
             gap = (results[name] - want).abs()
+            gap[tied_episodes] = 0.0
             if name in self.levels:
                 level, limit = self.levels[name]
                 tied = (gap - level).abs() <= 1e-6 * limit
@@ -170,6 +179,14 @@ class _Comparison:
             size = want.abs().reshape(len(want), -1).amax(1).clamp_min(1.0)
             gaps[name] = float((gap.reshape(len(want), -1).amax(1) / size).nan_to_num(nan=torch.inf).max())
         return _Gaps(gaps, ties)
+
+    def _tied_activity(self, results: dict[str, Tensor], expected: dict[str, Tensor]) -> tuple[Tensor, int]:
+        """The episodes [batch] in which some unit's activity is one level apart, and how many values are."""
+        tied_episodes, ties = torch.zeros(len(expected["y"]), dtype=torch.bool), 0
+        for name, level in self.activity.items():
+            tied = ((results[name] - expected[name]).abs() - level).abs() <= 1e-6
+            tied_episodes, ties = tied_episodes | tied.any(1), ties + int(tied.sum())
+        return tied_episodes, ties
 
     def _check_step(self, gaps: _Gaps, expected: dict[str, Tensor], x: Tensor, state: State, step: int) -> None:
         """Refuse a step from the reference's state that differs by more than rounding explains."""
@@ -200,12 +217,13 @@ class _Comparison:
         if not stepwise:
             raise PlasticSearchError("the network's first step is not finite, so there is nothing to compare with")
         ties = sum(gaps.ties for gaps in stepwise)
-        finest = max((limit / level for level, limit in self.levels.values()), default=0.0)
+        levels = [limit / level for level, limit in self.levels.values()] + [1.0 / x for x in self.activity.values()]
+        finest = max(levels, default=0.0)
         allowed = max(TIES, 5e-7 * finest)  # the finer the levels, the more values are at a threshold
         if ties > max(_FEW, allowed * writes):
             raise PlasticSearchError(
-                f"{ties} of {writes} values written to the exported trace are one level away from the network's; "
-                f"at most a share of {allowed:.0e} is allowed, so it writes or rounds in another way; do not use it"
+                f"{ties} of {writes} exported values of trace or activity are one level away from the network's; "
+                f"at most a share of {allowed:.0e} is allowed, so it computes or rounds in another way; do not use it"
             )
         return Parity(
             steps=len(stepwise),

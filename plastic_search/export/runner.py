@@ -50,7 +50,7 @@ SCHEMA = {  # "key?" may be missing, (None, form) may be null, a list's last for
     "format": "plastic_search/bundle/1", "about": dict, "spec": dict, "versions": dict, "session": SESSION,
     "input": {"name": "x", "width": int}, "output": {"name": "y", "width": int},
     "state": [{"name": r"layers(\.\w+)+", "shape": ["batch", int], "dtype": "|".join(STATES), "start": START}],
-    "precision": dict.fromkeys(("weight", "alpha", "trace"), (None, {"bits": int, "rounding": str})),
+    "precision": dict.fromkeys(("weight", "alpha", "trace", "activity?"), (None, {"bits": int, "rounding": str})),
     "parity": dict.fromkeys(("steps", "compared", "ties", "free_ties?"), int)
     | dict.fromkeys(("largest", "stepwise", "allowed"), float),
     "examples": (None, {"task": dict, "split": str, "score_name": str, "right?": (None, int)}

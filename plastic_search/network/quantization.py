@@ -1,10 +1,10 @@
 """Rounding to a `Format`. The only module that imports Brevitas.
 
-Weight and alpha are rounded once per episode by the integer quantizer of Brevitas. The trace is rounded at every step
-(in `step.layer_step`), where a call of Brevitas would cost several times the step itself; `round_trace` is therefore
-our own, straight-through, and tested for equality with Brevitas. The noise of stochastic rounding is an additive
-recurrence (a Weyl sequence) kept in the state, not a random generator: it is uniform over steps and over synapses, the
-same on every machine, and exported with the network.
+Weight and alpha are rounded once per episode by the integer quantizer of Brevitas. Trace and activity are rounded at
+every step (in `step.layer_step`), where a call of Brevitas would cost several times the step itself; `round_trace` and
+`round_activity` are therefore our own, straight-through, and tested for equality with Brevitas. The noise of stochastic
+rounding is an additive recurrence (a Weyl sequence) kept in the state, not a random generator: it is uniform over steps
+and over synapses, the same on every machine, and exported with the network.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch import Tensor
 from plastic_search.precisions import Format, Rounding
 
 __all__ = [
-    "codes", "next_dither", "parameter_rounder", "phases", "round_to_levels", "round_trace", "start_dither",
-    "step_size",
+    "codes", "next_dither", "parameter_rounder", "phases", "round_activity", "round_to_levels", "round_trace",
+    "start_dither", "step_size",
 ]  # fmt: skip
 
 # Fractional parts of the golden ratio, and of the first two inverse powers of the plastic number: increments that fill
@@ -101,6 +101,21 @@ def round_to_levels(trace: Tensor, step: Any, top: Any, noise: Tensor | None) ->
         levels = torch.floor(trace / step + shift).clamp(-top, top)
         rounded = levels * step
     return rounded + (trace - trace.detach())  # the difference is exactly 0
+
+
+def round_activity(x: Tensor, form: Format) -> Tensor:
+    """Activity of any shape, clipped to [-1, 1] and rounded to nearest among the levels of `form`.
+
+    The gradient is 1 within [-1, 1] and 0 beyond (Hubara et al. 2016, arXiv 1602.02830; 2018). One bit is -1 below 0,
+    and 1 elsewhere; halfway between two levels of more bits, the even one is taken.
+    """
+    clipped = x.clamp(-1.0, 1.0)
+    with torch.no_grad():
+        if form.bits == 1:
+            rounded = 2.0 * clipped.floor().clamp(max=0.0) + 1.0
+        else:
+            rounded = (clipped * form.top).round() * (1.0 / form.top)
+    return rounded + (clipped - clipped.detach())  # the difference is exactly 0
 
 
 def phases(post: int, pre: int, like: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class Bound(Enum):
     NONE = "none"  # not bounded
     HARD = "hard"  # clipped to [-limit, limit]
     SOFT = "soft"  # a write is scaled by its distance to the limit ahead, over `limit`, then clipped
-    READ = "read"  # not bounded; clipped to [-limit, limit] where drive and recall read it, not where the rule does
+    READ = "when_read"  # not bounded, but clipped to [-limit, limit] in drive and recall; a rule sees it as it is
 
 
 class AlphaShape(Enum):
@@ -136,14 +136,14 @@ class NetworkSpec(Part):
 
     Args:
         layers: the first receives the network's input, each other one the outputs of the layer before it.
-        precision: the number format of weights, alphas and traces.
+        precision: the number format of weights, alphas, traces and activity.
         initial: what parameters start from, by path, where that is not what a layer and its parts draw.
         held: paths of parameters, or of blocks of them, that training leaves alone (`network.initial` says how paths
             are written).
 
     Raises:
-        PlasticSearchError: there is no layer, a skip connection starts before the network's input, or an integer
-            trace has no bound.
+        PlasticSearchError: there is no layer, a skip connection starts before the network's input, an integer
+            trace has no bound, or activity is to be rounded in a network of one layer, whose output is not.
 
     Example:
         from plastic_search.core.space import override
@@ -161,16 +161,21 @@ class NetworkSpec(Part):
     def check(self) -> None:
         if not self.layers:
             raise PlasticSearchError("a network needs at least one layer, but got layers=()")
+        rounds = not isinstance(self.precision, SearchParameter) and not any(search_parameters(self.precision))
         for i, layer in enumerate(self.layers):
             if isinstance(layer.skip, tuple) and any(k > i for k in layer.skip if isinstance(k, int)):
                 raise PlasticSearchError(f"layers.{i}.skip={layer.skip} reaches back beyond the network's input")
-            rounds = not isinstance(self.precision, SearchParameter) and not any(search_parameters(self.precision))
             free = layer.bound in (Bound.NONE, Bound.READ)
             if rounds and free and self.precision.format(Role.TRACE) is not None:
                 raise PlasticSearchError(
                     f"layers.{i}: an integer trace needs a bound where it is written, hard or soft, "
                     f"but bound is {layer.bound.value!r}"
                 )
+        if rounds and len(self.layers) == 1 and self.precision.format(Role.ACTIVITY) is not None:
+            raise PlasticSearchError(
+                "the output of a network's last layer is its answer, and is not rounded: a network of one layer "
+                "has no activity to round; add a layer that reads it, or leave activity in float"
+            )
 
 
 def shapes(spec: NetworkSpec, inputs: int) -> tuple[Shape, ...]:

@@ -5,6 +5,7 @@ One step of one layer, in the order of `layer_signals`; * is elementwise, (x) th
     pre     = concat(outputs of other layers, the layer's own previous output)
     drive   = W pre + b + (alpha * H) pre                        of several drives, one is plastic; some may be split
     cell', Response(output', post) = cell.step(params, cell, drive)
+    output', post = round(output', post)                         if activity has a format, in all layers but the last
     dH      = rule.step(pre, post, recall = H pre, H)            = sum(coef * post (x) pre) - decay * H + dense
     rate, modulation' = modulation.step(output', output, inputs, cell', a modulatory layer's output)
     H'      = bound(H + rate * dH)                               at once; or, if the modulation is retroactive,
@@ -31,10 +32,11 @@ from torch.nn.functional import linear, pad
 from plastic_search.cells import Cell
 from plastic_search.modulations import Observation, Rate
 from plastic_search.network.controls import NOTHING, Controls, chosen, imposed
+from plastic_search.network.formats import Formats, formats, sent
 from plastic_search.network.initial import without_gradients
 from plastic_search.network.quantization import next_dither, parameter_rounder, round_trace, start_dither
 from plastic_search.network.spec import Bound, Layer, NetworkSpec
-from plastic_search.precisions import Format, Role
+from plastic_search.precisions import Role
 from plastic_search.rules import Activity, Change
 from plastic_search.structures import Shape, Source
 
@@ -113,11 +115,8 @@ def step_signals(
         x: [batch, inputs].
     """
     outputs, after, signals = [x], [], []
-    trace_format = spec.precision.format(Role.TRACE)
-    for layer, shape, params, before in zip(spec.layers, shapes, ready, state, strict=True):
-        now, computed = layer_signals(
-            layer, shape, params, before, layer_inputs(shape, outputs), trace_format, controls
-        )
+    for layer, shape, params, before, form in zip(spec.layers, shapes, ready, state, formats(spec), strict=True):
+        now, computed = layer_signals(layer, shape, params, before, layer_inputs(shape, outputs), form, controls)
         outputs.append(now.output)
         after.append(now)
         signals.append(computed)
@@ -153,20 +152,20 @@ def _selected(output: Tensor, source: Source) -> Tensor:
 
 
 def layer_step(
-    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None,
+    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, form: Formats,
     controls: Controls = NOTHING,
 ) -> LayerState:  # fmt: skip
     """One time step of one layer.
 
     Args:
         inputs: [batch, received], what the layer receives from other layers (`layer_inputs`).
-        trace_format: the precision's format of the trace; None leaves it a float.
+        form: the precision's formats of the layer's trace and activity.
     """
-    return layer_signals(layer, shape, ready, state, inputs, trace_format, controls)[0]
+    return layer_signals(layer, shape, ready, state, inputs, form, controls)[0]
 
 
 def layer_signals(
-    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, trace_format: Format | None,
+    layer: Layer, shape: Shape, ready: Ready, state: LayerState, inputs: Tensor, form: Formats,
     controls: Controls = NOTHING,
 ) -> tuple[LayerState, Signals]:  # fmt: skip
     """`layer_step`, with what it computes on the way: the equations of this module, in their order."""
@@ -175,6 +174,7 @@ def layer_signals(
     drive = _drive(layer.cell, shape, ready, inputs, state.output, pre)
     if ready.alpha is None or state.trace is None:
         cell, response = layer.cell.step(ready.cell, state.cell, drive)
+        response = sent(response, form.activity)
         after = LayerState(response.output, cell, trace=None, rule=(), eligibility=None, dither=None)
         return chosen(controls.ended, state, after), Signals(received, drive, response.post, rate=None)
 
@@ -182,14 +182,15 @@ def layer_signals(
     read = trace_read(trace, layer.bound, layer.limit)
     drive = drive + _plastic_drive(layer.cell, shape, ready.alpha * read, pre)
     cell, response = layer.cell.step(ready.cell, state.cell, drive)
+    response = sent(response, form.activity)
     activity = Activity(pre, response.post, None if read is trace else _product(read, pre), trace)
     change, rule = layer.rule.step(ready.rule, state.rule, activity)
     seen = Observation(response.output, state.output, inputs, cell, modulator)
     rate, modulation = layer.modulation.step(ready.modulation, state.modulation, seen)
     rate = imposed(rate, controls)
     rounded = None
-    if trace_format is not None and dither is not None:
-        rounded = partial(round_trace, form=trace_format, limit=layer.limit, dither=dither)
+    if form.trace is not None and dither is not None:
+        rounded = partial(round_trace, form=form.trace, limit=layer.limit, dither=dither)
         dither = next_dither(dither)
     trace, eligibility = synapse_step(
         change, rate, trace, state.eligibility, layer.bound, layer.limit, rounded, controls.frozen
@@ -230,11 +231,11 @@ def _drive(cell: Cell, shape: Shape, ready: Ready, inputs: Tensor, output: Tenso
 
 def _plastic_drive(cell: Cell, shape: Shape, matrix: Tensor, pre: Tensor) -> Tensor:
     """What the plastic weights [batch, post, width] add to every sum that the cell receives, [batch, sums, post]."""
-    direct, recurrent = cell.plastic, cell.recurrent[cell.plastic]
-    if direct == recurrent:
+    direct = cell.plastic
+    if direct not in cell.split:
         return _among(cell, direct, _product(matrix, pre))
     added, first = [], shape.plastic_sources
-    for index, columns in ((direct, slice(0, first)), (recurrent, slice(first, shape.width))):
+    for index, columns in ((direct, slice(0, first)), (cell.recurrent[direct], slice(first, shape.width))):
         if columns.stop > columns.start:
             added.append(_among(cell, index, _product(matrix[..., columns], pre[:, columns])))
     return sum(added[1:], added[0])

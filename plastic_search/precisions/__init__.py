@@ -1,4 +1,4 @@
-"""Precisions: the number format of each role, weight, alpha or trace."""
+"""Precisions: the number format of each role, weight, alpha, trace or activity."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Role(Enum):
     WEIGHT = "weight"
     ALPHA = "alpha"
     TRACE = "trace"
+    ACTIVITY = "activity"  # what units send, and the postsynaptic activity in the plasticity rule
 
 
 class Rounding(Enum):
@@ -28,7 +29,7 @@ class Rounding(Enum):
 
 
 class Format(NamedTuple):
-    """Symmetric integers of `bits` bits: 2^(bits-1) - 1 levels on either side of zero.
+    """Symmetric integers of `bits` bits: 2^(bits-1) - 1 levels on either side of zero; of one bit, -1 and 1.
 
     Args:
         bits: of an integer, its sign included.
@@ -41,7 +42,12 @@ class Format(NamedTuple):
     @property
     def top(self) -> int:
         """The largest code."""
-        return 2 ** (self.bits - 1) - 1
+        return max(2 ** (self.bits - 1) - 1, 1)
+
+    @property
+    def levels(self) -> int:
+        """How many values there are."""
+        return 2 if self.bits == 1 else 2 * self.top + 1
 
 
 @dataclass(frozen=True)

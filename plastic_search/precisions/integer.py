@@ -1,4 +1,4 @@
-"""Weight, alpha and trace as symmetric integers, each with its own bit width (straight-through: Hubara et al. 2018)."""
+"""Weight, alpha, trace and activity as integers, each with its own bit width (straight-through: Hubara et al. 2018)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,29 @@ from plastic_search.precisions import Format, Precision, Role, Rounding
 
 @dataclass(frozen=True)
 class Integer(Precision):
-    """q(x) = s round(x / s), s = max|x| / (2^(bits-1) - 1); for the trace, s = limit / (2^(bits-1) - 1)
+    """q(x) = s round(x / s), s = max|x| / (2^(bits-1) - 1); for trace and activity, max|x| is the limit, and 1
+
+    Activity is clipped to [-1, 1] first. In 2 bits it is ternary, -1, 0 or 1; in 1 bit binary, -1 below 0, else 1, so
+    that a unit that receives nothing sends 1. What units send is rounded in all layers but the last, whose output is
+    the network's answer; the network's input is not.
 
     Args:
         weight, alpha, trace: bits of each, 2 to 16; None leaves it in float.
-        rounding: how the trace is rounded; weight and alpha are rounded to nearest.
+        rounding: how the trace is rounded; all else is rounded to nearest.
+        activity: bits of what units send, and of the postsynaptic activity in the rule, 1 to 16; None for float.
     """
 
     weight: int | None = 8
     alpha: int | None = 8
     trace: int | None = 8
     rounding: Rounding = Rounding.STOCHASTIC
+    activity: int | None = None
 
     def check(self) -> None:
         for role in Role:
-            bits = getattr(self, role.value)
-            if bits is not None and not 2 <= bits <= 16:
-                raise PlasticSearchError(f"Integer.{role.value} wants 2 to 16 bits, but got {bits}")
+            bits, least = getattr(self, role.value), 1 if role is Role.ACTIVITY else 2
+            if bits is not None and not least <= bits <= 16:
+                raise PlasticSearchError(f"Integer.{role.value} wants {least} to 16 bits, but got {bits}")
 
     def format(self, role: Role) -> Format | None:
         bits = getattr(self, role.value)

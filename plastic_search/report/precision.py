@@ -29,7 +29,7 @@ def precision(record: Record) -> Verdict:
     answer, lost = loss(d)
     if answer == "yes" and not chosen.fair:
         answer, lost = "unclear", "and that may hide what rounding costs"
-    roles = "" if chosen.family in rounded.ROLES else "weight/alpha/trace, "
+    roles = "" if chosen.family in rounded.ROLES else f"{'/'.join(chosen.bits)}, "
     how = f"{width_text(chosen)} ({roles}{_how(chosen)})"
     theirs = "float, trained on as long" if chosen.matched else "float"
     against = f"the winner in {theirs}" if chosen.fair else "the winner in float, which was not trained on as long"
@@ -103,13 +103,13 @@ def _difference(ours: rounded.Variant, theirs: rounded.Variant) -> Estimate:
 
 
 def _total(variant: rounded.Variant) -> int:
-    return sum(b or 32 for b in variant.bits.values())
+    return sum(variant.bits.get(role) or 32 for role in rounded.ROLES)
 
 
 def _preference(variant: rounded.Variant) -> tuple[Any, ...]:
     """Which way of rounding an answer is about: 4/4/8, or 4-bit weights, fine-tuned, where there is such a one."""
     widths = variant.family != "mixed", variant.family == "weight" and variant.bits["weight"] != 4
-    return *widths, not variant.tuned, variant.rounding != "stochastic", _total(variant)
+    return "activity" in variant.bits, *widths, not variant.tuned, variant.rounding != "stochastic", _total(variant)
 
 
 def _widths(variant: rounded.Variant) -> str:

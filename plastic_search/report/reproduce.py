@@ -29,6 +29,8 @@ def again(record: Record) -> list[str]:
         widths = _widths(record, network)
         options = ["--name", network] if network != Finalist.WINNER else []
         options += ["--bits", widths] if widths not in ("", ",".join(map(str, WIDTHS))) else []
+        active = _activity_widths(record, network)
+        options += ["--activity-bits", active] if active else []
         result.append(_line(record, "quantize", where, options))
     exported = record.stage("exported")
     mine = [_options(record, run) for run in exported if not groups.outdated(record, run)]
@@ -78,6 +80,12 @@ def _widths(record: Record, network: str) -> str:
     most = max(map(len, rounded))
     alike = {each[0] for each in rounded if len(each) == most and len({*each}) == 1}
     return ",".join(str(width) for width in sorted(alike, reverse=True))
+
+
+def _activity_widths(record: Record, network: str) -> str:
+    """The widths of activity."""
+    mine = (run.choices.get("activity") for run in record.stage("quantized") if rounded_network(run) == network)
+    return ",".join(map(str, sorted({b for b in mine if isinstance(b, int)}, reverse=True)))
 
 
 def _options(record: Record, run: Run) -> list[str]:

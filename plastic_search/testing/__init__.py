@@ -21,7 +21,7 @@ from plastic_search.core.part import equation
 from plastic_search.modulations import Modulation, Observation
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import flatten, map_tensors
-from plastic_search.network.quantization import parameter_rounder, step_size
+from plastic_search.network.quantization import parameter_rounder, round_activity, step_size
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway, shapes
 from plastic_search.network.state import named
 from plastic_search.precisions import Format, Precision, Role
@@ -99,7 +99,8 @@ def precision_promises(kind: type[Precision] | Precision) -> None:
                 keep(form is None or isinstance(form, Format), f"it is {form!r}")
                 keep(form == precision.format(role), "it changes from call to call")
             if form is not None:
-                (_rounded_trace if role is Role.TRACE else _rounded)(precision, form, role)
+                own = {Role.TRACE: _rounded_trace, Role.ACTIVITY: _rounded_activity}
+                own.get(role, _rounded)(precision, form, role)
         in_a_network(precision, Layer(units=POST, plastic=Pathway.BOTH), precision)
 
 
@@ -200,7 +201,7 @@ def _hard(structure: Structure, shape: Shape, params: Any) -> None:
 
 
 def _rounded(precision: Precision, form: Format, role: Role) -> None:
-    most, name = 2 * form.top + 1, role.value
+    most, name = form.levels, role.value
     with promise(precision, f"the {name} has at most {most} levels, and rounding twice changes nothing"):
         x = noise(50, 40).requires_grad_()
         rounded = parameter_rounder(form)(x)
@@ -211,10 +212,21 @@ def _rounded(precision: Precision, form: Format, role: Role) -> None:
         assert_close(x.grad, torch.ones_like(x))
 
 
+def _rounded_activity(precision: Precision, form: Format, role: Role) -> None:
+    with promise(precision, f"the {role.value} has at most {form.levels} levels, and rounding twice changes nothing"):
+        x = noise(50, 40).requires_grad_()
+        rounded = round_activity(x, form)
+        keep(len(rounded.unique()) <= form.levels, f"it has {len(rounded.unique())}")
+        assert_close(round_activity(rounded, form), rounded)
+    with promise(precision, f"the {role.value}'s gradient passes straight through, but beyond 1"):
+        rounded.sum().backward()
+        assert_close(x.grad, (x.detach().abs() <= 1.0).double())
+
+
 def _rounded_trace(precision: Precision, form: Format, role: Role) -> None:
-    with promise(precision, f"the {role.value} stands on its {2 * form.top + 1} levels"):
+    with promise(precision, f"the {role.value} stands on its {form.levels} levels"):
         layer = Layer(units=POST, plastic=Pathway.BOTH)
-        _, state = Network(NetworkSpec((layer,), precision), PRE)(3 * noise(STEPS, BATCH, PRE).float())
+        _, state = Network(NetworkSpec((layer, Layer(units=1)), precision), PRE)(3 * noise(STEPS, BATCH, PRE).float())
         levels = named(state)["layers.0.trace"] / step_size(form, layer.limit)
         assert_close(levels, levels.round(), rtol=0, atol=0.01)
         keep(bool((levels.abs() < form.top + 0.01).all()), f"it is beyond {form.top} steps")

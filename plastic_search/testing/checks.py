@@ -76,8 +76,8 @@ def _gradients(part: Part, run: Run, params: Any, seen: tuple[Tensor, ...]) -> N
 
 
 def in_a_network(part: Part, layer: Layer, precision: Precision | None = None) -> None:
-    """Check a network whose one layer has the part, run by the reference step."""
-    spec = NetworkSpec((layer,), precision or Floating())
+    """Check a network whose first layer has the part, run by the reference step; the last activity stays a float."""
+    spec = NetworkSpec((layer, Layer(POST)) if precision else (layer,), precision or Floating())
     x = noise(STEPS, BATCH, PRE)
     with promise(part, "a network with it starts the same from the same seed, and runs in float64"):
         net, twin = (Network(spec, PRE, seed=1).double() for _ in range(2))

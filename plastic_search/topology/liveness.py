@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.network.formats import formats, sent
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import flatten, map_tensors
 from plastic_search.network.spec import AlphaShape
@@ -173,7 +174,7 @@ def _constants(net: Network, i: int, exists: Tensor, earlier: list[Tensor]) -> T
     state, outputs, states = cell.state(1, ready.bias.shape[1], ready.bias), [], []
     for _ in range(3):
         state, response = cell.step(ready.cell, state, ready.bias.unsqueeze(0))
-        outputs.append(response.output[0])
+        outputs.append(sent(response, formats(net.spec)[i].activity).output[0])
         states.append(flatten(state))
     rests = (outputs[0] == outputs[1]) & (outputs[1] == outputs[2])
     for name, first in states[0].items():

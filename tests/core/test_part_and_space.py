@@ -142,10 +142,10 @@ REFUSED = [
     (layer(limit=float("nan")), "Layer.limit wants a float, but got nan (float)"),
     (layer(limit=False), "Layer.limit wants a float, but got False (bool)"),
     (
-        layer(bound="sotf"),
-        "no Bound for Layer.bound is called 'sotf'; known: hard, none, read, soft. Did you mean 'soft'?",
+        layer(bound="hrad"),
+        "no Bound for Layer.bound is called 'hrad'; known: hard, none, soft, when_read. Did you mean 'hard'?",
     ),
-    (layer(bound=1), "no Bound for Layer.bound is called '1'; known: hard, none, read, soft."),
+    (layer(bound=1), "no Bound for Layer.bound is called '1'; known: hard, none, soft, when_read."),
     (layer(skip=1), "Layer.skip wants a tuple, but got 1 (int)"),
     (layer(skip=[1.5]), "Layer.skip.0 wants an int, but got 1.5 (float)"),
     (layer(units={"kind": "IntegerRange", "low": 1}), "NetworkSpec.layers.0.units: IntegerRange lacks high"),
@@ -333,8 +333,7 @@ class TestOverride:
             (
                 "layer.1.rule",
                 "Oja",
-                "no field of NetworkSpec is called 'layer'; known: held, initial, layers, precision. "
-                "Did you mean 'layers.1.rule'?",
+                "known: held, initial, layers, precision. Did you mean 'layers.1.rule'?",
             ),
             ("laiers.1.rule.Hebb.decai", "1", "Did you mean 'layers.1.rule.Hebb.decay'?"),
             ("layers.1.zzzzzzzzzzzzzzzzzzzzzzz", "1", "skip, structure, units. The path was 'layers.1.zzz"),
@@ -353,7 +352,7 @@ class TestOverride:
                 'layers.1.rule was given broken JSON, \'{"kind":"Oja"\': ',
             ),
             ("layers.1.rule", "3", "layers.1.rule wants a Rule, but got 3 (int)"),
-            ("layers.1.bound", "sfot", "no Bound for layers.1.bound is called 'sfot'; known: hard, none, read, soft."),
+            ("layers.1.bound", "sfot", "called 'sfot'; known: hard, none, soft, when_read."),
             ("", "3", "no field of NetworkSpec is called ''"),
         ],
     )

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from plastic_search.core.part import Part, discover, open_set
+from plastic_search.network.formats import formats
 from plastic_search.network.kernels.cpu.cache import distrust, folder
 from plastic_search.network.kernels.dispatch import choose
 from plastic_search.network.kernels.gpu import backend
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway, shapes
-from plastic_search.precisions import Role
 from plastic_search.records import provenance
 from plastic_search.records.provenance import versions
 
@@ -67,5 +67,5 @@ def _why_slow(name: str, kind: type[Part]) -> str:
         return "not known, since it has settings without a default value"
     spec = NetworkSpec((replace(Layer(_UNITS, plastic=Pathway.BOTH), **{name: part}),))
     x = torch.zeros(1, 1, _INPUTS)
-    choice = choose(None, spec.layers[0], shapes(spec, _INPUTS)[0], spec.precision.format(Role.TRACE), x)
+    choice = choose(None, spec.layers[0], shapes(spec, _INPUTS)[0], formats(spec)[0], x)
     return choice.reason if choice.kernel == "reference" else ""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.controls import NOTHING, Controls
+from plastic_search.network.formats import Formats
 from plastic_search.network.kernels.buffers import Buffers, Call, LayerTensors, Sizes, step_of_each
 from plastic_search.network.kernels.layout import KernelSignature
 from plastic_search.network.kernels.passes import Backend, backward, forward
@@ -36,18 +37,18 @@ __all__ = ["Prepared", "dithers", "layer_state", "prepare", "seen_signals", "seq
 
 
 def unsupported(
-    layer: Layer, shape: Shape, form: Format | None, x: Tensor, controls: Controls = NOTHING
+    layer: Layer, shape: Shape, form: Formats, x: Tensor, controls: Controls = NOTHING
 ) -> Unsupported | None:
-    """Why no backend can run this layer, whose trace has a format; None where one can."""
+    """Why no backend can run this layer, whose trace and activity have formats; None where one can."""
     if x.dtype not in (torch.float32, torch.float64):
         return Unsupported(f"its numbers are {x.dtype}")
     plastic = _width(shape) > 0
     program = _captured(layer, shape, form, x.dtype, controls)
     if isinstance(program, Unsupported):
         return program
-    if plastic and layer.bound is not Bound.NONE and not _in_range(layer.limit, form, x.dtype):
+    if plastic and layer.bound is not Bound.NONE and not _in_range(layer.limit, form.trace, x.dtype):
         return Unsupported(f"a limit of {layer.limit:g} is too close to the smallest or largest number of {x.dtype}")
-    parts = (layer.cell, Plastic.of(layer, form, program.columns, program.units) if plastic else None)
+    parts = (layer.cell, Plastic.of(layer, form.trace, program.columns, program.units) if plastic else None)
     why = difference(program, parts, x.dtype, (shape.post, _width(shape), x.shape[-2]))
     return Unsupported(why) if why else None
 
@@ -65,15 +66,13 @@ def _names(controls: Controls, plastic: bool) -> tuple[str, ...]:
 
 
 def _captured(
-    layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype, controls: Controls
+    layer: Layer, shape: Shape, form: Formats, dtype: torch.dtype, controls: Controls
 ) -> StepProgram | Unsupported:
     names, units = _names(controls, shape.width > 0), shape.received - shape.inputs
     return capture(layer, shape.width > 0, dtype, form, names, shape.inputs, units)
 
 
-def _signature(
-    layer: Layer, shape: Shape, form: Format | None, dtype: torch.dtype, controls: Controls
-) -> KernelSignature:
+def _signature(layer: Layer, shape: Shape, form: Formats, dtype: torch.dtype, controls: Controls) -> KernelSignature:
     plastic, program = _width(shape) > 0, _captured(layer, shape, form, dtype, controls)
     if isinstance(program, Unsupported):
         raise ValueError(program.reason)
@@ -90,13 +89,13 @@ def _width(shape: Shape) -> int:
 
 
 def sequence(
-    backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState | None,
+    backend: Backend, layer: Layer, shape: Shape, form: Formats, ready: Ready, state: LayerState | None,
     x: Tensor, controls: Controls = NOTHING,
 ) -> tuple[Tensor, LayerState]:  # fmt: skip
     """All time steps of one layer that is not `unsupported`.
 
     Args:
-        form: the format of the trace; None leaves it a float.
+        form: the formats of its trace and activity.
         state: where the episodes go on from; None starts them.
         x: [time, batch, received], what it receives from other layers; or [member, time, batch, received], where every
             other tensor has that first axis too, but `controls`.
@@ -136,7 +135,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState | None,
+    backend: Backend, layer: Layer, shape: Shape, form: Formats, ready: Ready, state: LayerState | None,
     x: Tensor, controls: Controls = NOTHING,
 ) -> Prepared:  # fmt: skip
     """The arguments of `_Sequence` for those of `sequence`."""
@@ -153,7 +152,7 @@ def prepare(
         signature=signature,
         sizes=_sizes(backend, signature, shape, x),
         limit=layer.limit,
-        top_level=form.top if form else 0,
+        top_level=form.trace.top if form.trace else 0,
         state_count=len(states),
         vector_count=len(vectors),
         ends=None if controls.ended is None else (~controls.ended).sum((0, 2)),
@@ -173,13 +172,13 @@ def _numbers(controls: Controls, call: Call, x: Tensor) -> Tensor | None:
     return torch.cat(given, -1).to(x).expand(*x.shape[:-1], -1) if given else None
 
 
-def _first_states(layer: Layer, shape: Shape, form: Format | None, x: Tensor) -> tuple[list[Any], Any]:
+def _first_states(layer: Layer, shape: Shape, form: Formats, x: Tensor) -> tuple[list[Any], Any]:
     """The states of cell and rule, and the dither, at the start of episodes."""
     width, batch, members = _width(shape), x.shape[-2], x.shape[:-3]
     rule = layer.rule.state(batch, shape.post, width, x) if width else ()
     modulation = layer.modulation.state(batch, shape.post, x) if width else ()
     states = leaves((layer.cell.state(batch, shape.post, x), rule, modulation))
-    dither = start_dither(batch, x) if form is not None and width else None
+    dither = start_dither(batch, x) if form.trace is not None and width else None
     if members:
         dither, *states = [None if t is None else t.expand(*members, *t.shape) for t in (dither, *states)]
     return states, dither

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.network.controls import NOTHING, Controls
+from plastic_search.network.formats import Formats, formats
 from plastic_search.network.kernels import reference
 from plastic_search.network.kernels.torch_internals import current_transform
 from plastic_search.network.kernels.tracing.ir import Unsupported
 from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.network.state import State
 from plastic_search.network.step import LayerState, Ready, layer_inputs
-from plastic_search.precisions import Format, Role
 from plastic_search.structures import Shape
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def known(kernel: str | None) -> str | None:
 
 
 def choose(
-    kernel: str | None, layer: Layer, shape: Shape, form: Format | None, x: Tensor, controls: Controls = NOTHING
+    kernel: str | None, layer: Layer, shape: Shape, form: Formats, x: Tensor, controls: Controls = NOTHING
 ) -> Choice:
     """The kernel for a layer with the inputs `x` [..., time, batch, sources], on which `controls` are imposed.
 
@@ -111,9 +111,9 @@ def _sequences(
     spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...],
     state: tuple[LayerState, ...] | None, x: Tensor, kernel: str | None, controls: Controls = NOTHING,
 ) -> tuple[Tensor, State]:  # fmt: skip
-    outputs, states, form = [x], [], spec.precision.format(Role.TRACE)
-    layers = zip(spec.layers, shapes, ready, state or (None,) * len(shapes), strict=True)
-    for layer, shape, layer_ready, before in layers:
+    outputs, states = [x], []
+    layers = zip(spec.layers, shapes, ready, state or (None,) * len(shapes), formats(spec), strict=True)
+    for layer, shape, layer_ready, before, form in layers:
         inputs = layer_inputs(shape, outputs)
         name = choose(kernel, layer, shape, form, inputs, controls).kernel
         if name == "reference" and before is None:
@@ -132,8 +132,8 @@ def steppers(
     from plastic_search.network.kernels.stepping import BackendStepper, ReferenceStepper
 
     found: list[Stepper] = []
-    form = spec.precision.format(Role.TRACE)
-    for layer, shape, layer_ready, before in zip(spec.layers, shapes, ready, state, strict=True):
+    layers = zip(spec.layers, shapes, ready, state, formats(spec), strict=True)
+    for layer, shape, layer_ready, before, form in layers:
         x = before.output.new_zeros(1, len(before.output), shape.received)
         name = choose(kernel, layer, shape, form, x).kernel
         args = (layer, shape, form, layer_ready, before)
@@ -158,7 +158,7 @@ def _backend(kernel: str) -> Backend:
 
 
 def _unsupported_layer(
-    backend: Backend, layer: Layer, shape: Shape, form: Format | None, x: Tensor, controls: Controls
+    backend: Backend, layer: Layer, shape: Shape, form: Formats, x: Tensor, controls: Controls
 ) -> Unsupported | None:
     """Why a backend cannot run this layer; None where it can."""
     from plastic_search.network.kernels import autograd

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from plastic_search.network.controls import NOTHING, Controls, chosen
+from plastic_search.network.formats import Formats
 from plastic_search.network.kernels.torch_internals import tree_flatten, tree_map, tree_unflatten
 from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.network.step import LayerState, Ready, layer_start, layer_step
-from plastic_search.precisions import Format
 from plastic_search.structures import Shape
 
 __all__ = ["of_members", "sequence", "sequences", "start"]
@@ -22,7 +22,7 @@ __all__ = ["of_members", "sequence", "sequences", "start"]
 def sequence(
     layer: Layer,
     shape: Shape,
-    form: Format | None,
+    form: Formats,
     ready: Ready,
     state: LayerState,
     x: Tensor,
@@ -58,7 +58,7 @@ def start(spec: NetworkSpec, layer: Layer, shape: Shape, ready: Ready, x: Tensor
 def sequences(
     layer: Layer,
     shape: Shape,
-    form: Format | None,
+    form: Formats,
     ready: Ready,
     state: LayerState,
     x: Tensor,

@@ -8,12 +8,12 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from plastic_search.network.formats import Formats
 from plastic_search.network.kernels.autograd import dithers, layer_state, prepare, seen_signals
 from plastic_search.network.kernels.buffers import Buffers, LayerTensors, allocate, source_weight
 from plastic_search.network.kernels.passes import Backend, constants
 from plastic_search.network.spec import Layer
 from plastic_search.network.step import LayerState, Ready, layer_step, separated
-from plastic_search.precisions import Format
 from plastic_search.structures import Shape
 
 __all__ = ["BackendStepper", "ReferenceStepper", "Stepper"]
@@ -36,7 +36,7 @@ class Stepper(Protocol):
 class ReferenceStepper:
     """A layer that `step.layer_step` runs."""
 
-    def __init__(self, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState) -> None:
+    def __init__(self, layer: Layer, shape: Shape, form: Formats, ready: Ready, state: LayerState) -> None:
         self._layer, self._shape, self._form, self._ready, self._state = layer, shape, form, ready, state
 
     def run(self, x: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class BackendStepper:
     """A layer that a backend runs."""
 
     def __init__(
-        self, backend: Backend, layer: Layer, shape: Shape, form: Format | None, ready: Ready, state: LayerState
+        self, backend: Backend, layer: Layer, shape: Shape, form: Formats, ready: Ready, state: LayerState
     ) -> None:
         x = state.output.new_zeros(1, len(state.output), shape.received)
         self._backend = backend

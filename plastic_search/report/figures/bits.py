@@ -19,15 +19,16 @@ TITLE = "Fewer bits, role by role"
 QUESTION = "How few bits can weights, alphas and the trace be held in, and does it help to write the trace by chance?"
 SECTION, ORDER, NEEDS = "bits", 60, "quantize"
 
-ROLES = ("weight", "alpha", "trace")
+_ALWAYS = ("weight", "alpha", "trace")  # of which a record has the bits of every variant
+ROLES = (*_ALWAYS, "activity")
 
 
 class Variant(NamedTuple):
     """A network, rounded one way."""
 
     name: str
-    family: str  # uniform, weight, alpha, trace, mixed
-    bits: dict[str, int | None]  # of each role; None is float
+    family: str  # uniform, weight, alpha, trace, activity, mixed
+    bits: dict[str, int | None]  # of each role; None is float. Activity is in it only where it is rounded
     rounding: str  # of the trace
     tuned: bool
     seeds: list[float]
@@ -56,8 +57,9 @@ class Bits(NamedTuple):
     @property
     def together(self) -> list[Variant]:
         """Those in which every role that there is was rounded: of a network without a trace, the weight."""
-        rounded = [v for v in self.variants if v.family in ("uniform", "mixed")]
-        return rounded or ([] if any(v.family in ("alpha", "trace") for v in self.variants) else self.variants)
+        rounded = [v for v in self.variants if v.family in ("uniform", "mixed") and v.bits["trace"] is not None]
+        traced = any(v.family in ("alpha", "trace") for v in self.variants)
+        return rounded or ([] if traced else [v for v in self.variants if v.family != "activity"])
 
 
 def data(record: Record, network: str = Finalist.WINNER) -> Bits | None:
@@ -88,8 +90,8 @@ def _rounded(run: Run) -> dict[str, int]:
 def _variant(group: Group, score: Estimate, reference: dict[int, float], longer: dict[int, float]) -> Variant:
     run, values = group.runs[0], group.values()
     widths, tuned = _rounded(run), bool(run.choices.get("tuned", False))
-    bits = {role: widths.get(role) for role in ROLES}
-    family = "uniform" if len(widths) == len(ROLES) and len({*widths.values()}) == 1 else "mixed"
+    bits = {role: widths.get(role) for role in ROLES if role in _ALWAYS or role in widths}
+    family = "uniform" if tuple(widths) == _ALWAYS and len({*widths.values()}) == 1 else "mixed"
     family = next(iter(widths)) if len(widths) == 1 else family if widths else _FLOAT
     rounding = str(run.choices.get("rounding", "nearest"))
     change = findings.compared_scores(values, reference)
@@ -113,7 +115,8 @@ def tick(variant: Variant) -> str:
 def width_text(variant: Variant) -> str:
     """Its bits in a sentence: 4/4/8 bits, or 4-bit weights of a network that has nothing else."""
     widths = [b for b in variant.bits.values() if b is not None]
-    return f"{widths[0]}-bit {variant.family}s" if variant.family in ROLES else f"{bits(variant.bits)} bits"
+    alone = "activity" if variant.family == "activity" else f"{variant.family}s"
+    return f"{widths[0]}-bit {alone}" if variant.family in ROLES else f"{bits(variant.bits)} bits"
 
 
 def caption(data: Bits) -> str:
@@ -130,8 +133,10 @@ def caption(data: Bits) -> str:
         "covered; hollow ones: to nearest."
     )
     traced = any(v.bits["trace"] is not None for v in data.variants)
+    active = any("activity" in v.bits for v in data.variants)
     return (
         (roles if traced else "The network has no trace, and its weights alone are rounded, to nearest. ")
+        + "A fourth number is the bits of activity, of what units send. " * active
         + "Left, rounded and tested; right, trained on for a while with the rounding in place."
         + trace * traced
         + f" Bars: 95 % Student intervals over seeds.{marks}"
@@ -202,7 +207,7 @@ def _line(
     """One role, or all, rounded one way: colour and marker show the role, line and filling the rounding."""
     colour, _, marker = canvas.look(ROLES.index(what)) if what in ROLES else canvas.Look(canvas.INK, "-", "o")
     filled = rounding == "stochastic"
-    label = what if what in ("weight", "alpha") and rounding == "nearest" else f"{what}, {rounding}"
+    label = what if what in ("weight", "alpha", "activity") and rounding == "nearest" else f"{what}, {rounding}"
     for x, each in spots:
         canvas.whiskers(axes, x, each.score, colour, "y", limits)
     alike = [(x, v.score.value) for x, v in spots if v.family != "mixed"]

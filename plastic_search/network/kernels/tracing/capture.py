@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from plastic_search.core.part import Part
+from plastic_search.network.formats import Formats
 from plastic_search.network.kernels.tracing.ir import Unsupported, UnsupportedError
 from plastic_search.network.kernels.tracing.program import StepProgram
 from plastic_search.network.kernels.tracing.reads import Reads
@@ -24,6 +25,7 @@ from plastic_search.precisions import Format, Rounding
 __all__ = ["capture"]
 
 _KEPT = 512
+_FLOAT = Formats()
 _READS_INPUTS = Unsupported(READS_INPUTS)
 _PATIENCE = 32  # captures of equal parts, after which what they read is taken to change all the time
 
@@ -38,6 +40,7 @@ class _Around(NamedTuple):
     columns: int | None = None
     units: int = 0
     controls: tuple[str, ...] = ()
+    activity: Format | None = None  # of what the units send
 
 
 class _Captured(NamedTuple):
@@ -67,7 +70,7 @@ def capture(
     layer: Layer,
     plastic: bool,
     dtype: torch.dtype,
-    form: Format | None = None,
+    form: Formats = _FLOAT,
     controls: tuple[str, ...] = (),
     columns: int = 0,
     units: int = 0,
@@ -76,15 +79,15 @@ def capture(
 
     Args:
         plastic: whether any connection is.
-        form: the format of the trace; None leaves it a float.
+        form: the formats of its trace and activity.
         controls: what is imposed on a step, fields of `step.Controls`.
         columns, units: of the layer's inputs, and of the layer that its modulation names. A modulation that reads
             inputs is captured for a number of them.
     """
     parts = (layer.cell, layer.rule, layer.modulation) if plastic else (layer.cell,)
-    around = _Around(dtype, torch.get_default_dtype(), controls=controls)
+    around = _Around(dtype, torch.get_default_dtype(), activity=form.activity, controls=controls)
     if plastic:
-        around = around._replace(bound=layer.bound, rounding=form.rounding if form else None)
+        around = around._replace(bound=layer.bound, rounding=form.trace.rounding if form.trace else None)
         around = around._replace(units=units)
     program = _program(parts, around)
     return _program(parts, around._replace(columns=columns)) if program == _READS_INPUTS else program
@@ -125,7 +128,7 @@ def _renewed(parts: tuple[Any, ...], around: _Around) -> _Captured:
             reason = f"its step reads {what}, which keeps changing; make it a setting, a parameter or a state"
             return _Captured(parts, None, Unsupported(reason))
     _captures[content] += 1
-    program = trace(cell, plastic, around.dtype, around.controls)
+    program = trace(cell, plastic, around.dtype, around.controls, around.activity)
     if isinstance(program, StepProgram) and (why := out_of_range(program, parts, around.dtype)):
         program = Unsupported(why)
     found = _Captured(parts, reads, program)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from plastic_search.network.kernels.tracing.ir import REDUCTIONS, Axis, Node
+from plastic_search.precisions import Format
 
 __all__ = [
     "BufferLayout", "Leaf", "Output", "Program", "Slot", "StepProgram", "SynapseProgram", "layout_of", "ordered",
@@ -121,6 +122,7 @@ class StepProgram:
     params: BufferLayout  # of cell, rule and modulation
     initial_states: Any  # of cell, rule and modulation, nested as the parts nest them; not of the layer's size
     controls: tuple[str, ...]  # what is imposed on a step, numbers of an episode: buffers of their own, of one number
+    activity: Format | None  # of what the units send
     forward: Program
     backward: Program
     synapses: SynapseProgram | None  # None: no connection is plastic

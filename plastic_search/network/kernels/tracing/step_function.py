@@ -12,6 +12,7 @@ from torch import Tensor
 from plastic_search.cells import Cell, Response
 from plastic_search.modulations import Modulation, Observation, Rate
 from plastic_search.network.controls import Controls, chosen, imposed
+from plastic_search.network.formats import sent
 from plastic_search.network.kernels.tracing.unread import unread
 from plastic_search.network.pytree import leaves, unflatten
 from plastic_search.network.quantization import round_to_levels
@@ -45,6 +46,7 @@ class StepFunction:
     Args:
         matrices: the coefficients of the rule's change that are arguments of the step, instead of results of the rule.
         controls: the names of what is imposed on it, fields of `step.Controls`; numbers, of which 1 stands for true.
+        activity: the format of what the units send; None leaves it a float.
 
     Attributes:
         initial_states, initial_params: of cell, rule and modulation, nested as the parts nest them.
@@ -58,8 +60,10 @@ class StepFunction:
     def __init__(
         self, cell: Cell, plastic: Plastic | None, dtype: torch.dtype, post: int, pre: int, batch: int = 1,
         matrices: tuple[str, ...] = (), controls: tuple[str, ...] = (),
+        activity: Format | None = None,
     ) -> None:  # fmt: skip
         self.cell, self.plastic, self.matrices, self.controls = cell, plastic, matrices, controls
+        self.activity = activity
         like, rng = torch.zeros((), dtype=dtype), torch.Generator().manual_seed(0)
         states: tuple[Any, Any, Any] = (cell.state(batch, post, like), (), ())
         params: tuple[Any, Any, Any] = (cell.params(post, rng), (), ())
@@ -163,6 +167,7 @@ class StepFunction:
         """The cell's next state and response, the rule's change and next state; `matrices` are arguments."""
         states, params = self.nested(args)
         cell, response = self.cell.step(params[0], states[0], args[0])
+        response = sent(response, self.activity)
         if not self.plastic:
             return cell, response, Change(), ()
         own = self.of_synapses(args)

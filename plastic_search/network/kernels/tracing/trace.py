@@ -29,6 +29,7 @@ from plastic_search.network.kernels.tracing.step_function import Plastic, StepFu
 from plastic_search.network.kernels.tracing.writes import written
 from plastic_search.network.spec import Bound
 from plastic_search.network.step import trace_read
+from plastic_search.precisions import Format
 
 __all__ = ["trace"]
 
@@ -44,9 +45,14 @@ _CONSTANT = ("limit", "level", "top", "dither", "phases", *Controls._fields)  # 
 
 
 def trace(
-    cell: Cell, plastic: Plastic | None, dtype: torch.dtype, controls: tuple[str, ...] = ()
-) -> StepProgram | Unsupported:
-    """The program of parts on whose step these `controls` are imposed, or why there is none."""
+    cell: Cell, plastic: Plastic | None, dtype: torch.dtype, controls: tuple[str, ...] = (),
+    activity: Format | None = None,
+) -> StepProgram | Unsupported:  # fmt: skip
+    """The program of parts on whose step these `controls` are imposed, or why there is none.
+
+    Args:
+        activity: the format of what the units send; None leaves it a float.
+    """
     try:
         with torch.autograd.set_detect_anomaly(False), torch.device("cpu"):  # whatever the caller has set
             with torch.inference_mode(False), torch.no_grad():
@@ -54,7 +60,7 @@ def trace(
                     return Unsupported(f"its step writes into {argument}; let it return new tensors")
             seen = plastic[-2:] if plastic else ()
             free = [sizes for sizes in _SIZES if not {*sizes} & {*seen, sum(n or 0 for n in seen)}]
-            one, two = (_Trace(cell, plastic, dtype, *sizes, controls).program() for sizes in free[:2])
+            one, two = (_Trace(cell, plastic, dtype, *sizes, controls, activity).program() for sizes in free[:2])
     except UnsupportedError as error:
         return Unsupported(str(error))
     except Exception as error:  # a part may raise anything
@@ -83,9 +89,10 @@ class _Trace:
     """A step function at one pair of sizes, on its way to a program."""
 
     def __init__(
-        self, cell: Cell, plastic: Plastic | None, dtype: torch.dtype, post: int, pre: int, controls: tuple[str, ...]
-    ) -> None:
-        self.step = StepFunction(cell, plastic, dtype, post, pre, controls=controls)
+        self, cell: Cell, plastic: Plastic | None, dtype: torch.dtype, post: int, pre: int, controls: tuple[str, ...],
+        activity: Format | None,
+    ) -> None:  # fmt: skip
+        self.step = StepFunction(cell, plastic, dtype, post, pre, controls=controls, activity=activity)
         self.sizes, self.builder = {post: Axis.POST, pre: Axis.PRE}, GraphBuilder()
         if any(not s.is_floating_point() for s in self.step.states):
             raise UnsupportedError("a state that is not of floating numbers")
@@ -94,7 +101,9 @@ class _Trace:
         if None in self.state.leaves:
             raise UnsupportedError("a state for every pair of units")
         if plastic and (constant := self._constant_coefficients()):
-            self.step = StepFunction(cell, plastic, dtype, post, pre, matrices=constant, controls=controls)
+            self.step = StepFunction(
+                cell, plastic, dtype, post, pre, matrices=constant, controls=controls, activity=activity
+            )
 
     def program(self) -> StepProgram:
         self._check_episodes_are_independent()
@@ -123,6 +132,7 @@ class _Trace:
             params=self.params,
             initial_states=step.initial_states,
             controls=step.controls,
+            activity=step.activity,
             forward=parts.forward,
             backward=parts.backward,
             synapses=self._synapses(parts) if step.plastic else None,

@@ -57,7 +57,7 @@ def _difference(program: StepProgram, parts: Parts, dtype: torch.dtype, sizes: t
 
 def _step(program: StepProgram, parts: Parts, dtype: torch.dtype, post: int, pre: int, batch: int) -> StepFunction:
     names = [n for n in program.synapses.matrices if not n.startswith("param")] if program.synapses else []
-    return StepFunction(*parts, dtype, post, pre, batch, tuple(names), program.controls)
+    return StepFunction(*parts, dtype, post, pre, batch, tuple(names), program.controls, program.activity)
 
 
 def _same_results(program: StepProgram, step: StepFunction) -> bool:
