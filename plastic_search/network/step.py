@@ -231,11 +231,11 @@ def _drive(cell: Cell, shape: Shape, ready: Ready, inputs: Tensor, output: Tenso
 
 def _plastic_drive(cell: Cell, shape: Shape, matrix: Tensor, pre: Tensor) -> Tensor:
     """What the plastic weights [batch, post, width] add to every sum that the cell receives, [batch, sums, post]."""
-    direct, recurrent = cell.plastic, cell.recurrent[cell.plastic]
-    if direct == recurrent:
+    direct = cell.plastic
+    if direct not in cell.split:
         return _among(cell, direct, _product(matrix, pre))
     added, first = [], shape.plastic_sources
-    for index, columns in ((direct, slice(0, first)), (recurrent, slice(first, shape.width))):
+    for index, columns in ((direct, slice(0, first)), (cell.recurrent[direct], slice(first, shape.width))):
         if columns.stop > columns.start:
             added.append(_among(cell, index, _product(matrix[..., columns], pre[:, columns])))
     return sum(added[1:], added[0])

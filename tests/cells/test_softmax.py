@@ -13,11 +13,14 @@ from torch import Tensor
 
 from plastic_search.cells import Cell, Response
 from plastic_search.cells.softmax import Softmax
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.network.contract import build
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.rules import Activity, Change, Rule
 from plastic_search.rules.oja import Oja
 from plastic_search.structures.feed_forward import FeedForward
+from plastic_search.structures.grown import Grown
 
 pytestmark = pytest.mark.usefixtures("quick_code")
 
@@ -72,6 +75,13 @@ def test_probabilities_of_any_drives(kernel: str, size: float) -> None:
     assert y.min() >= 0.0
     (y[..., 0].sum() + state[0].output.square().sum()).backward()
     assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None) or size > 1e4
+
+
+def test_a_unit_that_does_not_exist_would_emit_something() -> None:
+    layers = (Layer(6, Softmax(), structure=Grown(start=2)), Layer(2))
+    with pytest.raises(PlasticSearchError, match=r"cell Softmax .* must return 0 for units .* as Grown has"):
+        build(NetworkSpec(layers), 3)
+    build(NetworkSpec((Layer(6, structure=Grown(start=2)), Layer(2, Softmax()))), 3)
 
 
 def test_the_largest_of_all_synapses_is_refused_by_name() -> None:

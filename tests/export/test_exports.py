@@ -338,6 +338,29 @@ def test_what_is_no_onnx_file_is_named(plain: tuple[Network, Path], tmp_path: Pa
 
 
 @pytest.mark.usefixtures("_own_parts")
+def test_a_parameter_that_has_the_name_of_a_state_is_refused(tmp_path: Path) -> None:
+    class Level(NamedTuple):
+        level: Tensor
+
+    @dataclass(frozen=True)
+    class Twice(Cell):
+        """y = drive + level of the unit, level' = y"""
+
+        def params(self, post: int, rng: torch.Generator) -> Level:
+            return Level(torch.zeros(post))
+
+        def state(self, batch: int, post: int, like: Tensor) -> Level:
+            return Level(like.new_zeros(batch, post))
+
+        def step(self, params: Level, state: Level, drive: Tensor) -> tuple[Level, Response]:
+            y = drive[:, 0] + params.level
+            return Level(y), Response(y, y)
+
+    with pytest.raises(PlasticSearchError, match=r"layers\.1\.cell\.level is both a parameter and a state"):
+        export_step(network(replace(PLAIN, cell=Twice())), tmp_path / "step.onnx")
+
+
+@pytest.mark.usefixtures("_own_parts")
 def test_a_step_that_no_runner_takes_is_refused(tmp_path: Path) -> None:
     @dataclass(frozen=True)
     class Convolved(Cell):

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from plastic_search.cells.leaky import Leaky
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import discover
 from plastic_search.export import bundle, loading, manifest
@@ -51,7 +52,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Network
 def network(structure: Structure, precision: Precision, alpha: AlphaShape, seed: int) -> Network:
     recurrent = structure.recurrent
     hidden = Layer(
-        6, rule=ABCD(), modulation=Retroactive(), structure=structure, alpha=alpha,
+        6, Leaky(), rule=ABCD(), modulation=Retroactive(), structure=structure, alpha=alpha,
         plastic=Pathway.BOTH if recurrent else Pathway.INPUT,
     )  # fmt: skip
     last = Layer(3, structure=Gated(density=0.3, plastic=0.3), plastic=Pathway.BOTH, alpha=alpha, skip=(1,))

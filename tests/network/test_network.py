@@ -23,6 +23,7 @@ from plastic_search.network.module import Network
 from plastic_search.network.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway
 from plastic_search.network.state import State, load_named, named
 from plastic_search.network.step import LayerState
+from plastic_search.precisions.floating import Floating
 from plastic_search.precisions.integer import Integer
 from plastic_search.rules import Activity, Change, Outer, Rule
 from plastic_search.rules.bcm import BCM
@@ -236,7 +237,7 @@ STRUCTURES = [Dense(), FeedForward(), SelfRecurrent(), Gated(density=0.3, plasti
 @pytest.mark.parametrize("structure", [*STRUCTURES, Graph(plastic=((0, 0), (6, 2)))], ids=str)
 @pytest.mark.parametrize("precision", [None, Integer(weight=2, alpha=3, trace=4)], ids=str)
 def test_every_structure_in_float_and_in_integers(structure: Structure, precision: Integer | None) -> None:
-    spec = NetworkSpec((Layer(7, structure=structure, plastic=Pathway.INPUT),), *([precision] if precision else []))
+    spec = NetworkSpec((Layer(7, structure=structure, plastic=Pathway.INPUT),), precision or Floating())
     net = Network(spec, 3)
     y, _ = net(noise(5, 2, 3))
     y.square().sum().backward()

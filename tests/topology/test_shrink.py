@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from plastic_search.cells import Cell, Response
+from plastic_search.cells.gru import GRU
 from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
 from plastic_search.cells.rnn import RNN
@@ -84,13 +85,13 @@ def biased(net: Network, share: float = 0.5) -> Network:
 
 STRUCTURES = [Dense(), FeedForward(), SelfRecurrent(), SPARSE, Gated(density=0.05, support=FeedForward()),
               Gated(density=0.1, plastic=0.0)]  # fmt: skip
-CELLS = [RNN(), Linear(), LSTM()]
+CELLS = [RNN(), Linear(), LSTM(), GRU()]
 MODULATIONS = [Constant(), Learned(), Simple(), Simple(fan_out=FanOut.NETWORK), Retroactive()]
 RULES = [Hebb(), Oja(), Delta(), ABCD(), BCM()]
 EVERY = [
     (structure, *rest)
     for n, (structure, *rest) in enumerate(itertools.product(STRUCTURES, CELLS, MODULATIONS, RULES))
-    if n % 11 == 0
+    if n % 13 == 0
 ]
 
 
