@@ -207,6 +207,24 @@ def test_another_finalist_is_quantized_beside_the_winner_and_in_what_it_has(out:
     }
 
 
+def test_activity_is_rounded_where_it_is_asked_for_and_old_records_resume(out: Path) -> None:
+    before = len(list(quantize(out, (4,), 1, name="fixed")))
+    records = [r.choices for r in runs.load(out).stage("quantized")]
+    assert len(records) == before
+    assert all("activity" not in choices for choices in records)
+    assert len(list(quantize(out, (4,), 1, name="fixed", activity_bits=(2,)))) == 2 * 4
+    record = runs.load(out)
+    active = {r.name: r for r in record.stage("quantized") if "activity" in r.choices}
+    assert active.keys() == {f"fixed-w{w}a32t32y2-nearest{end}" for w in (32, 4) for end in ("", "-tuned")}
+    assert {r.choices["activity"] for r in active.values()} == {2}
+    assert all(r.spec["precision"]["activity"] == 2 for r in active.values())
+    names = {v.name for v in variants((8,), activity_bits=(4, 1))} - {v.name for v in variants((8,))}
+    beside = {f"w4a4t8y{y}-{how}" for y in (4, 1) for how in ("nearest", "stochastic")}
+    assert names == {
+        f"{name}{end}" for name in beside | {f"w32a32t32y{y}-nearest" for y in (4, 1)} for end in ("", "-tuned")
+    }
+
+
 def test_another_winner_is_said_before_quantized_networks_of_the_old_one_go(out: Path) -> None:
     list(quantize(out, (4,), 1, name="fixed"))
     old = runs.load(out).stage("final", "winner")[0].spec

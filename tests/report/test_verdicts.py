@@ -344,6 +344,32 @@ def test_choices_that_a_network_makes_no_use_of_are_not_shown(full: Record) -> N
     assert page["importances"].keys() == {"layers.0.units", "layers.1.structure.density", "layers.0.cell"}
 
 
+def test_activity_in_few_bits_is_shown_beside_the_rest(full: Record) -> None:
+    def active(run: Run, name: str, **choices: Any) -> Run:
+        return replace(run, name=name, choices=run.choices | {"activity": 4} | choices)
+
+    more = [active(r, "w4a4t8y4-stochastic-tuned") for r in full.stage("quantized", "w4a4t8-stochastic-tuned")]
+    alone = full.stage("quantized", "w4a32t32-nearest")
+    more += [active(r, "w32a32t32y4-nearest", weight=None) for r in alone]
+    record = full._replace(runs=[*full.runs, *more])
+    data = rounded.data(record)
+    assert data is not None
+    found = {v.name: v for v in data.variants if "activity" in v.bits}
+    assert {name: (v.family, rounded.tick(v)) for name, v in found.items()} == {
+        "w4a4t8y4-stochastic-tuned": ("mixed", "4/4/8/4"),
+        "w32a32t32y4-nearest": ("activity", "4"),
+    }
+    assert "A fourth number is the bits of activity" in rounded.caption(data)
+    assert "A fourth number" not in rounded.caption(rounded.data(full) or data)
+    assert "activity" in rounded.draw(data)
+    assert answers(record)["precision"].head == answers(full)["precision"].head, "4/4/8 is what an answer is about"
+    page = contents(record, "", "", {})
+    assert {row["family"] for row in page["bits"]["rows"]} >= {"activity", "mixed"}
+    (command,) = (line for line in page["provenance"]["commands"] if " quantize " in line)
+    assert "--activity-bits 4" in command
+    assert rounded.width_text(found["w32a32t32y4-nearest"]) == "4-bit activity"
+
+
 def test_another_network_in_few_bits_is_shown_beside_the_winner(full: Record) -> None:
     def other(run: Run) -> Run:
         fixed = full.stage("final", "fixed")[0]
