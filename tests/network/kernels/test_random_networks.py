@@ -127,7 +127,9 @@ def specification(rng: random.Random, rules: Any) -> NetworkSpec:
         layers = tuple(layer(rng, i, rules) for i in range(rng.choice((1, 1, 1, 2, 3))))
         try:
             chosen = precision(rng)
-            if isinstance(chosen, Integer) and len(layers) > 1:
+            if (
+                isinstance(chosen, Integer) and chosen.weight is None and len(layers) > 1
+            ):  # else sums may be at thresholds
                 chosen = replace(chosen, activity=(None, 1, 2, 4, 8)[layers[0].units % 5])
             return NetworkSpec(layers, chosen)
         except PlasticSearchError:  # an integer trace without a bound
