@@ -82,7 +82,7 @@ class _Runner(NamedTuple):
         Returns:
             The outputs [..., time, batch, outputs], and the state after the last step of each episode.
         """
-        if given.shuffle is None:
+        if given.shuffle is None or bool((given.shuffle < 0).all()):
             return self._between_shuffles(x, state, given)
         batch, dim = x.shape[-2], x.dim() - 3
         few = max(2 * torch.get_num_threads(), _CACHED // max(1, self.trace))

@@ -55,7 +55,7 @@ class Interventions(NamedTuple):
         for name in given.keys() - {*cls._fields}:
             more = "`edit` is replaced by these." if name == "edit" else ""
             raise unknown("intervention", name, cls._fields, more)
-        return cls(**given)
+        return cls(**given) if given else _NONE
 
     def checked(self, x: Tensor) -> Interventions:
         """The same on the device of `x` [..., time, batch, inputs], by step and episode.
@@ -123,6 +123,7 @@ class Interventions(NamedTuple):
         return torch.arange(times, device=self.lengths.device).unsqueeze(1) >= self.lengths
 
 
+_NONE = Interventions()
 _BOOL, _INTEGERS = (torch.bool,), (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 

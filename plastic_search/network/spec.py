@@ -32,7 +32,7 @@ class Bound(Enum):
     NONE = "none"  # not bounded
     HARD = "hard"  # clipped to [-limit, limit]
     SOFT = "soft"  # a write is scaled by its distance to the limit ahead, over `limit`, then clipped
-    READ = "read"  # not bounded; clipped to [-limit, limit] where drive and recall read it, not where the rule does
+    READ = "when_read"  # not bounded, but clipped to [-limit, limit] in drive and recall; a rule sees it as it is
 
 
 class AlphaShape(Enum):

@@ -102,7 +102,7 @@ STUDY = replace(_small, space=replace(_small.space, layers=(_small.space.layers[
         (("run", "digit_recall", "--set", "task.way=3"), "Did you mean 'task.ways'?"),
         (("run", "digit_recall", "--set", "layers.9.units=3"), "no index is called '9'; known: 0, 1"),
         (("run", "digit_recall", "--set", "trainer.steps=many"), "trainer.steps wants an int, but got 'many'"),
-        (("run", "digit_recall", "--set", "layers.1.bound=firm"), "known: hard, none, soft"),
+        (("run", "digit_recall", "--set", "layers.1.bound=firm"), "known: hard, none, soft, when_read"),
         (("run", "digit_recall", "--set", "trainer.steps=-5"), "Gradient.steps must be above 0, but is -5"),
         (("run", "digit_recall", "--set", "seeds=[0,0]"), "seeds must all differ, but are [0, 0]"),
         (("run", "digit_recall", "--set", "trial_seeds=[1,1]"), "trial_seeds must all differ, but are [1, 1]"),

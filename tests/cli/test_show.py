@@ -61,7 +61,7 @@ def test_a_part_is_shown_with_type_default_and_meaning_of_each_setting() -> None
 @pytest.mark.parametrize(
     ("name", "setting", "kind", "default"),
     [
-        ("Layer", "bound", "one of none, hard, soft", "hard"),
+        ("Layer", "bound", "one of none, hard, soft, when_read", "hard"),
         ("Layer", "skip", "tuple of int", "[]"),
         ("Layer", "rule", "Rule", "Hebb"),
         ("Integer", "weight", "int or None", "8"),

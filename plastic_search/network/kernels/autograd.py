@@ -61,6 +61,8 @@ def _in_range(limit: float, form: Format | None, dtype: torch.dtype) -> bool:
 
 def _names(controls: Controls, plastic: bool) -> tuple[str, ...]:
     """What is imposed on a layer's step; where nothing is plastic, it can only end."""
+    if controls is NOTHING:
+        return ()
     names = tuple(name for name, value in controls._asdict().items() if value is not None)
     return names if plastic else tuple(name for name in names if name == "ended")
 

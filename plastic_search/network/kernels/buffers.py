@@ -166,7 +166,12 @@ def _pre(call: Call, x: Tensor) -> Tensor:
 
 def padded_trace(x: Tensor, trace: Tensor | None, s: Sizes) -> Tensor:
     """A padded copy of traces, or of their derivatives, [member, batch, post, pre]; None is 0."""
-    return x.new_zeros(s.members, s.batch, s.post, s.pre_padded) if trace is None else pad_columns(trace, s.pre_padded)
+    if trace is None:
+        return x.new_zeros(s.members, s.batch, s.post, s.pre_padded)
+    padded = x.new_empty(s.members, s.batch, s.post, s.pre_padded)  # `constant_pad_nd` would write it twice
+    padded[..., : s.width] = trace
+    padded[..., s.width :] = 0.0
+    return padded
 
 
 def _in_buffer(params: BufferLayout) -> BufferLayout:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plastic_search.network.controls import NOTHING, Controls, chosen
+from plastic_search.network.controls import NOTHING, Controls
 from plastic_search.network.formats import Formats
 from plastic_search.network.kernels.torch_internals import tree_flatten, tree_map, tree_unflatten
 from plastic_search.network.spec import Layer, NetworkSpec
@@ -39,10 +39,9 @@ def sequence(
     """
     outputs = []
     for t, inputs in enumerate(x):
-        now = NOTHING if controls is NOTHING else controls.at(t)
+        now = controls if controls is NOTHING else controls.at(t)
         state = layer_step(layer, shape, ready, state, inputs, form, now)
-        ended = now.ended
-        outputs.append(state.output if ended is None else chosen(ended, torch.zeros_like(state.output), state.output))
+        outputs.append(state.output if now.ended is None else state.output.masked_fill(now.ended, 0.0))
     return torch.stack(outputs), state
 
 

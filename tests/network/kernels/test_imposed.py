@@ -64,7 +64,7 @@ def parts() -> list[tuple[type[Rule], type[Modulation], type[Cell]]]:
 def test_any_parts_equal_the_reference(number: int) -> None:
     rule, modulation, cell = parts()[number]
     size, batch, time = ((7, 5, 11), (1, 4, 9), (17, 3, 23), (33, 2, 6))[number % 4]
-    bound, pathway = list(Bound)[number % 3], PATHWAYS[number // 3 % 3]
+    bound, pathway = list(Bound)[number % len(Bound)], PATHWAYS[number // 3 % 3]
     layer = Layer(size, cell(), rule(), modulation(), plastic=pathway, bound=bound, limit=0.3)
     net = network(NetworkSpec((layer,)), 3, torch.float64)
     x = 0.5 * torch.randn(time, batch, 3, generator=torch.Generator().manual_seed(number), dtype=torch.float64)
