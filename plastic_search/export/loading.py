@@ -105,6 +105,8 @@ def _require_sizes(path: Path, spec: NetworkSpec, sizes: tuple[Shape, ...], stor
         wanted[f"layers.{i}.bias"] = [layer.cell.sums, shape.post]
         if shape.width:
             wanted[f"layers.{i}.alpha"] = [shape.post, shape.width]
+        elif f"layers.{i}.alpha" in stored:
+            raise PlasticSearchError(f"{path}: layers.{i}.alpha should be absent, since nothing is plastic; {_AGAIN}")
     for name, size in wanted.items():
         found = list(stored[name].value.shape) if name in stored else "missing"
         if found != size:

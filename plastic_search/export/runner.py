@@ -131,9 +131,9 @@ def open_session(data: bytes) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # one step is too small to share
     options.log_severity_level = 4  # what it logs, it also raises
-    limits = {"optimization.constant_folding_max_output_size_in_bytes": str(folded)}
-    limits |= {"session.use_env_allocators": "1", "session.load_model_format": "ONNX"}
-    for key, value in (SESSION | limits).items():
+    ort.set_default_logger_severity(4)
+    limits = {"optimization.constant_folding_max_output_size_in_bytes": str(folded), "session.use_env_allocators": "1"}
+    for key, value in (SESSION | limits | {"session.load_model_format": "ONNX"}).items():
         options.add_session_config_entry(key, value)
     cpu = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     arena = ort.OrtArenaCfg({"max_mem": MEMORY, "arena_extend_strategy": 1})  # 1: by no more than is asked for
@@ -222,7 +222,7 @@ def digest(manifest: dict[str, Any]) -> str:
 
 def size(manifest: dict[str, Any]) -> int:
     """Bytes of the state of one episode."""
-    return sum(math.prod(each["shape"][1:]) * np.dtype(each["dtype"]).itemsize for each in manifest["state"])
+    return sum(math.prod(n or 1 for n in x["shape"][1:]) * np.dtype(x["dtype"]).itemsize for x in manifest["state"])
 
 
 def read_step(data: bytes) -> dict[int, list[Any]]:
@@ -271,7 +271,7 @@ def _check_message(name: str, found: dict[int, list[Any]]) -> None:
     if name == "Node":
         operation = str(found.get(4, [b""])[0], "latin-1")
         if operation not in OPERATIONS.split() or found.get(7, [b""]) != [b""]:
-            again = "; bundles of earlier versions had it: export the network again" if operation == "Einsum" else ""
+            again = "; export the network again" * (operation == "Einsum")  # which earlier versions wrote
             raise ValueError(f"it has the operation {operation!r:.60}, which a step may not have{again}")
         for each in found.get(5, []):
             number, text = each.get(3, [0])[0], str(each.get(4, [b""])[0], "latin-1")
@@ -300,12 +300,12 @@ def examples(folder: Path | str) -> str:
     net = Runner(folder)
     if (about := net.manifest["examples"]) is None:
         return "this bundle has no examples"
-    if size(net.manifest) * about["count"] > MEMORY:
-        raise BundleError(f"the state of {about['count']} examples has more than {MEMORY} bytes, too many to run them")
-    data = tensors(net.files, "examples.safetensors")
+    data, count, state = tensors(net.files, "examples.safetensors"), about["count"], size(net.manifest)
     with refusing("examples.safetensors is not what the manifest states"):
+        if data["inputs"].dtype != np.float32 or not len(data["inputs"][0]) == count <= MEMORY // (state + 64):
+            raise ValueError(f"not float32 inputs of {count} examples, whose states have at most {MEMORY} bytes")
         outputs = np.empty((len(data["inputs"]) - about["asked"], *data["outputs"].shape[1:]), np.float32)
-        net.reset(about["count"])
+        net.reset(count)
         for t, x in enumerate(data["inputs"], start=-about["asked"]):
             outputs[max(t, 0)] = net(x)  # what precedes the query is overwritten
         if outputs.shape != data["outputs"].shape:

@@ -15,6 +15,8 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.structures import Gates, LearnedStructure, Shape, Structure
 from plastic_search.structures.dense import Dense
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True)
 class Graph(Structure):
@@ -66,6 +68,9 @@ class Graph(Structure):
                 f"Graph.weights wants a weight for each of the {len(self._block)} connections within the recurrent "
                 f"block, but got {len(self.weights)}"
             )
+        for edge, weight in zip(self._block, self.weights, strict=False):
+            if not abs(weight) <= _LARGEST:
+                raise PlasticSearchError(f"edge {edge} of a Graph would begin with the weight {weight:g}, no float32")
 
     @property
     def _block(self) -> list[tuple[int, int]]:

@@ -82,10 +82,10 @@ def _is_near(name: str, known: str) -> bool:
 
 
 def parse_flag(value: Any) -> bool | None:
-    """A bool, NumPy's bool, or text such as `true`, `True` and `1`."""
+    """A bool, text such as `true`, `True` and `1`, or 0 or 1 as a number; NumPy's included."""
     if isinstance(value, str):
         return _FLAGS.get(value.strip().lower())
-    return bool(value) if isinstance(value, bool | np.bool_) else None
+    return bool(value) if isinstance(value, bool | np.bool_) or (_is_number(value) and value in (0, 1)) else None
 
 
 def parse_number(value: Any) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import networkx as nx
 import torch
 
@@ -119,7 +121,7 @@ def recurrent(
         >>> ring = nx.watts_strogatz_graph(30, k=4, p=0.1)
         >>> layer = Layer(units=30, structure=recurrent(ring, inputs=8), plastic=Pathway.RECURRENT)
     """
-    if type(inputs) is not int or inputs < 0:
+    if isinstance(inputs, bool) or not isinstance(inputs, Integral) or inputs < 0:
         raise PlasticSearchError(f"inputs must be the number of outputs of the layer's sources, but is {inputs!r}")
     if not len(graph):
         raise PlasticSearchError("the graph has no nodes; a layer needs at least one unit")
@@ -127,7 +129,7 @@ def recurrent(
         raise PlasticSearchError("the graph has parallel edges; `nx.DiGraph(graph)` keeps one of each")
     if scale is not None and (not weights or parse_number(scale) is None):
         raise PlasticSearchError(f"scale={quoted(scale)} must be a finite number, and `weights` name what it scales")
-    raw, units = Raw.of(graph), len(graph)
+    raw, units, inputs = Raw.of(graph), len(graph), int(inputs)
     number = {node: i for i, node in enumerate(raw.nodes)}
     synapses: dict[tuple[int, int], tuple[bool, float]] = {}
     for edge in raw.edges:
@@ -155,7 +157,7 @@ def _scaled(values: list[float], scale: float | None, pre: int) -> tuple[float, 
         factor = (len(values) / square / pre) ** 0.5 if square else 1.0
     else:
         factor = scale
-    return tuple(factor * value for value in values)
+    return tuple(float(factor * value) for value in values)
 
 
 def _weight(edge: Edge, name: str) -> float:

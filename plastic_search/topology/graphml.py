@@ -220,6 +220,8 @@ class _Document:
         return _PLAIN["key"]
 
     def _start_default(self, attributes: dict[str, str]) -> _Open:
+        if self._key.default:
+            raise PlasticSearchError(f"{self._where}: key {label(self._key.name)} has two defaults; keep one")
         return self._ignore("default", self._key.default)
 
     def _start_data(self, attributes: dict[str, str]) -> _Open:
@@ -247,8 +249,9 @@ class _Document:
     def _start_graph(self, attributes: dict[str, str]) -> _Open:
         identity, inside = attributes.get("id", "").strip(), self._open[-1]
         default = attributes.get("edgedefault", "").strip()
+        name = f"Graph {label(identity)}" if identity else "A graph"
         if default and default not in _DIRECTIONS:
-            raise unknown("edgedefault", default, _DIRECTIONS, f"Graph {label(identity)} of {self._where} has it.")
+            raise unknown("edgedefault", default, _DIRECTIONS, f"{name} of {self._where} has it.")
         directed = _DIRECTIONS.get(default)
         if inside.name == "node":
             self._boxes.setdefault(inside.ids[0], False)

@@ -36,7 +36,9 @@ def decode(content: bytes, where: str) -> dict[str, Any]:
     except RecursionError:
         raise PlasticSearchError(f"{where} is damaged, it is nested too deeply; {_REMEDY}") from None
     except ValueError as error:
-        raise PlasticSearchError(f"{where} is damaged, it is not JSON ({error}); {_REMEDY}") from None
+        raise PlasticSearchError(
+            f"{where} is damaged, it is not JSON ({str(error).partition(';')[0]}); {_REMEDY}"
+        ) from None
     if not isinstance(data, dict):
         raise PlasticSearchError(f"{where} must hold a JSON object, but holds a {type(data).__name__}; {_REMEDY}")
     nodes, edges = (

@@ -135,6 +135,7 @@ class TestSchema:
         ("change", "message"),
         [
             (lambda m: m["state"][0].update(shape=["batch", 20_000, 20_000]), "more than 67108864 bytes"),
+            (lambda m: m["state"][0].update(shape=["batch", 2**40, 2**40, 0]), "more than 67108864 bytes"),
             (lambda m: m["state"][0].update(shape=["batch"] + 9 * [1]), "8 dimensions"),
             (lambda m: m["state"][0].update(shape=["batch"] + 999 * [2**52]), "a small list"),
             (lambda m: m["state"][0].update(shape=["batch", -3]), "must be a whole number, but is -3"),
@@ -155,7 +156,10 @@ class TestSchema:
             (lambda m: m["output"].update(width=0), "the outputs of step.onnx are not"),
             (lambda m: m["input"].update(width=67.0), "width of input"),
             (lambda m: m["input"].update(name="y"), "name of input"),
-            (lambda m: m["examples"].update(count=2**50), "too many to run them"),
+            (
+                lambda m: m["examples"].update(count=2**50),
+                "not float32 inputs of 1125899906842624 examples, whose states",
+            ),
             (lambda m: m["examples"].update(count=0), "examples.safetensors is not what"),
             (lambda m: m["examples"].update(count=8), "examples.safetensors is not what"),
             (lambda m: m["examples"].update(asked=9), "examples.safetensors is not what"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,46 @@ def test_a_width_that_is_none_is_refused(width: Any, tmp_path: Path, monkeypatch
     monkeypatch.setattr(manifest, "read", lambda folder: content)
     with pytest.raises(PlasticSearchError, match="the width of the input must be a whole number from 1"):
         loading.load(tmp_path)
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of all that a spec's JSON holds."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [each for key, child in items for each in ((*path, key), *_leaves(child, (*path, key)))]
+
+
+def test_a_spec_that_does_not_fit_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network(Graph(((0, 1), (2, 5)), ((1, 3), (3, 4))), Integer(4, 4, 8), AlphaShape.SYNAPSE, 0)
+    save_file(bundle._stored(net), tmp_path / "parameters.safetensors")
+    others: list[Any] = [
+        None,
+        -1,
+        0,
+        2,
+        1.5,
+        1e39,
+        True,
+        "none",
+        "input",
+        "Dense",
+        "LSTM",
+        [],
+        [-1],
+        {},
+        {"kind": "Dense"},
+    ]
+    paths, read = _leaves(net.spec.to_json()), 0
+    for path in paths:
+        for other in others:
+            spec: Any = net.spec.to_json()
+            inner = spec
+            for key in path[:-1]:
+                inner = inner[key]
+            inner[path[-1]] = other
+            monkeypatch.setattr(
+                manifest, "read", lambda folder, spec=spec: {"spec": spec, "input": {"width": net.inputs}}
+            )
+            with suppress(PlasticSearchError):
+                loading.load(tmp_path)
+                read += 1
+    assert read < 0.6 * len(paths) * len(others)

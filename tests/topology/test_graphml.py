@@ -142,8 +142,10 @@ REFUSED: dict[str, str] = {
     r"edge a -> b has plastic='yes', which must be true or false": document(
         ABC + edge("a", "b", inside='<data key="p">yes</data>')),
     r"edge a -> b has plastic='', which": document(ABC + edge("a", "b", inside='<data key="p"/>')),
-    r"edge a -> b has plastic=1, which": document(
-        ABC + edge("a", "b", inside=TRUE.replace("true", "1")), PLASTIC.replace("boolean", "int")),
+    r"edge a -> b has plastic=2, which": document(
+        ABC + edge("a", "b", inside=TRUE.replace("true", "2")), PLASTIC.replace("boolean", "int")),
+    r"key plastic has two defaults; keep one": document(
+        ABC + edge("a", "b"), PLASTIC.replace("/>", "><default>true</default><default>false</default></key>")),
     r"edge a -> b has two values of plastic, True and False": document(ABC + edge("a", "b", inside=TRUE + FALSE)),
     r"no attribute of an edge is called 'plastics'; known: .* Did you mean 'plastic'\?.*edge a -> b": document(
         ABC + edge("a", "b", inside=TRUE), PLASTIC.replace("plastic", "plastics")),

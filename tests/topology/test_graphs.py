@@ -86,7 +86,7 @@ MISTAKES: dict[str, Callable[[dict[str, Any]], Any]] = {
     r"edge input.0 -> layers.0.0 has weight=nan": change("edges", 0, weight=float("nan")),
     r"edge input.0 -> layers.0.0 has weight='big'": change("edges", 0, weight="big"),
     r"edge input.0 -> layers.0.0 has weight=10*\.\.\.0*, which must be a finite": change("edges", 0, weight=10**400),
-    r"edge input.0 -> layers.0.0 has plastic=1, which must be true or false": change("edges", 0, plastic=1),
+    r"edge input.0 -> layers.0.0 has plastic=2, which must be true or false": change("edges", 0, plastic=2),
     r"edge input.0 -> layers.0.0 has layer=1, but leads into layer 0": change("edges", 0, layer=1),
     r"edge input.0 -> layers.0.0 is plastic but does not exist": change("edges", 0, plastic=True, exists=False),
     r"edge input.0 -> layers.0.0 has alpha=0.5 but is not plastic": change("edges", 0, alpha=0.5),

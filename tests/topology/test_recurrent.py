@@ -103,6 +103,11 @@ def test_weights_are_scaled_as_random_ones_unless_a_scale_is_given() -> None:
         (nx.DiGraph([("a", "b", {"w": float("inf")})]), {"weights": "w"}, "edge a -> b has w=inf, which must be"),
         (nx.DiGraph([("a", "b", {"w": True})]), {"weights": "w"}, "edge a -> b has w=True, which must be"),
         (nx.DiGraph([("a", "b", {"w": 1e300})]), {"weights": "w", "scale": 1e300}, "Graph.weights.0 wants a float"),
+        (
+            nx.DiGraph([("a", "b", {"w": 3})]),
+            {"weights": "w", "scale": 1e39},
+            r"edge \(1, 1\) of a Graph would begin with",
+        ),
         (RING, {"scale": 2.0}, r"scale=2\.0 must be a finite number, and `weights` name what it scales"),
         (RING, {"weights": "w", "scale": float("nan")}, "scale=nan must be a finite number"),
         (nx.DiGraph([("a", "b", {"plasticity": 0.5})]), {}, r"Did you mean 'plastic'\? It is in edge a -> b"),

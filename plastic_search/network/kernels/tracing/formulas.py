@@ -32,8 +32,9 @@ def _or_nan(b: GraphBuilder, condition: Node, y: Node) -> Node:
 
 
 def _sign(b: GraphBuilder, x: Node) -> Node:
+    """-1, 0 or 1; 0 of NaN, as torch has it."""
     zero, one, minus = (b.constant(v) for v in (0.0, 1.0, -1.0))
-    return b.select(b.binary("gt", x, zero), one, b.select(b.binary("lt", x, zero), minus, x))
+    return b.select(b.binary("gt", x, zero), one, b.select(b.binary("lt", x, zero), minus, zero))
 
 
 def power(b: GraphBuilder, x: Node, exponent: float) -> Node:
