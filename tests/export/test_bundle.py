@@ -20,6 +20,7 @@ from tampering import replace_file, reseal
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.export import bundle, manifest, runner
 from plastic_search.export.bundle import Bundle
+from plastic_search.export.loading import load
 from plastic_search.export.parameters import prepared
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
@@ -88,6 +89,14 @@ def test_a_bundle_of_an_earlier_version_is_still_one(copied: Path) -> None:
     reseal(copied, lambda data: [data["examples"].pop(key) for key in ("right", "within")])
     assert "free_ties" not in manifest.read(copied)["parity"]
     assert runner.examples(copied) == whole
+
+
+def test_a_bundle_from_before_activity_was_a_role_is_read(copied: Path) -> None:
+    assert manifest.read(copied)["precision"]["activity"] is None
+    reseal(copied, lambda data: [data["precision"].pop("activity"), data["spec"]["precision"].pop("activity")])
+    assert "activity" not in manifest.read(copied)["precision"]
+    assert "differ" in runner.examples(copied)
+    assert load(copied).spec.precision == Integer(4, 4, 8)
 
 
 def test_every_file_and_the_manifest_are_hashed(written: tuple[Network, Bundle]) -> None:

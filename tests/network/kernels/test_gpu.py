@@ -95,7 +95,7 @@ def test_traces_too_large_for_registers(rule: type[Rule], pathway: Pathway) -> N
     assert apart(net, x, started(net, x[:2])) <= 1e-10
 
 
-@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("bits", [1, 4])
 def test_rounded_activity(bits: int) -> None:
     cell = (LSTM(), RNN())[bits // 2 % 2]
     layer = Layer(17, cell, modulation=Retroactive(), plastic=PATHWAYS[bits % 3], bound=Bound.SOFT)
