@@ -118,8 +118,11 @@ def report(
     from plastic_search.cli.console import print_line
     from plastic_search.core import loading
     from plastic_search.records import run as runs
+    from plastic_search.records.files import destination
     from plastic_search.report import report as page
+    from plastic_search.report.html import page_path
 
+    destination(page_path(out or folder))
     record = runs.load(folder)
     value = loading.value("reports", record.name) if record.name in loading.names("reports") else None
     path = page.write(record, out or folder, value)
