@@ -36,7 +36,7 @@ def run(
     from plastic_search.core import loading
     from plastic_search.experiments import runner
     from plastic_search.experiments.study import Study
-    from plastic_search.records.run import Stage, load
+    from plastic_search.records.run import Finalist, Outcome, Stage, load
 
     loading.load_parts(parts)
     path = loading.find("studies", study)
@@ -49,7 +49,8 @@ def run(
     if isinstance(value, Study) and recorded > value.trials:
         say(f"{folder} has {recorded} trials of each search already, more than the {value.trials} requested; all stay")
     print_json(summary(record)) if as_json else summary_table(record)
-    if isinstance(value, Study) and not as_json:
+    winner = any(run.outcome == Outcome.COMPLETE for run in record.stage(Stage.FINAL, Finalist.WINNER))
+    if winner and not as_json:
         say(f"next: {_next(folder, parts, _own(path))}")
     elif not as_json:
         say(f"next: plastic-search report {shlex.quote(str(folder))}")

@@ -44,7 +44,7 @@ def unknown(what: str, name: str, known: Iterable[str], hint: str = "") -> Plast
         known: every accepted name.
         hint: a last sentence; "" for none.
     """
-    names = sorted(known)
+    name, names = str(name), sorted(map(str, known))  # not the repr of an enum's member
     lower = {each.lower(): each for each in names}
     near = get_close_matches(name.lower(), list(lower), n=1, cutoff=0.5)
     guess = f" Did you mean {lower[near[0]]!r}?" if near else ""

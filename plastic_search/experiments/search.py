@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Hashable, Iterable
+from collections.abc import Generator, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.experiments import controls
-from plastic_search.experiments.events import Event
+from plastic_search.experiments.events import Event, ended
 from plastic_search.experiments.jobs import Job, Measure, Rival, fit
-from plastic_search.experiments.journal import ARMS, RANDOM, Expected, open_journal
+from plastic_search.experiments.journal import ARMS, RANDOM, Direction, Expected, open_journal
 from plastic_search.experiments.optuna_search import ROUND, Arm, Proposal, importances
 from plastic_search.experiments.study import Study
 from plastic_search.experiments.workers import Ended, Pool
@@ -45,10 +45,14 @@ def carry_out(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
     yield from _finals(study, folder, pool)
 
 
-def expected(study: Study, runs: Iterable[Run]) -> Expected:
-    """What the journal of a study with these runs must agree with."""
+def expected(directions: Sequence[Direction], runs: Iterable[Run]) -> Expected:
+    """What the journal of a study with these runs must agree with.
+
+    Args:
+        directions: one an objective.
+    """
     choices = {(run.name, run.trial): run.choices for run in runs if run.stage == Stage.SEARCH}
-    return Expected([objective.direction for objective in study.objectives], choices)
+    return Expected(directions, choices)
 
 
 def best(runs: _Runs, *arms: str) -> Run | None:
@@ -112,7 +116,8 @@ class _Search:
     """Both searches of a study, with all that is recorded of them."""
 
     def __init__(self, study: Study, folder: RunFolder) -> None:
-        wanted = expected(study, folder.stage(Stage.SEARCH))
+        directions = [objective.direction for objective in study.objectives]
+        wanted = expected(directions, folder.stage(Stage.SEARCH))
         storage = open_journal(folder.path / files.JOURNAL, wanted)
         self.study, self.folder = study, folder
         self.arms = [Arm(arm, storage, study.space, wanted.directions) for arm in ARMS]
@@ -230,9 +235,9 @@ def _finals(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
         done += 1
         folder.append(*result.runs)
         winners = folder.stage(Stage.FINAL, Finalist.WINNER)
-        best_score = max((r.metrics["score"] for r in winners if "score" in r.metrics), default=None)
-        text = f"{result.job.title}: test score {result.runs[-1].metrics.get('score', 0.0):.3f}"
-        yield Event(Stage.FINAL, done, len(jobs), best_score, text)
+        best_score = max((r.metrics["score"] for r in winners if r.outcome is Outcome.COMPLETE), default=None)
+        said = ended(result.job.title, result.runs, "score", "test score")
+        yield Event(Stage.FINAL, done, len(jobs), best_score, *said)
 
 
 def _replaced(folder: RunFolder, specs: dict[str, NetworkSpec]) -> str:

@@ -267,6 +267,15 @@ def test_a_score_that_is_not_finite_on_the_test_split_alone_is_noted_and_not_rep
     assert ended.returncode == 0, ended.stderr
     found = {note.split("; ")[-1] for outcome, note in notes(tmp_path) if outcome == "diverged"}
     assert found == {"the score of Mine is not finite on the test split"}
+    assert "training finalists 1/" in ended.stderr
+    assert "test score" not in ended.stderr  # the one on the validation split is none
+    for told in ("\nwinner, seed 0: diverged, ", "\nnot complete: winner, seed 0: diverged, "):
+        assert told in ended.stderr
+    assert ended.stderr.splitlines()[-1] == "next: plastic-search report runs/mine"
+    runs = map(json.loads, (tmp_path / "runs" / "mine" / "runs.jsonl").read_text().splitlines())
+    assert all("score" not in run["metrics"] for run in runs if run["stage"] == "final")
+    for command in ("quantize", "export"):
+        assert "(winner, seed 0: diverged, " in one_line(call(command, "runs/mine", cwd=tmp_path))
     before = (tmp_path / "runs" / "mine" / "runs.jsonl").read_text()
     assert call("run", "mine.py", "--workers", "1", cwd=tmp_path).returncode == 0
     assert (tmp_path / "runs" / "mine" / "runs.jsonl").read_text() == before

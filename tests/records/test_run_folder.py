@@ -132,6 +132,19 @@ def test_a_cut_journal_is_told_by_run_alone_and_kept_up_to_the_break(mine: Path)
     assert "lines before the first damaged one" in call("repair", "runs/mine", cwd=mine).stdout
 
 
+def test_repair_needs_no_parts_of_the_users_own(mine: Path) -> None:
+    folder = mine / "runs" / "mine"
+    study = json.loads((folder / run.STUDY).read_text())
+    study["study"]["task"] = {"kind": "OnceMine"}
+    (folder / run.STUDY).write_text(json.dumps(study))
+    lines = (folder / run.RUNS).read_text().splitlines(keepends=True)
+    (folder / run.RUNS).write_text("".join([*lines, "garbage\n"]))
+    before = (folder / run.JOURNAL).read_bytes()
+    assert call("repair", "runs/mine", cwd=mine).stdout.startswith(f"runs.jsonl: kept {len(lines)} of ")
+    assert call("repair", "runs/mine", cwd=mine).stdout == "nothing was broken\n"
+    assert (folder / run.JOURNAL).read_bytes() == before
+
+
 def test_a_damaged_model_is_trained_again_once_removed(mine: Path) -> None:
     (model,) = (mine / "runs" / "mine" / run.MODELS).glob("winner-*/0.safetensors")
     whole = model.read_bytes()
