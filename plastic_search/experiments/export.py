@@ -11,12 +11,11 @@ from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.paths import as_path
 from plastic_search.experiments.comparison import Comparison
 from plastic_search.experiments.events import how_it_ended
-from plastic_search.experiments.folder import open_question
+from plastic_search.experiments.folder import open_question, spec_of
 from plastic_search.experiments.parameters import load_parameters
 from plastic_search.experiments.study import Study
 from plastic_search.experiments.sweep import Sweep
 from plastic_search.network.module import Network
-from plastic_search.network.spec import NetworkSpec
 from plastic_search.records.folder import RunFolder
 from plastic_search.records.provenance import versions
 from plastic_search.records.run import PREFERRED, Finalist, Outcome, Run, Stage, file_name
@@ -55,7 +54,7 @@ def export(
         question = open_question(opened)
         source = saved_run(opened, name, question.seeds[0] if seed is None else seed)
         task = task_of(question, source)
-        net = Network(NetworkSpec.from_json(source.spec), task.inputs, source.seed)
+        net = Network(spec_of(opened, source), task.inputs, source.seed)
         load_parameters(net, parameter_file(opened, source))
         target = out / "bundle" if folder is None else as_path(folder)
         about = {"study": opened.name, "network": source.name, "trial": source.trial, "seed": source.seed}

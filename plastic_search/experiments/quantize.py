@@ -14,11 +14,10 @@ from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.paths import as_paths
 from plastic_search.experiments.controls import is_plastic
 from plastic_search.experiments.events import Event, ended, how_it_ended
-from plastic_search.experiments.folder import open_study
+from plastic_search.experiments.folder import open_study, spec_of
 from plastic_search.experiments.jobs import Job, Measure
 from plastic_search.experiments.study import Study
 from plastic_search.experiments.workers import Ended, Pool
-from plastic_search.network.spec import NetworkSpec
 from plastic_search.precisions import Role, Rounding
 from plastic_search.precisions.floating import Floating
 from plastic_search.precisions.integer import Integer
@@ -80,7 +79,7 @@ def quantize(
     with RunFolder.open(out) as folder, Pool(workers, as_paths(files)) as pool:
         study = open_study(folder)
         source = _finalist(folder, name)
-        plastic = is_plastic(NetworkSpec.from_json(source.spec), study.task.inputs)
+        plastic = is_plastic(spec_of(folder, source), study.task.inputs)
         outcomes = {(r.name, r.seed): r.outcome for r in folder.stage(Stage.QUANTIZED)}
         seeds = _trained(folder, source, study.seeds)
         jobs = [_job(study, folder, source, v, seed) for v in variants(bits, plastic) for seed in seeds]
@@ -125,7 +124,7 @@ def _job(study: Study, folder: RunFolder, source: Run, variant: Variant, seed: i
         name=name,
         trial=source.trial,
         seeds=(seed,),
-        spec=replace(NetworkSpec.from_json(source.spec), precision=precision),
+        spec=replace(spec_of(folder, source), precision=precision),
         task=study.task,
         trainer=study.fine_tuning if variant.tuned else None,
         choices=choices | {"tuned": variant.tuned} | ({} if winner else {"network": source.name}),

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.experiments import controls
 from plastic_search.experiments.events import Event, ended
+from plastic_search.experiments.folder import spec_of
 from plastic_search.experiments.jobs import Job, Measure, Rival, fit
 from plastic_search.experiments.journal import ARMS, RANDOM, Direction, Expected, open_journal
 from plastic_search.experiments.optuna_search import ROUND, Arm, Proposal, importances
@@ -223,7 +224,7 @@ class _Search:
 def _finals(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
     jobs = _final_jobs(study, folder)
     specs = {job.name: job.spec for job in jobs}
-    same = [r for r in folder.stage(Stage.FINAL) if NetworkSpec.from_json(r.spec) == specs.get(r.name)]
+    same = [r for r in folder.stage(Stage.FINAL) if spec_of(folder, r) == specs.get(r.name)]
     outcomes = {(r.name, r.seed): r.outcome for r in same}
     left = [job for job in jobs if not job.is_done(outcomes)]
     done = len(jobs) - len(left)
@@ -266,11 +267,11 @@ def _final_jobs(study: Study, folder: RunFolder) -> list[Job]:
             f"see all notes in {files.RUNS}"
         )
     other = best(folder, *(arm for arm in ARMS if arm != winner.name))
-    spec, inputs = NetworkSpec.from_json(winner.spec), study.task.inputs
+    spec, inputs = spec_of(folder, winner), study.task.inputs
     variants = {Finalist.WINNER: (winner, spec)}
     if other is not None:
         name = Finalist.BEST_RANDOM if other.name == RANDOM else Finalist.BEST_TPE
-        variants[name] = (other, NetworkSpec.from_json(other.spec))
+        variants[name] = (other, spec_of(folder, other))
     variants |= {name: (winner, control) for name, control in controls.controls(spec, inputs).items()}
     first: dict[Hashable, Finalist] = {}
     of = {name: first.setdefault(controls.identity(each, inputs), name) for name, (_, each) in variants.items()}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import HERE, call, refused
@@ -130,6 +132,40 @@ def test_a_cut_journal_is_told_by_run_alone_and_kept_up_to_the_break(mine: Path)
     assert call("show", "runs/mine", cwd=mine).returncode == 0
     assert "journal.log is torn" in refused("run", "mine.py", "--set", "seeds=[0]", cwd=mine)
     assert "lines before the first damaged one" in call("repair", "runs/mine", cwd=mine).stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("finalist", "reports"), -3, "study.finalist: Gradient.reports must be above 0, but is -3"),
+        (("trainer", "steps"), "many", "study.trainer: Gradient.steps wants an int, but got 'many' (str)"),
+        (("task", "bitz"), 3, "study.task: no field of PatternCompletion is called 'bitz'; known: "),
+        (("space", "layers"), [[]], "study.space: NetworkSpec.layers.0 wants a Layer, but got () (tuple)"),
+        (("trainer", "learning_rate"), 10**400, "study.trainer: Gradient.learning_rate wants a float, but got 1000"),
+        (("space", "kind"), -3, 'study.space: a part in JSON needs a "kind", and its value must be a name'),
+    ],
+)
+def test_a_value_that_no_part_may_have_is_named_with_file_and_path(
+    path: tuple[str, str], value: Any, message: str, mine: Path
+) -> None:
+    file = mine / "runs" / "mine" / run.STUDY
+    study = json.loads(file.read_text())
+    study["study"][path[0]][path[1]] = value
+    file.write_text(json.dumps(study))
+    for command in ("export", "quantize"):
+        found = refused(command, "runs/mine", "--parts", "mine.py", cwd=mine)
+        assert found.startswith(f"plastic-search: runs/mine/study.json: {message}")
+
+
+def test_a_value_that_no_network_may_have_is_named_with_its_line(mine: Path) -> None:
+    file = mine / "runs" / "mine" / run.RUNS
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    number = next(n for n, line in enumerate(lines) if line["name"] == "winner")
+    for line in lines[number:]:
+        line["spec"]["layers"][0]["cell"] = {"kind": "RNNN"}
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = refused("quantize", "runs/mine", "--parts", "mine.py", cwd=mine)
+    assert re.search(r"runs\.jsonl, line \d+: spec\.layers\.0\.cell: no cell is called 'RNNN'; known: ", found)
 
 
 def test_repair_needs_no_parts_of_the_users_own(mine: Path) -> None:

@@ -191,6 +191,8 @@ WRONG_RUNS = [
     ({"spec": None}, "spec must be an object, but is None"),
     ({"choices": {"a": {}}}, "choices.a must be a text or a number or true or false or null, but is an object"),
     ({"choices": {"at": "x"}}, "choices.at must be a number or null, but is 'x'"),
+    ({"spec": {"layers": [{"units": "8"}]}}, "spec.layers.0.units must be a whole number, but is '8'"),
+    ({"spec": {"layers": {}}}, "spec.layers must be a list, but is an object"),
     ({"name": "../x"}, "name must be a name for files too, but is '../x'"),
 ]
 
