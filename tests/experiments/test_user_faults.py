@@ -137,6 +137,7 @@ RETURNED = {
         (loss("1.5"), NUMBER + "1.5"),
         (loss("None"), NUMBER + "None"),
         (loss("mean.detach()"), "the loss has no gradient: it does not depend on the outputs, or was detached"),
+        (loss("torch.zeros((), requires_grad=True)"), "the loss does not depend on the outputs, so nothing would be"),
         (loss("episodes.inputs.mul_(2).sum() * mean"), "`loss` must not change outputs, inputs or targets in place"),
         (episodes("tuple(drawn)"), "the result of `episodes` must be Episodes(inputs, targets, query_step), but is a"),
         (drawn("inputs=drawn.inputs.double()"), "inputs must be torch.float32, as the network's parameters are, but"),
