@@ -121,3 +121,6 @@ for heading, commands in _GROUPS.items():
     for command in commands:
         app.command(command.__name__.rstrip("_"), rich_help_panel=heading)(command)
 app.add_typer(topology.app, name="topology", rich_help_panel="Questions")
+
+if __name__ == "__main__":  # python -m plastic_search.cli.app, where the command is not on the path
+    main()

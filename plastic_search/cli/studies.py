@@ -35,6 +35,7 @@ def run(
     from plastic_search.cli.console import follow, say, summary, summary_table
     from plastic_search.core import loading
     from plastic_search.experiments import runner
+    from plastic_search.experiments.quantize import variants
     from plastic_search.experiments.study import Study
     from plastic_search.records.run import Finalist, Outcome, Stage, load
 
@@ -51,6 +52,8 @@ def run(
     print_json(summary(record)) if as_json else summary_table(record)
     winner = any(run.outcome == Outcome.COMPLETE for run in record.stage(Stage.FINAL, Finalist.WINNER))
     if winner and not as_json:
+        count = len(variants()) * len(value.seeds)
+        say(f"`quantize` makes up to {count} runs here; fewer with --bits, such as --bits 4")
         say(f"next: {_next(folder, parts, _own(path))}")
     elif not as_json:
         say(f"next: plastic-search report {shlex.quote(str(folder))}")
@@ -59,7 +62,9 @@ def run(
 def quantize(
     folder: Folder,
     name: Annotated[str, typer.Option(help="Which network: winner, or another finalist such as fixed.")] = "winner",
-    bits: Annotated[str, typer.Option(help="Widths to try, with commas.")] = ",".join(map(str, WIDTHS)),
+    bits: Annotated[
+        str, typer.Option(help="Widths to try, with commas; one alone, such as 4, makes a third of the runs.")
+    ] = ",".join(map(str, WIDTHS)),
     workers: Workers = CORES,
     parts: Parts = [],  # noqa: B006
     as_json: Json = False,
