@@ -302,6 +302,17 @@ def test_a_worker_that_is_gone_is_blamed_on_its_job(tmp_path: Path) -> None:
     assert "trial 0 left with exit code 0: a part, or a library that it uses, ended the process" in line
 
 
+def test_a_crash_names_the_line_that_was_at_work(tmp_path: Path) -> None:
+    written("Rule", step("import ctypes; ctypes.string_at(0)"), tmp_path)
+    lines = (tmp_path / "mine.py").read_text().splitlines()
+    number = next(n for n, line in enumerate(lines, start=1) if "string_at" in line)
+    line = one_line(spawn("run", "mine.py", "--workers", "2", cwd=tmp_path))
+    assert f"trial 0 was ended by SIGSEGV in mine.py:{number}; what was finished is kept" in line
+    alone = spawn("run", "mine.py", "--workers", "1", cwd=tmp_path)
+    assert alone.returncode != 0
+    assert f'mine.py", line {number} in step' in alone.stderr
+
+
 def test_a_part_that_hangs_is_ended_and_named_and_the_others_are_kept(tmp_path: Path) -> None:
     """The first network that has it hangs; with one worker too."""
     hangs = "right if os.path.exists('hung') else os.mkdir('hung') or time.sleep(1000)"
