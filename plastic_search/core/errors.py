@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
+from enum import Enum
 
-__all__ = ["PlasticSearchError", "Stopped", "is_stop", "one_line", "unknown"]
+__all__ = ["PlasticSearchError", "Stopped", "is_stop", "one_line", "shown", "unknown"]
 
 _LONGEST = 400  # characters of another's message within one of ours
 
@@ -33,6 +34,11 @@ def one_line(error: BaseException) -> str:
         text = f"its message cannot be shown, __str__ raised {type(failure).__name__}"
     cut = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
     return f"{type(error).__name__}{': ' if cut else ''}{cut}"
+
+
+def shown(value: object) -> str:
+    """A value as Python writes it: `3`, `'text'`, `Pathway.NONE`."""
+    return f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else repr(value)
 
 
 def unknown(what: str, name: str, known: Iterable[str], hint: str = "") -> PlasticSearchError:

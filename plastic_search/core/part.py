@@ -21,7 +21,7 @@ from textwrap import dedent
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
 
-from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.errors import PlasticSearchError, shown, unknown
 
 __all__ = [
     "NO_EQUATION",
@@ -241,7 +241,7 @@ def coerce(value: Any, kind: Any, where: str) -> Any:
     if origin is tuple and isinstance(value, list | tuple):
         inner, *others = get_args(kind)
         if others != [...] and len(value) != 1 + len(others):
-            raise PlasticSearchError(f"{where} wants {1 + len(others)} values, but got {len(value)}: {value!r}")
+            raise PlasticSearchError(f"{where} wants {1 + len(others)} values, but got {len(value)}: {shown(value)}")
         return tuple(coerce(v, inner, f"{where}.{i}") for i, v in enumerate(value))
     if inspect.isclass(kind) and issubclass(kind, Enum):
         return _member(value, kind, where)
@@ -252,7 +252,7 @@ def coerce(value: Any, kind: Any, where: str) -> Any:
     wanted = origin or kind
     if isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool) and wanted is not float:
         return value
-    raise PlasticSearchError(f"{where} wants {_called(wanted)}, but got {value!r} ({type(value).__name__})")
+    raise PlasticSearchError(f"{where} wants {_called(wanted)}, but got {shown(value)} ({type(value).__name__})")
 
 
 def _absolute(value: Any) -> Path | None:

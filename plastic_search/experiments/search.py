@@ -117,8 +117,7 @@ class _Search:
     """Both searches of a study, with all that is recorded of them."""
 
     def __init__(self, study: Study, folder: RunFolder) -> None:
-        directions = [objective.direction for objective in study.objectives]
-        wanted = expected(directions, folder.stage(Stage.SEARCH))
+        wanted = expected([each.direction for each in study.objectives], folder.stage(Stage.SEARCH))
         storage = open_journal(folder.path / files.JOURNAL, wanted)
         self.study, self.folder = study, folder
         self.arms = [Arm(arm, storage, study.space, wanted.directions) for arm in ARMS]
