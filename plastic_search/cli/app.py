@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -42,6 +44,9 @@ _INTERRUPTED = 130  # exit code of the parser after Ctrl-C
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 1."""
+    if not faulthandler.is_enabled():
+        with suppress(AttributeError, OSError, ValueError):  # standard error is no file
+            faulthandler.enable(all_threads=False)  # where a part's code crashes, Python says in which line
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number, handler in before.items():
         if handler in (signal.SIG_DFL, signal.default_int_handler):  # not what runs in the background and ignores it
@@ -121,3 +126,6 @@ for heading, commands in _GROUPS.items():
     for command in commands:
         app.command(command.__name__.rstrip("_"), rich_help_panel=heading)(command)
 app.add_typer(topology.app, name="topology", rich_help_panel="Questions")
+
+if __name__ == "__main__":  # python -m plastic_search.cli.app, where the command is not on the path
+    main()

@@ -50,14 +50,14 @@ def bench(
     from plastic_search.core import loading
     from plastic_search.core.errors import PlasticSearchError
     from plastic_search.experiments.bench.benchmark import Benchmark, measure
-    from plastic_search.records.files import make_folder
+    from plastic_search.records.files import destination, make_folder
     from plastic_search.report import bench_page
     from plastic_search.report.html import page_path
 
     path, value = loading.find("benchmarks", benchmark), loading.value("benchmarks", benchmark)
     if not isinstance(value, Benchmark):
         raise PlasticSearchError(f"BENCHMARK must be a Benchmark, but is a {type(value).__name__}")
-    make_folder(page_path(out).parent)
+    make_folder(destination(page_path(out)).parent)
     found = {}
     for text, so_far in measure(value, (path,)):
         say(text)

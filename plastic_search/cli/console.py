@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from plastic_search.core.printable import printable
-from plastic_search.experiments.events import Event
-from plastic_search.records.run import Record, Run
+from plastic_search.experiments.events import Event, how_it_ended
+from plastic_search.records.run import RUNS, Record, Run
 
 __all__ = ["cut", "fail", "follow", "print_line", "print_table", "say", "summary", "summary_table"]
 
@@ -27,6 +27,7 @@ _STAGES = {
     "search": "searching", "final": "training finalists", "quantized": "quantizing", "sweep": "sweeping",
     "comparison": "comparing",
 }  # fmt: skip
+_SHOWN = 5  # runs that are not complete, each in a line below a summary
 _QUIET = 30.0  # seconds between two lines about the same piece of work
 
 
@@ -160,6 +161,11 @@ def summary_table(record: Record) -> None:
     ]
     columns = ("stage", "network", "runs", "mean\nscore", "trace\nfrozen", "trace\nshuffled", "connections")
     print_table(f"{data['folder']}: means over complete runs", columns, rows, whole=len(columns))
+    lost = [run for run in record.runs if run.stage != "search" and run.outcome != "complete"]
+    for run in lost[:_SHOWN]:
+        say(f"not complete: {how_it_ended(run)}")
+    if len(lost) > _SHOWN:
+        say(f"not complete: {len(lost) - _SHOWN} more runs; {record.folder / RUNS} has their notes")
 
 
 def _plain(text: str) -> str:

@@ -35,8 +35,9 @@ def run(
     from plastic_search.cli.console import follow, say, summary, summary_table
     from plastic_search.core import loading
     from plastic_search.experiments import runner
+    from plastic_search.experiments.quantize import variants
     from plastic_search.experiments.study import Study
-    from plastic_search.records.run import Stage, load
+    from plastic_search.records.run import Finalist, Outcome, Stage, load
 
     loading.load_parts(parts)
     path = loading.find("studies", study)
@@ -49,7 +50,10 @@ def run(
     if isinstance(value, Study) and recorded > value.trials:
         say(f"{folder} has {recorded} trials of each search already, more than the {value.trials} requested; all stay")
     print_json(summary(record)) if as_json else summary_table(record)
-    if isinstance(value, Study) and not as_json:
+    winner = any(run.outcome == Outcome.COMPLETE for run in record.stage(Stage.FINAL, Finalist.WINNER))
+    if winner and not as_json:
+        count = len(variants()) * len(value.seeds)
+        say(f"`quantize` makes up to {count} runs here; fewer with --bits, such as --bits 4")
         say(f"next: {_next(folder, parts, _own(path))}")
     elif not as_json:
         say(f"next: plastic-search report {shlex.quote(str(folder))}")
@@ -58,7 +62,9 @@ def run(
 def quantize(
     folder: Folder,
     name: Annotated[str, typer.Option(help="Which network: winner, or another finalist such as fixed.")] = "winner",
-    bits: Annotated[str, typer.Option(help="Widths to try, with commas.")] = ",".join(map(str, WIDTHS)),
+    bits: Annotated[
+        str, typer.Option(help="Widths to try, with commas; one alone, such as 4, makes a third of the runs.")
+    ] = ",".join(map(str, WIDTHS)),
     activity_bits: Annotated[str, typer.Option(help="Widths of activity to try too: 8,4,2,1. Default: none.")] = "",
     workers: Workers = CORES,
     parts: Parts = [],  # noqa: B006
@@ -120,8 +126,11 @@ def report(
     from plastic_search.cli.console import print_line
     from plastic_search.core import loading
     from plastic_search.records import run as runs
+    from plastic_search.records.files import destination
     from plastic_search.report import report as page
+    from plastic_search.report.html import page_path
 
+    destination(page_path(out or folder))
     record = runs.load(folder)
     value = loading.value("reports", record.name) if record.name in loading.names("reports") else None
     path = page.write(record, out or folder, value)

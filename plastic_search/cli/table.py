@@ -26,7 +26,10 @@ def table(
     """
     from plastic_search.cli.console import print_line, print_table
     from plastic_search.records import table as tables
+    from plastic_search.records.files import destination
 
+    for file in filter(None, (csv, parquet)):
+        destination(file)
     rows = tables.folders(folders)
     if csv is not None:
         tables.write(rows, csv, "csv")

@@ -102,13 +102,14 @@ def draw(
     from plastic_search.cli.console import print_line
     from plastic_search.core.errors import PlasticSearchError
     from plastic_search.core.printable import printable
-    from plastic_search.records.files import write_text
+    from plastic_search.records.files import destination, write_text
     from plastic_search.report.figures import topology
     from plastic_search.topology.files import find, to_json
     from plastic_search.topology.metrics import communities
 
     if out.suffix not in (".svg", ".html"):
         raise PlasticSearchError(f"a picture is called *.svg or *.html, but {str(out)!r} is not; choose one with --out")
+    destination(out)
     label, graph = find(source, name)
     data = topology.read(label, [], to_json(graph))
     if data is None:
@@ -126,8 +127,10 @@ def export(
 ) -> None:
     """Write a graph as GraphML or node-link JSON, for other programs."""
     from plastic_search.cli.console import print_line
+    from plastic_search.records.files import destination
     from plastic_search.topology.files import find, write
 
+    destination(out)
     print_line(write(find(source, name)[1], out))
 
 

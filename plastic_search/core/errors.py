@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
+from enum import Enum
 
-__all__ = ["PlasticSearchError", "Stopped", "is_stop", "one_line", "unknown"]
+__all__ = ["PlasticSearchError", "Stopped", "is_stop", "one_line", "shown", "unknown"]
 
 _LONGEST = 400  # characters of another's message within one of ours
 
@@ -35,6 +36,11 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}{': ' if cut else ''}{cut}"
 
 
+def shown(value: object) -> str:
+    """A value as Python writes it: `3`, `'text'`, `Pathway.NONE`."""
+    return f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else repr(value)
+
+
 def unknown(what: str, name: str, known: Iterable[str], hint: str = "") -> PlasticSearchError:
     """`no rule is called 'Ojja'; known: ABCD, BCM, ... Did you mean 'Oja'?`
 
@@ -44,7 +50,7 @@ def unknown(what: str, name: str, known: Iterable[str], hint: str = "") -> Plast
         known: every accepted name.
         hint: a last sentence; "" for none.
     """
-    names = sorted(known)
+    name, names = str(name), sorted(map(str, known))  # not the repr of an enum's member
     lower = {each.lower(): each for each in names}
     near = get_close_matches(name.lower(), list(lower), n=1, cutoff=0.5)
     guess = f" Did you mean {lower[near[0]]!r}?" if near else ""

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
 from traceback import walk_tb
@@ -57,14 +58,21 @@ def find(name: str, name_or_path: Path | str) -> Path:
         return folder(name) / f"{stem}.py"
     if path.suffix == ".py":
         raise PlasticSearchError(
-            f"there is no file {path}; name one that is there, or one of: {', '.join(names(name))}"
+            f"there is no file {path}; name one that is there, or one of: {', '.join(names(name))}{_guess('.', path)}"
         )
     what = name.removesuffix("ies").removesuffix("s") + ("y" if name == "studies" else "")
     if path.name and (file := path.with_name(f"{path.name}.py")).is_file():
         raise PlasticSearchError(
             f"no {what} is called {name_or_path!r}, but there is a file {file}; name it with its .py"
         )
-    raise unknown(what, name_or_path, names(name))
+    near = _guess("", path.with_name(f"{path.name}.py")) if path.name else ""
+    raise unknown(what, name_or_path, names(name), near.strip())
+
+
+def _guess(end: str, path: Path) -> str:
+    """` Did you mean 'mine.py'?` after the `end` of a sentence, where a file beside `path` is called nearly so."""
+    near = get_close_matches(path.name, [each.name for each in path.parent.glob("*.py")], n=1, cutoff=0.7)
+    return f"{end} Did you mean {str(path.with_name(near[0]))!r}?" if near else ""
 
 
 def value(name: str, name_or_path: Path | str) -> Any:
@@ -85,7 +93,7 @@ def load_module(path: Path | str) -> ModuleType:
     name_or_path = as_path(path)
     path = name_or_path.resolve()
     if not path.is_file():
-        raise PlasticSearchError(f"there is no file {name_or_path}")
+        raise PlasticSearchError(f"there is no file {name_or_path}{_guess('.', name_or_path)}")
     name = f"_content_{path.parent.name}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

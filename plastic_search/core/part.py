@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import math
 import os
 import pkgutil
 import re
@@ -22,7 +21,7 @@ from textwrap import dedent
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
 
-from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.errors import PlasticSearchError, shown, unknown
 
 __all__ = [
     "NO_EQUATION",
@@ -93,15 +92,19 @@ class Part(ABC):  # noqa: B024, so that a base whose step is abstract cannot be 
         return {"kind": type(self).__name__} | {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
-    def from_json(cls, data: Any) -> Self:
+    def from_json(cls, data: Any, where: str = "") -> Self:
         """The part that `to_json` wrote.
 
+        Args:
+            where: the data stands, as errors say it: `study.json: study`; "" is the name of this class.
+
         Raises:
-            PlasticSearchError: an unknown kind, an unknown or missing field, or a value of the wrong type.
+            PlasticSearchError: an unknown kind, an unknown or missing field, or a value of the wrong type; the message
+                names its path.
         """
-        part = _decode(data, cls, cls.__name__)
+        part = _decode(data, cls, where := where or cls.__name__)
         if not isinstance(part, cls):
-            raise PlasticSearchError(f"expected a {cls.__name__}, but got {data!r}")
+            raise PlasticSearchError(f"{where}: expected a {cls.__name__}, but got {data!r}")
         return part
 
 
@@ -238,18 +241,18 @@ def coerce(value: Any, kind: Any, where: str) -> Any:
     if origin is tuple and isinstance(value, list | tuple):
         inner, *others = get_args(kind)
         if others != [...] and len(value) != 1 + len(others):
-            raise PlasticSearchError(f"{where} wants {1 + len(others)} values, but got {len(value)}: {value!r}")
+            raise PlasticSearchError(f"{where} wants {1 + len(others)} values, but got {len(value)}: {shown(value)}")
         return tuple(coerce(v, inner, f"{where}.{i}") for i, v in enumerate(value))
     if inspect.isclass(kind) and issubclass(kind, Enum):
         return _member(value, kind, where)
     if kind is Path and (path := _absolute(value)) is not None:
         return path
-    if kind is float and type(value) in (int, float) and math.isfinite(value):
+    if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
     wanted = origin or kind
     if isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool) and wanted is not float:
         return value
-    raise PlasticSearchError(f"{where} wants {_called(wanted)}, but got {value!r} ({type(value).__name__})")
+    raise PlasticSearchError(f"{where} wants {_called(wanted)}, but got {shown(value)} ({type(value).__name__})")
 
 
 def _absolute(value: Any) -> Path | None:
@@ -272,33 +275,45 @@ def _decode(data: Any, kind: Any, where: str) -> Any:
     if not isinstance(data, dict):
         return data
     values = dict(data)
-    chosen = _kind(values.pop("kind", None), kind, where)
-    values = {chosen.renamed.get(str(name), str(name)): value for name, value in values.items()}
-    types = field_types(chosen)
-    for name in values:
-        if name not in types:
-            raise unknown(f"field of {chosen.__name__}", name, types)
-    lacking = [f.name for f in fields(chosen) if f.name not in values and f.default is MISSING]
-    if lacking:
-        raise PlasticSearchError(f"{where}: {chosen.__name__} lacks {', '.join(lacking)}")
+    with _named(where):
+        chosen = _kind(values.pop("kind", None), kind)
+        values = {chosen.renamed.get(str(name), str(name)): value for name, value in values.items()}
+        types = field_types(chosen)
+        for name in values:
+            if name not in types:
+                raise unknown(f"field of {chosen.__name__}", name, types)
+        lacking = [f.name for f in fields(chosen) if f.name not in values and f.default is MISSING]
+        if lacking:
+            raise PlasticSearchError(f"{chosen.__name__} lacks {', '.join(lacking)}")
     inside = (lambda name: kind) if issubclass(chosen, SearchParameter) else types.__getitem__
-    return chosen(**{name: _decode(v, inside(name), f"{where}.{name}") for name, v in values.items()})
+    made = {name: _decode(v, inside(name), f"{where}.{name}") for name, v in values.items()}
+    with _named(where):
+        return chosen(**made)
 
 
-def _kind(name: Any, wanted: Any, where: str) -> type[Part]:
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Errors of the block begin with `where`."""
+    try:
+        yield
+    except PlasticSearchError as error:
+        raise PlasticSearchError(f"{where}: {error}") from None
+
+
+def _kind(name: Any, wanted: Any) -> type[Part]:
     """The class called `name`, which must be a `wanted` or a search parameter."""
     if not isinstance(name, str):
-        raise PlasticSearchError(f'{where}: a part in JSON needs a "kind", and its value must be a name')
+        raise PlasticSearchError('a part in JSON needs a "kind", and its value must be a name')
     base = next((a for a in (get_args(wanted) or (wanted,)) if inspect.isclass(a) and issubclass(a, Part)), Part)
     if hasattr(importlib.import_module(base.__module__), "__path__"):
         discover(_base(base))
     concrete = {n: k for n, k in Part.kinds.items() if k is not SearchParameter and not inspect.isabstract(k)}
     known = {n: k for n, k in concrete.items() if issubclass(k, base | SearchParameter)}
     if name not in known and not inspect.isabstract(base) and base is not Part:
-        raise PlasticSearchError(f"{where}: {_called(base)} is wanted here, not a part of the kind {name!r}")
+        raise PlasticSearchError(f"{_called(base)} is wanted here, not a part of the kind {name!r}")
     if name not in known:
         if name in Part.kinds and issubclass(Part.kinds[name], base) and (lack := unfinished(Part.kinds[name])):
-            raise PlasticSearchError(f"{where}: {lack}")
+            raise PlasticSearchError(lack)
         own = "If it is your own, `import` its module first, or name its file with --parts FILE on the command line."
         hint = own if base is not Part else ""
         offered = [n for n, k in known.items() if k is not base and not issubclass(k, SearchParameter)]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.paths import as_path
 from plastic_search.experiments.comparison import Comparison
-from plastic_search.experiments.folder import open_question
+from plastic_search.experiments.events import how_it_ended
+from plastic_search.experiments.folder import open_question, spec_of
 from plastic_search.experiments.parameters import load_parameters
 from plastic_search.experiments.study import Study
 from plastic_search.experiments.sweep import Sweep
 from plastic_search.network.module import Network
-from plastic_search.network.spec import NetworkSpec
 from plastic_search.records.folder import RunFolder
 from plastic_search.records.provenance import versions
 from plastic_search.records.run import PREFERRED, Finalist, Outcome, Run, Stage, file_name
@@ -54,7 +54,7 @@ def export(
         question = open_question(opened)
         source = saved_run(opened, name, question.seeds[0] if seed is None else seed)
         task = task_of(question, source)
-        net = Network(NetworkSpec.from_json(source.spec), task.inputs, source.seed)
+        net = Network(spec_of(opened, source), task.inputs, source.seed)
         load_parameters(net, parameter_file(opened, source))
         target = out / "bundle" if folder is None else as_path(folder)
         about = {"study": opened.name, "network": source.name, "trial": source.trial, "seed": source.seed}
@@ -109,17 +109,22 @@ def saved_run(folder: RunFolder, name: str, seed: int) -> Run:
     """The run whose network is asked for; "" takes what `export` would."""
     runs = [r for stage in _SAVED for r in folder.stage(stage) if r.seed == seed]
     saved = {r.name: r for r in runs if parameter_file(folder, r).is_file()}
+    asked = name or (PREFERRED if PREFERRED in saved else Finalist.WINNER.value)
+    by_graph = {f"{file_name(known)}-{seed}": known for known in saved}  # as `topology show` calls them
+    chosen = by_graph.get(asked, asked)
+    if chosen in saved:
+        return saved[chosen]
+    if lost := [r for r in runs if r.name == chosen and r.outcome is not Outcome.COMPLETE]:
+        raise PlasticSearchError(
+            f"{folder.path} keeps no parameters of what did not come to its end ({how_it_ended(lost[0])}); choose "
+            "another network with --name, or another --seed"
+        )
     if not saved:
         raise PlasticSearchError(
             f"{folder.path} has no trained network of seed {seed} yet; `plastic-search run` makes them"
         )
-    asked = name or (PREFERRED if PREFERRED in saved else Finalist.WINNER)
-    by_graph = {f"{file_name(known)}-{seed}": known for known in saved}  # as `topology show` calls them
-    chosen = by_graph.get(asked, asked)
-    if chosen not in saved:
-        more = "`plastic-search quantize` makes the quantized ones." if Finalist.WINNER in saved else _CHOOSE
-        raise unknown("exportable network", chosen, saved, more)
-    return saved[chosen]
+    more = "`plastic-search quantize` makes the quantized ones." if Finalist.WINNER in saved else _CHOOSE
+    raise unknown("exportable network", chosen, saved, more)
 
 
 def task_of(question: Study | Sweep | Comparison, run: Run) -> Task:

@@ -17,12 +17,13 @@ from plastic_search.experiments.comparison import Comparison
 from plastic_search.experiments.question import Question
 from plastic_search.experiments.study import Study
 from plastic_search.experiments.sweep import Sweep
+from plastic_search.network.spec import NetworkSpec
 from plastic_search.records import fingerprints, provenance
 from plastic_search.records.folder import RunFolder
-from plastic_search.records.run import CHECKPOINTS, JOURNAL, RUNS, STUDY, Outcome, read_study
+from plastic_search.records.run import CHECKPOINTS, JOURNAL, RUNS, STUDY, Outcome, Run, read_runs, read_study
 from plastic_search.tasks import Task
 
-__all__ = ["begin", "open_question", "open_study", "opened", "read_question"]
+__all__ = ["begin", "open_question", "open_study", "opened", "read_question", "spec_of"]
 
 KINDS: dict[str, type[Study | Sweep | Comparison]] = {kind.__name__: kind for kind in (Study, Sweep, Comparison)}
 
@@ -67,7 +68,20 @@ def read_question(folder: RunFolder) -> Study | Sweep | Comparison:
         PlasticSearchError: the folder is no whole one, or a part of the user's own is unknown.
     """
     data = (folder.study or read_study(folder.path))["study"]  # which raises
-    return KINDS.get(str(data.get("kind")), Study).from_json(data)
+    return KINDS.get(str(data.get("kind")), Study).from_json(data, f"{folder.path / STUDY}: study")
+
+
+def spec_of(folder: RunFolder, run: Run) -> NetworkSpec:
+    """The network of a run.
+
+    Raises:
+        PlasticSearchError: a value of it is impossible; the message names the file, the line and the path.
+    """
+    try:
+        return NetworkSpec.from_json(run.spec, "spec")
+    except PlasticSearchError as error:
+        lines = (n for n, each in enumerate(read_runs(folder.path), start=1) if each == run)
+        raise PlasticSearchError(f"{folder.path / RUNS}, line {next(lines, '?')}: {error}") from None
 
 
 def open_question(folder: RunFolder) -> Study | Sweep | Comparison:

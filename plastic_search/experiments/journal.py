@@ -22,7 +22,7 @@ from optuna.study import StudyDirection
 
 from plastic_search.records.files import append_lines, torn
 
-__all__ = ["ARMS", "RANDOM", "TPE", "Direction", "Expected", "open_journal", "sound_lines"]
+__all__ = ["ARMS", "RANDOM", "TPE", "Direction", "Expected", "chosen", "open_journal", "sound_lines"]
 
 Direction = Literal["maximize", "minimize"]
 
@@ -47,6 +47,15 @@ def open_journal(path: Path, expected: Expected) -> JournalStorage:
     if good < len(lines):
         raise torn(path, good + 1)
     return JournalStorage(_Journal(path, *_read(lines)))
+
+
+def chosen(storage: JournalStorage) -> dict[tuple[str, int], dict[str, Any]]:
+    """The values that each trial was proposed with, by search and number."""
+    return {
+        (study.study_name, trial.number): trial.params
+        for study in storage.get_all_studies()
+        for trial in storage.get_all_trials(study._study_id, deepcopy=False)
+    }
 
 
 def sound_lines(path: Path, expected: Expected) -> tuple[int, list[bytes]]:

@@ -7,11 +7,10 @@ from pathlib import Path
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.paths import as_path
 from plastic_search.experiments.export import parameter_file, task_of
-from plastic_search.experiments.folder import read_question
+from plastic_search.experiments.folder import read_question, spec_of
 from plastic_search.experiments.parameters import load_parameters
 from plastic_search.export.runner import MANIFEST
 from plastic_search.network.module import Network
-from plastic_search.network.spec import NetworkSpec
 from plastic_search.records import fingerprints
 from plastic_search.records.folder import RunFolder
 from plastic_search.records.run import STUDY, Finalist, Run, Stage, identity
@@ -61,7 +60,7 @@ def _from_run_folder(path: Path, name: str | None, seed: int | None) -> Network:
     question = read_question(folder)
     fingerprints.kept(folder.study, folder.runs.all())
     run, file = _chosen(folder, name, question.seeds[0] if seed is None else seed)
-    net = Network(NetworkSpec.from_json(run.spec), task_of(question, run).inputs, run.seed)
+    net = Network(spec_of(folder, run), task_of(question, run).inputs, run.seed)
     load_parameters(net, file)
     return net
 

@@ -12,7 +12,18 @@ import torch
 
 from plastic_search.core.errors import is_stop
 from plastic_search.core.loading import contained
-from plastic_search.experiments.jobs import Advance, Job, Rival, fit, keep, learns, measure, not_finite, run_of
+from plastic_search.experiments.jobs import (
+    Advance,
+    Job,
+    Measure,
+    Rival,
+    fit,
+    keep,
+    learns,
+    measure,
+    not_finite,
+    run_of,
+)
 from plastic_search.experiments.parameters import load_parameters
 from plastic_search.experiments.population import perform_together, trains_together
 from plastic_search.network.contract import build
@@ -91,8 +102,9 @@ def _one(job: Job, seed: int) -> Run:
         metrics["validation"] = curve[-1].score
     metrics["connections"] = float(net.connections())
     metrics["plastic_connections"] = float(net.plastic_connections())
-    if "test" in metrics or "validation" in metrics:
-        metrics["score"] = metrics.get("test", metrics.get("validation", 0.0))
+    judged = "test" if Measure.TEST in job.measures else "validation"  # one does not stand for the other
+    if judged in metrics:
+        metrics["score"] = metrics[judged]
     if outcome is Outcome.COMPLETE:
         keep(job, net, seed)
     seconds = time.perf_counter() - began

@@ -13,17 +13,16 @@ from typing import Any, NamedTuple
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.paths import as_paths
 from plastic_search.experiments.controls import is_plastic
-from plastic_search.experiments.events import Event
-from plastic_search.experiments.folder import open_study
+from plastic_search.experiments.events import Event, ended, how_it_ended
+from plastic_search.experiments.folder import open_study, spec_of
 from plastic_search.experiments.jobs import Job, Measure
 from plastic_search.experiments.study import Study
 from plastic_search.experiments.workers import Ended, Pool
-from plastic_search.network.spec import NetworkSpec
 from plastic_search.precisions import Role, Rounding
 from plastic_search.precisions.floating import Floating
 from plastic_search.precisions.integer import Integer
 from plastic_search.records.folder import RunFolder
-from plastic_search.records.run import WIDTHS, Finalist, Run, Stage
+from plastic_search.records.run import WIDTHS, Finalist, Outcome, Run, Stage
 
 __all__ = ["Variant", "quantize", "variants"]
 
@@ -93,16 +92,16 @@ def quantize(
     with RunFolder.open(out) as folder, Pool(workers, as_paths(files)) as pool:
         study = open_study(folder)
         source = _finalist(folder, name)
-        plastic = is_plastic(NetworkSpec.from_json(source.spec), study.task.inputs)
+        plastic = is_plastic(spec_of(folder, source), study.task.inputs)
         outcomes = {(r.name, r.seed): r.outcome for r in folder.stage(Stage.QUANTIZED)}
+        seeds = _trained(folder, source, study.seeds)
         every = variants(bits, plastic, activity_bits)
-        jobs = [_job(study, folder, source, v, seed) for v in every for seed in study.seeds]
+        jobs = [_job(study, folder, source, v, seed) for v in every for seed in seeds]
         left = [job for job in jobs if not job.is_done(outcomes)]
-        ended = (result for result in pool.each(left) if isinstance(result, Ended))
-        for count, (job, runs) in enumerate(ended, start=len(jobs) - len(left) + 1):
+        results = (result for result in pool.each(left) if isinstance(result, Ended))
+        for count, (job, runs) in enumerate(results, start=len(jobs) - len(left) + 1):
             folder.append(*runs)
-            score = runs[-1].metrics.get("score", 0.0)
-            yield Event(Stage.QUANTIZED, count, len(jobs), None, f"{job.title}: {score:.3f}")
+            yield Event(Stage.QUANTIZED, count, len(jobs), None, *ended(job.title, runs, "score"))
 
 
 def _finalist(folder: RunFolder, name: str) -> Run:
@@ -114,6 +113,18 @@ def _finalist(folder: RunFolder, name: str) -> Run:
     if same.get(name, name) not in finals:
         raise unknown("finalist", name, [*finals, *same])
     return finals[same.get(name, name)]
+
+
+def _trained(folder: RunFolder, source: Run, seeds: Sequence[int]) -> list[int]:
+    """The seeds of which a finalist has parameters."""
+    runs = folder.stage(Stage.FINAL, source.name)
+    complete = {run.seed for run in runs if run.outcome is Outcome.COMPLETE}
+    if not complete:
+        raise PlasticSearchError(
+            f"{folder.path} has no {source.name} that can be quantized, none came to its end "
+            f"({how_it_ended(runs[0])}); choose another finalist with --name"
+        )
+    return [seed for seed in seeds if seed in complete]
 
 
 def _job(study: Study, folder: RunFolder, source: Run, variant: Variant, seed: int) -> Job:
@@ -130,7 +141,7 @@ def _job(study: Study, folder: RunFolder, source: Run, variant: Variant, seed: i
         name=name,
         trial=source.trial,
         seeds=(seed,),
-        spec=replace(NetworkSpec.from_json(source.spec), precision=precision),
+        spec=replace(spec_of(folder, source), precision=precision),
         task=study.task,
         trainer=study.fine_tuning if variant.tuned else None,
         choices=choices | {"tuned": variant.tuned} | ({} if winner else {"network": source.name}),

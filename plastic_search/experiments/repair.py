@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from plastic_search.core.errors import unknown
 from plastic_search.core.paths import as_path
-from plastic_search.experiments.folder import open_question
-from plastic_search.experiments.journal import ARMS, Expected, open_journal, sound_lines
-from plastic_search.experiments.optuna_search import Arm
+from plastic_search.experiments.folder import KINDS
+from plastic_search.experiments.journal import Direction, Expected, chosen, open_journal, sound_lines
 from plastic_search.experiments.search import expected
-from plastic_search.experiments.study import Study
+from plastic_search.experiments.study import Objective, Study
 from plastic_search.records import run
 from plastic_search.records.files import is_whole, read_lines, replacing, write_text
 from plastic_search.records.folder import RunFolder
@@ -24,6 +25,7 @@ def repair(out: Path | str) -> list[str]:
     """Keep every whole line of the runs, the journal up to its first damaged line, and the runs that the journal knows.
 
     The journal is replayed in order, so what follows a damaged line of it cannot be relied on; a run stands for itself.
+    The study is not made, so parts of the user's own need not be known.
 
     Returns:
         A sentence for each thing done; empty where nothing was broken.
@@ -31,13 +33,12 @@ def repair(out: Path | str) -> list[str]:
     out = as_path(out)
     with RunFolder.open(out) as folder:
         done = [text for text in [_sifted(out / run.RUNS)] if text]
-        if not isinstance(study := open_question(folder), Study):  # it has no journal
+        directions = _directions(out)
+        if not directions:
             return done
-        wanted = expected(study, folder.stage(Stage.SEARCH))
+        wanted = expected(directions, folder.stage(Stage.SEARCH))
         cut = _begun(out / run.JOURNAL, wanted)
-        storage = open_journal(out / run.JOURNAL, wanted)
-        known = {name: Arm(name, storage, study.space, wanted.directions).trials() for name in ARMS}
-        values = {(name, trial.number): trial.params.items() for name in ARMS for trial in known[name]}
+        values = chosen(open_journal(out / run.JOURNAL, wanted))
         lines = list(read_lines(out / run.RUNS))
         kept = [x for x in lines if x["stage"] != Stage.SEARCH or _is_known(x, values, bool(cut))]
         done += [cut] if cut else []
@@ -48,10 +49,29 @@ def repair(out: Path | str) -> list[str]:
         return done
 
 
-def _is_known(line: dict[str, Any], values: dict[tuple[str, int], Any], cut: bool) -> bool:
+def _directions(out: Path) -> list[Direction]:
+    """Those of a study's objectives, which its journal must have; of another question, which has no journal, none.
+
+    Raises:
+        PlasticSearchError: study.json is damaged, or an objective is unknown.
+    """
+    data = run.read_study(out)["study"]
+    if KINDS.get(str(data.get("kind")), Study) is not Study:
+        return []
+    names = data.get("objectives")
+    if not isinstance(names, list):
+        return [each.direction for each in Study.objectives]
+    known = {each.value: each for each in Objective}
+    for name in names:
+        if str(name) not in known:
+            raise unknown("objective", str(name), known, f"It stands in {out / run.STUDY}.")
+    return [known[str(name)].direction for name in names]
+
+
+def _is_known(line: dict[str, Any], values: Mapping[tuple[str, int], Mapping[str, Any]], cut: bool) -> bool:
     """Whether the journal has the trial of a run; where it was damaged, with the values that the run was made with."""
     at = line["name"], line["trial"]
-    return at in values and (not cut or line.get("choices", {}).items() <= values[at])
+    return at in values and (not cut or line.get("choices", {}).items() <= values[at].items())
 
 
 def _begun(journal: Path, wanted: Expected) -> str:

@@ -10,7 +10,7 @@ from plastic_search.core.paths import as_paths
 from plastic_search.core.space import fillings, possible
 from plastic_search.experiments import search
 from plastic_search.experiments.comparison import Comparison, Training
-from plastic_search.experiments.events import Event
+from plastic_search.experiments.events import Event, ended
 from plastic_search.experiments.folder import begin, opened
 from plastic_search.experiments.jobs import Job, Measure, fit
 from plastic_search.experiments.population import trains_together
@@ -19,7 +19,7 @@ from plastic_search.experiments.sweep import Sweep
 from plastic_search.experiments.workers import Pool, Progressed
 from plastic_search.network.validity import warn_of_doubts
 from plastic_search.records.folder import RunFolder
-from plastic_search.records.run import CHECKPOINTS, TOPOLOGIES, file_name
+from plastic_search.records.run import CHECKPOINTS, TOPOLOGIES, Outcome, Run, file_name
 
 __all__ = ["run"]
 
@@ -79,7 +79,7 @@ def _compare(question: Sweep | Comparison, folder: RunFolder, pool: Pool) -> Gen
     left = [job for job in jobs if not job.is_done(outcomes)]
     total = sum(len(job.seeds) for job in jobs)
     done = total - sum(len(job.seeds) for job in left)
-    scores = [r.metrics["score"] for r in recorded if "score" in r.metrics]
+    scores = _scores(recorded)
     for result in pool.each(left):
         if isinstance(result, Progressed):
             text = f"{result.title}: step {result.advance.step} of {result.advance.steps}"
@@ -90,9 +90,12 @@ def _compare(question: Sweep | Comparison, folder: RunFolder, pool: Pool) -> Gen
         if job.checkpoint:
             job.checkpoint.unlink(missing_ok=True)
         done += len(job.seeds)
-        scores += [r.metrics["score"] for r in runs if "score" in r.metrics]
-        text = f"{job.title}: {main.name} {runs[-1].metrics.get(main.name, 0.0):.3f}"
-        yield Event(question.stage, done, total, max(scores, default=None), text)
+        scores += _scores(runs)
+        yield Event(question.stage, done, total, max(scores, default=None), *ended(job.title, runs, main.name))
+
+
+def _scores(runs: list[Run]) -> list[float]:
+    return [run.metrics["score"] for run in runs if run.outcome is Outcome.COMPLETE and "score" in run.metrics]
 
 
 def _jobs(question: Sweep | Comparison, folder: RunFolder) -> list[Job]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Hashable, Iterable
+from collections.abc import Generator, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.experiments import controls
-from plastic_search.experiments.events import Event
+from plastic_search.experiments.events import Event, ended
+from plastic_search.experiments.folder import spec_of
 from plastic_search.experiments.jobs import Job, Measure, Rival, fit
-from plastic_search.experiments.journal import ARMS, RANDOM, Expected, open_journal
+from plastic_search.experiments.journal import ARMS, RANDOM, Direction, Expected, open_journal
 from plastic_search.experiments.optuna_search import ROUND, Arm, Proposal, importances
 from plastic_search.experiments.study import Study
 from plastic_search.experiments.workers import Ended, Pool
@@ -45,10 +46,14 @@ def carry_out(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
     yield from _finals(study, folder, pool)
 
 
-def expected(study: Study, runs: Iterable[Run]) -> Expected:
-    """What the journal of a study with these runs must agree with."""
+def expected(directions: Sequence[Direction], runs: Iterable[Run]) -> Expected:
+    """What the journal of a study with these runs must agree with.
+
+    Args:
+        directions: one an objective.
+    """
     choices = {(run.name, run.trial): run.choices for run in runs if run.stage == Stage.SEARCH}
-    return Expected([objective.direction for objective in study.objectives], choices)
+    return Expected(directions, choices)
 
 
 def best(runs: _Runs, *arms: str) -> Run | None:
@@ -112,7 +117,7 @@ class _Search:
     """Both searches of a study, with all that is recorded of them."""
 
     def __init__(self, study: Study, folder: RunFolder) -> None:
-        wanted = expected(study, folder.stage(Stage.SEARCH))
+        wanted = expected([each.direction for each in study.objectives], folder.stage(Stage.SEARCH))
         storage = open_journal(folder.path / files.JOURNAL, wanted)
         self.study, self.folder = study, folder
         self.arms = [Arm(arm, storage, study.space, wanted.directions) for arm in ARMS]
@@ -218,7 +223,7 @@ class _Search:
 def _finals(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
     jobs = _final_jobs(study, folder)
     specs = {job.name: job.spec for job in jobs}
-    same = [r for r in folder.stage(Stage.FINAL) if NetworkSpec.from_json(r.spec) == specs.get(r.name)]
+    same = [r for r in folder.stage(Stage.FINAL) if spec_of(folder, r) == specs.get(r.name)]
     outcomes = {(r.name, r.seed): r.outcome for r in same}
     left = [job for job in jobs if not job.is_done(outcomes)]
     done = len(jobs) - len(left)
@@ -230,9 +235,9 @@ def _finals(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
         done += 1
         folder.append(*result.runs)
         winners = folder.stage(Stage.FINAL, Finalist.WINNER)
-        best_score = max((r.metrics["score"] for r in winners if "score" in r.metrics), default=None)
-        text = f"{result.job.title}: test score {result.runs[-1].metrics.get('score', 0.0):.3f}"
-        yield Event(Stage.FINAL, done, len(jobs), best_score, text)
+        best_score = max((r.metrics["score"] for r in winners if r.outcome is Outcome.COMPLETE), default=None)
+        said = ended(result.job.title, result.runs, "score", "test score")
+        yield Event(Stage.FINAL, done, len(jobs), best_score, *said)
 
 
 def _replaced(folder: RunFolder, specs: dict[str, NetworkSpec]) -> str:
@@ -261,11 +266,11 @@ def _final_jobs(study: Study, folder: RunFolder) -> list[Job]:
             f"see all notes in {files.RUNS}"
         )
     other = best(folder, *(arm for arm in ARMS if arm != winner.name))
-    spec, inputs = NetworkSpec.from_json(winner.spec), study.task.inputs
+    spec, inputs = spec_of(folder, winner), study.task.inputs
     variants = {Finalist.WINNER: (winner, spec)}
     if other is not None:
         name = Finalist.BEST_RANDOM if other.name == RANDOM else Finalist.BEST_TPE
-        variants[name] = (other, NetworkSpec.from_json(other.spec))
+        variants[name] = (other, spec_of(folder, other))
     variants |= {name: (winner, control) for name, control in controls.controls(spec, inputs).items()}
     first: dict[Hashable, Finalist] = {}
     of = {name: first.setdefault(controls.identity(each, inputs), name) for name, (_, each) in variants.items()}

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 
 from plastic_search.experiments.export import parameter_file, saved_run, task_of
-from plastic_search.experiments.folder import open_question
+from plastic_search.experiments.folder import open_question, spec_of
 from plastic_search.experiments.parameters import load_parameters
 from plastic_search.export.parameters import Codes, parameters
 from plastic_search.network.module import Network
 from plastic_search.network.rollout import Rollout
-from plastic_search.network.spec import NetworkSpec
 from plastic_search.records.folder import RunFolder
 from plastic_search.topology.liveness import plan
 from plastic_search.topology.shrink import shrink
@@ -42,7 +41,7 @@ def shrunk(
         question = open_question(opened)
         run = saved_run(opened, name, question.seeds[0] if seed is None else seed)
         task = task_of(question, run)
-        net = Network(NetworkSpec.from_json(run.spec), task.inputs, run.seed)
+        net = Network(spec_of(opened, run), task.inputs, run.seed)
         load_parameters(net, parameter_file(opened, run))
         study = opened.name
     small = shrink(net)

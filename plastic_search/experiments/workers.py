@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -20,7 +21,7 @@ from plastic_search.core.errors import PlasticSearchError, one_line
 from plastic_search.core.loading import load_parts
 from plastic_search.experiments.jobs import Advance, Job, timed_out
 from plastic_search.experiments.perform import perform
-from plastic_search.network.diagnostics import at_work
+from plastic_search.network.diagnostics import at_work, crashed_at
 from plastic_search.network.validity import DoubtfulRule
 from plastic_search.records.run import Run
 
@@ -60,10 +61,11 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
         self._whereabouts, beside = context.Pipe(duplex=False)
-        self._process = context.Process(target=_serve, args=(os.getpid(), files, other, beside))
+        self._crash, last = context.Pipe(duplex=False)  # where it writes what it was at when a signal ends it
+        self._process = context.Process(target=_serve, args=(os.getpid(), files, other, beside, last))
         self._process.start()
-        other.close()
-        beside.close()
+        for each in (other, beside, last):
+            each.close()
         self.job: Job | None = None
         self.began = 0.0  # when it was given its job
         self.ready = False  # whether it has loaded the parts
@@ -99,7 +101,15 @@ class _Worker:
             return f"{work} left with exit code {code}: a part, or a library that it uses, ended the process"
         known = {each.value: each.name for each in signal.Signals}
         hint = " (out of memory? try --workers 1)" if code == -signal.SIGKILL else ""
-        return f"{work} was ended by {known.get(-code, -code)}{hint}"
+        at = self._last_words()
+        return f"{work} was ended by {known.get(-code, -code)}{f' in {at}' if at else ''}{hint}"
+
+    def _last_words(self) -> str:
+        """The user's line that was at work when a signal such as SIGSEGV ended the process; "" where none is known."""
+        with suppress(OSError, EOFError):
+            if self._crash.poll():
+                return crashed_at(os.read(self._crash.fileno(), 2**16).decode(errors="replace"))
+        return ""
 
     def where(self) -> str:
         """The user-defined part that is at work; "" where that cannot be found out, as in compiled code."""
@@ -191,7 +201,7 @@ class Pool:
             yield Ended(worker.job, timed_out(worker.job, self._timeout, where))
 
 
-def _serve(parent: int, files: list[Path], connection: Connection, whereabouts: Connection) -> None:
+def _serve(parent: int, files: list[Path], connection: Connection, whereabouts: Connection, crash: Connection) -> None:
     """A worker: load the user's parts, leave Ctrl-C to the parent, do jobs, and leave when the parent is gone."""
 
     def watch() -> None:
@@ -203,6 +213,7 @@ def _serve(parent: int, files: list[Path], connection: Connection, whereabouts: 
         signal.signal(number, signal.SIG_IGN)
     if _ASK:
         signal.signal(_ASK, lambda number, frame: whereabouts.send(at_work(frame)))
+    faulthandler.enable(crash.fileno(), all_threads=False)
     threading.Thread(target=watch, daemon=True).start()
     warnings.simplefilter("ignore", DoubtfulRule)  # which the parent has warned of
     try:

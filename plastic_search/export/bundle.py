@@ -219,6 +219,7 @@ def _may_replace(folder: Path) -> bool:
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
     """A temporary folder beside `folder`, which replaces it if the block raises nothing."""
+    folder = folder.resolve() if folder.is_symlink() and folder.exists() else folder
     old = folder.exists() or folder.is_symlink()
     if folder.is_file():
         raise PlasticSearchError(f"{folder} is a file, not a folder; choose another folder with --out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -15,9 +16,10 @@ from torch import Tensor
 from plastic_search.core.errors import PlasticSearchError, one_line
 from plastic_search.core.part import Part, source
 
-__all__ = ["at_work", "attributed", "described", "fault", "is_users"]
+__all__ = ["at_work", "attributed", "crashed_at", "described", "fault", "is_users"]
 
 _REMEDY = "mend it and give the same command again"
+_FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.MULTILINE)
 _PACKAGE = Path(__file__).parents[1]
 _INSTALLED = (_PACKAGE, Path(torch.__file__).parent, Path(os.__file__).parent)  # whose lines tell a user little
 
@@ -52,6 +54,19 @@ def at_work(frame: FrameType | None) -> str:
         frames.insert(0, (frame, frame.f_lineno))
         frame = frame.f_back
     return _blamed(frames)
+
+
+def crashed_at(traceback: str) -> str:
+    """The user's line, `mine.py:8`, in what `faulthandler` wrote when a process crashed; "" where none is to blame.
+
+    As for an exception, a function of `plastic_search.network` that lies further in clears those that called it.
+    """
+    for file, line in _FRAME.findall(traceback):  # the innermost first
+        if _lies_in(file, _PACKAGE / "network"):
+            return ""
+        if not any(_lies_in(file, folder) for folder in _INSTALLED):
+            return _location(file, int(line))
+    return ""
 
 
 def is_users(error: BaseException) -> bool:

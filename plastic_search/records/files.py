@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,21 +17,47 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.paths import as_path
 
 __all__ = [
-    "append_lines", "is_temporary", "is_whole", "make_folder", "parse", "read_json", "read_lines", "replacing", "torn",
-    "undone", "unwritable", "write_bytes", "write_text",
+    "append_lines", "destination", "is_temporary", "is_whole", "make_folder", "parse", "read_json", "read_lines",
+    "replacing", "torn", "undone", "unwritable", "write_bytes", "write_text",
 ]  # fmt: skip
 
 _LARGEST = 64 * 2**20  # bytes of a JSON file
 _DEEPEST = 100  # nested lists and objects in one
 _TEMPORARY = re.compile(r"\..+\.(json|jsonl|log|html|safetensors|csv|parquet)\.[a-z0-9_]{8}")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_SPECIAL = (  # what a file would take the place of for good
+    (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)  # fmt: skip
+
+
+def destination(path: Path | str) -> Path:
+    """The file that `replacing` replaces: `path`, or where a symbolic link leads.
+
+    A command asks for it before its work, so that nothing is computed for a place that is refused.
+
+    Raises:
+        PlasticSearchError: a folder, a device, a pipe or a socket is there.
+    """
+    path = as_path(path)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = 0
+    except OSError:  # whoever writes there says it
+        return path
+    for is_one, name in _SPECIAL:
+        if is_one(mode):
+            raise PlasticSearchError(f"{path} is {name}, where a file cannot be written; name another file")
+    return path.resolve() if path.is_symlink() else path
 
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """A temporary file beside `path`, which takes its place once the block ends without an exception.
 
-    What the block wrote has reached the disk before it is renamed, so a reader sees the old file or the new one.
+    Where `path` is a symbolic link, it stays one, and the file that it leads to is replaced. What the block wrote has
+    reached the disk before it is renamed, so a reader sees the old file or the new one.
 
     Example:
         >>> with replacing(folder / "0.safetensors") as temporary:
@@ -38,8 +65,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
     Raises:
         OSError: the folder cannot be made, or the file cannot be written.
+        PlasticSearchError: a folder, a device, a pipe or a socket is there.
     """
-    path = as_path(path)
+    path = destination(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)

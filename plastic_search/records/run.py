@@ -24,7 +24,16 @@ from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.paths import as_path
 from plastic_search.core.printable import printable
 from plastic_search.records.files import append_lines, read_json, read_lines
-from plastic_search.records.schema import COMPARISON, SWEEP, CaseChoices, Graph, SweepChoices, conform, study_shape
+from plastic_search.records.schema import (
+    COMPARISON,
+    SWEEP,
+    CaseChoices,
+    Graph,
+    Spec,
+    SweepChoices,
+    conform,
+    study_shape,
+)
 
 __all__ = [
     "COMPARISON", "SWEEP", "CurrentRuns", "CurvePoint", "Finalist", "Outcome", "Record", "Run", "Stage",
@@ -289,6 +298,7 @@ def is_run(data: dict[str, Any]) -> bool:
 
 def _check_run(data: dict[str, Any], where: str, remedy: str) -> None:
     conform(data, Run, where, remedy)
+    conform(data["spec"], Spec, where, remedy, "spec")
     conform(data.get("choices", {}), dict[str, str | float | bool | None], where, remedy, "choices")
     kind = SweepChoices if data["stage"] == Stage.SWEEP else CaseChoices
     conform(data.get("choices", {}), kind, where, remedy, "choices")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypedDict, Union, get_args, get_origin, get_
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.printable import printable
 
-__all__ = ["COMPARISON", "SWEEP", "CaseChoices", "Graph", "SweepChoices", "conform", "study_shape"]
+__all__ = ["COMPARISON", "SWEEP", "CaseChoices", "Graph", "Spec", "SweepChoices", "conform", "study_shape"]
 
 COMPARISON, SWEEP = "plastic_search/comparison/1", "plastic_search/sweep/2"  # schemas of study.json
 _LARGEST = 2**63  # whole numbers are smaller
@@ -144,6 +144,28 @@ class SweepChoices(TypedDict):
 
     group: str
     at: float
+
+
+class _LayerShape(TypedDict, total=False):
+    kind: str
+    units: int
+    cell: dict[str, Any]
+    rule: dict[str, Any]
+    modulation: dict[str, Any]
+    structure: dict[str, Any]
+    plastic: str
+    bound: str
+    limit: float
+    alpha: str
+    skip: list[int]
+
+
+class Spec(TypedDict, total=False):
+    """The network of a run; none of an infeasible one. What is in its parts is read where they are made."""
+
+    kind: str
+    layers: list[_LayerShape]
+    precision: dict[str, Any]
 
 
 class _Named(TypedDict):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from plastic_search.core.paths import as_path
 from plastic_search.core.printable import printable
-from plastic_search.records.files import write_text
+from plastic_search.records.files import destination, write_text
 from plastic_search.report import formatting
 from plastic_search.report.statistics import Estimate
 
@@ -31,6 +31,7 @@ def write_page(out: Path | str, template: str, page: dict[str, Any], **values: A
     """
     path = page_path(out)
     companion = path.with_suffix(".json")
+    destination(path)  # before its companion is there
     write_text(companion, json.dumps(page, indent=1, allow_nan=False) + "\n")
     write_text(path, render(template, page=page, companion=companion.name, **values))
     return path

@@ -14,10 +14,10 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import positive
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
-from plastic_search.tasks import Split, Task
+from plastic_search.tasks import Episodes, Split, Task
 from plastic_search.trainers import Progress, Trainer, one_seed_each
 from plastic_search.training.adaptation import Adaptation
-from plastic_search.training.contract import draw, loss_of
+from plastic_search.training.contract import check_dependence, draw, loss_of
 from plastic_search.training.optimisers import (
     Adam,
     Optimiser,
@@ -71,10 +71,10 @@ class Gradient(Trainer):
 
         adaptation = Adaptation(net, (seed,), self.steps)
 
-        def losses() -> Tensor:
+        def losses(first: bool) -> Tensor:
             episodes = draw(task, self.batch, Split.TRAIN, rng, params[0])
             outputs, _ = net(episodes.inputs)
-            return loss_of(task, outputs, episodes).unsqueeze(0)
+            return _loss(task, outputs, episodes, first).unsqueeze(0)
 
         def clip() -> None:
             torch.nn.utils.clip_grad_norm_(params, self.clip)
@@ -89,10 +89,10 @@ class Gradient(Trainer):
         rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         params = list(population.parameters())
 
-        def losses() -> Tensor:
+        def losses(first: bool) -> Tensor:
             drawn = [draw(task, self.batch, Split.TRAIN, rng, params[0]) for rng in rngs]
             outputs, _ = population(torch.stack([episodes.inputs for episodes in drawn]))
-            return torch.stack([loss_of(task, *each) for each in zip(outputs, drawn, strict=True)])
+            return torch.stack([_loss(task, *each, first) for each in zip(outputs, drawn, strict=True)])
 
         def clip() -> None:
             grads = [p.grad for p in params if p.grad is not None]
@@ -106,14 +106,14 @@ class Gradient(Trainer):
     def _updates(
         self,
         net: Network | Population,
-        losses: Callable[[], Tensor],
+        losses: Callable[[bool], Tensor],
         clip: Callable[[], None],
         adaptation: Adaptation,
     ) -> Iterator[tuple[Progress, ...]]:
         """Make all updates.
 
         Args:
-            losses: draws episodes and returns the loss of each network [networks].
+            losses: draws episodes and returns the loss of each network [networks]; is told whether it is the first.
             clip: bounds the norm of each network's gradient, in place.
         """
         optimiser = self.optimiser.begin(parameter_groups(net, self.groups, self.learning_rate), self.learning_rate)
@@ -122,7 +122,7 @@ class Gradient(Trainer):
         every, recent = max(1, self.steps // self.reports), []
         adaptation.after(0)
         for step in range(1, self.steps + 1):
-            loss = losses()
+            loss = losses(step == 1)
             optimiser.zero_grad()
             (loss + adaptation.constraint()).sum().backward()
             scale()
@@ -142,6 +142,14 @@ class Gradient(Trainer):
         """The factor of the learning rate at `step`."""
         left = 1.0 - step / self.steps
         return min(1.0, left / self.cooldown_fraction) if self.cooldown_fraction else 1.0
+
+
+def _loss(task: Task, outputs: Tensor, episodes: Episodes, first: bool) -> Tensor:
+    """The loss, which must depend on the outputs; seen once, at the first update."""
+    loss = loss_of(task, outputs, episodes)
+    if first:
+        check_dependence(task, "loss", loss, outputs)
+    return loss
 
 
 def _moments(optimiser: torch.optim.Optimizer, name: str, parameter: Tensor) -> Tensor | None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.part import Part
 from plastic_search.network.diagnostics import described, fault
 from plastic_search.tasks import Episodes, Split, Stream, Task
 
-__all__ = ["check_sizes", "draw", "following_loss", "loss_of", "phase_of", "scores_of", "text_of"]
+__all__ = ["check_dependence", "check_sizes", "draw", "following_loss", "loss_of", "phase_of", "scores_of", "text_of"]
 
 _SLACK = 1e-5  # by which a score may leave 0 to 1, since sums are rounded
 
@@ -85,6 +87,18 @@ def loss_of(task: Task, outputs: Tensor, episodes: Episodes) -> Tensor:
     if before != _versions(outputs, episodes):
         raise fault(task, "loss", "`loss` must not change outputs, inputs or targets in place, but does")
     return loss
+
+
+def check_dependence(task: Part, method: str, loss: Tensor, outputs: Tensor) -> None:
+    """Refuse a loss of which no gradient reaches the outputs, so that nothing would be trained; for a first update.
+
+    Args:
+        method: what of the task computes the loss.
+    """
+    if not outputs.requires_grad:
+        return
+    if not loss.requires_grad or torch.autograd.grad(loss, outputs, retain_graph=True, allow_unused=True)[0] is None:
+        raise fault(task, method, "the loss does not depend on the outputs, so nothing would be learned")
 
 
 def scores_of(task: Task, outputs: Tensor, episodes: Episodes) -> Tensor:

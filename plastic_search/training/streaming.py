@@ -17,7 +17,7 @@ from plastic_search.network.population import Population
 from plastic_search.network.state import State, load_named, named
 from plastic_search.tasks import Stream
 from plastic_search.training.adaptation import Adaptation
-from plastic_search.training.contract import following_loss, phase_of, text_of
+from plastic_search.training.contract import check_dependence, following_loss, phase_of, text_of
 
 __all__ = ["RMSProp", "StreamingTraining"]
 
@@ -106,6 +106,8 @@ class StreamingTraining:
         x = phase.encode(text[:, :-1]).to(self.running.dtype)
         outputs, state = self._population(x.unsqueeze(2), self.state)
         nats = following_loss(phase, outputs[:, :, 0], text[:, 1:]).sum(1)
+        if not self.step:
+            check_dependence(phase, "nats", nats.sum(), outputs)
         (nats + self._adaptation.constraint()).sum().backward()
         self._descend()
         self.step += 1

@@ -137,6 +137,7 @@ RETURNED = {
         (loss("1.5"), NUMBER + "1.5"),
         (loss("None"), NUMBER + "None"),
         (loss("mean.detach()"), "the loss has no gradient: it does not depend on the outputs, or was detached"),
+        (loss("torch.zeros((), requires_grad=True)"), "the loss does not depend on the outputs, so nothing would be"),
         (loss("episodes.inputs.mul_(2).sum() * mean"), "`loss` must not change outputs, inputs or targets in place"),
         (episodes("tuple(drawn)"), "the result of `episodes` must be Episodes(inputs, targets, query_step), but is a"),
         (drawn("inputs=drawn.inputs.double()"), "inputs must be torch.float32, as the network's parameters are, but"),
@@ -268,6 +269,15 @@ def test_a_score_that_is_not_finite_on_the_test_split_alone_is_noted_and_not_rep
     assert ended.returncode == 0, ended.stderr
     found = {note.split("; ")[-1] for outcome, note in notes(tmp_path) if outcome == "diverged"}
     assert found == {"the score of Mine is not finite on the test split"}
+    assert "training finalists 1/" in ended.stderr
+    assert "test score" not in ended.stderr  # the one on the validation split is none
+    for told in ("\nwinner, seed 0: diverged, ", "\nnot complete: winner, seed 0: diverged, "):
+        assert told in ended.stderr
+    assert ended.stderr.splitlines()[-1] == "next: plastic-search report runs/mine"
+    runs = map(json.loads, (tmp_path / "runs" / "mine" / "runs.jsonl").read_text().splitlines())
+    assert all("score" not in run["metrics"] for run in runs if run["stage"] == "final")
+    for command in ("quantize", "export"):
+        assert "(winner, seed 0: diverged, " in one_line(call(command, "runs/mine", cwd=tmp_path))
     before = (tmp_path / "runs" / "mine" / "runs.jsonl").read_text()
     assert call("run", "mine.py", "--workers", "1", cwd=tmp_path).returncode == 0
     assert (tmp_path / "runs" / "mine" / "runs.jsonl").read_text() == before
@@ -291,6 +301,17 @@ def test_a_worker_that_is_gone_is_blamed_on_its_job(tmp_path: Path) -> None:
     written("Rule", step("import ctypes; ctypes.CDLL(None).exit(0)"), tmp_path)
     line = one_line(spawn("run", "mine.py", "--workers", "2", cwd=tmp_path))
     assert "trial 0 left with exit code 0: a part, or a library that it uses, ended the process" in line
+
+
+def test_a_crash_names_the_line_that_was_at_work(tmp_path: Path) -> None:
+    written("Rule", step("import ctypes; ctypes.string_at(0)"), tmp_path)
+    lines = (tmp_path / "mine.py").read_text().splitlines()
+    number = next(n for n, line in enumerate(lines, start=1) if "string_at" in line)
+    line = one_line(spawn("run", "mine.py", "--workers", "2", cwd=tmp_path))
+    assert f"trial 0 was ended by SIGSEGV in mine.py:{number}; what was finished is kept" in line
+    alone = spawn("run", "mine.py", "--workers", "1", cwd=tmp_path)
+    assert alone.returncode != 0
+    assert f'mine.py", line {number} in step' in alone.stderr
 
 
 def test_a_part_that_hangs_is_ended_and_named_and_the_others_are_kept(tmp_path: Path) -> None:

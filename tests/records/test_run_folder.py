@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import HERE, call, refused
@@ -46,6 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert ran.returncode == 0, ran.stderr
     files = "--parts 'more parts.py' --parts mine.py"
     assert f"next: plastic-search quantize runs/mine {files}; plastic-search export runs/mine {files}; " in ran.stderr
+    assert "`quantize` makes up to 53 runs here; fewer with --bits" in ran.stderr
     assert ran.stderr.endswith("plastic-search report runs/mine\n")
     rounded = call("quantize", "runs/mine", "--bits", "4", "--workers", "1", cwd=folder)
     assert rounded.returncode == 0, rounded.stderr
@@ -132,6 +135,53 @@ def test_a_cut_journal_is_told_by_run_alone_and_kept_up_to_the_break(mine: Path)
     assert "lines before the first damaged one" in call("repair", "runs/mine", cwd=mine).stdout
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("finalist", "reports"), -3, "study.finalist: Gradient.reports must be above 0, but is -3"),
+        (("trainer", "steps"), "many", "study.trainer: Gradient.steps wants an int, but got 'many' (str)"),
+        (("task", "bitz"), 3, "study.task: no field of PatternCompletion is called 'bitz'; known: "),
+        (("space", "layers"), [[]], "study.space: NetworkSpec.layers.0 wants a Layer, but got () (tuple)"),
+        (("trainer", "learning_rate"), 10**400, "study.trainer: Gradient.learning_rate wants a float, but got 1000"),
+        (("space", "kind"), -3, 'study.space: a part in JSON needs a "kind", and its value must be a name'),
+    ],
+)
+def test_a_value_that_no_part_may_have_is_named_with_file_and_path(
+    path: tuple[str, str], value: Any, message: str, mine: Path
+) -> None:
+    file = mine / "runs" / "mine" / run.STUDY
+    study = json.loads(file.read_text())
+    study["study"][path[0]][path[1]] = value
+    file.write_text(json.dumps(study))
+    for command in ("export", "quantize"):
+        found = refused(command, "runs/mine", "--parts", "mine.py", cwd=mine)
+        assert found.startswith(f"plastic-search: runs/mine/study.json: {message}")
+
+
+def test_a_value_that_no_network_may_have_is_named_with_its_line(mine: Path) -> None:
+    file = mine / "runs" / "mine" / run.RUNS
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    number = next(n for n, line in enumerate(lines) if line["name"] == "winner")
+    for line in lines[number:]:
+        line["spec"]["layers"][0]["cell"] = {"kind": "RNNN"}
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = refused("quantize", "runs/mine", "--parts", "mine.py", cwd=mine)
+    assert re.search(r"runs\.jsonl, line \d+: spec\.layers\.0\.cell: no cell is called 'RNNN'; known: ", found)
+
+
+def test_repair_needs_no_parts_of_the_users_own(mine: Path) -> None:
+    folder = mine / "runs" / "mine"
+    study = json.loads((folder / run.STUDY).read_text())
+    study["study"]["task"] = {"kind": "OnceMine"}
+    (folder / run.STUDY).write_text(json.dumps(study))
+    lines = (folder / run.RUNS).read_text().splitlines(keepends=True)
+    (folder / run.RUNS).write_text("".join([*lines, "garbage\n"]))
+    before = (folder / run.JOURNAL).read_bytes()
+    assert call("repair", "runs/mine", cwd=mine).stdout.startswith(f"runs.jsonl: kept {len(lines)} of ")
+    assert call("repair", "runs/mine", cwd=mine).stdout == "nothing was broken\n"
+    assert (folder / run.JOURNAL).read_bytes() == before
+
+
 def test_a_damaged_model_is_trained_again_once_removed(mine: Path) -> None:
     (model,) = (mine / "runs" / "mine" / run.MODELS).glob("winner-*/0.safetensors")
     whole = model.read_bytes()
@@ -170,6 +220,11 @@ def test_a_study_file_is_named_with_its_line(text: str, message: str, tmp_path: 
 
 def test_what_is_misused_is_one_line(tmp_path: Path) -> None:
     assert "there is no file nope.py; name one that is there, or one of: density_digits," in refused("run", "nope.py")
+    (tmp_path / "wine_study.py").touch()
+    for word in ("wine_stdy.py", "wine_stdy"):
+        assert refused("run", word, cwd=tmp_path).endswith("Did you mean 'wine_study.py'?\n")
+    parts = ("run", "digit_recall", "--parts", "wine_stdy.py")
+    assert refused(*parts, cwd=tmp_path).endswith("no file wine_stdy.py. Did you mean 'wine_study.py'?\n")
     for words in (("run", "digit_recall", "--workers", "0"), ("frob",), ("list", "--nope"), ("run",)):
         ended = call(*words, cwd=tmp_path)
         assert (ended.returncode, ended.stderr.count("\n")) == (2, 1), ended

@@ -191,6 +191,8 @@ WRONG_RUNS = [
     ({"spec": None}, "spec must be an object, but is None"),
     ({"choices": {"a": {}}}, "choices.a must be a text or a number or true or false or null, but is an object"),
     ({"choices": {"at": "x"}}, "choices.at must be a number or null, but is 'x'"),
+    ({"spec": {"layers": [{"units": "8"}]}}, "spec.layers.0.units must be a whole number, but is '8'"),
+    ({"spec": {"layers": {}}}, "spec.layers must be a list, but is an object"),
     ({"name": "../x"}, "name must be a name for files too, but is '../x'"),
 ]
 
@@ -229,3 +231,37 @@ def test_a_checkpoint_of_another_training_is_refused_in_one_line(tmp_path: Path)
         training = Windowed(steps=2).begin(Population([NET]), RepeatedPairs(window=2), (0,))
         with pytest.raises(PlasticSearchError, match=r"is damaged .*; remove it, and "):
             population._restored(path, "a", 1, training)
+
+
+def write_csv(path: Path) -> None:
+    table.write(pd.DataFrame({"a": [1]}), path, "csv")
+
+
+def page(path: Path) -> None:
+    write_page(path, "report.html.j2", {})
+
+
+@pytest.mark.parametrize("write", [write_csv, page, lambda path: write_text(path, "new")])
+def test_a_pipe_or_a_folder_is_refused_and_stays(write: Callable[[Path], None], tmp_path: Path) -> None:
+    pipe, folder, link = tmp_path / "pipe.html", tmp_path / "folder.txt", tmp_path / "link.html"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    link.symlink_to(pipe)
+    for path in (pipe, link) if write is page else (pipe, link, folder):
+        with pytest.raises(PlasticSearchError, match=rf"^{path} is a (pipe|folder), where a file cannot be written"):
+            write(path)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["folder.txt", "link.html", "pipe.html"]
+
+
+def test_a_symbolic_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
+    file, link, further = tmp_path / "there" / "runs.csv", tmp_path / "link", tmp_path / "further"
+    link.symlink_to(Path("there/runs.csv"))
+    further.symlink_to(link)
+    for text in ("first", "second"):  # of a link that leads nowhere yet, too
+        write_text(further, text)
+        assert file.read_text() == text
+    assert link.is_symlink()
+    assert further.is_symlink()
+    assert [each.name for each in file.parent.iterdir()] == ["runs.csv"]
