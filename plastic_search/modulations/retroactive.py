@@ -84,9 +84,10 @@ class Retroactive(Modulation):
         return RetroactiveParams(weight, bias, fan, base, eta)
 
     def state(self, batch: int, post: int, like: Tensor) -> Any:
-        return self._source.state(batch, post, like)
+        return self.signal.state(batch, post, like) if self.signal else ()
 
     def step(self, params: Any, state: Any, seen: Observation) -> tuple[Rate, Any]:
-        own = params.signal if self.signal else Signal(*params[:-1])
-        rate, state = self._source.step(own, state, seen)
+        if not self.signal:
+            return Rate(Signal(*params[:-1]).rates(seen.output, self.fan_out), params.eligibility), state
+        rate, state = self.signal.step(params.signal, state, seen)
         return Rate(rate.write, params.eligibility), state

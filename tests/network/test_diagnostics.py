@@ -166,7 +166,7 @@ def test_the_innermost_part_is_named_unless_it_only_called_the_network(monkeypat
     assert message(lambda: rule.step((), (), fails)).startswith("rule Calls (tests/network/test_diagnostics.py:")
     nested = message(lambda: Calls().step((), (), lambda: Twice().step((), (), fails)))
     assert nested.startswith("rule Twice (")
-    monkeypatch.setattr("plastic_search.network.module.sequences", fails)
+    monkeypatch.setattr("plastic_search.network.episodes.sequences", fails)
     within = message(lambda: rule.step((), (), lambda: net(torch.zeros(1, 1, 3))))
     assert within.startswith("tpe trial 3 raised RuntimeError: no (tests/network/test_diagnostics.py:")
 
