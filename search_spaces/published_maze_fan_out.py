@@ -1,6 +1,6 @@
 """The maze network of the shortest released program of Backpropamine, simplemaze/maze.py (Miconi et al. 2019).
 
-Equations (1) and (3). Equations (1) and (3). 100 tanh units, of which the recurrent weights are plastic; 17 inputs.
+Equations (1) and (3). 100 tanh units, of which the recurrent weights are plastic; 17 inputs.
 The five linear outputs are four logits and the value. M is fanned out: each neuron has the rate f_j M + c_j, so
 that plasticity need not vanish where M is 0. The paper has no fan-out here, and a bound of 1; followed is the
 program: a bound of 2, w and alpha from U(0, 0.001), f, c and other layers as torch's nn.Linear.

@@ -69,8 +69,8 @@ def show(what: str) -> Shown:
     stem = path.stem
     for category in ("studies", "search_spaces"):
         if path.suffix == ".py" or (stem in loading.names(category) and path.parent.name in ("", ".", category)):
-            value = loading.value(category, what)
-            return Shown(_space(value), list(_in_short(value)))
+            value, about = loading.value(category, what), loading.about(loading.find(category, what))
+            return Shown({"about": about} | _space(value), list(_in_short(value)))
     raise unknown(
         "part, study, space or folder", what, [*kinds, *loading.names("studies"), *loading.names("search_spaces")]
     )

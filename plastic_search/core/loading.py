@@ -20,7 +20,8 @@ from plastic_search.core.part import Part, paths_from, source, unfinished
 from plastic_search.core.paths import as_path, as_paths
 
 __all__ = [
-    "anywhere", "contained", "find", "folder", "load_module", "load_parts", "names", "sentence", "staying", "value",
+    "about", "anywhere", "contained", "find", "folder", "load_module", "load_parts", "names", "sentence", "staying",
+    "value",
 ]  # fmt: skip
 
 VARIABLES = {"search_spaces": "SPACE", "studies": "STUDY", "reports": "REPORT", "benchmarks": "BENCHMARK"}
@@ -187,5 +188,9 @@ def anywhere(name: str) -> Path:
 
 def sentence(folder_name: str, name: str) -> str:
     """The first line of a content file's docstring."""
-    tree = ast.parse((folder(folder_name) / f"{name}.py").read_text())
-    return (ast.get_docstring(tree) or "").split("\n")[0]
+    return about(folder(folder_name) / f"{name}.py").split("\n")[0]
+
+
+def about(path: Path) -> str:
+    """The docstring of a content file."""
+    return ast.get_docstring(ast.parse(path.read_text())) or ""

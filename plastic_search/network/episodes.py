@@ -172,10 +172,15 @@ class _Episodes(NamedTuple):
         return _Episodes(column[here], begin[here], steps[here], anew[here], places[:longest, here])
 
     def taken(self, values: Tensor) -> Tensor:
-        """Of [..., time, batch, features], the steps of each episode; 0 after its end."""
-        places = torch.from_numpy(self.places).to(values.device)
+        """Of [..., time, batch, features], the steps of each episode; after its end its last one, and 0 if it has none.
+
+        What a step returns after an end is dropped, and so is its derivative, unless that is not finite, as at a root
+        of 0: so no episode runs on other inputs than its own.
+        """
+        last = self.places[np.maximum(self.steps - 1, 0), np.arange(len(self.steps))]
+        places = torch.from_numpy(np.where(self.places < 0, last, self.places)).to(values.device)
         taken = values.flatten(-3, -2).index_select(-2, places.clamp_min(0).flatten()).unflatten(-2, places.shape)
-        return taken.masked_fill((places < 0).unsqueeze(-1), 0) if self._ends_early else taken
+        return taken.masked_fill((places < 0).unsqueeze(-1), 0) if bool((self.steps == 0).any()) else taken
 
     @property
     def _ends_early(self) -> bool:

@@ -120,6 +120,8 @@ class OneToOne(Values):
     value: float = 1.0
 
     def draw(self, size: Sequence[int], shape: Shape, rng: Generator) -> Tensor:
+        if len(size) < 2:
+            raise PlasticSearchError(f"OneToOne is for a block of units and columns, not for numbers {list(size)}")
         return (self.value * torch.eye(*size[-2:])).expand(tuple(size))
 
 

@@ -76,6 +76,10 @@ class Interventions(NamedTuple):
             )
         if self.shuffle is not None and not bool((self.shuffle >= -1).all()):
             raise PlasticSearchError(f"shuffle must be seeds from 0, or -1 for none, but is {_some(self.shuffle)}")
+        if self.clamp is not None and bool(self.clamp.isinf().any()):
+            raise PlasticSearchError(
+                "clamp must be finite rates, or NaN where the modulation sets the rate; it has inf"
+            )
         if self.clamp is not None and self.clamp.requires_grad:
             raise PlasticSearchError("clamp is data, to which no gradient flows; give clamp.detach()")
         lengths, reset, freeze, clamp, shuffle = (None if each is None else each.to(x.device) for each in self)
@@ -125,7 +129,7 @@ class Interventions(NamedTuple):
 
 _NONE = Interventions()
 _BOOL, _INTEGERS = (torch.bool,), (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def _check(

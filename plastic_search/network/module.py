@@ -62,7 +62,7 @@ class Network(nn.Module):
         drawn = _drawn(spec, self.shapes, torch.Generator().manual_seed(seed))
         buffers = buffer_names(spec, self.shapes, drawn)
         self.layers = nn.ModuleList(Bag(*each) for each in zip(drawn, buffers, strict=True))
-        if not any(p.numel() for p in self.parameters()):
+        if not self.count():
             raise PlasticSearchError(f"nothing is left to train: held={spec.held} names every parameter")
         self.watch = Watch(spec)
         self.resolve()

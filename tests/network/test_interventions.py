@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import pytest
 import torch
 from parity import network, poison
 from torch import Tensor
 
+from plastic_search.cells import Cell, Response
 from plastic_search.cells.lstm import LSTM
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.part import Part
 from plastic_search.modulations import FanOut
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.modulations.simple import Simple
@@ -26,6 +30,7 @@ from plastic_search.network.state import State, named
 from plastic_search.precisions import Rounding
 from plastic_search.precisions.integer import Integer
 from plastic_search.rules.bcm import BCM
+from plastic_search.structures.feed_forward import FeedForward
 
 pytestmark = pytest.mark.usefixtures("quick_code")
 LAYERS = (
@@ -255,3 +260,39 @@ def test_what_is_wrong_is_refused_in_one_line(name: str, value: Any, message: st
         assert "\n" not in str(error.value)
     with pytest.raises(PlasticSearchError, match=re.escape(message)):
         record(net, x, "layers.0", state, **{name: value})
+
+
+@pytest.fixture
+def normed() -> Iterator[type[Cell]]:
+    """A cell whose derivative is not finite where all drives of a layer are equal; forgotten after the test."""
+    before = dict(Part.kinds)
+
+    @dataclass(frozen=True)
+    class Normed(Cell):
+        """y = tanh of the drive less its mean, over its deviation"""
+
+        def step(self, params: tuple[()], state: tuple[()], drive: Tensor) -> tuple[tuple[()], Response]:
+            apart = drive[:, 0] - drive[:, 0].mean(-1, keepdim=True)
+            y = (apart / (apart.square().mean(-1, keepdim=True).sqrt() + 1e-5)).tanh()
+            return state, Response(y, y)
+
+    yield Normed
+    Part.kinds.clear()
+    Part.kinds.update(before)
+
+
+@pytest.mark.parametrize("kernel", ["reference", "cpu"])
+@pytest.mark.parametrize("layer", [Layer(4, structure=FeedForward()), Layer(4, plastic=Pathway.BOTH)])
+def test_what_follows_an_end_has_no_part_in_gradients(layer: Layer, kernel: str, normed: type[Cell]) -> None:
+    x, net = torch.randn(5, 2, 3), Network(NetworkSpec((replace(layer, cell=normed()),)), 3, kernel=kernel)
+    net(x, lengths=torch.tensor([5, 3]))[0].sum().backward()
+    found = [cast(Tensor, p.grad).clone() for p in net.parameters() if p.grad is not None]
+    net.zero_grad()
+    (net(x[:, :1])[0].sum() + net(x[:3, 1:])[0].sum()).backward()
+    for grad, alone in zip(found, (p.grad for p in net.parameters() if p.grad is not None), strict=True):
+        assert torch.allclose(grad, alone, rtol=1e-4, atol=1e-5)
+    net.zero_grad()
+    reset = torch.zeros(5, 2, dtype=torch.bool)
+    reset[3, 0] = True
+    net(x, reset=reset)[0].sum().backward()
+    assert all(bool(p.grad.isfinite().all()) for p in net.parameters() if p.grad is not None)
