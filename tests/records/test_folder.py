@@ -19,7 +19,7 @@ from plastic_search.records.files import replacing, write_text
 from plastic_search.records.folder import RunFolder
 from plastic_search.records.run import CurvePoint, Finalist, Outcome, Run, Stage, load
 
-RUN = Run("s", Stage.FINAL, "winner", 0, 0, Outcome.COMPLETE, {"layers": [1]}, metrics={"score": 0.5})
+RUN = Run("s", Stage.FINAL, "winner", 0, 0, Outcome.COMPLETE, {"layers": [{"units": 1}]}, metrics={"score": 0.5})
 FORMER = {"feasibility_threshold": "worth", "support": "within", "annealing_fraction": "narrowing"}
 FORMER |= {"cooldown_fraction": "settle"}
 
@@ -38,7 +38,7 @@ def test_what_was_appended_is_known_without_reading_again(tmp_path: Path, monkey
         again = replace(RUN, metrics={"score": 0.7})
         folder.append(again)
         assert folder.stage(Stage.FINAL, Finalist.WINNER) == [again]
-        new = replace(RUN, spec={"layers": [2]}, seed=1)
+        new = replace(RUN, spec={"layers": [{"units": 2}]}, seed=1)
         quantized = replace(new, stage=Stage.QUANTIZED, name="w4")
         folder.append(new, replace(quantized, spec=RUN.spec), replace(quantized, seed=2))
         current = folder.runs.all()
