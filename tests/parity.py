@@ -93,3 +93,11 @@ def started(net: Network, x: Tensor) -> State:
     with torch.no_grad():
         net.kernel = "reference"
         return net(x)[1]
+
+
+def bounds_of(cell: type[Any], rule: type[Any], modulation: type[Any]) -> tuple[Bound, bool]:
+    """The one bound under which a combination of parts is tested, and whether it is one of the fifth, with every pair
+    of parts among it, that is tested under all."""
+    axes = zip((CELLS, RULES, MODULATIONS), (cell, rule, modulation), strict=True)
+    i, j, k = (list(axis.values()).index(kind) for axis, kind in axes)
+    return list(Bound)[(i + j + k) % len(Bound)], j == (i + k) % len(RULES)

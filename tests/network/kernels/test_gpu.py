@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from parity import CELLS, MODULATIONS, PATHWAYS, RULES, STACK, gaps, network, poison, results, started
+from parity import CELLS, MODULATIONS, PATHWAYS, RULES, STACK, bounds_of, gaps, network, poison, results, started
 
 from plastic_search.cells import Cell
 from plastic_search.cells.lstm import LSTM
@@ -76,7 +76,8 @@ def apart(net: Network, x: torch.Tensor, state: State | None) -> float:
 def test_any_parts_equal_the_reference(cell: type[Cell], rule: type[Rule], modulation: type[Modulation]) -> None:
     names = (cell.__name__, rule.__name__, modulation.__name__)
     number = sum(map(ord, "".join(names)))
-    for k, bound in enumerate(Bound if number % 4 == 0 else (Bound.NONE, Bound.HARD, Bound.SOFT)):
+    single, thorough = bounds_of(cell, rule, modulation)
+    for k, bound in enumerate(Bound if thorough else (single,)):
         pathway, alpha = PATHWAYS[(number + k) % 3], list(AlphaShape)[(number // 3 + k) % 3]
         size, time, batch = ((7, 5, 2), (1, 1, 1), (17, 3, 1))[(number // 2 + k) % 3]
         layer = Layer(size, cell(), rule(), modulation(), plastic=pathway, bound=bound, limit=0.3, alpha=alpha)

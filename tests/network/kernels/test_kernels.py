@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from parity import CELLS, MODULATIONS, PATHWAYS, RULES, STACK, gaps, network, poison, results, started
+from parity import CELLS, MODULATIONS, PATHWAYS, RULES, STACK, bounds_of, gaps, network, poison, results, started
 from quick_code import compile_quickly
 from torch import Tensor
 
@@ -64,9 +64,7 @@ def test_any_parts_equal_the_reference(cell: type[Cell], rule: type[Rule], modul
     others = settings()
     for _ in range(3 * COMBINATIONS.index((cell, rule, modulation))):
         next(others)
-    axes = zip((CELLS, RULES, MODULATIONS), (cell, rule, modulation), strict=True)
-    i, j, k = (list(axis.values()).index(kind) for axis, kind in axes)
-    single, thorough = list(Bound)[(i + j + k) % len(Bound)], j == (i + k) % len(RULES)
+    single, thorough = bounds_of(cell, rule, modulation)
     for bound in Bound if thorough else (single,):
         if bound is Bound.READ and bound is not single:
             continue
