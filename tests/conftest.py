@@ -19,19 +19,18 @@ from plastic_search.tasks import _archives
 settings.register_profile("steady", deadline=None, derandomize=True)  # a busy machine fails nothing
 settings.load_profile("steady")
 
-TRACED = {
-    "test_kernels.py",
-    "test_gpu.py",
-    "test_index_notation.py",
-    "test_network.py",
-    "test_benchmark.py",
-    "test_imposed.py",
-}
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every", action="store_true", help="every combination of parts, where else every pair is tested")
     parser.addoption("--mutations", type=int, default=1000, help="how many damaged or random inputs such tests try")
+
+
+@pytest.fixture
+def every(request: pytest.FixtureRequest) -> bool:
+    """Whether combinations of parts are all tested by slow means too, rather than some that hold every pair."""
+    return request.config.option.every
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +40,10 @@ def mutations(request: pytest.FixtureRequest) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests share a worker, and so its fixtures; those that trace every combination of parts share traces."""
+    """A file's tests share a worker, and so its fixtures and what it has traced and compiled."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group("traced" if item.path.name in TRACED else item.path.stem))
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture

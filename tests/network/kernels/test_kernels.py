@@ -58,13 +58,13 @@ COMBINATIONS = list(itertools.product(CELLS.values(), RULES.values(), MODULATION
 
 @pytest.mark.parametrize(("cell", "rule", "modulation"), COMBINATIONS, ids=lambda kind: kind.__name__)
 def test_any_parts_equal_the_reference(cell: type[Cell], rule: type[Rule], modulation: type[Modulation]) -> None:
-    """Each under one bound. A fifth of them, with every pair of parts among it, under all, and in both types of numbers
-    under one, by code that is optimized there."""
+    """Each under one bound. A fifth of them, with every pair of parts among it, under all; under one by code that is
+    optimized, half of them in single precision."""
     rng = torch.Generator().manual_seed(0)
     others = settings()
     for _ in range(3 * COMBINATIONS.index((cell, rule, modulation))):
         next(others)
-    single, thorough = bounds_of(cell, rule, modulation)
+    (single, thorough), in_single = bounds_of(cell, rule, modulation), len(cell.__name__ + modulation.__name__) % 2
     for bound in Bound if thorough else (single,):
         if bound is Bound.READ and bound is not single:
             continue
@@ -76,10 +76,10 @@ def test_any_parts_equal_the_reference(cell: type[Cell], rule: type[Rule], modul
         case = f"{layer}, batch {batch}, time {time}"
         exact = results(net, "reference", x, state)
         with pytest.MonkeyPatch.context() as patch:
-            if bound is not single or not thorough:
+            if bound is not single or not thorough or in_single:
                 compile_quickly(patch)
             assert max(gaps(exact, results(net, "cpu", x, state)).values()) <= 1e-10, case
-        if bound is single and thorough:  # the other type is other code, which takes as long to compile
+        if bound is single and thorough and in_single:  # the other type is other code, which takes as long to compile
             begun = load_named({n: t.float() for n, t in named(state).items()}, state)
             rounded, fast = (gaps(exact, results(net.float(), k, x.float(), begun)) for k in ("reference", "cpu"))
             for name, gap in fast.items():  # where terms cancel, the reference itself loses digits
