@@ -191,6 +191,6 @@ def sentence(folder_name: str, name: str) -> str:
     return about(folder(folder_name) / f"{name}.py").split("\n")[0]
 
 
-def about(path: Path) -> str:
+def about(path: Path | str) -> str:
     """The docstring of a content file."""
-    return ast.get_docstring(ast.parse(path.read_text())) or ""
+    return ast.get_docstring(ast.parse(as_path(path).read_text())) or ""
