@@ -111,7 +111,9 @@ def write(key: str, content: bytes) -> None:
                 each.mkdir(mode=0o700, exist_ok=True)  # whatever the umask
         if distrust(place):
             return
-        with replacing(place / f"{key}.o") as temporary:
+        file = place / f"{key}.o"
+        file.unlink(missing_ok=True)  # it was not trusted, and a link is not followed
+        with replacing(file) as temporary:
             temporary.write_bytes(_digest(key, content) + content)
     except OSError as error:
         _say(f"compiled code cannot be kept in {place}: {error.strerror}")
