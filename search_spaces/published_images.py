@@ -9,7 +9,7 @@ not known to us. A layer so wide is slow: a thousand units are two million synap
 from plastic_search.cells.clamped import Clamped
 from plastic_search.cells.linear import Linear
 from plastic_search.modulations.learned import Learned
-from plastic_search.network.initial import Each, Initial, Normal, OneToOne
+from plastic_search.network.initial import Full, Initial, Normal, OneToOne
 from plastic_search.network.spec import Bound, Layer, NetworkSpec, Pathway
 from plastic_search.rules.hebb import Hebb
 from plastic_search.structures.feed_forward import FeedForward
@@ -20,11 +20,11 @@ SPACE = NetworkSpec(
         Layer(1024, Linear(), structure=FeedForward()),
     ),
     initial=(
-        Initial("layers.0.weight", Each(0.0)),
+        Initial("layers.0.weight", Full(0.0)),
         Initial("layers.0.weight.1.input", OneToOne()),
         Initial("layers.0.weight.0.recurrent", Normal(0.01)),
         Initial("layers.0.alpha", Normal(0.01)),
-        Initial("layers.0.bias.1.1024:1025", Each(1.0)),
+        Initial("layers.0.bias.1.1024:1025", Full(1.0)),
         Initial("layers.1.weight", OneToOne()),
     ),
     held=("layers.0.weight.input", "layers.0.weight.1", "layers.0.bias", "layers.1"),

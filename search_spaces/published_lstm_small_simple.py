@@ -12,7 +12,7 @@ clipped to 1. Embedding and softmax of 10,000 words lie outside.
 from plastic_search.cells.lstm import LSTM
 from plastic_search.modulations import FanOut, Reads
 from plastic_search.modulations.simple import Simple
-from plastic_search.network.initial import Each, Initial, Uniform
+from plastic_search.network.initial import Full, Initial, Uniform
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.rules.hebb import Hebb
 
@@ -25,7 +25,7 @@ SPACE = NetworkSpec(
         Initial("layers.*.weight", Uniform(-0.1, 0.1)),
         Initial("layers.*.bias", Uniform(-0.1, 0.1)),
         Initial("layers.*.alpha", Uniform(-0.1, 0.1)),
-        Initial("layers.*.modulation.base", Each(0.0)),
+        Initial("layers.*.modulation.base", Full(0.0)),
     ),
     held=("layers.*.modulation.base",),
 )

@@ -10,7 +10,7 @@ are held at 0.
 
 from plastic_search.cells.softmax import Softmax
 from plastic_search.modulations.learned import Learned
-from plastic_search.network.initial import Each, Initial, Normal, OneToOne, Uniform
+from plastic_search.network.initial import Full, Initial, Normal, OneToOne, Uniform
 from plastic_search.network.spec import Bound, Layer, NetworkSpec, Pathway
 from plastic_search.rules.oja import Oja
 from plastic_search.structures.feed_forward import FeedForward
@@ -21,7 +21,7 @@ SPACE = NetworkSpec(
         Initial("layers.0.weight.0:64", Normal(0.01)),
         Initial("layers.0.weight.64:69", OneToOne(1000.0)),
         Initial("layers.0.alpha.0:64", Uniform(0.0, 0.01)),
-        Initial("layers.0.alpha.64:69", Each(0.0)),
+        Initial("layers.0.alpha.64:69", Full(0.0)),
     ),
     held=("layers.0.weight.64:69", "layers.0.alpha.64:69", "layers.0.bias"),
 )

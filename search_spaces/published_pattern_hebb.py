@@ -9,7 +9,7 @@ single episode, without clipping; the paper gives no other numbers. For 1,000 bi
 from plastic_search.cells.linear import Linear
 from plastic_search.cells.rnn import RNN
 from plastic_search.modulations.learned import Learned
-from plastic_search.network.initial import Each, Initial, Normal, OneToOne
+from plastic_search.network.initial import Full, Initial, Normal, OneToOne
 from plastic_search.network.spec import Bound, Layer, NetworkSpec, Pathway
 from plastic_search.rules.hebb import Hebb
 from plastic_search.structures.feed_forward import FeedForward
@@ -23,7 +23,7 @@ SPACE = NetworkSpec(
         Initial("layers.0.weight.input", OneToOne(20.0)),
         Initial("layers.0.weight.recurrent", Normal(0.01)),
         Initial("layers.0.alpha", Normal(0.01)),
-        Initial("layers.0.bias.50:51", Each(20.0)),
+        Initial("layers.0.bias.50:51", Full(20.0)),
         Initial("layers.1.weight", OneToOne()),
     ),
     held=("layers.0.weight.input", "layers.0.bias", "layers.1"),

@@ -98,12 +98,12 @@ def alpha_of(layer: Layer, alpha: Table, j: int, i: int) -> float:
             return alpha[0][0]
 
 
-def layer_start(layer: Layer, heard: int) -> Memory:
+def layer_start(layer: Layer, received: int) -> Memory:
     """A layer's memory at the start of an episode, all 0. The trace is kept for every pair, plastic or not."""
-    width = heard + (layer.units if layer.structure.recurrent else 0)
+    width = received + (layer.units if layer.structure.recurrent else 0)
     zeros = [0.0] * layer.units
-    first = heard if layer.plastic is Pathway.RECURRENT else 0
-    last = {Pathway.NONE: 0, Pathway.INPUT: heard}.get(layer.plastic, width)
+    first = received if layer.plastic is Pathway.RECURRENT else 0
+    last = {Pathway.NONE: 0, Pathway.INPUT: received}.get(layer.plastic, width)
     return {
         "output": list(zeros),
         "cell": list(zeros),

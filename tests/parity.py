@@ -1,4 +1,4 @@
-"""How a kernel is held against the law: outputs, last state, and every derivative."""
+"""How a kernel is compared with the reference step: outputs, last state, and every derivative."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def network(spec: NetworkSpec, inputs: int, dtype: torch.dtype, seed: int = 0) -> Network:
-    """A network whose alphas are far from zero, and which does not magnify what it hears."""
+    """A network whose alphas are far from zero, and which does not magnify its input."""
     net = Network(spec, inputs, seed).to(dtype)
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -78,14 +78,14 @@ def results(net: Network, kernel: str, x: Tensor, state: State | None, **given: 
     return {name: value.detach() for name, value in made.items() if value is not None}
 
 
-def gaps(law: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, float]:
-    """How far results are from the law's, relative to the size of each."""
-    for name in law.keys() ^ other.keys():  # a derivative that is zero may be left out
+def gaps(exact: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, float]:
+    """How far results are from the reference's, relative to the size of each."""
+    for name in exact.keys() ^ other.keys():  # a derivative that is zero may be left out
         assert name.startswith("d.")
-        assert not (law | other)[name].any(), name
-    both = law.keys() & other.keys()
-    assert all(law[n].isfinite().all() for n in both), "this network shows nothing: its numbers overflow"
-    return {n: float((law[n] - other[n]).norm() / law[n].norm().clamp_min(1e-3)) for n in both}
+        assert not (exact | other)[name].any(), name
+    both = exact.keys() & other.keys()
+    assert all(exact[n].isfinite().all() for n in both), "this network shows nothing: its numbers overflow"
+    return {n: float((exact[n] - other[n]).norm() / exact[n].norm().clamp_min(1e-3)) for n in both}
 
 
 def started(net: Network, x: Tensor) -> State:

@@ -26,7 +26,7 @@ _PARTS = {
     "Simple": ("modulation", "rate = tanh(w . output)", "A signal that the network makes itself."),
     "Constant": ("modulation", "rate = eta", "The same at every step."),
     "Gated": ("structure", "exists = top(s, density)", "Which connections exist, learned by gradient."),
-    "FeedForward": ("structure", "every unit hears every source", "No recurrent block."),
+    "FeedForward": ("structure", "every unit receives every source", "No recurrent block."),
     "Integer": ("precision", "q(x) = s round(x / s)", "Symmetric integers."),
 }
 _FINALS = {  # name -> score, parameters, connections, plastic
@@ -216,7 +216,7 @@ def exported(before: list[Run]) -> list[Run]:
 
 
 def graph(seed: int, sizes: tuple[int, ...] = SIZES, edges: int = 1300) -> dict[str, Any]:
-    """A learned graph in node-link JSON: two layers, the second of which hears the input too."""
+    """A learned graph in node-link JSON: two layers, the second of which receives the input too."""
     rng = np.random.default_rng(seed)
     names = [[f"input.{i}" for i in range(sizes[0])]]
     names += [[f"layers.{k}.{i}" for i in range(n)] for k, n in enumerate(sizes[1:])]

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part
 
-__all__ = ["FanOut", "Modulation", "Observation", "Rate", "Reads", "Signal", "each", "fanned"]
+__all__ = ["FanOut", "Modulation", "Observation", "Rate", "Reads", "Signal", "fanned", "filled"]
 
 
 class FanOut(Enum):
@@ -90,7 +90,7 @@ class Signal(NamedTuple):
     def start(cls, post: int, pre: int, fan_out: FanOut, rate: float, rng: Generator) -> Signal:
         """A weak signal around a small positive rate, so that there is plasticity from the start of training."""
         weight = post**-0.5 * (2 * torch.rand(post, generator=rng) - 1)
-        fan = each(fan_out, post, pre, rate) if fan_out is not FanOut.NETWORK else torch.zeros(0)
+        fan = filled(fan_out, post, pre, rate) if fan_out is not FanOut.NETWORK else torch.zeros(0)
         return cls(weight, torch.full((1,), rate), fan, fan.clone())
 
     def rates(self, seen: Tensor, fan_out: FanOut) -> Tensor:
@@ -99,7 +99,7 @@ class Signal(NamedTuple):
         return signal if fan_out is FanOut.NETWORK else fanned(signal, self.fan, self.base)
 
 
-def each(count: FanOut, post: int, pre: int, value: float) -> Tensor:
+def filled(count: FanOut, post: int, pre: int, value: float) -> Tensor:
     """A parameter that starts with one value: [1], of each neuron [post], or of each synapse [post, pre]."""
     return torch.full({FanOut.NETWORK: (1,), FanOut.NEURON: (post,), FanOut.SYNAPSE: (post, pre)}[count], value)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.modulations import FanOut, Modulation, Observation, Rate, each
+from plastic_search.modulations import FanOut, Modulation, Observation, Rate, filled
 
 
 class ExternalParams(NamedTuple):
@@ -53,7 +53,7 @@ class External(Modulation):
             )
 
     def params(self, post: int, pre: int, rng: Generator) -> ExternalParams | tuple[()]:
-        return () if self.learned is None else ExternalParams(each(self.learned, post, pre, self.gain))
+        return () if self.learned is None else ExternalParams(filled(self.learned, post, pre, self.gain))
 
     def step(self, params: ExternalParams | tuple[()], state: tuple[()], seen: Observation) -> tuple[Rate, tuple[()]]:
         x = seen.inputs[:, self.column].unsqueeze(-1)

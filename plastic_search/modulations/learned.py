@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Generator, Tensor
 
-from plastic_search.modulations import FanOut, Modulation, Observation, Rate, each
+from plastic_search.modulations import FanOut, Modulation, Observation, Rate, filled
 
 
 class LearnedParams(NamedTuple):
@@ -34,7 +34,7 @@ class Learned(Modulation):
         return self.rate < 0  # where it starts
 
     def params(self, post: int, pre: int, rng: Generator) -> LearnedParams:
-        return LearnedParams(each(self.per, post, pre, self.rate))
+        return LearnedParams(filled(self.per, post, pre, self.rate))
 
     def step(self, params: LearnedParams, state: tuple[()], seen: Observation) -> tuple[Rate, tuple[()]]:
         return Rate(params.rate.unsqueeze(0)), state

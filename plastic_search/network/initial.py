@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from plastic_search.network.spec import NetworkSpec
 
 __all__ = [
-    "Each", "FanIn", "Initial", "Normal", "OneToOne", "Uniform", "Values", "buffer_names", "draw_initial",
+    "FanIn", "Full", "Initial", "Normal", "OneToOne", "Uniform", "Values", "buffer_names", "draw_initial",
     "held_blocks", "paths_match", "without_gradients",
 ]  # fmt: skip
 
@@ -96,7 +96,7 @@ class FanIn(Values):
 
 
 @dataclass(frozen=True)
-class Each(Values):
+class Full(Values):
     """Every number is `value`
 
     Args:

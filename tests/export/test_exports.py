@@ -26,7 +26,7 @@ from plastic_search.export.parity import ALLOWED, check
 from plastic_search.export.runner import open_session
 from plastic_search.modulations import FanOut
 from plastic_search.modulations.retroactive import Retroactive
-from plastic_search.network import step as law
+from plastic_search.network import step as reference
 from plastic_search.network.module import Network
 from plastic_search.network.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway
 from plastic_search.network.state import named
@@ -381,7 +381,7 @@ def test_the_network_is_left_as_it_was(plain: tuple[Network, Path]) -> None:
     fresh = _with(net.spec, net)
     assert torch.equal(net(x)[0], fresh(x)[0])
     assert all(p.requires_grad for p in net.parameters())
-    assert law.resolve(net.spec, net.shapes, net.parts())[0].weight.requires_grad
+    assert reference.resolve(net.spec, net.shapes, net.parts())[0].weight.requires_grad
 
 
 def _with(spec: NetworkSpec, net: Network) -> Network:

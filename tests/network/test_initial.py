@@ -7,7 +7,7 @@ import torch
 
 from plastic_search.cells.lstm import LSTM
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network.initial import Each, FanIn, Initial, Normal, OneToOne, Uniform, Values, paths_match
+from plastic_search.network.initial import FanIn, Full, Initial, Normal, OneToOne, Uniform, Values, paths_match
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
@@ -39,7 +39,7 @@ BLOCKS = [  # path -> how many numbers it names
 @pytest.mark.parametrize(("path", "count"), BLOCKS)
 def test_a_path_names_a_block(path: str, count: int) -> None:
     plain = Network(NetworkSpec(LAYERS), inputs=3)
-    ours = Network(NetworkSpec(LAYERS, initial=(Initial(path, Each(7.0)),), held=(path,)), inputs=3)
+    ours = Network(NetworkSpec(LAYERS, initial=(Initial(path, Full(7.0)),), held=(path,)), inputs=3)
     changed = 0
     for name, value in ours.state_dict().items():
         same = value == plain.state_dict()[name]
@@ -59,7 +59,7 @@ def test_a_path_that_names_nothing_is_refused(path: str) -> None:
 
 
 def test_a_control_without_plasticity_may_name_alpha() -> None:
-    spec = NetworkSpec((Layer(4),), initial=(Initial("layers.0.alpha", Each(1.0)),), held=("layers.0.modulation.fan",))
+    spec = NetworkSpec((Layer(4),), initial=(Initial("layers.0.alpha", Full(1.0)),), held=("layers.0.modulation.fan",))
     assert Network(spec, 3).count() == Network(NetworkSpec((Layer(4),)), 3).count()
 
 
@@ -69,7 +69,7 @@ def test_a_control_without_plasticity_may_name_alpha() -> None:
         (Normal(0.2), -2.0, 2.0, 0.2),
         (Uniform(-1.0, 3.0), -1.0, 3.0, 4 / 12**0.5),
         (FanIn(), -0.1, 0.1, 0.2 / 12**0.5),
-        (Each(2.0), 2.0, 2.0, 0.0),
+        (Full(2.0), 2.0, 2.0, 0.0),
         (OneToOne(20.0), 0.0, 20.0, 20 * (0.01 * 0.99) ** 0.5),
     ],
 )
@@ -101,7 +101,7 @@ def test_what_is_held_stays_and_the_rest_learns() -> None:
 
 def test_a_number_that_tensors_do_not_hold_is_refused() -> None:
     with pytest.raises(PlasticSearchError, match=r"initial\.0\.values\.value=1e\+300 is beyond"):
-        Network(NetworkSpec(LAYERS, initial=(Initial("layers.0.bias", Each(1e300)),)), 3)
+        Network(NetworkSpec(LAYERS, initial=(Initial("layers.0.bias", Full(1e300)),)), 3)
 
 
 def test_a_spec_of_before_is_read() -> None:

@@ -162,7 +162,7 @@ class TestOneUpdate:
         adaptation.after(1)
         exists = net.layers[0].get_buffer("structure__exists")
         assert exists.tolist() == [0, 0, 1, 0, 0, 0]
-        assert not net.layers[0].get_parameter("weight")[:, 0].any(), "what it heard is forgotten"
+        assert not net.layers[0].get_parameter("weight")[:, 0].any(), "its weights are reset"
 
     @pytest.mark.parametrize("birth", [0.5, 1.0])
     def test_gives_a_new_unit_its_norm_half_on_either_way(self, birth: float) -> None:
@@ -170,8 +170,8 @@ class TestOneUpdate:
         net = Network(spec(grown), 3)
         adapt(net, 1)
         weights = [net.layers[i].get_parameter("weight").detach()[0] for i in range(2)]
-        own, heard = weights[0][:2, 3 + 1], weights[1][:, 1]
-        assert heard.abs().sum().item() == pytest.approx(birth * grown.threshold, rel=1e-5)
+        own, received = weights[0][:2, 3 + 1], weights[1][:, 1]
+        assert received.abs().sum().item() == pytest.approx(birth * grown.threshold, rel=1e-5)
         assert 4 / 2 * own.abs().sum().item() == pytest.approx(birth * grown.threshold, rel=1e-5)
         assert not net.layers[0].get_parameter("bias").any()
 

@@ -1,4 +1,4 @@
-"""A layer that hears a selection of its sources is the layer that hears them all, without those connections."""
+"""A layer that receives a selection of its sources is the layer that receives them all, without those connections."""
 
 from __future__ import annotations
 
