@@ -41,12 +41,10 @@ def run(
     Raises:
         PlasticSearchError: an intervention has the wrong shape or type, or an impossible value.
     """
-    if all(each is None for each in given):
-        return sequences(spec, shapes, ready, state, x, kernel)
     run: Callable[..., tuple[Tensor, State]] = _run
     compiler: Any = torch.compiler
     if compiler.is_dynamo_compiling() and not compiler.is_exporting():
-        run = compiler.disable(run)
+        run = compiler.disable(run)  # what is compiled already is left to run as it is
     return run(spec, shapes, ready, state, x, kernel, given)
 
 
@@ -54,6 +52,8 @@ def _run(
     spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: State | None, x: Tensor,
     kernel: str | None, given: Interventions,
 ) -> tuple[Tensor, State]:  # fmt: skip
+    if all(each is None for each in given):
+        return sequences(spec, shapes, ready, state, x, kernel)
     runner = _Runner(
         run=lambda state, x, controls: sequences(spec, shapes, ready, state, x, kernel, controls),
         start=lambda x: State(reference.start(spec, *own, x) for own in zip(spec.layers, shapes, ready, strict=True)),

@@ -8,8 +8,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.network.blocks import buffer_names, held_blocks
 from plastic_search.network.episodes import run
-from plastic_search.network.initial import buffer_names, draw_initial, held_blocks
+from plastic_search.network.initial import draw_initial
 from plastic_search.network.interventions import Given, Interventions
 from plastic_search.network.kernels.dispatch import known
 from plastic_search.network.numbers import check_numbers

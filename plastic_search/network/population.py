@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.network.blocks import buffer_names
 from plastic_search.network.episodes import run
-from plastic_search.network.initial import buffer_names
 from plastic_search.network.interventions import Given, Interventions
 from plastic_search.network.kernels import reference
 from plastic_search.network.module import Network

@@ -31,9 +31,9 @@ from torch.nn.functional import linear, pad
 
 from plastic_search.cells import Cell
 from plastic_search.modulations import Observation, Rate
+from plastic_search.network.blocks import without_gradients
 from plastic_search.network.controls import NOTHING, Controls, chosen, imposed
 from plastic_search.network.formats import Formats, formats, sent
-from plastic_search.network.initial import without_gradients
 from plastic_search.network.quantization import next_dither, parameter_rounder, round_trace, start_dither
 from plastic_search.network.spec import Bound, Layer, NetworkSpec
 from plastic_search.precisions import Role

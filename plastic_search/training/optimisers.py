@@ -14,7 +14,7 @@ from torch.nn import Parameter
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.part import Part, positive
 from plastic_search.core.space import real
-from plastic_search.network.initial import held_blocks, paths_match
+from plastic_search.network.blocks import held_blocks, paths_match
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.pytree import map_tensors

@@ -7,7 +7,8 @@ import torch
 
 from plastic_search.cells.lstm import LSTM
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network.initial import FanIn, Full, Initial, Normal, OneToOne, Uniform, Values, paths_match
+from plastic_search.network.blocks import paths_match
+from plastic_search.network.initial import FanIn, Full, Initial, Normal, OneToOne, Uniform, Values
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -100,17 +100,6 @@ def sequences(
     Returns:
         The last layer's outputs [..., time, batch, post], and the state after the last step.
     """
-    run: Callable[..., tuple[Tensor, State]] = _sequences
-    compiler: Any = torch.compiler
-    if compiler.is_dynamo_compiling() and not compiler.is_exporting():
-        run = compiler.disable(run)  # what is compiled already is left to run as it is
-    return run(spec, shapes, ready, state, x, kernel, controls)
-
-
-def _sequences(
-    spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...],
-    state: tuple[LayerState, ...] | None, x: Tensor, kernel: str | None, controls: Controls = NOTHING,
-) -> tuple[Tensor, State]:  # fmt: skip
     outputs, states = [x], []
     layers = zip(spec.layers, shapes, ready, state or (None,) * len(shapes), formats(spec), strict=True)
     for layer, shape, layer_ready, before, form in layers:
