@@ -12,7 +12,7 @@ from torch import Tensor
 
 from plastic_search.core import loading
 from plastic_search.core.space import override
-from plastic_search.network.initial import held_blocks
+from plastic_search.network.blocks import held_blocks
 from plastic_search.network.module import Network
 from plastic_search.network.recording import record
 from plastic_search.network.spec import NetworkSpec
