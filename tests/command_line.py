@@ -37,7 +37,7 @@ def spawn(*words: str, cwd: Path) -> Ended:
 
 
 def refused(*words: str, cwd: Path | None = None) -> str:
-    """The one line that a mistake is told in."""
+    """The one line that reports a mistake."""
     return one_line(call(*words, cwd=cwd))
 
 

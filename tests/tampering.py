@@ -32,9 +32,9 @@ def replace_file(folder: Path, name: str, data: bytes) -> None:
 
 def refused(folder: Path) -> str:
     """The error of one line with which the runner refuses a bundle."""
-    with pytest.raises(runner.BundleError) as told:
+    with pytest.raises(runner.BundleError) as raised:
         runner.examples(folder)
-    text = str(told.value)
+    text = str(raised.value)
     assert "\n" not in text
     assert len(text) < 1000
     return text

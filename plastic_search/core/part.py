@@ -286,9 +286,9 @@ def _decode(data: Any, kind: Any, where: str) -> Any:
         if lacking:
             raise PlasticSearchError(f"{chosen.__name__} lacks {', '.join(lacking)}")
     inside = (lambda name: kind) if issubclass(chosen, SearchParameter) else types.__getitem__
-    made = {name: _decode(v, inside(name), f"{where}.{name}") for name, v in values.items()}
+    decoded = {name: _decode(v, inside(name), f"{where}.{name}") for name, v in values.items()}
     with _named(where):
-        return chosen(**made)
+        return chosen(**decoded)
 
 
 @contextmanager

@@ -236,8 +236,8 @@ def _finals(study: Study, folder: RunFolder, pool: Pool) -> Generator[Event]:
         folder.append(*result.runs)
         winners = folder.stage(Stage.FINAL, Finalist.WINNER)
         best_score = max((r.metrics["score"] for r in winners if r.outcome is Outcome.COMPLETE), default=None)
-        said = ended(result.job.title, result.runs, "score", "test score")
-        yield Event(Stage.FINAL, done, len(jobs), best_score, *said)
+        text, notice = ended(result.job.title, result.runs, "score", "test score")
+        yield Event(Stage.FINAL, done, len(jobs), best_score, text, notice)
 
 
 def _replaced(folder: RunFolder, specs: dict[str, NetworkSpec]) -> str:

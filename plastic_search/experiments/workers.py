@@ -101,10 +101,10 @@ class _Worker:
             return f"{work} left with exit code {code}: a part, or a library that it uses, ended the process"
         known = {each.value: each.name for each in signal.Signals}
         hint = " (out of memory? try --workers 1)" if code == -signal.SIGKILL else ""
-        at = self._last_words()
+        at = self._crash_line()
         return f"{work} was ended by {known.get(-code, -code)}{f' in {at}' if at else ''}{hint}"
 
-    def _last_words(self) -> str:
+    def _crash_line(self) -> str:
         """The user's line that was at work when a signal such as SIGSEGV ended the process; "" where none is known."""
         with suppress(OSError, EOFError):
             if self._crash.poll():

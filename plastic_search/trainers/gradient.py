@@ -113,7 +113,7 @@ class Gradient(Trainer):
         """Make all updates.
 
         Args:
-            losses: draws episodes and returns the loss of each network [networks]; is told whether it is the first.
+            losses: draws episodes and returns the loss of each network [networks]; receives whether it is the first.
             clip: bounds the norm of each network's gradient, in place.
         """
         optimiser = self.optimiser.begin(parameter_groups(net, self.groups, self.learning_rate), self.learning_rate)

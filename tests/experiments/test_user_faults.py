@@ -68,7 +68,7 @@ def written(base: str, body: str, folder: Path) -> int:
     return text.split("\n").index(f"    {body.splitlines()[-1]}") + 1
 
 
-def told(base: str, body: str, folder: Path) -> str:
+def reported(base: str, body: str, folder: Path) -> str:
     """What is said of a part, `AT` for its place."""
     last = written(base, body, folder)
     lines = [last - i for i in range(len(body.splitlines()))]
@@ -184,7 +184,7 @@ ROWS = [(base, body, message) for base, rows in RETURNED.items() for body, messa
 
 @pytest.mark.parametrize(("base", "body", "message"), ROWS, ids=[f"{base}: {message}" for base, _, message in ROWS])
 def test_what_a_part_returns_is_checked_and_the_part_named(base: str, body: str, message: str, tmp_path: Path) -> None:
-    line = told(base, body, tmp_path)
+    line = reported(base, body, tmp_path)
     kind = {"PatternCompletion": "task", "LearnedStructure": "structure"}.get(base, base.lower())
     assert f"{kind} Mine (AT): " in line
     assert message in line
@@ -208,7 +208,7 @@ RAISED = [
 
 @pytest.mark.parametrize(("text", "message"), RAISED, ids=[text for text, _ in RAISED])
 def test_whatever_a_part_raises_is_blamed_on_it(text: str, message: str, tmp_path: Path) -> None:
-    line = told("Rule", step(text), tmp_path)
+    line = reported("Rule", step(text), tmp_path)
     assert line.startswith("rule Mine (AT) raised ")
     assert message in line
     assert line.endswith(" in tpe trial 0; mend it and give the same command again")
@@ -217,7 +217,7 @@ def test_whatever_a_part_raises_is_blamed_on_it(text: str, message: str, tmp_pat
 
 @pytest.mark.parametrize("text", ["bytearray(10**14)", "torch.empty(10**14)"])
 def test_memory_that_a_part_wants_is_blamed_on_it(text: str, tmp_path: Path) -> None:
-    line = told("Rule", step(text), tmp_path)
+    line = reported("Rule", step(text), tmp_path)
     assert line.startswith("rule Mine (AT), in tpe trial 0, needs more memory than there is")
 
 
@@ -271,8 +271,8 @@ def test_a_score_that_is_not_finite_on_the_test_split_alone_is_noted_and_not_rep
     assert found == {"the score of Mine is not finite on the test split"}
     assert "training finalists 1/" in ended.stderr
     assert "test score" not in ended.stderr  # the one on the validation split is none
-    for told in ("\nwinner, seed 0: diverged, ", "\nnot complete: winner, seed 0: diverged, "):
-        assert told in ended.stderr
+    for reported in ("\nwinner, seed 0: diverged, ", "\nnot complete: winner, seed 0: diverged, "):
+        assert reported in ended.stderr
     assert ended.stderr.splitlines()[-1] == "next: plastic-search report runs/mine"
     runs = map(json.loads, (tmp_path / "runs" / "mine" / "runs.jsonl").read_text().splitlines())
     assert all("score" not in run["metrics"] for run in runs if run["stage"] == "final")

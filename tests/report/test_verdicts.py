@@ -1,4 +1,4 @@
-"""An answer says no more than its record does: what is unfair, unmatched, outdated or unsure is told with it."""
+"""An answer says no more than its record does: what is unfair, unmatched, outdated or unsure is stated with it."""
 
 from __future__ import annotations
 
