@@ -12,11 +12,10 @@ from typing import Generic, NamedTuple, TypeVar
 
 from plastic_search.network.kernels.layout import Area, KernelSignature, Rows, row_name
 from plastic_search.network.kernels.tracing.ir import Axis, Node
-from plastic_search.network.kernels.tracing.program import Slot, SynapseProgram, slot_of
+from plastic_search.network.kernels.tracing.program import STATIC, Slot, SynapseProgram, slot_of
 
-__all__ = ["STATIC", "AddressBook", "StepAddresses", "static_nodes"]
+__all__ = ["AddressBook", "StepAddresses", "static_nodes"]
 
-STATIC = ("limits", "lengths")  # buffers whose numbers are the same at every step
 Moment = TypeVar("Moment")  # how a backend names one time of one episode
 
 

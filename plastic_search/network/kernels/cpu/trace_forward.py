@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from plastic_search.network.kernels.addresses import STATIC
 from plastic_search.network.kernels.cpu.assembler import Emitter
 from plastic_search.network.kernels.layout import Reads
 from plastic_search.network.kernels.tracing.ir import Axis, Node
-from plastic_search.network.kernels.tracing.program import Program, Slot, SynapseProgram, slot_of
+from plastic_search.network.kernels.tracing.program import STATIC, Program, Slot, SynapseProgram, slot_of
 
 __all__ = ["TRACE", "Block", "ForwardEpisode", "ForwardSweep", "Matrices", "Synapse", "Synapses"]
 

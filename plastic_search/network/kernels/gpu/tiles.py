@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from plastic_search.network.kernels.addresses import STATIC, static_nodes
+from plastic_search.network.kernels.addresses import static_nodes
 from plastic_search.network.kernels.gpu.source import TILE, Lines, computed, constant_name
 from plastic_search.network.kernels.layout import KernelSignature, Reads, row_name
 from plastic_search.network.kernels.tracing.ir import Axis, Node
-from plastic_search.network.kernels.tracing.program import Program, Slot, ordered, slot_of
+from plastic_search.network.kernels.tracing.program import STATIC, Program, Slot, ordered, slot_of
 
 __all__ = ["ReadMasks", "Tiles"]
 

@@ -10,11 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Node, UnsupportedError
-from plastic_search.network.kernels.tracing.program import Output, Program, ordered
+from plastic_search.network.kernels.tracing.program import STATIC, Output, Program, ordered
 
 __all__ = ["Divided", "divided"]
-
-_STATIC = ("limits", "lengths")  # inputs that are the same at every step
 
 
 class Divided(NamedTuple):
@@ -121,7 +119,7 @@ class _Division:
             return None
         if node.op == "input":
             return self.synapses.input(*node.slot, node.axis)
-        if node.axis is Axis.ONE and all(x.op != "input" or x.slot[0] in _STATIC for x in ordered([node])):
+        if node.axis is Axis.ONE and all(x.op != "input" or x.slot[0] in STATIC for x in ordered([node])):
             return None
         number = self.units.as_number(self.of_unit(node))
         if any(x.slot[0] == "sum" for x in ordered([number])):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from plastic_search.network.kernels.tracing.ir import Axis, Node
-from plastic_search.network.kernels.tracing.program import Leaf, Program, Slot, StepProgram, rows_of, slot_of
+from plastic_search.network.kernels.tracing.program import LIMITS, Leaf, Program, Slot, StepProgram, rows_of, slot_of
 from plastic_search.network.kernels.tracing.step_function import StepFunction
 
 __all__ = ["Rows", "argument_rows", "evaluated", "result_rows"]
@@ -16,7 +16,6 @@ __all__ = ["Rows", "argument_rows", "evaluated", "result_rows"]
 Rows = dict[Slot, Tensor]  # the values of a row, or of every synapse, [batch or 1, post or 1, pre or 1]
 _TORCH = {"not": "logical_not", "and": "logical_and", "or": "logical_or"}
 _DIM = {Axis.POST: -2, Axis.PRE: -1}
-_LIMITS = ("limit", "level", "top")
 
 
 def argument_rows(program: StepProgram, step: StepFunction, args: Sequence[Tensor]) -> Rows:
@@ -36,8 +35,8 @@ def argument_rows(program: StepProgram, step: StepFunction, args: Sequence[Tenso
     for number, (tensor, leaf) in enumerate(zip(params, program.params.leaves, strict=True)):
         rows |= _rows("params", tensor, leaf, 0) if leaf else {(f"param{number}", Axis.PAIR, 0): tensor[None]}
     for name, value in step.of_synapses(args).items():
-        if name in _LIMITS:
-            rows["limits", Axis.ONE, _LIMITS.index(name)] = value.reshape(1, 1, 1)
+        if name in LIMITS:
+            rows["limits", Axis.ONE, LIMITS.index(name)] = value.reshape(1, 1, 1)
         else:
             rows[name, Axis.ONE if name in ("dither", *program.controls) else Axis.PAIR, 0] = (
                 value if value.dim() == 3 else value[None]

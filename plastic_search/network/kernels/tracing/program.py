@@ -13,9 +13,12 @@ from plastic_search.network.kernels.tracing.ir import REDUCTIONS, Axis, Node
 from plastic_search.precisions import Format
 
 __all__ = [
-    "BufferLayout", "Leaf", "Output", "Program", "Slot", "StepProgram", "SynapseProgram", "layout_of", "ordered",
+    "LIMITS", "STATIC", "BufferLayout", "Leaf", "Output", "Program", "Slot", "StepProgram", "SynapseProgram", "layout_of", "ordered",
     "rows_of", "slot_of", "stored", "sum_depths",
 ]  # fmt: skip
+
+STATIC = ("limits", "lengths")  # buffers whose numbers are the same at every step
+LIMITS = ("limit", "level", "top")  # the numbers of the first: of the trace, between two levels, and the highest level
 
 
 class Leaf(NamedTuple):

@@ -24,7 +24,14 @@ from plastic_search.network.kernels.torch_internals import capture_graph
 from plastic_search.network.kernels.tracing.division import Divided, divided
 from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Node, Unsupported, UnsupportedError
 from plastic_search.network.kernels.tracing.lowering import Array, interpret
-from plastic_search.network.kernels.tracing.program import Output, Program, StepProgram, SynapseProgram, layout_of
+from plastic_search.network.kernels.tracing.program import (
+    LIMITS,
+    Output,
+    Program,
+    StepProgram,
+    SynapseProgram,
+    layout_of,
+)
 from plastic_search.network.kernels.tracing.step_function import Plastic, StepFunction
 from plastic_search.network.kernels.tracing.writes import written
 from plastic_search.network.spec import Bound
@@ -41,7 +48,7 @@ _OF_EPISODES = (
     "drive", "pre", "recall", "previous", "signals", "state", "trace", "eligibility", "dither", *Controls._fields,
 )  # fmt: skip
 _SEEN = ("previous", "signals")  # what a modulation may see beside the layer's activity
-_CONSTANT = ("limit", "level", "top", "dither", "phases", *Controls._fields)  # ... that no derivative is taken of
+_CONSTANT = (*LIMITS, "dither", "phases", *Controls._fields)  # ... that no derivative is taken of
 
 
 def trace(
@@ -228,8 +235,8 @@ class _Trace:
     def _place(self, i: int) -> tuple[str, int]:
         """The buffer of an argument and its first row there; ("", 0) for one that has no rows."""
         step, name = self.step, self.step.names[i]
-        if name in ("limit", "level", "top"):
-            return "limits", ("limit", "level", "top").index(name)
+        if name in LIMITS:
+            return "limits", LIMITS.index(name)
         if name == "state":
             leaf = self.state.leaves[i - step.first_state]
             return "state", leaf.first if leaf else 0
