@@ -13,8 +13,8 @@ from plastic_search.network.kernels.tracing.ir import REDUCTIONS, Axis, Node
 from plastic_search.precisions import Format
 
 __all__ = [
-    "LIMITS", "STATIC", "BufferLayout", "Leaf", "Output", "Program", "Slot", "StepProgram", "SynapseProgram", "layout_of", "ordered",
-    "rows_of", "slot_of", "stored", "sum_depths",
+    "LIMITS", "STATIC", "BufferLayout", "Leaf", "Output", "Program", "Slot", "StepProgram", "SynapseProgram",
+    "layout_of", "ordered", "rows_of", "slot_of", "stored", "sum_depths",
 ]  # fmt: skip
 
 STATIC = ("limits", "lengths")  # buffers whose numbers are the same at every step
