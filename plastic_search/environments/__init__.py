@@ -111,3 +111,7 @@ class Environment(Part):
     def metrics(self, played: Played) -> dict[str, Tensor]:
         """What is measured in each episode, by name, [batch] each; larger is better. The first is the score."""
         return {"reward": played.rewards.sum(0)}
+
+    def frame(self, state: Any, episode: int) -> str:
+        """A drawing of one episode as it stands: lines of characters, each a cell; "" where there is none to draw."""
+        return ""
