@@ -168,10 +168,23 @@ def _with_sets(study: Any, sets: list[str], path: Path) -> Any:
             raise PlasticSearchError(f"--set needs PATH=VALUE, but got {each!r}")
         inside = isinstance(study, Study) and at.split(".")[0] in field_types(type(study.space))
         whole = f"space.{at}" if inside else at
+        if at.split(".")[0] == "environment":
+            whole = _in_environment(study, at)
         if given.setdefault(whole, text) != text:
             raise PlasticSearchError(f"--set gives {at} twice: {given[whole]} and {text}; keep one of them")
         study = override(study, whole, text, "space." if isinstance(study, Study) else "")
     return study
+
+
+def _in_environment(study: Any, at: str) -> str:
+    """The path of a setting of the environment, `task.size` for `environment.size`: both are names of it."""
+    from plastic_search.environments import Environment
+
+    if not isinstance(study.task, Environment):
+        raise PlasticSearchError(
+            f"--set {at}: there is no environment that all networks share; they do a task, task.PATH=VALUE"
+        )
+    return at.replace("environment", "task", 1)
 
 
 def _own(path: Path) -> tuple[Path, ...]:

@@ -234,10 +234,11 @@ def coerce(value: Any, kind: Any, where: str) -> Any:
         return tuple(value) if isinstance(value, list) else value
     origin = get_origin(kind)
     if origin in (Union, UnionType):
-        options = get_args(kind)
-        if value is None and NoneType in options:
+        options = [option for option in get_args(kind) if option is not NoneType]
+        if value is None and len(options) < len(get_args(kind)):
             return None
-        return coerce(value, next(o for o in options if o is not NoneType), where)
+        fitting = [option for option in options if inspect.isclass(option) and isinstance(value, option)] or options
+        return coerce(value, fitting[0], where)
     if origin is tuple and isinstance(value, list | tuple):
         inner, *others = get_args(kind)
         if others != [...] and len(value) != 1 + len(others):
@@ -304,20 +305,20 @@ def _kind(name: Any, wanted: Any) -> type[Part]:
     """The class called `name`, which must be a `wanted` or a search parameter."""
     if not isinstance(name, str):
         raise PlasticSearchError('a part in JSON needs a "kind", and its value must be a name')
-    base = next((a for a in (get_args(wanted) or (wanted,)) if inspect.isclass(a) and issubclass(a, Part)), Part)
-    if hasattr(importlib.import_module(base.__module__), "__path__"):
+    bases = tuple(a for a in (get_args(wanted) or (wanted,)) if inspect.isclass(a) and issubclass(a, Part)) or (Part,)
+    for base in (each for each in bases if hasattr(importlib.import_module(each.__module__), "__path__")):
         discover(_base(base))
     concrete = {n: k for n, k in Part.kinds.items() if k is not SearchParameter and not inspect.isabstract(k)}
-    known = {n: k for n, k in concrete.items() if issubclass(k, base | SearchParameter)}
-    if name not in known and not inspect.isabstract(base) and base is not Part:
-        raise PlasticSearchError(f"{_called(base)} is wanted here, not a part of the kind {name!r}")
+    known = {n: k for n, k in concrete.items() if issubclass(k, (*bases, SearchParameter))}
+    if name not in known and bases != (Part,) and not any(map(inspect.isabstract, bases)):
+        raise PlasticSearchError(f"{_called(bases[0])} is wanted here, not a part of the kind {name!r}")
     if name not in known:
-        if name in Part.kinds and issubclass(Part.kinds[name], base) and (lack := unfinished(Part.kinds[name])):
+        if name in Part.kinds and issubclass(Part.kinds[name], bases) and (lack := unfinished(Part.kinds[name])):
             raise PlasticSearchError(lack)
         own = "If it is your own, `import` its module first, or name its file with --parts FILE on the command line."
-        hint = own if base is not Part else ""
-        offered = [n for n, k in known.items() if k is not base and not issubclass(k, SearchParameter)]
-        raise unknown(base.__name__.lower(), name, offered, hint)
+        hint = own if bases != (Part,) else ""
+        offered = [n for n, k in known.items() if k not in bases and not issubclass(k, SearchParameter)]
+        raise unknown(" or ".join(base.__name__.lower() for base in bases), name, offered, hint)
     return known[name]
 
 

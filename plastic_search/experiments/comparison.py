@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.part import Part
 from plastic_search.core.space import override
+from plastic_search.environments import Environment
 from plastic_search.network.spec import NetworkSpec
 from plastic_search.records.run import COMPARISON, Stage
 from plastic_search.tasks import Task
@@ -118,7 +119,7 @@ class Case(Part):
     name: str
     spec: NetworkSpec | None = None
     changes: tuple[Change, ...] = ()
-    task: Task | None = None
+    task: Task | Environment | None = None
     trainer: Trainer | None = None
     label: str = ""
     about: str = ""
@@ -131,7 +132,7 @@ class Case(Part):
                 f"a case's name is part of file names: letters, digits, spaces and . , + = - _, but it is {self.name!r}"
             )
 
-    def describe(self, common: Task | None) -> dict[str, Any]:
+    def describe(self, common: Task | Environment | None) -> dict[str, Any]:
         """The case in study.json; `common` is the task of cases that have none of their own."""
         task = self.task or common
         return {
@@ -149,7 +150,7 @@ class Training(NamedTuple):
 
     case: Case
     spec: NetworkSpec
-    task: Task
+    task: Task | Environment
     trainer: Trainer
     tuning: Trainer | None  # how it is trained on once its gates are hard
     keep: bool  # whether its parameters are kept
@@ -187,7 +188,7 @@ class Comparison(Part):
     question: str
     cases: tuple[Case, ...]
     spec: NetworkSpec | None = None
-    task: Task | None = None
+    task: Task | Environment | None = None
     trainer: Trainer | None = None
     tuning: Trainer | None = None
     metrics: tuple[Metric, ...] = (Metric("score"),)
@@ -243,7 +244,7 @@ class Comparison(Part):
 
 
 def about(
-    schema: str, cases: Sequence[Case], metrics: Sequence[Metric], reference: str, task: Task | None
+    schema: str, cases: Sequence[Case], metrics: Sequence[Metric], reference: str, task: Task | Environment | None
 ) -> dict[str, Any]:
     """What study.json holds for comparisons and sweeps alike."""
     return {

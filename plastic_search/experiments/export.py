@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.paths import as_path
+from plastic_search.environments import Environment
 from plastic_search.experiments.comparison import Comparison
 from plastic_search.experiments.events import how_it_ended
 from plastic_search.experiments.folder import open_question, spec_of
@@ -128,10 +129,20 @@ def saved_run(folder: RunFolder, name: str, seed: int) -> Run:
 
 
 def task_of(question: Study | Sweep | Comparison, run: Run) -> Task:
-    """What the network of a run was trained for."""
+    """What the network of a run was trained for.
+
+    Raises:
+        PlasticSearchError: it acts in an environment, of which there are no examples.
+    """
+    task: Task | Environment = question.task  # type: ignore[assignment]
     if isinstance(question, Comparison):
-        return next(each.task for each in question.trainings() if each.case.name == run.name)
-    return question.task
+        task = next(each.task for each in question.trainings() if each.case.name == run.name)
+    if isinstance(task, Environment):
+        raise PlasticSearchError(
+            f"{run.name} acts in {type(task).__name__}, and bundles hold examples of tasks alone; "
+            "`plastic_search.export` writes a network without them"
+        )
+    return task
 
 
 def parameter_file(folder: RunFolder, run: Run) -> Path:

@@ -12,6 +12,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part, equation
 from plastic_search.core.paths import as_path
 from plastic_search.core.space import children
+from plastic_search.environments import Environment
 from plastic_search.experiments.changes import change
 from plastic_search.experiments.comparison import Comparison
 from plastic_search.experiments.question import Question
@@ -194,7 +195,7 @@ def _common(question: Question, name: str, data: dict[str, Any]) -> dict[str, An
             "kind": type(task).__name__,
             "about": equation(type(task)),
             "score_name": task.score_name,
-            "chance": task.chance,
+            "chance": None if isinstance(task, Environment) else task.chance,
         }
         if task is not None
         else {},

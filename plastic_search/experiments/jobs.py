@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.environments import Environment
 from plastic_search.experiments.parameters import save_parameters
 from plastic_search.network.module import Network
-from plastic_search.network.spec import NetworkSpec, Pathway
+from plastic_search.network.spec import NetworkSpec
 from plastic_search.records.files import write_text
 from plastic_search.records.folder import is_locked, removed
 from plastic_search.records.provenance import versions
 from plastic_search.records.run import CurvePoint, Outcome, Run, Stage, file_name
 from plastic_search.structures import LearnedStructure
-from plastic_search.tasks import Split, Task
+from plastic_search.tasks import Task
 from plastic_search.topology.conversion import to_graph
 from plastic_search.topology.files import to_json
 from plastic_search.trainers import Trainer
-from plastic_search.training.contract import check_sizes, draw
-from plastic_search.training.evaluation import evaluate, frozen, shuffled
+from plastic_search.training.contract import check_sizes
+from plastic_search.training.environment_contract import check_environment
 
 __all__ = [
     "Advance",
@@ -35,13 +33,9 @@ __all__ = [
     "fit",
     "keep",
     "learns",
-    "measure",
-    "not_finite",
     "run_of",
     "timed_out",
 ]
-
-_FINAL_EPISODES = 2000  # behind a score
 
 
 class Measure(StrEnum):
@@ -51,6 +45,7 @@ class Measure(StrEnum):
     TEST = "test"
     FROZEN = "frozen"  # test, with every trace held at zero
     SHUFFLED = "shuffled"  # test, with the entries of each trace exchanged
+    CLAMPED = "clamped"  # test, with the plasticity rate held at its mean; in environments alone
 
 
 class Rival(NamedTuple):
@@ -65,6 +60,7 @@ class Advance(NamedTuple):
 
     step: int
     steps: int
+    about: str = ""  # what it has reached so far, and the time that is left, in a few words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +73,7 @@ class Job:
     trial: int = -1
     seeds: tuple[int, ...]
     spec: NetworkSpec
-    task: Task
+    task: Task | Environment
     trainer: Trainer | None  # None: measure only
     tuning: Trainer | None = None  # how it is trained on once its gates are hard; None: not at all
     choices: dict[str, Any] = field(default_factory=dict)
@@ -170,39 +166,6 @@ def timed_out(job: Job, seconds: float, where: str) -> list[Run]:
     ]
 
 
-def measure(measures: tuple[Measure, ...], net: Network, task: Task) -> dict[str, float]:
-    """The scores of a trained network; those of its trace are left out where nothing is plastic."""
-    plastic = any(layer.plastic is not Pathway.NONE for layer in net.spec.layers)
-    found: dict[str, float] = {}
-    for each in measures:
-        match each:
-            case Measure.VALIDATION:
-                score = evaluate(net, task, Split.VALIDATION, _FINAL_EPISODES)
-            case Measure.TEST:
-                score = evaluate(net, task, Split.TEST, _FINAL_EPISODES)
-            case Measure.FROZEN if plastic:
-                score = evaluate(net, task, Split.TEST, _FINAL_EPISODES, frozen)
-            case Measure.SHUFFLED if plastic:
-                first = draw(task, 1, Split.TRAIN, torch.Generator().manual_seed(0), next(net.parameters()))
-                score = evaluate(net, task, Split.TEST, _FINAL_EPISODES, shuffled(first.query_step))
-            case _:
-                continue
-        found[each.value] = round(score, 6)
-    return found
-
-
-def not_finite(metrics: dict[str, float], task: Task) -> str:
-    """Which scores of a network are not finite, as the note of a run that diverged; "" where all are."""
-    where = {
-        Measure.VALIDATION: "the validation split",
-        Measure.TEST: "the test split",
-        Measure.FROZEN: "the test split with its trace held at zero",
-        Measure.SHUFFLED: "the test split with its trace shuffled",
-    }
-    first = next((where[Measure(name)] for name, value in metrics.items() if not math.isfinite(value)), "")
-    return f"the score of {type(task).__name__} is not finite on {first}" if first else ""
-
-
 def keep(job: Job, net: Network, seed: int) -> None:
     """Write the parameters and the topology, where the job wants them.
 
@@ -234,11 +197,24 @@ def learns(spec: NetworkSpec) -> bool:
     return any(isinstance(layer.structure, LearnedStructure) for layer in spec.layers)
 
 
-def fit(spec: NetworkSpec, task: Task) -> None:
-    """Refuse a network whose output size is not the task's."""
+def fit(spec: NetworkSpec, task: Task | Environment, trainer: Trainer | None) -> None:
+    """Refuse a network whose output size is not that which a trainer wants for a task or an environment.
+
+    Args:
+        trainer: None where a network is measured only.
+    """
+    units, name = spec.layers[-1].units, type(task).__name__
+    if isinstance(task, Environment):
+        check_environment(task)
+        if trainer is None and units < task.actions:
+            raise PlasticSearchError(f"the last layer has units={units}, but {name} has {task.actions} actions")
+        if trainer is not None and units != (wanted := trainer.outputs(task)):
+            raise PlasticSearchError(
+                f"the last layer has units={units}, but {type(trainer).__name__} in {name} wants {wanted} outputs, "
+                f"of which {task.actions} are the actions"
+            )
+        return
     check_sizes(task)
-    units = spec.layers[-1].units
-    if units != task.outputs:
-        raise PlasticSearchError(
-            f"the last layer has units={units}, but {type(task).__name__} wants {task.outputs} outputs"
-        )
+    wanted = task.outputs if trainer is None else trainer.outputs(task)
+    if units != wanted:
+        raise PlasticSearchError(f"the last layer has units={units}, but {name} wants {wanted} outputs")

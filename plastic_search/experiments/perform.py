@@ -20,10 +20,9 @@ from plastic_search.experiments.jobs import (
     fit,
     keep,
     learns,
-    measure,
-    not_finite,
     run_of,
 )
+from plastic_search.experiments.measures import measure, not_finite
 from plastic_search.experiments.parameters import load_parameters
 from plastic_search.experiments.population import perform_together, trains_together
 from plastic_search.network.contract import build
@@ -86,7 +85,7 @@ class _Training(NamedTuple):
 
 def _one(job: Job, seed: int) -> Run:
     began = time.perf_counter()
-    fit(job.spec, job.task)
+    fit(job.spec, job.task, job.trainer)
     net = build(job.spec, job.task.inputs, seed)
     if job.begin:
         load_parameters(net, job.begin / f"{seed}.safetensors")

@@ -14,14 +14,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from plastic_search.core.errors import PlasticSearchError, one_line
-from plastic_search.experiments.jobs import Advance, Job, check_there, fit, keep, learns, measure, not_finite, run_of
+from plastic_search.experiments.jobs import Advance, Job, check_there, fit, keep, learns, run_of
+from plastic_search.experiments.measures import measure, not_finite
 from plastic_search.network.contract import build
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.records.files import parse, write_bytes
 from plastic_search.records.run import CurvePoint, Outcome, Run
 from plastic_search.records.schema import conform
-from plastic_search.trainers import ResumableTrainer, Trainer, Training, advance
+from plastic_search.trainers import ResumableTrainer, Scored, Trainer, Training, advance
 
 __all__ = ["perform_together", "stream_metrics", "trains_together"]
 
@@ -41,30 +42,51 @@ def perform_together(job: Job, trainer: ResumableTrainer) -> Iterator[Advance | 
     Raises:
         PlasticSearchError: the network does not fit the task, or the checkpoint is damaged.
     """
-    fit(job.spec, job.task)
+    fit(job.spec, job.task, trainer)
     build(job.spec, job.task.inputs)
     population = Population([Network(job.spec, job.task.inputs, seed) for seed in job.seeds])
     training = trainer.begin(population, job.task, job.seeds)
     curves, spent = _restored(job.checkpoint, job.name, len(job.seeds), training)
     began = saved = reported = time.monotonic()
+    first = training.step
     every = max(1, training.steps // int(vars(trainer).get("reports", _POINTS)))
     while training.step < training.steps:
         losses = advance(trainer, training, min(every, training.steps - training.step), len(job.seeds))
-        for curve, loss, units in zip(curves, losses, population.units(), strict=True):
+        scores = _scores(training, len(job.seeds))
+        for curve, loss, score, units in zip(curves, losses, scores, population.units(), strict=True):
             hidden = float(sum(units[:-1])) if learns(job.spec) else None
-            curve.append(CurvePoint(step=float(training.step), loss=round(loss, 4), units=hidden))
+            curve.append(CurvePoint(step=float(training.step), loss=round(loss, 4), score=score, units=hidden))
         if job.checkpoint and time.monotonic() - saved >= _SECONDS:
             saved = time.monotonic()
             check_there(job)
             _save(job.checkpoint, training, curves, spent + saved - began)
         if time.monotonic() - reported >= _REPORT:
             reported = time.monotonic()
-            yield Advance(training.step, training.steps)
+            yield Advance(training.step, training.steps, _about(job, scores, first, training, reported - began))
     seconds = (spent + time.monotonic() - began) / len(job.seeds)
     yield [
         _run(job, population.member(k), seed, curve, seconds)
         for k, (seed, curve) in enumerate(zip(job.seeds, curves, strict=True))
     ]
+
+
+def _scores(training: Training, members: int) -> list[float | None]:
+    """The running score of each member, where the training measures one."""
+    if not isinstance(training, Scored):
+        return [None] * members
+    return [round(score, 6) if math.isfinite(score) else None for score in training.scores.tolist()]
+
+
+def _about(job: Job, scores: list[float | None], first: int, training: Training, seconds: float) -> str:
+    """`, reward 3.21, about 120 s left`.
+
+    Args:
+        first: the update that the training began with, so many `seconds` ago.
+    """
+    known = [score for score in scores if score is not None]
+    score = f", {job.task.score_name} {sum(known) / len(known):.3g}" if known else ""
+    left = seconds * (training.steps - training.step) / max(1, training.step - first)
+    return f"{score}, about {left:.0f} s left"
 
 
 def _run(job: Job, net: Network, seed: int, curve: list[CurvePoint], seconds: float) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from plastic_search.environments import Environment
 from plastic_search.tasks import Task
 
 
@@ -13,7 +14,7 @@ class Question(Protocol):
     @property
     def question(self) -> str: ...
     @property
-    def task(self) -> Task | None: ...
+    def task(self) -> Task | Environment | None: ...
     @property
     def trials(self) -> int: ...
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 from plastic_search.core.paths import as_paths
 from plastic_search.core.space import fillings, possible
+from plastic_search.environments import Environment
 from plastic_search.experiments import search
 from plastic_search.experiments.comparison import Comparison, Training
 from plastic_search.experiments.events import Event, ended
@@ -56,12 +57,12 @@ def run(
             user's own fails; or `out` cannot be written, is in use, is torn, or holds another question.
     """
     if isinstance(question, Study):
-        possible(question.space, lambda spec: fit(spec, question.task), "space")
+        possible(question.space, lambda spec: fit(spec, question.task, question.trainer), "space")
         for spec in fillings(question.space, _SOME):
             warn_of_doubts(spec)
     else:
         for each in question.trainings():
-            fit(each.spec, each.task)
+            fit(each.spec, each.task, each.trainer)
             warn_of_doubts(each.spec)
     paths = as_paths(files)
     with opened(out) as folder:
@@ -82,7 +83,7 @@ def _compare(question: Sweep | Comparison, folder: RunFolder, pool: Pool) -> Gen
     scores = _scores(recorded)
     for result in pool.each(left):
         if isinstance(result, Progressed):
-            text = f"{result.title}: step {result.advance.step} of {result.advance.steps}"
+            text = f"{result.title}: step {result.advance.step} of {result.advance.steps}{result.advance.about}"
             yield Event(question.stage, done, total, max(scores, default=None), text)
             continue
         job, runs = result
@@ -116,6 +117,8 @@ def _job(
     case = training.case
     wanted = {metric.name for metric in question.metrics}
     wanted |= {"validation", "test"} if "score" in wanted else set()
+    if isinstance(training.task, Environment):  # whose pages show all of them
+        wanted |= {*Measure}
     checkpoint = folder.path / CHECKPOINTS / f"{file_name(case.name)}-{seeds[0]}.safetensors"
     return Job(
         study=folder.name,

@@ -21,6 +21,7 @@ from plastic_search.records import run as files
 from plastic_search.records.folder import RunFolder
 from plastic_search.records.run import Finalist, Outcome, Run, Stage
 from plastic_search.records.table import used
+from plastic_search.tasks import Task
 
 __all__ = ["best", "carry_out", "expected"]
 
@@ -176,7 +177,7 @@ class _Search:
         """The proposal, without its network where that has another number of outputs than the task."""
         try:
             if proposal.spec is not None:
-                fit(proposal.spec, self.study.task)
+                fit(proposal.spec, self.study.task, self.study.trainer)
         except PlasticSearchError as error:
             return proposal._replace(spec=None, note=str(error))
         return proposal
@@ -214,9 +215,11 @@ class _Search:
             arm.tell(proposal.number, None, None)
             return
         run, task = self.trials[arm.name].mean(proposal.number), self.study.task
-        threshold = task.chance + self.study.feasibility_threshold * (1.0 - task.chance)
+        threshold = -math.inf  # in an environment, where the score alone is looked for
+        if isinstance(task, Task):
+            threshold = task.chance + self.study.feasibility_threshold * (1.0 - task.chance)
         values = [run.metrics.get(o.value, 0.0) for o in self.study.objectives]
-        violation = threshold - run.metrics.get("score", 0.0)
+        violation = max(threshold - run.metrics.get("score", 0.0), -1.0)
         arm.tell(proposal.number, None if run.outcome is Outcome.PRUNED else values, violation)
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part, discover, equation, open_set
 from plastic_search.core.space import Choice, search_parameters
+from plastic_search.environments import Environment
 from plastic_search.network.spec import NetworkSpec
 from plastic_search.tasks import Task
 from plastic_search.trainers import Trainer
@@ -52,7 +53,7 @@ class Study(Part):
 
     question: str
     space: NetworkSpec
-    task: Task
+    task: Task | Environment
     trainer: Trainer = Gradient(steps=500)
     finalist: Trainer = Gradient(steps=2000)
     fine_tuning: Trainer = Gradient(steps=200, learning_rate=3e-3, cooldown_fraction=1.0)
@@ -76,6 +77,11 @@ class Study(Part):
             )
         if self.objectives[:1] != (Objective.SCORE,):
             raise PlasticSearchError("the first objective of a study must be 'score', which chooses the winner")
+        if isinstance(self.task, Environment) and len(self.objectives) > 1:
+            raise PlasticSearchError(
+                f"{type(self.task).__name__} is an environment, in which there is no perfect score that networks could "
+                "come near to before their size counts; set objectives=(Objective.SCORE,)"
+            )
         open_elsewhere = [
             a for f in ("task", "trainer", "finalist", "fine_tuning") for a, _ in search_parameters(getattr(self, f), f)
         ]

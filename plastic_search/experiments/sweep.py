@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.part import Part, field_types
+from plastic_search.environments import Environment
 from plastic_search.experiments.comparison import Case, Metric, Training, about, check_distinct
 from plastic_search.network.spec import NetworkSpec
 from plastic_search.records.run import SWEEP, Stage
@@ -58,7 +59,7 @@ class Sweep(Part):
     base: NetworkSpec
     groups: tuple[Group, ...]
     values: tuple[float, ...]
-    task: Task
+    task: Task | Environment
     base_name: str = "dense"
     field: str = "density"
     layers: tuple[int, ...] = ()

@@ -11,18 +11,29 @@ import operator
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part
+from plastic_search.environments import Environment
 from plastic_search.network.diagnostics import described, fault
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.tasks import Task
 
-__all__ = ["Progress", "ResumableTrainer", "Trainer", "Training", "advance", "one_seed_each", "progress_of"]
+__all__ = [
+    "Progress",
+    "ResumableTrainer",
+    "Scored",
+    "Trainer",
+    "Training",
+    "advance",
+    "one_seed_each",
+    "progress_of",
+    "task_of",
+]
 
 
 class Progress(NamedTuple):
@@ -43,15 +54,23 @@ class Progress(NamedTuple):
 class Trainer(Part):
     """How a network's parameters are found."""
 
+    def outputs(self, task: Task | Environment) -> int:
+        """How many outputs a network must have that is trained for `task`.
+
+        Raises:
+            PlasticSearchError: the trainer cannot train for it.
+        """
+        return task_of(self, task).outputs
+
     @abstractmethod
-    def train(self, net: Network, task: Task, seed: int) -> Iterator[Progress]:
+    def train(self, net: Network, task: Task | Environment, seed: int) -> Iterator[Progress]:
         """Train `net` in place, and yield progress now and then, the last at the end of training.
 
         A caller that stops iterating stops the training.
         """
 
     def train_together(
-        self, population: Population, task: Task, seeds: Sequence[int]
+        self, population: Population, task: Task | Environment, seeds: Sequence[int]
     ) -> Iterator[tuple[Progress, ...]]:
         """Train every member in place, each as `train` would alone, and yield the progress of all.
 
@@ -109,12 +128,22 @@ class Training(Protocol):
         """Go on from what `saved` returned, in a training that was begun with the same arguments."""
 
 
+@runtime_checkable
+class Scored(Protocol):
+    """A `Training` that measures each member's score as it goes."""
+
+    @property
+    def scores(self) -> Tensor:
+        """A running mean of each member's score in training [member]."""
+        ...
+
+
 @dataclass(frozen=True)
 class ResumableTrainer(Trainer):
     """A trainer whose training can be interrupted between any two updates."""
 
     @abstractmethod
-    def begin(self, population: Population, task: Task, seeds: Sequence[int]) -> Training:
+    def begin(self, population: Population, task: Task | Environment, seeds: Sequence[int]) -> Training:
         """A training of `population` at step 0.
 
         Args:
@@ -125,13 +154,23 @@ class ResumableTrainer(Trainer):
         """
 
 
+def task_of(trainer: Trainer, task: Task | Environment) -> Task:
+    """`task`, if it is none of the environments, of which `trainer` can make nothing."""
+    if isinstance(task, Environment):
+        raise PlasticSearchError(
+            f"{type(trainer).__name__} trains networks for tasks, but {type(task).__name__} is an environment; "
+            "use a trainer that learns from reward, such as ActorCritic"
+        )
+    return task
+
+
 def one_seed_each(population: Population, seeds: Sequence[int]) -> None:
     """Refuse a number of seeds other than that of the population's members."""
     if len(seeds) != len(population):
         raise PlasticSearchError(f"{len(population)} members want as many seeds, but there are {len(seeds)}")
 
 
-def progress_of(trainer: Trainer, net: Network, task: Task, seed: int) -> Iterator[Progress]:
+def progress_of(trainer: Trainer, net: Network, task: Task | Environment, seed: int) -> Iterator[Progress]:
     """The progress of `trainer.train`, of which every one is checked.
 
     Raises:

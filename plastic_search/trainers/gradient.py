@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -12,18 +11,21 @@ from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import positive
+from plastic_search.environments import Environment
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.tasks import Episodes, Split, Task
-from plastic_search.trainers import Progress, Trainer, one_seed_each
+from plastic_search.trainers import Progress, Trainer, one_seed_each, task_of
 from plastic_search.training.adaptation import Adaptation
 from plastic_search.training.contract import check_dependence, draw, loss_of
 from plastic_search.training.optimisers import (
     Adam,
     Optimiser,
     ParameterGroup,
+    clip_members,
     gradient_factors,
     keep_held,
+    mean_gradients,
     parameter_groups,
 )
 
@@ -65,8 +67,8 @@ class Gradient(Trainer):
         if not 0.0 <= self.cooldown_fraction <= 1.0:
             raise PlasticSearchError(f"Gradient.cooldown_fraction is a share, 0 to 1, but is {self.cooldown_fraction}")
 
-    def train(self, net: Network, task: Task, seed: int) -> Iterator[Progress]:
-        rng = torch.Generator().manual_seed(seed)
+    def train(self, net: Network, task: Task | Environment, seed: int) -> Iterator[Progress]:
+        task, rng = task_of(self, task), torch.Generator().manual_seed(seed)
         params = list(net.parameters())
 
         adaptation = Adaptation(net, (seed,), self.steps)
@@ -83,9 +85,10 @@ class Gradient(Trainer):
             yield progress[0]
 
     def train_together(
-        self, population: Population, task: Task, seeds: Sequence[int]
+        self, population: Population, task: Task | Environment, seeds: Sequence[int]
     ) -> Iterator[tuple[Progress, ...]]:
         one_seed_each(population, seeds)
+        task = task_of(self, task)
         rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         params = list(population.parameters())
 
@@ -95,11 +98,7 @@ class Gradient(Trainer):
             return torch.stack([_loss(task, *each, first) for each in zip(outputs, drawn, strict=True)])
 
         def clip() -> None:
-            grads = [p.grad for p in params if p.grad is not None]
-            squares = torch.stack([g.square().flatten(1).sum(1) for g in grads]).sum(0)
-            share = (self.clip / (squares.sqrt() + 1e-6)).clamp_max(1.0)  # as torch's own clip_grad_norm_
-            for grad in grads:
-                grad.mul_(share.view(-1, *[1] * (grad.dim() - 1)))
+            clip_members(params, self.clip)
 
         yield from self._updates(population, losses, clip, Adaptation(population, seeds, self.steps))
 
@@ -131,7 +130,7 @@ class Gradient(Trainer):
             restore()
             schedule.step()
             if step < self.steps:
-                adaptation.after(step, *(partial(_moments, optimiser, name) for name in ("exp_avg", "exp_avg_sq")))
+                adaptation.after(step, *mean_gradients(optimiser))
             recent.append(loss.detach())
             if step % every == 0 or step == self.steps:
                 yield tuple(Progress(step, self.steps, mean) for mean in torch.stack(recent).mean(0).tolist())
@@ -150,8 +149,3 @@ def _loss(task: Task, outputs: Tensor, episodes: Episodes, first: bool) -> Tenso
     if first:
         check_dependence(task, "loss", loss, outputs)
     return loss
-
-
-def _moments(optimiser: torch.optim.Optimizer, name: str, parameter: Tensor) -> Tensor | None:
-    """The optimiser's running mean `name` for a parameter; None before its first gradient, and where it keeps none."""
-    return optimiser.state[parameter].get(name)

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
+from plastic_search.environments import Environment
 from plastic_search.network.interventions import Given
 from plastic_search.network.module import Network
 from plastic_search.tasks import Split, Task
 from plastic_search.training.contract import draw, scores_of
+from plastic_search.training.episodes import Ablation
+from plastic_search.training.reward import measured
 
 __all__ = ["Ablation", "evaluate", "frozen", "shuffled"]
-
-Ablation = Callable[[int], Given]  # from the number of steps to arguments of `Network.forward`
 
 _CHUNK = 500  # episodes in a batch, which bounds the memory of traces
 
 
 @torch.no_grad()
-def evaluate(net: Network, task: Task, split: Split, episodes: int, ablation: Ablation | None = None) -> float:
-    """The mean score, from 0 to 1, over `episodes` episodes, which are the same at every call; nan where one is nan.
+def evaluate(
+    net: Network, task: Task | Environment, split: Split, episodes: int, ablation: Ablation | None = None
+) -> float:
+    """The mean score over `episodes` episodes, which are the same at every call; nan where one is nan.
+
+    Of a task it lies from 0 to 1; of an environment it is the first of its metrics.
 
     Args:
         ablation: what is imposed on the network: None, `frozen`, the result of `shuffled`, or any function from the
             number of steps to arguments of `Network.forward`, such as `lambda time: {"clamp": torch.zeros(time)}`.
 
     Raises:
-        PlasticSearchError: the task's episodes or scores are not what `tasks.Task` describes.
+        PlasticSearchError: what is returned is not what `tasks.Task` or `environments.Environment` describes.
     """
+    if isinstance(task, Environment):
+        return next(iter(measured(net, task, split, episodes, ablation)[0].values()))
     rng = torch.Generator().manual_seed(20_000 + list(Split).index(split))
     scores = []
     for size in [_CHUNK] * (episodes // _CHUNK) + [episodes % _CHUNK] * (episodes % _CHUNK > 0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +20,10 @@ from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.pytree import map_tensors
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimiser", "ParameterGroup", "gradient_factors", "keep_held", "parameter_groups"]
+__all__ = [
+    "SGD", "Adam", "AdamW", "Optimiser", "ParameterGroup", "clip_members", "gradient_factors", "keep_held",
+    "load_optimiser", "mean_gradients", "parameter_groups", "saved_optimiser",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,52 @@ def keep_held(net: Network | Population) -> Callable[[], None]:
             p.copy_(torch.where(mask, values, p))
 
     return restore
+
+
+def clip_members(params: Iterable[Tensor], largest: float) -> None:
+    """Scale each member's gradient down to the norm `largest`, in place, as torch's clip_grad_norm_ does for one net.
+
+    Args:
+        params: of a population, with an axis over members before all others.
+    """
+    grads = [p.grad for p in params if p.grad is not None]
+    squares = torch.stack([g.square().flatten(1).sum(1) for g in grads]).sum(0)
+    share = (largest / (squares.sqrt() + 1e-6)).clamp_max(1.0)
+    for grad in grads:
+        grad.mul_(share.view(-1, *[1] * (grad.dim() - 1)))
+
+
+def mean_gradients(optimiser: torch.optim.Optimizer) -> list[Callable[[Tensor], Tensor | None]]:
+    """Functions that return an optimiser's running means of a parameter's gradient, and of its square.
+
+    They return None before its first gradient, and where an optimiser keeps none.
+    """
+
+    def mean(name: str, parameter: Tensor) -> Tensor | None:
+        return optimiser.state[parameter].get(name)
+
+    return [partial(mean, name) for name in ("exp_avg", "exp_avg_sq")]
+
+
+def saved_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The tensors that an optimiser keeps, by number of the parameter and name: `3.exp_avg`; not copies."""
+    found = {}
+    for number, p in enumerate(_of_groups(optimiser)):
+        found |= {f"{number}.{name}": t for name, t in optimiser.state.get(p, {}).items() if isinstance(t, Tensor)}
+    return found
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, saved: dict[str, Tensor]) -> None:
+    """Give an optimiser of the same parameters what `saved_optimiser` returned."""
+    params = _of_groups(optimiser)
+    optimiser.state.clear()
+    for path, tensor in saved.items():
+        number, _, name = path.partition(".")
+        optimiser.state[params[int(number)]][name] = tensor.clone()
+
+
+def _of_groups(optimiser: torch.optim.Optimizer) -> list[Tensor]:
+    return [p for group in optimiser.param_groups for p in group["params"]]
 
 
 def _first_parts(population: Population) -> tuple[Any, ...]:

@@ -1,0 +1,87 @@
+"""What is measured of a trained network, whether it was trained for a task or in an environment."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from plastic_search.environments import Environment
+from plastic_search.experiments.jobs import Measure
+from plastic_search.network.module import Network
+from plastic_search.network.spec import Pathway
+from plastic_search.tasks import Split, Task
+from plastic_search.training.contract import draw
+from plastic_search.training.evaluation import Ablation, evaluate, frozen, shuffled
+from plastic_search.training.reward import clamped, mean_rate, measured
+
+__all__ = ["measure", "not_finite"]
+
+_EPISODES = 2000  # behind a score of a task
+_PLAYED = 500  # behind one of an environment
+
+
+def measure(measures: tuple[Measure, ...], net: Network, task: Task | Environment) -> dict[str, float]:
+    """The scores of a trained network; those of its trace are left out where nothing is plastic.
+
+    In an environment also each of its metrics by name, and the reward of each trial, `trial.0`, `trial.1`, ..., on the
+    test split; and the score with the plasticity rate held at its mean, where that is modulated.
+    """
+    found = _in(task, net, measures) if isinstance(task, Environment) else _for(task, net, measures)
+    return {name: round(value, 6) for name, value in found.items()}
+
+
+def _for(task: Task, net: Network, measures: tuple[Measure, ...]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for each in measures:
+        match each:
+            case Measure.VALIDATION:
+                score = evaluate(net, task, Split.VALIDATION, _EPISODES)
+            case Measure.TEST:
+                score = evaluate(net, task, Split.TEST, _EPISODES)
+            case Measure.FROZEN if _is_plastic(net):
+                score = evaluate(net, task, Split.TEST, _EPISODES, frozen)
+            case Measure.SHUFFLED if _is_plastic(net):
+                first = draw(task, 1, Split.TRAIN, torch.Generator().manual_seed(0), next(net.parameters()))
+                score = evaluate(net, task, Split.TEST, _EPISODES, shuffled(first.query_step))
+            case _:
+                continue
+        found[each.value] = score
+    return found
+
+
+def _in(environment: Environment, net: Network, measures: tuple[Measure, ...]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    if Measure.VALIDATION in measures:
+        found[Measure.VALIDATION] = evaluate(net, environment, Split.VALIDATION, _PLAYED)
+    if Measure.TEST in measures:
+        metrics, trials = measured(net, environment, Split.TEST, _PLAYED)
+        found[Measure.TEST] = next(iter(metrics.values()))
+        more = metrics | {f"trial.{k}": reward for k, reward in enumerate(trials)}
+        found |= {name: value for name, value in more.items() if math.isfinite(value) and name not in Measure}
+    ablations: dict[Measure, Ablation] = {}
+    if _is_plastic(net):
+        ablations = {Measure.FROZEN: frozen, Measure.SHUFFLED: shuffled(0)}
+        if Measure.CLAMPED in measures and (rate := mean_rate(net, environment)) is not None:
+            ablations[Measure.CLAMPED] = clamped(rate)
+    for each, ablation in ablations.items():
+        if each in measures:
+            found[each] = evaluate(net, environment, Split.TEST, _PLAYED, ablation)
+    return {str(name): value for name, value in found.items()}
+
+
+def _is_plastic(net: Network) -> bool:
+    return any(layer.plastic is not Pathway.NONE for layer in net.spec.layers)
+
+
+def not_finite(metrics: dict[str, float], task: Task | Environment) -> str:
+    """Which scores of a network are not finite, as the note of a run that diverged; "" where all are."""
+    where = {
+        Measure.VALIDATION: "the validation split",
+        Measure.TEST: "the test split",
+        Measure.FROZEN: "the test split with its trace held at zero",
+        Measure.SHUFFLED: "the test split with its trace shuffled",
+        Measure.CLAMPED: "the test split with its plasticity rate held",
+    }
+    first = next((text for name, text in where.items() if not math.isfinite(metrics.get(name, 0.0))), "")
+    return f"the score of {type(task).__name__} is not finite on {first}" if first else ""

@@ -1,0 +1,98 @@
+"""What an environment must return, checked wherever it enters; a fault names it, its file and line, and both shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.environments import Environment, Moment, Played
+from plastic_search.network.diagnostics import described, fault
+
+__all__ = ["act", "begin", "check_environment", "metrics_of"]
+
+
+def check_environment(environment: Environment) -> None:
+    """Refuse an environment whose sizes or name of its score are not what they must be."""
+    for name in ("inputs", "actions", "steps"):
+        if type(size := getattr(environment, name)) is not int or size < 1:
+            raise fault(environment, name, f"{name} must be a whole number from 1, but is {described(size)}")
+    if not isinstance(environment.score_name, str):
+        found = described(environment.score_name)
+        raise fault(environment, "score_name", f"score_name must be a text, but is {found}")
+
+
+def begin(environment: Environment, batch: int, rng: Generator, like: Tensor) -> tuple[Any, Moment]:
+    """`environment.reset`, whose result is checked.
+
+    Args:
+        like: a tensor of the type that observations must have, such as a network's parameter.
+
+    Raises:
+        PlasticSearchError: it is not a state and a `Moment` as `environments.Moment` describes it.
+    """
+    return _checked(environment, "reset", environment.reset(batch, rng), batch, like)
+
+
+def act(environment: Environment, state: Any, actions: Tensor, rng: Generator, like: Tensor) -> tuple[Any, Moment]:
+    """`environment.step`, whose result is checked.
+
+    Raises:
+        PlasticSearchError: as `begin`.
+    """
+    return _checked(environment, "step", environment.step(state, actions, rng), len(actions), like)
+
+
+def metrics_of(environment: Environment, played: Played) -> dict[str, Tensor]:
+    """What is measured in each episode, by name, floats [batch] each; the first is the score.
+
+    Raises:
+        PlasticSearchError: it is something else.
+    """
+    found, batch = environment.metrics(played), played.rewards.shape[1]
+    if not isinstance(found, dict) or not found:
+        raise fault(environment, "metrics", f"`metrics` must return a dict of tensors, but returned {described(found)}")
+    for name, value in found.items():
+        if not _is(value, batch) or not value.is_floating_point():
+            wanted = f"floats [batch], here [{batch}]"
+            raise fault(environment, "metrics", f"the metric {name} must be {wanted}, but is {_kind_of(value)}")
+    return found
+
+
+def _checked(environment: Environment, method: str, result: Any, batch: int, like: Tensor) -> tuple[Any, Moment]:
+    if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], Moment):
+        what = f"`{method}` must return a state and a Moment, but returned {described(result)}"
+        raise fault(environment, method, what)
+
+    def refuse(name: str, wanted: str, value: Any) -> PlasticSearchError:
+        return fault(environment, method, f"the {name} must be {wanted}, but is {_kind_of(value)}")
+
+    moment: Moment = result[1]
+    wanted = (batch, environment.inputs)
+    if not isinstance(moment.observation, Tensor) or moment.observation.shape != wanted:
+        raise refuse("observation", f"[batch, inputs], here {list(wanted)}", moment.observation)
+    if moment.observation.dtype != like.dtype:
+        raise refuse("observation", f"{like.dtype}, as the network's parameters are", moment.observation)
+    if not _is(moment.reward, batch) or not moment.reward.is_floating_point():
+        raise refuse("reward", f"floats [batch], here [{batch}]", moment.reward)
+    for name, value in (("weight", moment.weight), ("trial", moment.trial)):
+        if value is not None and not _is(value, batch):
+            raise refuse(name, f"[batch], here [{batch}], or None", value)
+    for name, value in (("done", moment.done), ("clear", moment.clear)):
+        if value is not None and (not _is(value, batch) or value.dtype != torch.bool):
+            raise refuse(name, f"truth values [batch], here [{batch}], or None", value)
+    for name, value in moment.marks.items():
+        if not _is(value, batch):
+            raise refuse(f"mark {name}", f"[batch], here [{batch}]", value)
+    return result
+
+
+def _is(value: Any, batch: int) -> bool:
+    return isinstance(value, Tensor) and value.shape == (batch,)
+
+
+def _kind_of(value: Any) -> str:
+    """`of shape [3], torch.float32`, `a list`."""
+    return f"of shape {list(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else described(value)
