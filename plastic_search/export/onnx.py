@@ -25,7 +25,7 @@ from plastic_search.export.parameters import Codes, first_state, parameters, pre
 from plastic_search.export.parity import Parity, check
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import unflatten
-from plastic_search.network.state import State, named
+from plastic_search.network.state import State, describe, named
 from plastic_search.network.step import Ready
 from plastic_search.network.step import step as reference_step
 from plastic_search.records.files import replacing
@@ -44,10 +44,13 @@ def export_step(net: Network, path: Path | str, steps: int = 200, seed: int = 0)
         seed: of the random inputs of that comparison.
 
     Raises:
-        PlasticSearchError: the step cannot be traced, or the file differs from it; `path` is then not written.
+        PlasticSearchError: `net` is no Network, or its step cannot be traced, or the file differs from it; `path` is
+            then not written.
     """
     import onnx
 
+    if not isinstance(net, Network):
+        raise PlasticSearchError(f"net must be a Network, but is {describe(net)}")
     path = as_path(path)
     model = _bound(_traced(net), parameters(net))
     _strip(model)

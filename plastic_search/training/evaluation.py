@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 
+from plastic_search.core.errors import PlasticSearchError
 from plastic_search.environments import Environment
 from plastic_search.network.interventions import Given
 from plastic_search.network.module import Network
+from plastic_search.network.state import describe
 from plastic_search.tasks import Split, Task
 from plastic_search.training.contract import draw, scores_of
 from plastic_search.training.episodes import Ablation
@@ -38,9 +42,17 @@ def evaluate(
     scores = []
     for size in [_CHUNK] * (episodes // _CHUNK) + [episodes % _CHUNK] * (episodes % _CHUNK > 0):
         drawn = draw(task, size, split, rng, next(net.parameters()))
-        outputs, _ = net(drawn.inputs, **(ablation(len(drawn.inputs)) if ablation else {}))
+        outputs, _ = net(drawn.inputs, **_given(ablation, len(drawn.inputs)))
         scores.append(scores_of(task, outputs, drawn))
     return torch.cat(scores).mean().item()
+
+
+def _given(ablation: Ablation | None, time: int) -> Given:
+    given: Any = ablation(time) if ablation else {}
+    if not isinstance(given, dict):
+        wanted = "a dict of arguments of Network.forward, such as {'clamp': torch.zeros(time)}"
+        raise PlasticSearchError(f"an ablation must return {wanted}, but returned {describe(given)}")
+    return cast(Given, given)
 
 
 def frozen(time: int) -> Given:
@@ -52,9 +64,14 @@ def shuffled(query_step: int, seed: int = 0) -> Ablation:
     """An ablation: every trace's entries are permuted among the synapses of its layer from the first scored step on.
 
     The distribution of the trace's entries stays the same, but not their places: a control for the trace's magnitude.
+
+    Raises:
+        PlasticSearchError: the ablation is of sequences that have no such step.
     """
 
     def ablation(time: int) -> Given:
+        if not 0 <= query_step < time:
+            raise PlasticSearchError(f"query_step must be a step of the sequence, 0 to {time - 1}, but is {query_step}")
         steps = torch.arange(time)
         return {"shuffle": torch.where(steps >= query_step, seed + steps, -1)}
 

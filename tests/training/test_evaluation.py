@@ -61,6 +61,11 @@ def test_shuffling_keeps_every_entry_and_waits_for_the_question() -> None:
     torch.testing.assert_close(before_trace.flatten(1).sort().values, after_trace.flatten(1).sort().values)
 
 
+def test_an_ablation_of_a_step_that_is_not_there_is_refused() -> None:
+    with pytest.raises(PlasticSearchError, match="query_step must be a step of the sequence, 0 to 4, but is 999"):
+        shuffled(999)(5)
+
+
 def test_evaluation_is_the_same_at_every_call_and_in_range() -> None:
     net = Network(SPEC, 4)
     first = evaluate(net, TASK, Split.TEST, 700)

@@ -357,6 +357,7 @@ REFUSED = {
     "device": (lambda x: x * (2.0 if x.device.type == "cuda" else 1.0), "looks at `device`"),
     "globals": (lambda x: x * globals()["COUNTER"][0], "calls `globals`"),
     "gradient": (lambda x: x * (0.5 if x.requires_grad else 1.0), "looks at `requires_grad`"),
+    "random": (lambda x: x * torch.rand_like(x), "something else when it is called again, as random numbers do"),
     "mode": (lambda x: x * (0.5 if torch.is_grad_enabled() else 1.0), "looks at `is_grad_enabled`"),
 }
 

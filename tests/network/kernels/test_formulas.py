@@ -91,11 +91,11 @@ def rules() -> Iterator[dict[str, Any]]:
 
     @dataclass(frozen=True)
     class Crossing(Rule):
-        """dH = post (x) pre - |post| |pre| H, a decay for every synapse that changes within an episode"""
+        """dH = |post|^1.5 (x) pre^5 - |post| |pre| H, a decay for every synapse that changes within an episode"""
 
         def step(self, params: Any, state: Any, seen: Activity) -> tuple[Change, Any]:
             decay = seen.post.abs().unsqueeze(-1) * seen.pre.abs().unsqueeze(1)
-            return Change((Outer(seen.post, seen.pre),), decay), state
+            return Change((Outer(seen.post.abs() ** 1.5, seen.pre**5),), decay), state
 
     @dataclass(frozen=True)
     class Inverse(Rule):

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from plastic_search.network.kernels.tracing.ir import GraphBuilder, Node
+from plastic_search.network.kernels.tracing.ir import GraphBuilder, Node, UnsupportedError
 from plastic_search.network.kernels.tracing.program import ordered
 
 __all__ = ["FORMULAS", "maximum", "minimum", "power"]
 
 aten = torch.ops.aten
+_FACTORS = 16  # of a power
 
 
 def maximum(b: GraphBuilder, x: Node, y: Node) -> Node:
@@ -38,10 +39,17 @@ def _sign(b: GraphBuilder, x: Node) -> Node:
 
 
 def power(b: GraphBuilder, x: Node, exponent: float) -> Node:
+    """x ** exponent: products where that is a small whole number; if it is none, NaN of negative x, as in torch."""
+    if exponent == 0:
+        return b.constant(1.0)
     if exponent < 0:
         return b.binary("div", b.constant(1.0), power(b, x, -exponent))
     if exponent == 0.5:
         return b.unary("sqrt", x)
+    if exponent != int(exponent):
+        return b.unary("exp", b.binary("mul", b.constant(exponent), b.unary("log", x)))
+    if exponent > _FACTORS:
+        raise UnsupportedError(f"a power of {exponent:g}, which is more than {_FACTORS}")
     return reduce(lambda product, _: b.binary("mul", product, x), range(int(exponent) - 1), x)
 
 

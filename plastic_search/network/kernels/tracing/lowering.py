@@ -167,8 +167,8 @@ class _Interpreter:
         return self._each(lambda x, y: self.builder.binary(op, x, self.builder.binary("mul", y, factor)), a, b)
 
     def _pow(self, node: fx.Node, a: Any, exponent: Any) -> Array:
-        if not isinstance(exponent, int | float) or exponent not in (-2, -1, -0.5, 0.5, 1, 2, 3, 4):
-            raise UnsupportedError(f"a power of {exponent}")
+        if not isinstance(exponent, int | float):
+            raise UnsupportedError("a power whose exponent is a tensor (write torch.exp(exponent * torch.log(x)))")
         return self._each(lambda x: power(self.builder, x, exponent), a)
 
     def _clamp(self, node: fx.Node, a: Any, low: Any = None, high: Any = None, **kw: Any) -> Array:

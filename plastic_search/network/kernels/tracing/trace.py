@@ -33,7 +33,7 @@ from plastic_search.network.kernels.tracing.program import (
     layout_of,
 )
 from plastic_search.network.kernels.tracing.step_function import Plastic, StepFunction
-from plastic_search.network.kernels.tracing.writes import written
+from plastic_search.network.kernels.tracing.writes import equal, written
 from plastic_search.network.spec import Bound
 from plastic_search.network.step import trace_read
 from plastic_search.precisions import Format
@@ -209,6 +209,8 @@ class _Trace:
             return [torch.rand(t.shape, dtype=t.dtype, generator=rng) if own else t for t, own in pairs]
 
         one, two = some(), some()
+        if not all(equal(a, again) for a, again in zip(step.flat(*one), step.flat(*one), strict=True)):
+            raise UnsupportedError("its step returns something else when it is called again, as random numbers do")
         both = [torch.cat([a, b]) if own else a for a, b, own in zip(one, two, batched, strict=True)]
         results = [step.flat(*args) for args in (one, two, both)]
         for a, b, together in zip(*results, strict=True):
