@@ -27,8 +27,9 @@ ORDER = (
 )
 FLOOR = {wing: n for n, wings in enumerate(ORDER.split(" < ")) for wing in wings.split(", ")}
 REPORT_READS = {"core", "records", "topology", "report"}  # pages are written from records, without torch
-PARTS = {"cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers"}  # one part a file
-NEIGHBOURS = {"modulations", "structures", "tasks"}  # folders whose members may build on one another
+# of one part a file
+PARTS = {"cells", "rules", "modulations", "structures", "precisions", "tasks", "environments", "trainers"}
+NEIGHBOURS = {"modulations", "structures", "tasks", "environments"}  # folders whose members may build on one another
 ONLY_IN = {  # a third party's only doors
     "brevitas": {"network/quantization"},
     "llvmlite": {"network/kernels"},
@@ -40,6 +41,7 @@ ONLY_IN = {  # a third party's only doors
     "networkx": {"topology", "report"},
     "defusedxml": {"topology"},
     "pooch": {"tasks/_archives"},
+    "gymnasium": {"environments/_copies"},
     "pandas": {"records/table", "experiments", "report"},
     "matplotlib": {"report"},
     "jinja2": {"report"},

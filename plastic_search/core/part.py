@@ -40,7 +40,7 @@ __all__ = [
     "unfinished",
 ]
 
-OPEN_SETS = ("cells", "rules", "modulations", "structures", "precisions", "tasks", "trainers")  # folders of parts
+OPEN_SETS = ("cells", "rules", "modulations", "structures", "precisions", "tasks", "environments", "trainers")
 NO_EQUATION = "no equation is given"  # of a part whose docstring states none
 _SECTION = re.compile(r"^(?:Args|Attributes):\n((?:[ \t]+.*\n?|\n)+)", re.MULTILINE)
 _ENTRY = re.compile(r"^(\w+(?:, \w+)*)(?: \([^)\n]*\))?: *(.*(?:\n[ \t]+.*)*)", re.MULTILINE)  # name (type): meaning

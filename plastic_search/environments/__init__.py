@@ -93,7 +93,7 @@ class Environment(Part):
             rng: on the CPU, the only source of chance, here and in `step`.
 
         Returns:
-            The state of the episodes, any tree of tensors, and their first moment.
+            The state of the episodes, any value, and their first moment.
         """
 
     @abstractmethod
@@ -109,7 +109,10 @@ class Environment(Part):
         """
 
     def metrics(self, played: Played) -> dict[str, Tensor]:
-        """What is measured in each episode, by name, [batch] each; larger is better. The first is the score."""
+        """What is measured in each episode, by name, floats [batch] each; larger is better. The first is the score.
+
+        NaN stands where an episode has nothing to measure, such as no trial of a kind; means leave it out.
+        """
         return {"reward": played.rewards.sum(0)}
 
     def frame(self, state: Any, episode: int) -> str:

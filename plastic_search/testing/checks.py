@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from torch.testing import assert_close
 
 from plastic_search.core.part import Part
+from plastic_search.environments._copies import NotInstalled
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import leaves, map_tensors
 from plastic_search.network.spec import Layer, NetworkSpec
@@ -147,7 +148,7 @@ def promise(part: Part, what: str) -> Iterator[None]:
     """Raise whatever fails inside as an AssertionError that names the part and its promise."""
     try:
         yield
-    except DataMissing:
+    except (DataMissing, NotInstalled):
         raise
     except Exception as error:
         raise AssertionError(f"{part} breaks a promise: {what} ({type(error).__name__}: {error})") from error

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from plastic_search import testing
 from plastic_search.core.part import Part, discover, open_set
+from plastic_search.environments._copies import NotInstalled
 from plastic_search.modulations.constant import Constant
 from plastic_search.precisions.integer import Integer
 from plastic_search.rules import Activity, Change, Outer, Rule
@@ -33,6 +34,7 @@ PROMISES: dict[str, Callable[..., None]] = {
     "structures": testing.structure_promises,
     "precisions": testing.precision_promises,
     "tasks": testing.task_promises,
+    "environments": testing.environment_promises,
     "trainers": testing.part_promises,
 }
 FOUND = [(folder, kind) for folder in PROMISES for kind in discover(open_set(folder)).values()]
@@ -42,7 +44,7 @@ FOUND = [(folder, kind) for folder in PROMISES for kind in discover(open_set(fol
 def test_every_part_keeps_its_promises(folder: str, kind: type[Part]) -> None:
     try:
         PROMISES[folder](kind)
-    except DataMissing as missing:
+    except (DataMissing, NotInstalled) as missing:
         pytest.skip(str(missing))
 
 
