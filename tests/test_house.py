@@ -32,6 +32,7 @@ PARTS = {"cells", "rules", "modulations", "structures", "precisions", "tasks", "
 NEIGHBOURS = {"modulations", "structures", "tasks", "environments"}  # folders whose members may build on one another
 ONLY_IN = {  # a third party's only doors
     "brevitas": {"network/quantization"},
+    "cmaes": {"training/strategies/cma_es"},
     "llvmlite": {"network/kernels"},
     "triton": {"network/kernels"},
     "optuna": {"experiments/optuna_search", "experiments/journal"},
@@ -240,6 +241,6 @@ def test_a_content_file_holds_one_value_and_no_logic(folder: str, file: Path) ->
     logic = [node.lineno for node in ast.walk(values[0]) if isinstance(node, LOGIC)]
     assert not logic, f"{name_of(file)}:{logic[0]} computes; a content file only names values"
     kinds = {"search_spaces": {"NetworkSpec"}, "studies": {"Study", "Sweep", "Comparison"}, "reports": {"Report"}}.get(
-        folder, {"Benchmark"}
+        folder, {"Benchmark", "SideBySide"}
     )
     assert type(loading.value(folder, str(file))).__name__ in kinds

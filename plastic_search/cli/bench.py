@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from plastic_search.experiments.bench.side_by_side import SideBySide
 
 __all__ = ["bench", "doctor"]
 
@@ -44,17 +47,22 @@ def bench(
 ) -> None:
     """Time plastic layers on this machine, beside the reference step and torch's own layers, and write a page.
 
-    Where a C++ compiler is found, the reference step compiled by torch is timed too.
+    Where a C++ compiler is found, the reference step compiled by torch is timed too. Contenders of another kind, such
+    as `bench evolution`, are timed side by side and printed as a table.
     """
     from plastic_search.cli.console import print_line, say
     from plastic_search.core import loading
     from plastic_search.core.errors import PlasticSearchError
     from plastic_search.experiments.bench.benchmark import Benchmark, measure
+    from plastic_search.experiments.bench.side_by_side import SideBySide
     from plastic_search.records.files import destination, make_folder
     from plastic_search.report import bench_page
     from plastic_search.report.html import page_path
 
     path, value = loading.find("benchmarks", benchmark), loading.value("benchmarks", benchmark)
+    if isinstance(value, SideBySide):
+        _side_by_side(value, as_json)
+        return
     if not isinstance(value, Benchmark):
         raise PlasticSearchError(f"BENCHMARK must be a Benchmark, but is a {type(value).__name__}")
     make_folder(destination(page_path(out)).parent)
@@ -67,3 +75,19 @@ def bench(
         print(json.dumps(found, indent=1))
     else:
         print_line(page)
+
+
+def _side_by_side(benchmark: SideBySide, as_json: bool) -> None:
+    """Time the contenders, and print how they compare with the first."""
+    from plastic_search.cli.console import print_table
+    from plastic_search.experiments.bench.side_by_side import time_all
+
+    found = time_all(benchmark)
+    if as_json:
+        print(json.dumps([each._asdict() for each in found], indent=1))
+        return
+    rows = [
+        (each.name, f"{each.seconds:.4g} s", f"{each.ratio:.1f} ({each.spread[0]:.1f} to {each.spread[1]:.1f})")
+        for each in found
+    ]
+    print_table(benchmark.question, ("what", "time", "times faster than the first"), rows)
