@@ -21,9 +21,10 @@ from plastic_search.environments import Environment, Moment
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.spec import NetworkSpec
-from plastic_search.network.state import State, load_named, named
 from plastic_search.tasks import Split, Task
+from plastic_search.training import environment_contract as contract
 from plastic_search.training.contract import draw, loss_of, scores_of
+from plastic_search.training.episodes import cleared
 
 __all__ = ["Fitness", "fitness_of", "in_chunks"]
 
@@ -47,7 +48,8 @@ def fitness_of(
         seed: of the episodes.
 
     Raises:
-        PlasticSearchError: the task's episodes, losses or scores are not what `tasks.Task` describes.
+        PlasticSearchError: what the task or the environment returns is not what `tasks.Task` or
+            `environments.Environment` describes.
     """
     if isinstance(task, Environment):
         return _returns(population, task, episodes, seed).mean(1)
@@ -65,8 +67,9 @@ def _returns(population: Population, environment: Environment, episodes: int, se
     own, ours = _seeds(seed, 2)
     rngs = [torch.Generator().manual_seed(own) for _ in range(2)]  # the same for both halves
     rng = torch.Generator().manual_seed(ours)  # of actions
-    states, moments = map(list, zip(*(environment.reset(pairs * episodes, each) for each in rngs), strict=True))
     agents, like = _Agents(population), next(population.parameters())
+    begun = [contract.begin(environment, pairs * episodes, each, like) for each in rngs]
+    states, moments = [state for state, _ in begun], [moment for _, moment in begun]
     total = torch.zeros(members, episodes, dtype=like.dtype)
     going = torch.ones(members, episodes, dtype=torch.bool)
     for _ in range(environment.steps):
@@ -75,7 +78,7 @@ def _returns(population: Population, environment: Environment, episodes: int, se
         total.masked_fill_(outputs.isnan().any(2).cpu(), math.nan)
         actions = _chosen(environment, outputs.nan_to_num().flatten(0, 1).cpu(), rng)
         for half, own in enumerate(actions.chunk(2)):
-            states[half], moments[half] = environment.step(states[half], own, rngs[half])
+            states[half], moments[half] = contract.act(environment, states[half], own, rngs[half], like)
         total += torch.where(going, _both(moments, "reward").to(total).unflatten(0, (members, episodes)), 0.0)
         if (done := _both(moments, "done")) is not None:
             going &= ~done.unflatten(0, (members, episodes))
@@ -87,7 +90,8 @@ def _returns(population: Population, environment: Environment, episodes: int, se
 def _both(moments: list[Moment], name: str) -> Any:
     """A field of the moments of both halves, one after the other; None where they have none."""
     found = [getattr(moment, name) for moment in moments]
-    return None if found[0] is None else torch.cat(found)
+    known = [each for each in found if each is not None]
+    return torch.cat([torch.zeros_like(known[0]) if each is None else each for each in found]) if known else None
 
 
 def _chosen(environment: Environment, outputs: Tensor, rng: Generator) -> Tensor:
@@ -119,18 +123,9 @@ class _Agents:
             clear: where all of the state but the traces is set to 0 first [member * episode].
         """
         if clear is not None and self._state is not None:
-            self._state = _cleared(self._state, clear.unflatten(0, x.shape[:2]))
+            self._state = cleared(self._state, clear.unflatten(0, x.shape[:2]))
         y, self._state = self._population(x.unsqueeze(1), self._state)
         return y[:, 0]
-
-
-def _cleared(state: State, clear: Tensor) -> State:
-    def of(path: str, tensor: Tensor) -> Tensor:
-        if path.split(".")[2] not in ("output", "cell", "eligibility"):
-            return tensor
-        return tensor.masked_fill(clear.view(*clear.shape, *[1] * (tensor.dim() - 2)), 0.0)
-
-    return load_named({path: of(path, tensor) for path, tensor in named(state).items()}, state)
 
 
 class _Work(NamedTuple):
