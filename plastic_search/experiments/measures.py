@@ -58,7 +58,8 @@ def _in(environment: Environment, net: Network, measures: tuple[Measure, ...]) -
         metrics, trials = measured(net, environment, Split.TEST, _PLAYED)
         found[Measure.TEST] = next(iter(metrics.values()))
         more = metrics | {f"trial.{k}": reward for k, reward in enumerate(trials)}
-        found |= {name: value for name, value in more.items() if math.isfinite(value) and name not in Measure}
+        own = {each.value for each in Measure}  # which a metric of the environment does not replace
+        found |= {name: value for name, value in more.items() if math.isfinite(value) and name not in own}
     ablations: dict[Measure, Ablation] = {}
     if _is_plastic(net):
         ablations = {Measure.FROZEN: frozen, Measure.SHUFFLED: shuffled(0)}

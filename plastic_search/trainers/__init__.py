@@ -159,7 +159,7 @@ def task_of(trainer: Trainer, task: Task | Environment) -> Task:
     if isinstance(task, Environment):
         raise PlasticSearchError(
             f"{type(trainer).__name__} trains networks for tasks, but {type(task).__name__} is an environment; "
-            "use a trainer that learns from reward, such as ActorCritic"
+            "use one that learns from reward, ActorCritic or Evolution"
         )
     return task
 

@@ -191,7 +191,7 @@ def test_what_it_cannot_train_is_refused(choosing: Any) -> None:
     one, task = population(0), PatternCompletion()
     with pytest.raises(PlasticSearchError, match="PatternCompletion is a task; use Gradient"):
         ActorCritic().begin(one, task, (0,))
-    with pytest.raises(PlasticSearchError, match="Choosing is an environment; use a trainer that learns from reward"):
+    with pytest.raises(PlasticSearchError, match="Choosing is an environment; use one that learns from reward"):
         next(Gradient().train(one.member(0), choosing(), 0))
     with pytest.raises(PlasticSearchError, match="ActorCritic and Choosing want a network of 4 inputs and 4 outputs"):
         ActorCritic().begin(Population([Network(SPEC, 5)]), choosing(), (0,))
