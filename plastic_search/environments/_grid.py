@@ -67,7 +67,7 @@ def grid(size: int, directions: tuple[tuple[int, int], ...] = UP_DOWN_LEFT_RIGHT
 def others(forbidden: Tensor, cells: int, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
     """Free cells other than `forbidden`, drawn evenly: [*shape], to which `forbidden` broadcasts."""
     cell = torch.randint(cells - 1, shape, generator=rng)
-    return cell + (cell >= forbidden)
+    return cell.masked_fill_(cell == forbidden, cells - 1)  # which has not been drawn, in the place of `forbidden`
 
 
 def drawn(places: tuple[tuple[int, int], ...], agent: int, reward: int) -> str:

@@ -29,8 +29,8 @@ def measured(
 ) -> tuple[dict[str, float], list[float]]:
     """The environment's metrics by name, the score first, and the reward of each trial; means over `episodes` episodes.
 
-    They are the same episodes at every call, as far as a network's actions do not change them. Splits differ in the
-    seed alone.
+    A mean leaves out the episodes in which a metric is NaN, but for the score. They are the same episodes at every
+    call, as far as a network's actions do not change them. Splits differ in the seed alone.
 
     Args:
         ablation: what is imposed on the network: None, `evaluation.frozen`, the result of `clamped`, ...
@@ -38,17 +38,19 @@ def measured(
     Raises:
         PlasticSearchError: the environment returns something else than `environments.Environment` describes.
     """
-    rng, sums, trials = _rng(split), dict[str, float](), list[tuple[Tensor, Tensor]]()
+    rng, found, trials = _rng(split), dict[str, list[Tensor]](), list[tuple[Tensor, Tensor]]()
     for size in _sizes(episodes):
         played = play(net, environment, size, rng, ablation)
         for name, values in metrics_of(environment, played).items():
-            sums[name] = sums.get(name, 0.0) + float(values.double().sum())
+            found.setdefault(name, []).append(values.double())
         trials.append(by_trial(played))
     longest = max(len(total) for total, _ in trials)
     totals, counts = (
         sum(torch.nn.functional.pad(each[i], (0, longest - len(each[i]))) for each in trials) for i in range(2)
     )
-    return {name: value / episodes for name, value in sums.items()}, (totals / counts).tolist()  # type: ignore[operator, union-attr]
+    metrics = {name: float(torch.cat(values).nanmean()) for name, values in found.items()}
+    metrics |= {name: float(torch.cat(values).mean()) for name, values in list(found.items())[:1]}
+    return metrics, (totals / counts).tolist()  # type: ignore[operator, union-attr]
 
 
 def by_trial(played: Played) -> tuple[Tensor, Tensor]:

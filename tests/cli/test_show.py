@@ -67,7 +67,7 @@ def test_a_part_is_shown_with_type_default_and_meaning_of_each_setting() -> None
         ("Integer", "weight", "int or None", "8"),
         ("Switched", "stages", "tuple of Stream", "[RepeatedPairs, ReversedGroups, RepeatedPairs]"),
         ("Study", "question", "str", None),
-        ("Comparison", "task", "Task or None", "null"),
+        ("Comparison", "task", "Task or Environment or None", "null"),
         ("Case", "name", "str", None),
         ("Report", "figures", "tuple of str", "[]"),
     ],
