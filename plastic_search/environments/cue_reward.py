@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
@@ -34,7 +36,8 @@ class Cues(Enum):
 class _State(NamedTuple):
     time: int
     observations: Tensor  # [steps + 1, batch, inputs], but for rewards and actions, which `step` fills in
-    payoff: Tensor  # [steps + 1, batch] of action 1; that of action 0 is its negative; 0 but at Go steps
+    filled: NDArray[np.float32]  # the same memory, since NumPy is faster for few episodes
+    payoff: NDArray[np.float32]  # [steps + 1, batch] of action 1; that of action 0 is its negative; 0 but at Go steps
     trials: Tensor  # [steps + 1, batch] number of the trial at Go steps, else -1
     weights: Tensor | None  # [steps + 1, batch]
 
@@ -121,7 +124,8 @@ class CueReward(Environment):
         observations[..., self.bits + _GO] = go
         observations[..., self.bits + _BIAS] = 1.0
         observations[..., self.bits + _TIME] = (torch.arange(end + 1.0) / end).unsqueeze(1)
-        state = _State(0, observations, payoff, trials, go if self.weighted is Weighted.ANSWERS else None)
+        weights = go if self.weighted is Weighted.ANSWERS else None
+        state = _State(0, observations, observations.numpy(), payoff.numpy(), trials, weights)
         return state, self._moment(state, torch.zeros(batch), trials[end])
 
     def _patterns(self, batch: int, rng: Generator) -> Tensor:
@@ -132,13 +136,13 @@ class CueReward(Environment):
         return 2.0 * (codes.unsqueeze(2) >> torch.arange(self.bits) & 1).float() - 1.0
 
     def step(self, state: _State, actions: Tensor, rng: Generator) -> tuple[_State, Moment]:
-        time = state.time
-        reward = state.payoff[time] * (2 * actions - 1)
+        time, filled, action = state.time, state.filled[state.time + 1], actions.numpy()
+        reward = state.payoff[time] * (2 * action - 1).astype(np.float32)
+        filled[:, self.bits + _REWARD] = reward
+        filled[:, self.bits + _ACTION] = action == 0
+        filled[:, self.bits + _ACTION + 1] = action == 1
         state = state._replace(time=time + 1)
-        observation = state.observations[time + 1]
-        observation[:, self.bits + _REWARD] = reward
-        observation[:, self.bits + _ACTION :].scatter_(1, actions.unsqueeze(1), 1.0)
-        return state, self._moment(state, reward, state.trials[time])
+        return state, self._moment(state, torch.from_numpy(reward), state.trials[time])
 
     def _moment(self, state: _State, reward: Tensor, trial: Tensor) -> Moment:
         weight = None if state.weights is None else state.weights[state.time]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
@@ -27,9 +29,9 @@ class Start(Enum):
 
 class _State(NamedTuple):
     time: int
-    cell: Tensor  # [batch] free cell times 4, a row of the tables
-    goal: Tensor  # [batch] that of the reward, times 4
-    landings: Tensor  # [steps, batch] where one lands who has found it, times 4
+    cell: NDArray[np.int64]  # [batch] free cell times 4, a row of the tables
+    goal: NDArray[np.int64]  # [batch] that of the reward, times 4
+    landings: NDArray[np.int64]  # [steps, batch] where one lands who has found it, times 4
 
 
 @dataclass(frozen=True)
@@ -72,27 +74,28 @@ class Maze(Environment):
         return 4
 
     def reset(self, batch: int, rng: Generator) -> tuple[_State, Moment]:
-        maze, each = grid(self.size), (batch,)
-        cells, centre = len(maze.places), torch.full(each, maze.centre)
-        goal = others(centre, cells, each, rng)
-        cell = others(goal, cells, each, rng) if self.start is Start.RANDOM else centre
+        maze = grid(self.size)
+        cells, centre = len(maze.places), torch.full((batch,), maze.centre)
+        goal = others(centre, cells, (batch,), rng)
+        cell = others(goal, cells, (batch,), rng) if self.start is Start.RANDOM else centre
         landings = others(goal, cells, (self.steps, batch), rng)
-        state = _State(0, 4 * cell, 4 * goal, landings.mul_(4))
-        return state, Moment(_seen(self.size)[state.cell], torch.zeros(batch))
+        state = _State(0, (4 * cell).numpy(), (4 * goal).numpy(), landings.mul_(4).numpy())
+        return state, _moment(_seen(self.size).take(state.cell, 0), np.zeros(batch, np.float32))
 
     def step(self, state: _State, actions: Tensor, rng: Generator) -> tuple[_State, Moment]:
         time, cell, goal, landings = state
-        maze, move = grid(self.size), cell + actions
-        cell = maze.after.index_select(0, move)
+        maze, action = grid(self.size), actions.numpy()
+        move = cell + action
+        cell = maze.after.take(move)
         found = cell == goal
-        reward = found * self.reward
+        reward = found * np.float32(self.reward)
         if self.wall_penalty:
-            reward.sub_(maze.bumps.index_select(0, move), alpha=self.wall_penalty)
-        cell = torch.where(found, landings[time], cell)
-        observation = _seen(self.size).index_select(0, cell + actions)
+            reward -= maze.bumps.take(move) * np.float32(self.wall_penalty)
+        np.copyto(cell, landings[time], where=found)
+        observation = _seen(self.size).take(cell + action, 0)
         observation[:, _TIME] = (time + 1) / self.steps
         observation[:, _REWARD] = reward
-        return state._replace(time=time + 1, cell=cell), Moment(observation, reward)
+        return _State(time + 1, cell, goal, landings), _moment(observation, reward)
 
     def metrics(self, played: Played) -> dict[str, Tensor]:
         return {"reward": played.rewards.sum(0), "second half": played.rewards[self.steps // 2 :].sum(0)}
@@ -101,10 +104,14 @@ class Maze(Environment):
         return drawn(grid(self.size).places, int(state.cell[episode]) // 4, int(state.goal[episode]) // 4)
 
 
+def _moment(observation: NDArray[np.float32], reward: NDArray[np.float32]) -> Moment:
+    return Moment(torch.from_numpy(observation), torch.from_numpy(reward))
+
+
 @cache
-def _seen(size: int) -> Tensor:
+def _seen(size: int) -> NDArray[Any]:
     """The inputs in every cell after every action, but for time and reward [4 * cells, inputs]."""
     maze = grid(size)
-    seen = torch.zeros(len(maze.windows), _INPUTS)
+    seen = np.zeros((len(maze.windows), _INPUTS), np.float32)
     seen[:, :9], seen[:, _BIAS], seen[:, _REWARD + 1 :] = maze.windows, 1.0, maze.last
     return seen

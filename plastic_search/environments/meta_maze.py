@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from plastic_search.core.part import positive
@@ -19,10 +21,10 @@ _REWARD, _TIME, _INPUTS = 13, 14, 15  # 9 walls, 4 for the last action, reward, 
 
 class _State(NamedTuple):
     time: int
-    cell: Tensor  # [batch] free cell times 4, a row of the tables
-    goal: Tensor  # [batch] that of the reward, times 4
-    landings: Tensor  # [steps, batch] where one lands who has found it, times 4
-    done: Tensor  # [batch]
+    cell: NDArray[np.int64]  # [batch] free cell times 4, a row of the tables
+    goal: NDArray[np.int64]  # [batch] that of the reward, times 4
+    landings: NDArray[np.int64]  # [steps, batch] where one lands who has found it, times 4
+    done: NDArray[np.bool_]  # [batch]
 
 
 @dataclass(frozen=True)
@@ -57,32 +59,35 @@ class MetaMaze(Environment):
     def reset(self, batch: int, rng: Generator) -> tuple[_State, Moment]:
         maze = grid(self.size, _UP_RIGHT_DOWN_LEFT)
         cells = len(maze.places)
-        goal = torch.randint(cells, (batch,), generator=rng) * 4
-        landings = torch.randint(cells, (self.steps, batch), generator=rng) * 4
-        cell, done = torch.full((batch,), 4 * maze.centre), torch.zeros(batch, dtype=torch.bool)
-        moment = Moment(_seen(self.size)[cell], torch.zeros(batch), done=done)
-        return _State(0, cell, goal, landings, done), moment
+        goal = torch.randint(cells, (batch,), generator=rng).mul_(4).numpy()
+        landings = torch.randint(cells, (self.steps, batch), generator=rng).mul_(4).numpy()
+        state = _State(0, np.full(batch, 4 * maze.centre), goal, landings, np.zeros(batch, np.bool_))
+        return state, _moment(_seen(self.size).take(state.cell, 0), np.zeros(batch, np.float32), state.done)
 
     def step(self, state: _State, actions: Tensor, rng: Generator) -> tuple[_State, Moment]:
         time, cell, goal, landings, done = state
-        cell = grid(self.size, _UP_RIGHT_DOWN_LEFT).after.index_select(0, cell + actions)
+        action = actions.numpy()
+        cell = grid(self.size, _UP_RIGHT_DOWN_LEFT).after.take(cell + action)
         found = cell == goal
-        reward = (found & ~done) * 10.0
-        cell = torch.where(found, landings[time], cell)
-        done = done | (cell == goal)
-        observation = _seen(self.size).index_select(0, cell + actions)
+        reward = (found & ~done) * np.float32(10.0)
+        np.copyto(cell, landings[time], where=found)
+        done = done | (cell == goal) | (time + 1 == self.steps)
+        observation = _seen(self.size).take(cell + action, 0)
         observation[:, _REWARD] = reward
         observation[:, _TIME] = time + 1
-        state = state._replace(time=time + 1, cell=cell, done=done)
-        return state, Moment(observation, reward, done=done if time + 1 < self.steps else torch.ones_like(done))
+        return _State(time + 1, cell, goal, landings, done), _moment(observation, reward, done)
 
     def frame(self, state: _State, episode: int) -> str:
         places = grid(self.size, _UP_RIGHT_DOWN_LEFT).places
         return drawn(places, int(state.cell[episode]) // 4, int(state.goal[episode]) // 4)
 
 
+def _moment(observation: NDArray[np.float32], reward: NDArray[np.float32], done: NDArray[np.bool_]) -> Moment:
+    return Moment(torch.from_numpy(observation), torch.from_numpy(reward), done=torch.from_numpy(done))
+
+
 @cache
-def _seen(size: int) -> Tensor:
+def _seen(size: int) -> NDArray[Any]:
     """The inputs in every cell after every action, but for reward and time [4 * cells, inputs]."""
     maze = grid(size, _UP_RIGHT_DOWN_LEFT)
-    return torch.cat([maze.windows, maze.last, torch.zeros(len(maze.last), 2)], 1)
+    return np.concatenate([maze.windows, maze.last, np.zeros((len(maze.last), 2), np.float32)], 1)

@@ -16,7 +16,7 @@ from plastic_search.environments._trials import Weighted, distinct, numbers, sha
 _GO, _BIAS, _TIME, _REWARD, _ACTION, _COLUMNS = 0, 1, 2, 3, 5, 7  # after both cues; 4 is not used, as in the paper
 _LEAD, _TRIAL = 2, 4  # steps: blank ones before the trials of a list, and those of a trial
 _SIMILAR = 0.66  # the most bits, as a share, in which two cues of a list agree
-_ATTEMPTS = 1000  # at drawing a cue that is not too similar to others
+_AT_ONCE, _ATTEMPTS = 16, 200  # cues drawn at once, and how often, to find one that is not too similar to others
 
 
 class _State(NamedTuple):
@@ -146,13 +146,14 @@ class TransitiveInference(Environment):
         return torch.cat([lower, any_two[0]]), torch.cat([lower + 1, any_two[1]]), half
 
     def step(self, state: _State, actions: Tensor, rng: Generator) -> tuple[_State, Moment]:
-        time, after = state.time, 2 * self.bits
-        payoff, observation = state.payoff[time], state.observations[time + 1]
-        reward = payoff * (2 * actions - 1)
+        time, after, action = state.time, 2 * self.bits, actions.numpy()
+        payoff, observation = state.payoff[time].numpy(), state.observations[time + 1].numpy()
+        reward = payoff * (2 * action - 1).astype(payoff.dtype)
         observation[:, after + _REWARD] = reward
-        observation[:, after + _ACTION :].scatter_(1, actions.unsqueeze(1), payoff.abs().unsqueeze(1))
+        observation[:, after + _ACTION] = (action == 0) & (payoff != 0)
+        observation[:, after + _ACTION + 1] = (action == 1) & (payoff != 0)
         state = state._replace(time=time + 1)
-        return state, _moment(state, reward, time)
+        return state, _moment(state, torch.from_numpy(reward), time)
 
     def metrics(self, played: Played) -> dict[str, Tensor]:
         right, distance = played.marks["right"], played.marks["distance"]
@@ -176,15 +177,17 @@ def _moment(state: _State, reward: Tensor, acted: int) -> Moment:
 
 
 def _cues(batch: int, count: int, bits: int, rng: Generator) -> Tensor:
-    """Bits of 1 and -1 [batch, count, bits], drawn again where two cues of an episode are too similar."""
+    """Bits of 1 and -1 [batch, count, bits]; of cues that are drawn at once, the first that is not too similar."""
     cues = torch.zeros(batch, count, bits)
     for k in range(count):
-        missing = torch.ones(batch, dtype=torch.bool)
+        missing = torch.arange(batch)
         for _ in range(_ATTEMPTS):
-            cues[missing, k] = 2.0 * torch.randint(2, (int(missing.sum()), bits), generator=rng) - 1.0
-            agree = (bits + (cues[:, :k] @ cues[:, k].unsqueeze(2)).squeeze(2)) / 2
-            missing = (agree > _SIMILAR * bits).any(1)
-            if not missing.any():
+            drawn = 2.0 * torch.randint(2, (len(missing), _AT_ONCE, bits), generator=rng) - 1.0
+            agree = (bits + drawn @ cues[missing, :k].mT) / 2  # [missing, drawn, those before]
+            fine = (agree <= _SIMILAR * bits).all(2)
+            cues[missing, k] = drawn[torch.arange(len(missing)), fine.long().argmax(1)]
+            missing = missing[~fine.any(1)]
+            if not len(missing):
                 break
         else:
             raise PlasticSearchError(
