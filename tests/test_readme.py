@@ -54,7 +54,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("code", [code for _, code in PYTHON], ids=[f"{page.stem}" for page, _ in PYTHON])
 def test_python_runs_as_it_is_printed(code: str, demo: Path) -> None:
     if "Gymnasium(" in code:
-        pytest.importorskip("mujoco", reason="the extra rl is not installed")
+        pytest.importorskip("gymnasium", reason="the extra rl is not installed")
     run(code, demo)
 
 

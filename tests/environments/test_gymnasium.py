@@ -13,6 +13,7 @@ from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.environments import _copies
+from plastic_search.environments._copies import NotInstalled
 from plastic_search.environments.crippled_ant import CrippledAnt, Leg
 from plastic_search.environments.gymnasium import Gymnasium
 from plastic_search.testing import environment_promises
@@ -117,8 +118,17 @@ def _without_mujoco(*args: Any, **kwargs: Any) -> Any:
     raise gymnasium.error.DependencyNotInstalled("MuJoCo is not installed")
 
 
+@pytest.fixture
+def _body() -> None:
+    try:
+        _ = CrippledAnt().inputs
+    except NotInstalled as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.mark.usefixtures("_body")
 def test_motors_of_the_ant_are_in_the_order_of_legs() -> None:
-    mujoco = pytest.importorskip("mujoco", reason="MuJoCo is not installed: the extra rl")
+    mujoco = pytest.importorskip("mujoco")
     body = gymnasium.make("Ant-v5")
     model = body.unwrapped.model  # type: ignore[attr-defined]
     joints = [model.actuator_trnid[k, 0] for k in range(model.nu)]
@@ -126,8 +136,8 @@ def test_motors_of_the_ant_are_in_the_order_of_legs() -> None:
     assert names == [f"{joint}_{leg}" for leg in (4, 1, 2, 3) for joint in ("hip", "ankle")]
 
 
+@pytest.mark.usefixtures("_body")
 def test_a_lost_leg_does_nothing_and_is_drawn_evenly() -> None:
-    pytest.importorskip("mujoco", reason="MuJoCo is not installed: the extra rl")
     full = torch.ones(2, 8)
 
     def after(ant: CrippledAnt, steps: int, actions: Tensor = full) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from plastic_search import testing
 from plastic_search.core.part import Part, discover, open_set
+from plastic_search.environments import Moment
 from plastic_search.environments._copies import NotInstalled
+from plastic_search.environments.bandit import Bandit
 from plastic_search.modulations.constant import Constant
 from plastic_search.precisions.integer import Integer
 from plastic_search.rules import Activity, Change, Outer, Rule
@@ -180,3 +183,51 @@ class TestABrokenPartIsCaught:
 
         with pytest.raises(AssertionError, match="a guess scores no better than chance, 0"):
             testing.task_promises(Boast)
+
+    def test_an_environment_that_draws_from_elsewhere(self) -> None:
+        @dataclass(frozen=True)
+        class Elsewhere(Bandit):
+            """a bandit whose rewards are not those of the generator"""
+
+            def step(self, state: Any, actions: Tensor, rng: torch.Generator) -> Any:
+                state, moment = super().step(state, actions, rng)
+                return state, replace(moment, reward=torch.rand(len(actions)))
+
+        with pytest.raises(AssertionError, match="the same seed gives the same episodes"):
+            testing.environment_promises(Elsewhere)
+
+    def test_an_environment_that_shares_its_state(self) -> None:
+        @dataclass(frozen=True)
+        class Shared(Bandit):
+            """a bandit with one clock for all batches"""
+
+            clock: ClassVar[list[int]] = [0]
+
+            def reset(self, batch: int, rng: torch.Generator) -> Any:
+                self.clock[0] = 0
+                return super().reset(batch, rng)
+
+            def step(self, state: Any, actions: Tensor, rng: torch.Generator) -> Any:
+                state, moment = super().step(state._replace(time=self.clock[0] % self.steps), actions, rng)
+                self.clock[0] += 1
+                return state, moment
+
+        with pytest.raises(AssertionError, match="two batches of episodes can be played by turns"):
+            testing.environment_promises(Shared)
+
+    @pytest.mark.parametrize(("spoil", "broken"), [
+        (lambda moment: replace(moment, observation=moment.observation[:, 1:]), r"\[4, 5\], but is of shape \[4, 4\]"),
+        (lambda moment: replace(moment, reward=moment.reward / 0), "finite numbers"),
+        (lambda moment: replace(moment, trial=2 * moment.trial), "trials are counted from 0, without a gap"),
+    ])  # fmt: skip
+    def test_an_environment_that_spoils_its_moments(self, spoil: Callable[[Moment], Moment], broken: str) -> None:
+        @dataclass(frozen=True)
+        class Spoilt(Bandit):
+            """a spoilt bandit"""
+
+            def step(self, state: Any, actions: Tensor, rng: torch.Generator) -> Any:
+                state, moment = super().step(state, actions, rng)
+                return state, spoil(moment)
+
+        with pytest.raises(AssertionError, match=rf"Spoilt\(.* breaks a promise: .*{broken}"):
+            testing.environment_promises(Spoilt)
