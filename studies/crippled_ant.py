@@ -30,8 +30,9 @@ STUDY = Comparison(
     reference="static",
     seeds=(0, 1, 2),
     notes=(
-        "Settings of the author's repository: theta starts at 0, antithetic pairs, ranks less decay, Adam with a momentum "
-        "of 0.99, 5 episodes a candidate, a new random leg in each. Of at most 1,000 steps, so at most 24 million a seed.",
+        "Settings of the author's repository: theta starts at 0, antithetic pairs, ranks less decay, Adam with a "
+        "momentum of 0.99, 5 episodes a candidate, a new random leg in each. An episode has at most 1,000 steps, "
+        "a seed 24 million.",
         "Other than there: Ant-v5, in which a leg is lost in every episode, and a modulator that all units share.",
     ),
 )  # fmt: skip
