@@ -1,11 +1,10 @@
-"""Do networks that modulate their own plasticity learn a hidden order, and infer pairs that they never saw?
+"""Do plastic networks learn a hidden order, and infer unseen pairs?
 
-Transitive inference at the published scale (Miconi and Kay, Nature Neuroscience 2025): 200 units with retroactive
-plasticity and one modulator M = m (tanh(a . h) - tanh(c . h)), 4 to 8 cues of 15 bits, 20 training and 10 test trials,
-32 episodes an update, 30,000 updates. The network is that of the paper but for two things: what is written is the
-product of activities, of which the paper takes the tanh (which differs by at most 0.24 where both are 1), and each
-neuron has its own sum of the two signals, which starts from m = 1. A run trains on one list in an episode; the paper's
-main version keeps traces over three.
+At the published scale (Miconi and Kay 2025): 200 units, retroactive
+plasticity, modulator m (tanh(a . h) - tanh(c . h)), 30,000 updates.
+Not as in the paper: the product of activities is written, not its
+tanh (they differ by at most 0.24); each neuron has its own sum of
+the two signals, from m = 1; one list an episode, not three.
 """
 
 from plastic_search.cells.linear import Linear
