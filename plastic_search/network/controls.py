@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from plastic_search.modulations import Rate
 from plastic_search.network.pytree import map_pairs
 
-__all__ = ["NOTHING", "Controls", "chosen", "imposed", "shuffled"]
+__all__ = ["NOTHING", "Controls", "chosen", "imposed", "shuffled", "stacked"]
 
 
 class Controls(NamedTuple):
@@ -36,6 +37,18 @@ class Controls(NamedTuple):
 NOTHING = Controls()
 
 
+def stacked(steps: Sequence[Controls], like: Controls) -> Controls:
+    """Those of a sequence, from those of its steps; None, where `like` has a value, imposes nothing."""
+    if like is NOTHING:
+        return NOTHING
+    found = []
+    for name, one in like._asdict().items():
+        values = [getattr(step, name) for step in steps]
+        zero = None if one is None else torch.zeros_like(one)
+        found.append(None if zero is None else torch.stack([zero if value is None else value for value in values]))
+    return Controls(*found)
+
+
 def imposed(rate: Rate, controls: Controls) -> Rate:
     """The plasticity rate, where it is not clamped."""
     if controls.clamped is None or controls.rate is None:
@@ -46,14 +59,17 @@ def imposed(rate: Rate, controls: Controls) -> Rate:
     return rate._replace(write=torch.where(clamped, value, rate.write))
 
 
-def chosen(which: Tensor | None, one: Any, other: Any) -> Any:
+def chosen(which: Tensor | None, one: Any, other: Any, dim: int = 0) -> Any:
     """A tree of tensors [batch, ...], from `one` in the episodes `which` [batch] or [batch, 1], else from `other`.
 
     An episode that ended keeps its state by it, and one that begins in mid-sequence has that of the start.
+
+    Args:
+        dim: the axis over the batch.
     """
     if which is None:
         return other
-    return map_pairs(lambda a, b: torch.where(which.view(-1, *[1] * (b.dim() - 1)), a, b), one, other)
+    return map_pairs(lambda a, b: torch.where(which.view(-1, *[1] * (b.dim() - 1 - dim)), a, b), one, other)
 
 
 def shuffled(state: Any, seed: int, which: Tensor | None = None) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from plastic_search.network.kernels.dispatch import known
 from plastic_search.network.numbers import check_numbers
 from plastic_search.network.pytree import Bag
 from plastic_search.network.spec import AlphaShape, Layer, NetworkSpec, Pathway, shapes
-from plastic_search.network.state import State, describe, same_shapes
+from plastic_search.network.state import State, checked_batch, describe, same_shapes
 from plastic_search.network.step import LayerParams, LayerState, Ready, layer_inputs, resolve, separated, start
 from plastic_search.network.validity import warn_of_doubts
 from plastic_search.network.watch import Watch
@@ -89,11 +89,9 @@ class Network(nn.Module):
         Raises:
             PlasticSearchError: `batch` is not a whole number from 0.
         """
-        if type(batch) is not int or batch < 0:
-            raise PlasticSearchError(f"batch must be a whole number from 0, but is {describe(batch)}")
         like = next(self.parameters())
         self._check_numbers(like.dtype)
-        return State(start(self.spec, self.shapes, batch, like, self.resolve()))
+        return State(start(self.spec, self.shapes, checked_batch(batch), like, self.resolve()))
 
     def forward(
         self, x: Tensor, state: tuple[LayerState, ...] | None = None, **interventions: Unpack[Given]

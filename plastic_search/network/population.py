@@ -20,7 +20,7 @@ from plastic_search.network.kernels import reference
 from plastic_search.network.module import Network
 from plastic_search.network.numbers import check_numbers
 from plastic_search.network.pytree import Bag, leaves, unflatten
-from plastic_search.network.state import State, describe, same_shapes
+from plastic_search.network.state import State, checked_batch, describe, same_shapes
 from plastic_search.network.step import LayerParams, LayerState, Ready, resolve
 from plastic_search.network.watch import Watch
 
@@ -113,7 +113,7 @@ class Population(nn.Module):
             PlasticSearchError: an argument has the wrong shape; the message names both.
         """
         x = self._checked(x)
-        ready = self._resolve()
+        ready = self.resolve()
         begun = None
         if state is not None:
             each = zip(self.spec.layers, self.shapes, ready, strict=True)
@@ -121,7 +121,18 @@ class Population(nn.Module):
         given = Interventions.of(interventions)
         return run(self.spec, self.shapes, ready, begun, x, self.kernel, given)
 
-    def _resolve(self) -> tuple[Ready, ...]:
+    def initial_state(self, batch: int) -> State:
+        """The state at the start of `batch` episodes of each member: [member, batch, ...] in every tensor.
+
+        Raises:
+            PlasticSearchError: `batch` is not a whole number from 0.
+        """
+        like = next(self.parameters())
+        x = self._checked(like.new_empty(len(self), 1, checked_batch(batch), self.inputs))
+        each = zip(self.spec.layers, self.shapes, self.resolve(), strict=True)
+        return State(reference.start(self.spec, *own, x) for own in each)
+
+    def resolve(self) -> tuple[Ready, ...]:
         """Each member's parameters as an episode uses them, at once if the structure allows it."""
         if self._at_once is None:
             self._at_once = self._alike()

@@ -1,7 +1,7 @@
-"""A network in an environment: single steps without gradients, then the whole recording again with gradients.
+"""A network in an environment: single steps without gradients, then the whole recording with gradients.
 
-Actions that were sampled from the output of a step are scored in the replay, which runs the recorded inputs as one
-sequence by the kernel that is fastest for sequences; autograd stores nothing during the rollout itself.
+Actions that were sampled from the output of a step are scored in the replay. Each step writes what the backward pass
+of the sequence needs, so that a replay takes no second forward pass where a kernel runs the layers.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network.controls import chosen
-from plastic_search.network.kernels.dispatch import steppers
+from plastic_search.network.controls import NOTHING, Controls, chosen, shuffled, stacked
+from plastic_search.network.kernels.dispatch import replayed, sequences, steppers
 from plastic_search.network.module import Network
-from plastic_search.network.state import State, describe, load_named, named, same_shapes
+from plastic_search.network.population import Population
+from plastic_search.network.pytree import leaves, map_tensors
+from plastic_search.network.state import State, describe, same_shapes
 from plastic_search.network.step import LayerState, layer_inputs
 
 __all__ = ["Rollout"]
@@ -23,17 +25,20 @@ class Rollout:
     """Episodes in progress: `step` or `run` without gradients, then `replay` with gradients.
 
     Args:
-        net: the network; its parameters, and what its parts read beside their arguments, must not change between a
-            step and the replay.
-        batch: number of episodes that run in parallel.
+        net: a network, or a population, whose tensors then have an axis over members before all others. Its parameters
+            are read here and by `reset`.
+        batch: number of episodes that run in parallel; of a population, for each member.
         state: the state from which they continue; None starts new ones.
+        steps: how many steps will be recorded, for which there is memory then from the start; more may follow. 0: none
+            is recorded, and nothing can be replayed. None: memory grows with the steps.
 
     Raises:
-        PlasticSearchError: `batch` is not a whole number from 1, or `state` is that of another network or batch.
+        PlasticSearchError: `batch` is not a whole number from 1 or `steps` one from 0, or `state` is that of another
+            network or batch.
 
     Example:
         net = Network(NetworkSpec((Layer(16, plastic=Pathway.BOTH), Layer(2))), inputs=3)
-        rollout, x, actions = Rollout(net, batch=4), torch.zeros(4, 3), []
+        rollout, x, actions = Rollout(net, batch=4, steps=5), torch.zeros(4, 3), []
         for _ in range(5):
             actions.append(torch.distributions.Categorical(logits=rollout.step(x)).sample())
             x = torch.randn(4, 3)  # from the environment, given the actions
@@ -42,100 +47,189 @@ class Rollout:
         rollout.forget()  # the episodes continue, and the next replay begins here
     """
 
-    def __init__(self, net: Network, batch: int, state: tuple[LayerState, ...] | None = None) -> None:
-        if not isinstance(net, Network):
-            raise PlasticSearchError(f"net must be a Network, but is {describe(net)}")
+    def __init__(
+        self, net: Network | Population, batch: int, state: tuple[LayerState, ...] | None = None,
+        steps: int | None = None,
+    ) -> None:  # fmt: skip
+        if not isinstance(net, Network | Population):
+            raise PlasticSearchError(f"net must be a Network or a Population, but is {describe(net)}")
         if type(batch) is not int or batch < 1:
             raise PlasticSearchError(f"batch must be a whole number from 1, but is {batch!r}")
-        self._net, self._batch = net, batch
+        if steps is not None and (type(steps) is not int or steps < 0):
+            raise PlasticSearchError(f"steps must be a whole number from 0, or None, but is {steps!r}")
+        self._net, self._batch, self._steps = net, batch, steps
+        self._members = (len(net),) if isinstance(net, Population) else ()
+        self._like = next(net.parameters()).new_empty(0).detach()
         with torch.no_grad():
-            self._ready = net.resolve()
-        fresh = net.initial_state(batch)
-        given = fresh if state is None else same_shapes(state, fresh)
-        self._begin(load_named({name: value.clone() for name, value in named(given).items()}, given))
+            fresh = net.initial_state(batch)
+            self._begin(fresh if state is None else same_shapes(state, fresh), NOTHING)
 
     @property
     def state(self) -> State:
         """The state after the last step."""
-        return State(stepper.state() for stepper in self._steppers)
+        with torch.no_grad():
+            return State(stepper.state() for stepper in self._steppers)
 
+    @torch.inference_mode(False)
     @torch.no_grad()
-    def _begin(self, state: State) -> None:
-        net = self._net
-        self._first, self._recorded = state, []
-        self._steppers = steppers(net.spec, net.shapes, self._ready, state, net.kernel)
+    def _begin(self, state: tuple[LayerState, ...], imposed: Controls | None = None) -> None:
+        """Record from a state on, with the parameters that there are now.
 
-    def step(self, x: Tensor) -> Tensor:
+        Args:
+            imposed: an example of what may be imposed on a step; None: as before.
+        """
+        net = self._net
+        self._first = map_tensors(torch.clone, State(state))
+        self._ready = map_tensors(torch.clone, net.resolve())
+        if imposed is None:
+            for stepper, ready, before in zip(self._steppers, self._ready, self._first, strict=True):
+                stepper.begin(ready, before)
+        else:
+            self._imposed = imposed
+            example = stacked([imposed], imposed)
+            self._steppers = steppers(
+                net.spec, net.shapes, self._ready, self._first, net.kernel, example, self._steps
+            )
+        self._inputs: list[Tensor] = []
+        self._controls: list[Controls] = []
+        self._whole = True  # whether the steppers have recorded all steps
+
+    def step(self, x: Tensor, freeze: Tensor | bool | None = None, clamp: Tensor | float | None = None) -> Tensor:
         """One time step.
 
         Args:
-            x: [batch, inputs].
+            x: [batch, inputs]; of a population, [member, batch, inputs], or [batch, inputs] for all members.
+            freeze: truth values [batch], or one for all: the trace and the eligibility trace do not change.
+            clamp: numbers [batch], or one for all, in place of the plasticity rate; NaN leaves it as it is.
+                An intervention that is not given at the first step costs a replay a second forward pass.
 
         Returns:
-            The outputs [batch, outputs]; `state` holds the state after the step.
+            The outputs [batch, outputs], or [member, batch, outputs]; `state` holds the state after the step.
 
         Raises:
-            PlasticSearchError: `x` has the wrong shape or type.
+            PlasticSearchError: an argument has the wrong shape or type.
         """
-        self._check(x, "[batch, inputs]", (self._batch, self._net.inputs))
-        return self._run(x.unsqueeze(0))[0]
+        with torch.no_grad():
+            x, controls = self._checked(x).clone(), NOTHING
+            if freeze is not None or clamp is not None:
+                controls = self._controlled(freeze, clamp)
+            return self._step(x, controls).clone()
+
+    def _step(self, x: Tensor, controls: Controls) -> Tensor:
+        if self._steps != 0:
+            self._inputs.append(x)
+            self._controls.append(controls)
+        outputs = [x]
+        for shape, stepper in zip(self._net.shapes, self._steppers, strict=True):
+            outputs.append(stepper.step(layer_inputs(shape, outputs), controls))
+        return outputs[-1]
 
     def run(self, x: Tensor) -> Tensor:
         """Several time steps, equal to as many calls of `step`.
 
         Args:
-            x: [time, batch, inputs]. The buffers for the last few values of `time` are kept, so that calls are cheap.
+            x: [time, batch, inputs], or [member, time, batch, inputs].
 
         Returns:
-            The outputs [time, batch, outputs]; `state` holds the state after the last step.
+            The outputs [time, batch, outputs], or [member, time, batch, outputs]; `state` holds the state after the
+            last step.
 
         Raises:
             PlasticSearchError: `x` has the wrong shape or type, or no step.
         """
-        times = max(len(x), 1) if isinstance(x, Tensor) and x.dim() else "time"
-        self._check(x, "[time, batch, inputs]", (times, self._batch, self._net.inputs))
-        return self._run(x)
+        times = max(x.shape[-3], 1) if isinstance(x, Tensor) and x.dim() > 2 else "time"
+        axes = "[member, time, batch, inputs]" if self._members else "[time, batch, inputs]"
+        self._check(x, axes, (*self._members, times, self._batch, self._net.inputs))
+        with torch.no_grad():
+            x = x.clone()
+            if self._steps != 0:
+                self._inputs += x.unbind(-3)
+                self._controls += [NOTHING] * x.shape[-3]
+            outputs = [x]
+            for shape, stepper in zip(self._net.shapes, self._steppers, strict=True):
+                outputs.append(stepper.run(layer_inputs(shape, outputs)))
+            return outputs[-1].clone()
+
+    def _checked(self, x: Tensor) -> Tensor:
+        """The inputs of a step, of all members."""
+        shape = (self._batch, self._net.inputs)
+        if self._members and isinstance(x, Tensor) and x.dim() == 2:
+            self._check(x, "[batch, inputs]", shape)
+            return x.expand(*self._members, *shape)
+        self._check(x, "[member, batch, inputs]" if self._members else "[batch, inputs]", (*self._members, *shape))
+        return x
 
     def _check(self, x: Tensor, axes: str, shape: tuple[int | str, ...]) -> None:
-        like = next(self._net.parameters())
+        like = self._like
         if not isinstance(x, Tensor) or x.shape != shape or x.dtype != like.dtype or x.device != like.device:
             sizes = ", ".join(map(str, shape))
             raise PlasticSearchError(
                 f"x must be {axes} = [{sizes}] of {like.dtype} on {like.device}, but is {describe(x)}"
             )
 
-    @torch.no_grad()
-    def _run(self, x: Tensor) -> Tensor:
-        self._recorded.append(x.clone())
-        outputs = [x]
-        for shape, stepper in zip(self._net.shapes, self._steppers, strict=True):
-            outputs.append(stepper.run(layer_inputs(shape, outputs)))
-        return outputs[-1]
+    def _controlled(self, freeze: Tensor | bool | None, clamp: Tensor | float | None) -> Controls:
+        """What is imposed on a step, for which the steppers are ready."""
+        frozen = self._of_episodes("freeze", freeze, bool, torch.bool)
+        rate = self._of_episodes("clamp", clamp, float, self._like.dtype)
+        clamped = None if rate is None else ~rate.isnan()
+        given = Controls(frozen=frozen, clamped=clamped, rate=None if rate is None else rate.nan_to_num(0.0))
+        if any(one is not None and known is None for one, known in zip(given, self._imposed, strict=True)):
+            both = Controls(*(a if b is None else b for a, b in zip(given, self._imposed, strict=True)))
+            before = self._first, self._inputs, self._controls
+            self._begin(self.state, both)
+            if before[1]:
+                (self._first, self._inputs, self._controls), self._whole = before, False
+        return given
+
+    def _of_episodes(self, name: str, value: object, kind: type, dtype: torch.dtype) -> Tensor | None:
+        """A number for each episode [batch, 1]."""
+        if value is None:
+            return None
+        if type(value) in (kind, *[int] * (kind is float)):
+            return torch.full((self._batch, 1), value, dtype=dtype, device=self._like.device)
+        if not isinstance(value, Tensor) or value.shape != (self._batch,) or value.dtype != dtype:
+            raise PlasticSearchError(
+                f"{name} must be [batch] = [{self._batch}] of {dtype}, or one {kind.__name__}, but is {describe(value)}"
+            )
+        return value.detach().to(self._like.device).unsqueeze(1).clone()
 
     def replay(self) -> tuple[Tensor, State]:
-        """Run the recorded inputs again, with gradients.
+        """The recorded steps, with gradients. The episodes may go on before the backward pass.
+
+        Where parameters have changed since, the recorded inputs run again, with the new ones.
 
         Returns:
-            The outputs [time, batch, outputs], equal to those of the steps up to rounding errors; and the last state.
+            The outputs [time, batch, outputs], or [member, time, batch, outputs], equal to those of the steps up to
+            rounding errors; and the last state.
 
         Raises:
             PlasticSearchError: nothing is recorded.
         """
-        if not self._recorded:
-            raise PlasticSearchError("there is nothing to replay: no step was taken")
-        return self._net(torch.cat(self._recorded), self._first)
+        if not self._inputs:
+            why = "steps=0" if self._steps == 0 else "no step was taken"
+            raise PlasticSearchError(f"there is nothing to replay: {why}")
+        net, x, controls = self._net, torch.stack(self._inputs, -3), stacked(self._controls, self._imposed)
+        ready, before = net.resolve(), self._ready
+        same = all(torch.equal(a, b) for a, b in zip(leaves(ready), leaves(before), strict=True))
+        if self._whole and same:
+            found = replayed(net.shapes, self._steppers, ready, self._first, x, controls)
+            if found is not None:
+                return found
+        return sequences(net.spec, net.shapes, ready, self._first, x, net.kernel, controls)
 
     @torch.inference_mode(False)
     @torch.no_grad()
     def forget(self) -> None:
-        """Delete the recorded inputs while the episodes continue: the next replay begins here (truncated gradients).
+        """Delete what is recorded while the episodes continue: the next replay begins here (truncated gradients).
 
-        Inputs are recorded until then or until `reset`; call this now and then if you never replay.
+        Steps are recorded until then or until `reset`; call this now and then, or say `steps=0`, if you never replay.
         """
-        self._first, self._recorded = self.state, []
+        self._first, self._inputs, self._controls, self._whole = self.state, [], [], True
+        for stepper in self._steppers:
+            stepper.forget()
 
     def reset(self, which: Tensor) -> None:
-        """Start some episodes anew, and begin a new recording.
+        """Start some episodes anew, and begin a new recording, with the parameters that there are now.
 
         Args:
             which: [batch], true where an episode begins.
@@ -147,4 +241,12 @@ class Rollout:
             raise PlasticSearchError(f"which must be [batch] = [{self._batch}] of torch.bool, but is {describe(which)}")
         with torch.no_grad():
             fresh = self._net.initial_state(self._batch)
-            self._begin(chosen(which, fresh, self.state))
+            self._begin(chosen(which, fresh, self.state, len(self._members)))
+
+    def shuffle(self, seed: int) -> None:
+        """Permute the entries of each layer's trace among its synapses, and begin a new recording.
+
+        Args:
+            seed: of the permutation, the same in all episodes, as that of an intervention in `Network.forward`.
+        """
+        self._begin(shuffled(self.state, seed))

@@ -11,7 +11,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.pytree import flatten, map_tensors, node, unflatten
 from plastic_search.network.step import LayerState, Ready, Signals
 
-__all__ = ["State", "describe", "load_named", "named", "same_shapes"]
+__all__ = ["State", "checked_batch", "describe", "load_named", "named", "same_shapes"]
 
 
 class State(tuple[LayerState, ...]):
@@ -76,6 +76,17 @@ def same_shapes(state: tuple[LayerState, ...], fresh: tuple[LayerState, ...]) ->
                 f"but is {given.get(path)}"
             )
     return State(state)
+
+
+def checked_batch(batch: Any) -> int:
+    """A number of episodes, if it is one.
+
+    Raises:
+        PlasticSearchError: it is not a whole number from 0.
+    """
+    if type(batch) is not int or batch < 0:
+        raise PlasticSearchError(f"batch must be a whole number from 0, but is {describe(batch)}")
+    return batch
 
 
 def describe(value: Any) -> str:

@@ -16,9 +16,8 @@ from plastic_search.network.kernels.tracing.ir import Axis
 from plastic_search.network.kernels.tracing.program import BufferLayout, rows_of
 
 __all__ = [
-    "Buffers", "Call", "LayerTensors", "Sizes", "allocate", "pack", "pad_columns", "padded_trace", "source_weight",
-    "step_of_each",
-    "unpack",
+    "Buffers", "Call", "LayerTensors", "Sizes", "allocate", "begin", "pack", "pad_columns", "padded_trace", "receive",
+    "source_bias", "source_weight", "step_of_each", "unpack",
 ]  # fmt: skip
 
 
@@ -104,40 +103,60 @@ class Buffers(NamedTuple):
 
 
 def allocate(call: Call, x: Tensor, tensors: LayerTensors, for_backward: bool) -> Buffers:
-    """Buffers, with everything that is known before the first step filled in.
+    """Buffers, with everything but the inputs filled in that is known before the first step.
 
     Args:
+        x: of their type and device.
         for_backward: whether there are checkpoints.
     """
     s, signature = call.sizes, call.signature
     plastic, none = signature.plastic, x.new_empty(s.members, 0)
-    pre = _pre(call, x) if plastic else none
     empty = x.new_empty if call.ends is None else x.new_zeros  # what is empty is written before it is read
-    output = empty(s.members, 1 + s.times, s.batch, s.post_padded)
-    before = output.select(1, 0)
+    segments = (-(-s.times // s.segment_steps), s.batch, s.post, s.pre_padded) if for_backward and plastic else (0,)
+    traces = (s.members, s.batch, s.post, s.pre_padded)
+    buffers = Buffers(
+        drive=x.new_empty(s.members, s.times, s.batch, signature.program.sums, s.post_padded),
+        output=empty(s.members, 1 + s.times, s.batch, s.post_padded),
+        pre=_pre(call, x) if plastic else none,
+        state=x.new_empty(s.members, 1 + s.times, s.batch, call.size(signature.state)),
+        tape=x.new_empty(s.members, s.times, s.batch, call.size(signature.tape.area)),
+        trace=x.new_empty(traces) if plastic else none,
+        eligibility=x.new_empty(traces) if signature.retroactive else none,
+        checkpoints=x.new_empty(s.members, *segments),
+        eligibility_checkpoints=x.new_empty(s.members, *segments) if signature.retroactive else none,
+        params=x.new_zeros(s.members, call.size(signature.params)),
+    )
+    begin(buffers, call, tensors)
+    return buffers
+
+
+def begin(buffers: Buffers, call: Call, tensors: LayerTensors) -> None:
+    """Fill in the parameters, and the state before the first step."""
+    s, signature = call.sizes, call.signature
+    before = buffers.output.select(1, 0)
     if tensors.output is None or s.post < s.post_padded:
         before.zero_()
     if tensors.output is not None:
         before[..., : s.post] = tensors.output
-    state = x.new_empty(s.members, 1 + s.times, s.batch, call.size(signature.state))
     if call.state_count:
-        pack(state.select(1, 0).zero_(), tensors.others[: call.state_count], signature.program.state, call)
-    segments = (-(-s.times // s.segment_steps), s.batch, s.post, s.pre_padded) if for_backward and plastic else (0,)
-    params = x.new_zeros(s.members, call.size(signature.params))
+        states = buffers.state.select(1, 0).zero_()
+        pack(states, tensors.others[: call.state_count], signature.program.state, call)
     vectors = tensors.others[call.state_count : call.state_count + call.vector_count]
-    pack(params, vectors, _in_buffer(signature.program.params), call)
-    return Buffers(
-        drive=_source_drive(x, tensors, s),
-        output=output,
-        pre=pre,
-        state=state,
-        tape=x.new_empty(s.members, s.times, s.batch, call.size(signature.tape.area)),
-        trace=padded_trace(x, tensors.trace, s) if plastic else none,
-        eligibility=padded_trace(x, tensors.eligibility, s) if signature.retroactive else none,
-        checkpoints=x.new_empty(s.members, *segments),
-        eligibility_checkpoints=x.new_empty(s.members, *segments) if signature.retroactive else none,
-        params=params,
-    )
+    pack(buffers.params, vectors, _in_buffer(signature.program.params), call)
+    if signature.plastic:
+        _fill_trace(buffers.trace, tensors.trace, s)
+    if signature.retroactive:
+        _fill_trace(buffers.eligibility, tensors.eligibility, s)
+
+
+def receive(buffers: Buffers, call: Call, x: Tensor, tensors: LayerTensors) -> None:
+    """Fill in what depends on the inputs `x` [member, time, batch, sources] of all steps."""
+    s, bias = call.sizes, source_bias(tensors.bias, call.sizes).unsqueeze(1)
+    weights = source_weight(tensors.weight, s, call.signature.program.sums).transpose(1, 2)
+    drive = buffers.drive.view(s.members, s.times * s.batch, -1)
+    torch.baddbmm(bias, x.reshape(s.members, -1, s.sources), weights, out=drive)
+    if call.signature.plastic and s.plastic_sources:
+        buffers.pre.narrow(-1, 0, s.plastic_sources).copy_(x)
 
 
 def _at_ends(state: Tensor, call: Call) -> Tensor:
@@ -153,11 +172,9 @@ def step_of_each(steps: Tensor) -> Tensor:
 
 
 def _pre(call: Call, x: Tensor) -> Tensor:
-    """Plastic inputs [member, time, batch, pre]; forward fills in the recurrent ones."""
+    """For plastic inputs [member, time, batch, pre], the padding filled in; forward fills in the recurrent ones."""
     s = call.sizes
     pre = x.new_empty(s.members, s.times, s.batch, s.pre_padded)
-    if s.plastic_sources:
-        pre.narrow(-1, 0, s.plastic_sources).copy_(x)
     padding = s.pre_padded - s.plastic_sources - s.post_padded * call.signature.recurrent_plastic
     if padding:
         pre.narrow(-1, s.pre_padded - padding, padding).zero_()
@@ -168,8 +185,14 @@ def padded_trace(x: Tensor, trace: Tensor | None, s: Sizes) -> Tensor:
     """A padded copy of traces, or of their derivatives, [member, batch, post, pre]; None is 0."""
     if trace is None:
         return x.new_zeros(s.members, s.batch, s.post, s.pre_padded)
-    padded = x.new_empty(s.members, s.batch, s.post, s.pre_padded)  # `constant_pad_nd` would write it twice
-    padded[..., : s.width] = trace
+    return _fill_trace(x.new_empty(s.members, s.batch, s.post, s.pre_padded), trace, s)
+
+
+def _fill_trace(padded: Tensor, trace: Tensor | None, s: Sizes) -> Tensor:
+    """Copy traces into padded ones [member, batch, post, pre]; None is 0."""
+    if trace is None:
+        return padded.zero_()
+    padded[..., : s.width] = trace  # `constant_pad_nd` would write it twice
     padded[..., s.width :] = 0.0
     return padded
 
@@ -187,14 +210,9 @@ def source_weight(weight: Tensor, s: Sizes, sums: int) -> Tensor:
     return weight.flatten(1, 2)
 
 
-def _source_drive(x: Tensor, tensors: LayerTensors, s: Sizes) -> Tensor:
-    """The part of the drive [member, time, batch, sums, post] that does not depend on the step before."""
-    sums, bias = tensors.bias.shape[1], tensors.bias
-    if s.post < s.post_padded:
-        bias = torch.constant_pad_nd(bias, (0, s.post_padded - s.post))
-    weights = source_weight(tensors.weight, s, sums).transpose(1, 2)
-    flat = torch.baddbmm(bias.flatten(1).unsqueeze(1), x.reshape(s.members, -1, s.sources), weights)
-    return flat.view(s.members, s.times, s.batch, sums, s.post_padded)
+def source_bias(bias: Tensor, s: Sizes) -> Tensor:
+    """The biases [member, sums * post], padded."""
+    return torch.constant_pad_nd(bias, (0, s.post_padded - s.post)).flatten(1)
 
 
 def pad_columns(matrix: Tensor, length: int) -> Tensor:

@@ -7,7 +7,7 @@ receives the outputs of earlier layers at the same step, its own output at the s
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from plastic_search.network.kernels.passes import Backend
     from plastic_search.network.kernels.stepping import Stepper
 
-__all__ = ["KERNELS", "Choice", "SlowerPath", "choose", "known", "sequences", "steppers"]
+__all__ = ["KERNELS", "Choice", "SlowerPath", "choose", "known", "replayed", "sequences", "steppers"]
 
 KERNELS = ("reference", "cpu", "gpu")
 _FASTEST = {"cpu": "cpu", "cuda": "gpu"}  # by type of device
@@ -115,19 +115,53 @@ def sequences(
 
 def steppers(
     spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: tuple[LayerState, ...],
-    kernel: str | None,
+    kernel: str | None, imposed: Controls = NOTHING, steps: int | None = None,
 ) -> list[Stepper]:  # fmt: skip
-    """For each layer, an object that takes it from step to step, without gradients."""
-    from plastic_search.network.kernels.stepping import BackendStepper, ReferenceStepper
+    """For each layer, an object that takes it from step to step, without gradients.
+
+    Args:
+        state: that before the first step, [batch, ...] or [member, batch, ...].
+        imposed: an example of what may be imposed on a step, [time, batch, 1] each.
+        steps: how many there will be at least; 0: none is recorded; None: nobody knows.
+    """
+    from plastic_search.network.kernels.stepping import BackendStepper, Placed, ReferenceStepper
 
     found: list[Stepper] = []
     layers = zip(spec.layers, shapes, ready, state, formats(spec), strict=True)
     for layer, shape, layer_ready, before, form in layers:
-        x = before.output.new_zeros(1, len(before.output), shape.received)
-        name = choose(kernel, layer, shape, form, x).kernel
-        args = (layer, shape, form, layer_ready, before)
-        found.append(ReferenceStepper(*args) if name == "reference" else BackendStepper(_backend(name), *args))
+        *first, batch, _ = before.output.shape
+        x = before.output.new_zeros(*first, 1, batch, shape.received)
+        name, placed = choose(kernel, layer, shape, form, x, imposed).kernel, Placed(layer, shape, form)
+        if name == "reference":
+            found.append(ReferenceStepper(placed, layer_ready, before))
+        else:
+            found.append(BackendStepper(_backend(name), placed, layer_ready, before, imposed, steps))
     return found
+
+
+def replayed(
+    shapes: tuple[Shape, ...], each: Sequence[Stepper], ready: tuple[Ready, ...], state: tuple[LayerState, ...],
+    x: Tensor, controls: Controls,
+) -> tuple[Tensor, State] | None:  # fmt: skip
+    """`sequences` of the steps that were taken, of which no layer runs again that a backend ran.
+
+    Args:
+        ready: the parameters, with the values that they had in the steps.
+        state: that before the first step.
+        x: the inputs [..., time, batch, inputs].
+        controls: what was imposed, [time, batch, 1] each.
+
+    Returns:
+        None where torch is at something that needs them to run again.
+    """
+    if _unsupported_now(x):
+        return None
+    outputs, states = [x], []
+    for shape, stepper, own, before in zip(shapes, each, ready, state, strict=True):
+        output, after = stepper.replay(own, before, layer_inputs(shape, outputs), controls)
+        outputs.append(output)
+        states.append(after)
+    return outputs[-1], State(states)
 
 
 def _runner(kernel: str, population: bool) -> Callable[..., tuple[Tensor, LayerState]]:

@@ -27,13 +27,14 @@ from plastic_search.network.kernels.tracing.ir import Axis
 from plastic_search.network.kernels.tracing.program import BufferLayout, Program, StepProgram, stored
 
 __all__ = [
-    "DOUBLE", "FLOAT", "LITERALS", "SIZES", "TOGETHER", "Area", "KernelSignature", "Number", "Reads", "Rows", "area_of",
-    "row_name",
+    "DOUBLE", "FLOAT", "LITERALS", "SIZES", "STEPS", "TOGETHER", "Area", "KernelSignature", "Number", "Reads", "Rows",
+    "area_of", "row_name",
 ]  # fmt: skip
 
-# The table of a compiled function: sizes and flags first, then addresses.
+# The table of a compiled function: which steps it takes, then sizes and flags, then addresses.
+STEPS = ("first", "times", "written", "finish")
 SIZES = (
-    "post", "width", "times", "batch", "post_padded", "pre_padded", "plastic_sources", "segment_steps", "inner_steps",
+    *STEPS, "post", "width", "batch", "post_padded", "pre_padded", "plastic_sources", "segment_steps", "inner_steps",
     "keep", "keep_d_pre",
 )  # fmt: skip
 FORWARD = (

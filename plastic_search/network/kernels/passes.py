@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -18,6 +18,7 @@ from plastic_search.network.kernels.buffers import (
     pack,
     pad_columns,
     padded_trace,
+    receive,
     source_weight,
     unpack,
 )
@@ -25,7 +26,7 @@ from plastic_search.network.kernels.layout import LITERALS, KernelSignature
 from plastic_search.network.kernels.tracing.ir import Unsupported
 from plastic_search.network.quantization import phases
 
-__all__ = ["Backend", "Spacing", "backward", "constants", "forward"]
+__all__ = ["Backend", "Prepared", "Spacing", "Steps", "backward", "constants", "forward"]
 
 
 class Spacing(NamedTuple):
@@ -33,6 +34,24 @@ class Spacing(NamedTuple):
 
     segment_steps: int
     inner_steps: int
+
+
+class Steps(NamedTuple):
+    """Which steps of a sequence one run of `forward` takes: from `first` to `end` - 1.
+
+    The change of a step is written to the trace together with the read at the next one, which a later run may do.
+    """
+
+    first: int
+    end: int
+    written: int  # the step before which no change is left to write
+    finish: bool  # whether the change of the last step is written, too
+
+
+class Prepared(Protocol):
+    """One of the two functions with all its arguments; each call runs it, over all steps unless some are given."""
+
+    def __call__(self, steps: Steps | None = None) -> None: ...
 
 
 class Backend(Protocol):
@@ -54,8 +73,8 @@ class Backend(Protocol):
 
     def prepare(
         self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
-    ) -> Callable[[], None]:
-        """One of the two functions with all its arguments; each call of the result runs it.
+    ) -> Prepared:
+        """One of the two functions with all its arguments.
 
         Args:
             tensors: what it reads and writes, by the names of `KernelSignature.table`, each [member, ...].
@@ -77,6 +96,7 @@ def forward(
         What was written, and the `constants` that were read.
     """
     buffers, read = allocate(call, x, tensors, for_backward), constants(call, x, tensors)
+    receive(buffers, call, x, tensors)
     backend.prepare(call, "forward", buffers._asdict() | read, {})()
     return buffers, read
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -15,8 +14,8 @@ from plastic_search.network.kernels.buffers import Call
 from plastic_search.network.kernels.cpu import threads
 from plastic_search.network.kernels.cpu.compiler import Compiled, compiled
 from plastic_search.network.kernels.cpu.layer import assembly
-from plastic_search.network.kernels.layout import SIZES, TOGETHER, KernelSignature
-from plastic_search.network.kernels.passes import Spacing
+from plastic_search.network.kernels.layout import SIZES, STEPS, TOGETHER, KernelSignature
+from plastic_search.network.kernels.passes import Prepared, Spacing, Steps
 from plastic_search.network.kernels.tracing.ir import Unsupported
 
 __all__ = ["CPU"]
@@ -37,14 +36,14 @@ def code(signature: KernelSignature, name: str) -> Compiled:
 class _Prepared(NamedTuple):
     """A call that is ready to run."""
 
-    work: Any  # the compiled function
-    pieces: list[threads.Piece]
-    scratch: Tensor  # [thread, numbers]
+    run: threads.Shared
+    steps: Any  # of all tables, the entries that say which steps are taken
     owners: tuple[Any, ...]  # of the memory at the addresses in the tables, which must live as long
 
-    def __call__(self) -> None:
-        size = self.scratch.shape[1] * self.scratch.element_size()
-        threads.share(self.work, self.pieces, self.scratch.data_ptr(), size, len(self.scratch))
+    def __call__(self, steps: Steps | None = None) -> None:
+        if steps is not None:
+            self.steps[...] = steps
+        self.run()
 
 
 class CPU:
@@ -72,7 +71,7 @@ class CPU:
 
     def prepare(
         self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
-    ) -> Callable[[], None]:
+    ) -> Prepared:
         s, signature = call.sizes, call.signature
         workers = _workers(call)
         groups = _groups(call) if sums or workers > 1 or call.ends is not None else [(0, s.batch)]
@@ -82,7 +81,9 @@ class CPU:
         inner_checkpoints = (s.segment_steps - 1) // s.inner_steps if sums else 0
         numbers = signature.scratch(s.post_padded, s.pre_padded, s.post, inner_checkpoints)
         scratch = tensors["drive"].new_empty(min(workers, len(pieces)), numbers)
-        return _Prepared(code(signature, function).functions[function], pieces, scratch, (tensors, sums, tables))
+        work, thread = code(signature, function).functions[function], numbers * scratch.element_size()
+        run = threads.Shared(work, pieces, scratch.data_ptr(), thread, len(scratch))
+        return _Prepared(run, tables[..., : len(STEPS)], (tensors, sums, tables, scratch))
 
 
 def _groups(call: Call) -> list[tuple[int, int]]:
@@ -112,7 +113,7 @@ def _tables(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor], gro
     s, d_pre = call.sizes, tensors.get("d_pre")
     names = call.signature.table[len(SIZES) :]
     flags = {"keep": tensors["checkpoints"].numel() > 0, "keep_d_pre": d_pre is not None and d_pre.numel() > 0}
-    numbers = s._asdict() | flags
+    numbers = s._asdict() | flags | {"first": 0, "written": 0, "finish": True}
     entries = [sums.get(name, tensors.get(name)) for name in names]
     addresses = [0 if t is None else t.data_ptr() for t in entries]
     table = np.array([*(numbers[name] for name in SIZES), *addresses], np.int64)

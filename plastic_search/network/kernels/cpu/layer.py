@@ -39,12 +39,13 @@ class _Forward:
         """All time steps of some episodes."""
         e, f = self.e, self.f
         traces = [self._trace(episode) for episode in episodes] if self.sweep else []
-        with e.loop(f["times"]) as t:
+        with e.loop(f["times"], start=f["first"]) as t:
             self._step(t, episodes, traces)
         if self.sweep:
-            end = e.sub(f["times"], "1")
-            writes = [f.writes(Moment(end, episode)) for episode in episodes]
-            self.sweep.emit([ForwardEpisode(m, w, None) for m, w in zip(traces, writes, strict=True)])
+            with e.when(e.let(f"icmp ne i64 {f['finish']}, 0")):
+                end = e.sub(f["times"], "1")
+                writes = [f.writes(Moment(end, episode)) for episode in episodes]
+                self.sweep.emit([ForwardEpisode(m, w, None) for m, w in zip(traces, writes, strict=True)])
 
     def _trace(self, episode: Episode) -> Matrices:
         f = self.f
@@ -91,10 +92,10 @@ class _Forward:
         """Apply the write of the step before, and read the trace; store a checkpoint where a segment begins."""
         e, f = self.e, self.f
         reads = [Reads(step.pre, f.plastic_sums(step.drive), f.taped(step.tape, "recall")) for step in steps]
-        first = e.let(f"icmp eq i64 {t}, 0")
-        with e.when(first):
+        written = e.let(f"icmp eq i64 {t}, {f['written']}")
+        with e.when(written):
             sweep.emit([ForwardEpisode(m, None, read) for m, read in zip(traces, reads, strict=True)])
-        with e.when(e.let(f"xor i1 {first}, true")):
+        with e.when(e.let(f"xor i1 {written}, true")):
             writes = [f.writes(Moment(e.sub(t, "1"), episode)) for episode in episodes]
             sweep.emit([ForwardEpisode(*each) for each in zip(traces, writes, reads, strict=True)])
         within = e.let(f"srem i64 {t}, {f['segment_steps']}")

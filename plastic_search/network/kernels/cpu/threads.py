@@ -20,7 +20,7 @@ import numpy as np
 
 from plastic_search.network.kernels.cpu.compiler import compiled
 
-__all__ = ["Piece", "share"]
+__all__ = ["Piece", "Shared"]
 
 # What each thread of a team does. `data` holds the address of the function that returns a thread's number, that of the
 # work, the number of pieces, the next piece, the scratch memory and its size for each thread; and then, for each piece,
@@ -64,6 +64,10 @@ end:
 """
 
 
+_NEXT = 3  # where `data` holds the number of the next piece
+_Team = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
 class Piece(NamedTuple):
     """The arguments of one call of a compiled function, but for its scratch memory."""
 
@@ -72,26 +76,46 @@ class Piece(NamedTuple):
     last: int
 
 
-def share(work: Any, pieces: list[Piece], scratch: int, size: int, count: int) -> None:
-    """Run all pieces, each once, by whichever thread is free.
+class Shared:
+    """Pieces of work; each call runs all of them, each once, by whichever thread is free.
 
     Args:
         work: a compiled function of the addresses of a table and of scratch memory, and first and last episode.
         scratch: the address of scratch memory, `size` bytes for each of `count` threads.
     """
-    library = _openmp() if count > 1 and not _forked else None
-    if library is not None:
-        head = (_address(library.omp_get_thread_num), _address(work), len(pieces), 0, scratch, size)
-        data = np.array([*head, *itertools.chain.from_iterable(pieces)], np.int64)
-        library.GOMP_parallel(_team(), data.ctypes.data, count, 0)
-        return
-    left = iter(pieces)  # `next` of a list's iterator is atomic
 
-    def run(thread: int) -> None:
-        for table, first, last in left:
-            work(table, scratch + thread * size, first, last)
+    def __init__(self, work: Any, pieces: list[Piece], scratch: int, size: int, count: int) -> None:
+        self.work, self.pieces, self.scratch, self.size, self.count = work, pieces, scratch, size, count
+        self._data: Any = None  # of a team
 
-    _run_together([lambda k=k: run(k) for k in range(count)])
+    def __call__(self) -> None:
+        if len(self.pieces) == 1:
+            table, first, last = self.pieces[0]
+            self.work(table, self.scratch, first, last)
+            return
+        library = _openmp()
+        if library is None or (_forked and self.count > 1):
+            self._by_python()
+            return
+        if self._data is None:
+            head = (_address(library.omp_get_thread_num), _address(self.work), len(self.pieces))
+            head = (*head, 0, self.scratch, self.size)
+            self._data = np.array([*head, *itertools.chain.from_iterable(self.pieces)], np.int64)
+            self._at = self._data.ctypes.data
+        self._data[_NEXT] = 0
+        if self.count > 1:
+            library.GOMP_parallel(_address(_team()), self._at, self.count, 0)
+        else:
+            _team()(self._at)
+
+    def _by_python(self) -> None:
+        left = iter(self.pieces)  # `next` of a list's iterator is atomic
+
+        def run(thread: int) -> None:
+            for table, first, last in left:
+                self.work(table, self.scratch + thread * self.size, first, last)
+
+        _run_together([lambda k=k: run(k) for k in range(self.count)])
 
 
 def _address(function: Any) -> int:
@@ -99,9 +123,9 @@ def _address(function: Any) -> int:
 
 
 @cache
-def _team() -> int:
-    """The address of the function that each thread of a team runs."""
-    return _address(compiled(_TEAM, ("team",)).functions["team"])
+def _team() -> Any:
+    """The function that each thread of a team runs."""
+    return _Team(_address(compiled(_TEAM, ("team",)).functions["team"]))
 
 
 @cache

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import linecache
 import os
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import Tensor
 from plastic_search.network.kernels.buffers import Call
 from plastic_search.network.kernels.gpu.function import tile
 from plastic_search.network.kernels.gpu.layer import source
-from plastic_search.network.kernels.passes import Spacing
+from plastic_search.network.kernels.passes import Prepared, Spacing, Steps
 from plastic_search.network.kernels.tracing.ir import Unsupported
 
 __all__ = ["GPU", "argument_names", "call_source", "loaded", "with_scratch"]
@@ -45,15 +44,16 @@ class GPU:
 
     def prepare(
         self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
-    ) -> Callable[[], None]:
+    ) -> Prepared:
         s, tensors = call.sizes, with_scratch(call, tensors, sums)
         compiled = loaded(call_source(call, tensors))[function]
-        arguments = [tensors[name] for name in argument_names(tensors)]
+        arguments = [tensors[name].contiguous() for name in argument_names(tensors)]
         options = {"num_warps": tile(call.signature, s, function).warps, "num_stages": 1}
 
-        def run() -> None:
+        def run(steps: Steps | None = None) -> None:
             with torch.cuda.device_of(arguments[0]):
-                compiled[(s.members * s.batch,)](*arguments, s.times, s.batch, **options)
+                some = Steps(0, s.times, 0, True) if steps is None else steps
+                compiled[(s.members * s.batch,)](*arguments, s.times, s.batch, *map(int, some), **options)
 
         return run
 

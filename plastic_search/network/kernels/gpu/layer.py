@@ -16,7 +16,12 @@ from plastic_search.network.kernels.gpu.tiles import ReadMasks, Tiles
 from plastic_search.network.kernels.layout import KernelSignature, Reads
 from plastic_search.network.kernels.tracing.program import Slot
 
-__all__ = ["argument", "source"]
+__all__ = ["NUMBERS", "argument", "source"]
+
+# What a function takes beside tensors: the sizes of the buffers, and the steps of a run (`passes.Steps`), for each of
+# which Triton would compile it anew if it looked at the numbers.
+NUMBERS = ("TIMES", "BATCH", "FIRST", "END", "WRITTEN", "FINISH")
+_JIT = f"@triton.jit(do_not_specialize={list(NUMBERS[2:])})"
 
 
 @lru_cache(maxsize=512)
@@ -32,7 +37,7 @@ def source(signature: KernelSignature, s: Sizes, names: tuple[str, ...], keep: b
     _Backward(backward).emit()
     texts = [HELPERS]
     for function in (forward, backward):
-        head = f"@triton.jit\ndef {function.name}({', '.join(map(argument, names))}, TIMES, BATCH):"
+        head = f"{_JIT}\ndef {function.name}({', '.join([*map(argument, names), *NUMBERS])}):"
         variables = [f"    {name} = {argument(name)}" for name in names]
         texts.append("\n".join([head, *variables, *function.lines.text, ""]))
     return "\n\n".join(texts)
@@ -57,9 +62,11 @@ class _Forward:
             tiles.load_trace("trace", "eligibility")
         lines("at = member * TIMES * BATCH + episode")
         if signature.recurrent_plastic:
-            self._store_recurrent(f"tl.load({f.at('output', 'at')} + i, mask=im, other=0.0)", "at", "im")
+            lines("at += FIRST * BATCH")
+            output = f"tl.load({f.at('output', 'at')} + i, mask=im, other=0.0)"
+            self._store_recurrent(output, "at", "i < tl.where(FIRST < END, POST, 0)")
             lines.barrier()
-        with lines.block("for t in range(TIMES)"):
+        with lines.block("for t in range(FIRST, END)"):
             lines("at = (member * TIMES + t) * BATCH + episode")
             self._drives()
             self._parts()
@@ -68,8 +75,9 @@ class _Forward:
             with tiles.each():
                 if not self.whole:
                     tiles.load_trace("trace", "eligibility")
-                lines("last = (member * TIMES + TIMES - 1) * BATCH + episode")
-                tiles.write(f.writes("last"))
+                lines("last = (member * TIMES + END - 1) * BATCH + episode")
+                with lines.block("if FINISH != 0"):
+                    tiles.write(f.writes("last"))
                 tiles.store_trace("trace", "eligibility")
 
     def _store_recurrent(self, output: str, when: str, mask: str) -> None:
@@ -82,7 +90,7 @@ class _Forward:
             with tiles.each():
                 if not self.whole:
                     tiles.load_trace("trace", "eligibility")
-                with lines.block("if t > 0"):
+                with lines.block("if t != WRITTEN"):
                     lines("last = at - BATCH")
                     tiles.write(f.writes("last"))
                 if self.keep:
@@ -113,7 +121,7 @@ class _Forward:
             signature.program.forward, partial(f.forward_input, step), partial(f.forward_output, step, after)
         )
         if signature.recurrent_plastic:
-            self._store_recurrent(values["y", 0], "(at + BATCH)", "i < tl.where(t + 1 < TIMES, POST, 0)")
+            self._store_recurrent(values["y", 0], "(at + BATCH)", "i < tl.where(t + 1 < END, POST, 0)")
 
 
 class _Backward:
