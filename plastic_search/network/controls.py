@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from plastic_search.modulations import Rate
-from plastic_search.network.pytree import map_pairs
+from plastic_search.network.pytree import map_pairs, map_tensors
 
-__all__ = ["NOTHING", "Controls", "chosen", "imposed", "shuffled", "stacked"]
+__all__ = ["NOTHING", "Controls", "begun", "chosen", "cleared", "imposed", "shuffled", "stacked"]
 
 
 class Controls(NamedTuple):
@@ -22,12 +22,15 @@ class Controls(NamedTuple):
         frozen: the trace and the eligibility trace stay as they are; true wherever `ended` is.
         clamped: `rate` takes the place of what the modulation multiplies by, `Rate.write`.
         rate: any number where it is not.
+        cleared: before the step, the outputs and states of cells and the eligibility traces are set to 0, while traces
+            and the states of rules and modulations stay; false wherever `ended` is true.
     """
 
     ended: Tensor | None = None
     frozen: Tensor | None = None
     clamped: Tensor | None = None
     rate: Tensor | None = None
+    cleared: Tensor | None = None
 
     def at(self, time: int) -> Controls:
         """Those of one step of a sequence."""
@@ -70,6 +73,19 @@ def chosen(which: Tensor | None, one: Any, other: Any, dim: int = 0) -> Any:
     if which is None:
         return other
     return map_pairs(lambda a, b: torch.where(which.view(-1, *[1] * (b.dim() - 1 - dim)), a, b), one, other)
+
+
+def cleared(which: Tensor | None, values: Any) -> Any:
+    """A tree of tensors [batch, ...], in which those of the episodes `which` [batch] or [batch, 1] are 0."""
+    return chosen(which, map_tensors(torch.zeros_like, values), values)
+
+
+def begun(state: Any, controls: Controls) -> Any:
+    """The state of a layer with which a step begins, `step.LayerState`: in some episodes, activity begins anew."""
+    if controls.cleared is None:
+        return state
+    output, cell, eligibility = cleared(controls.cleared, (state.output, state.cell, state.eligibility))
+    return state._replace(output=output, cell=cell, eligibility=eligibility)
 
 
 def shuffled(state: Any, seed: int, which: Tensor | None = None) -> tuple[Any, ...]:

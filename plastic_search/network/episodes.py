@@ -189,8 +189,8 @@ class _Episodes(NamedTuple):
     def controls(self, given: Interventions) -> Controls:
         """What is imposed on each step of each episode."""
         ended = torch.from_numpy(self.places < 0) if self._ends_early else None
-        freeze, clamp = (None if each is None else self.taken(each.unsqueeze(-1)).squeeze(-1) for each in given[2:4])
-        return Interventions(freeze=freeze, clamp=clamp).controls(ended)
+        steps = (None if each is None else self.taken(each.unsqueeze(-1)).squeeze(-1) for each in given[2:5])
+        return Interventions(None, None, *steps).controls(ended)
 
     def final(self) -> NDArray[np.int64]:
         """The last episode of each column."""

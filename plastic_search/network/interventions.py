@@ -20,6 +20,7 @@ class Given(TypedDict, total=False):
 
     lengths: Tensor | None
     reset: Tensor | None
+    clear: Tensor | None
     freeze: Tensor | None
     clamp: Tensor | None
     shuffle: Tensor | None
@@ -32,6 +33,8 @@ class Interventions(NamedTuple):
         lengths: integers [batch], the steps that each episode has. Outputs after its end are 0, its final state is that
             at its end, and what the inputs hold after it makes no difference.
         reset: truth values [time, batch] or [time]: an episode begins at this step, in the state of `initial_state`.
+        clear: truth values [time, batch] or [time]: before this step outputs, states of cells and eligibility traces
+            are set to 0, while traces and the states of rules and modulations stay (Miconi and Kay 2025).
         freeze: truth values [time, batch] or [time]: in this step the trace and the eligibility trace stay as they are.
         clamp: numbers [time, batch] or [time]: in this step they take the place of the rates by which the modulations
             multiply what is written (`Rate.write`); NaN leaves the rates as they are. No gradient flows to them.
@@ -41,6 +44,7 @@ class Interventions(NamedTuple):
 
     lengths: Tensor | None = None
     reset: Tensor | None = None
+    clear: Tensor | None = None
     freeze: Tensor | None = None
     clamp: Tensor | None = None
     shuffle: Tensor | None = None
@@ -67,6 +71,7 @@ class Interventions(NamedTuple):
         _check("lengths", self.lengths, ((batch,),), "[batch]", _INTEGERS)
         both, either = ((times, batch), (times,)), "[time, batch] or [time]"
         _check("reset", self.reset, both, either, _BOOL)
+        _check("clear", self.clear, both, either, _BOOL)
         _check("freeze", self.freeze, both, either, _BOOL)
         _check("clamp", self.clamp, both, either, _FLOATS)
         _check("shuffle", self.shuffle, ((times,),), "[time]", _INTEGERS)
@@ -82,25 +87,26 @@ class Interventions(NamedTuple):
             )
         if self.clamp is not None and self.clamp.requires_grad:
             raise PlasticSearchError("clamp is data, to which no gradient flows; give clamp.detach()")
-        lengths, reset, freeze, clamp, shuffle = (None if each is None else each.to(x.device) for each in self)
+        lengths, *steps, clamp, shuffle = (None if each is None else each.to(x.device) for each in self)
         clamp = None if clamp is None else clamp.to(x.dtype)
-        reset, freeze, clamp = (_of_episodes(value, batch) for value in (reset, freeze, clamp))
-        return Interventions(lengths, reset, freeze, clamp, shuffle)
+        every = (_of_episodes(value, batch) for value in (*steps, clamp))
+        return Interventions(lengths, *every)._replace(shuffle=shuffle)
 
     def between(self, first: int, last: int) -> Interventions:
         """Those of some of the steps, but for shuffles, which come between such runs of steps."""
         lengths = None if self.lengths is None else (self.lengths - first).clamp(0, last - first)
-        reset, freeze, clamp = (None if each is None else each[first:last] for each in self[1:4])
-        return Interventions(lengths, reset, freeze, clamp)
+        return Interventions(lengths, *(None if each is None else each[first:last] for each in self[1:5]))
 
     def of_episodes(self, which: slice) -> Interventions:
         """Those of some episodes, of `checked` interventions."""
         lengths, *others, shuffle = self
-        reset, freeze, clamp = (None if each is None else each[:, which] for each in others)
-        return Interventions(None if lengths is None else lengths[which], reset, freeze, clamp, shuffle)
+        steps = (None if each is None else each[:, which] for each in others)
+        return Interventions(None if lengths is None else lengths[which], *steps)._replace(shuffle=shuffle)
 
     def state_before(self, time: int, state: tuple[LayerState, ...], fresh: State) -> tuple[LayerState, ...]:
         """From the state after one step of `checked` interventions to that before the next, the definition of both.
+
+        What `controls` imposes comes after it, as a part of the step.
 
         Args:
             fresh: the state at the start of an episode.
@@ -118,7 +124,9 @@ class Interventions(NamedTuple):
         frozen = ended if self.freeze is None else frozen
         clamped = None if self.clamp is None else ~self.clamp.isnan()
         rate = None if self.clamp is None else self.clamp.nan_to_num(0.0)
-        return Controls(*(None if each is None else each.unsqueeze(-1) for each in (ended, frozen, clamped, rate)))
+        clear = self.clear if ended is None or self.clear is None else self.clear & ~ended
+        every = (ended, frozen, clamped, rate, clear)
+        return Controls(*(None if each is None else each.unsqueeze(-1) for each in every))
 
     def ended(self, times: int) -> Tensor | None:
         """Which episodes are over at which step [time, batch]."""

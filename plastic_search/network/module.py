@@ -104,6 +104,7 @@ class Network(nn.Module):
             interventions: what is imposed on the episodes, as data; see `interventions.Interventions`.
                 lengths [batch]: the steps that each episode has; outputs after its end are 0.
                 reset [time, batch] or [time]: an episode begins at this step.
+                clear [time, batch] or [time]: before this step all is 0 but traces and states of rules and modulations.
                 freeze [time, batch] or [time]: the trace does not change in this step.
                 clamp [time, batch] or [time]: the plasticity rate in this step; NaN where the modulation sets it.
                 shuffle [time]: the seed of a permutation of the trace's entries before this step; -1 for none.

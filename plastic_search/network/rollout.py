@@ -6,6 +6,8 @@ of the sequence needs, so that a replay takes no second forward pass where a ker
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -14,7 +16,7 @@ from plastic_search.network.controls import NOTHING, Controls, chosen, shuffled,
 from plastic_search.network.kernels.dispatch import replayed, sequences, steppers
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
-from plastic_search.network.pytree import leaves, map_tensors
+from plastic_search.network.pytree import map_tensors
 from plastic_search.network.state import State, describe, same_shapes
 from plastic_search.network.step import LayerState, layer_inputs
 
@@ -87,18 +89,21 @@ class Rollout:
         else:
             self._imposed = imposed
             example = stacked([imposed], imposed)
-            self._steppers = steppers(
-                net.spec, net.shapes, self._ready, self._first, net.kernel, example, self._steps
-            )
+            self._steppers = steppers(net.spec, net.shapes, self._ready, self._first, net.kernel, example, self._steps)
         self._inputs: list[Tensor] = []
         self._controls: list[Controls] = []
         self._whole = True  # whether the steppers have recorded all steps
 
-    def step(self, x: Tensor, freeze: Tensor | bool | None = None, clamp: Tensor | float | None = None) -> Tensor:
+    def step(
+        self, x: Tensor, clear: Tensor | bool | None = None, freeze: Tensor | bool | None = None,
+        clamp: Tensor | float | None = None,
+    ) -> Tensor:  # fmt: skip
         """One time step.
 
         Args:
             x: [batch, inputs]; of a population, [member, batch, inputs], or [batch, inputs] for all members.
+            clear: truth values [batch], or one for all: before the step, outputs and states of cells and eligibility
+                traces are set to 0.
             freeze: truth values [batch], or one for all: the trace and the eligibility trace do not change.
             clamp: numbers [batch], or one for all, in place of the plasticity rate; NaN leaves it as it is.
                 An intervention that is not given at the first step costs a replay a second forward pass.
@@ -111,8 +116,8 @@ class Rollout:
         """
         with torch.no_grad():
             x, controls = self._checked(x).clone(), NOTHING
-            if freeze is not None or clamp is not None:
-                controls = self._controlled(freeze, clamp)
+            if clear is not None or freeze is not None or clamp is not None:
+                controls = self._controlled(clear, freeze, clamp)
             return self._step(x, controls).clone()
 
     def _step(self, x: Tensor, controls: Controls) -> Tensor:
@@ -167,12 +172,16 @@ class Rollout:
                 f"x must be {axes} = [{sizes}] of {like.dtype} on {like.device}, but is {describe(x)}"
             )
 
-    def _controlled(self, freeze: Tensor | bool | None, clamp: Tensor | float | None) -> Controls:
+    def _controlled(
+        self, clear: Tensor | bool | None, freeze: Tensor | bool | None, clamp: Tensor | float | None
+    ) -> Controls:
         """What is imposed on a step, for which the steppers are ready."""
+        cleared = self._of_episodes("clear", clear, bool, torch.bool)
         frozen = self._of_episodes("freeze", freeze, bool, torch.bool)
         rate = self._of_episodes("clamp", clamp, float, self._like.dtype)
         clamped = None if rate is None else ~rate.isnan()
-        given = Controls(frozen=frozen, clamped=clamped, rate=None if rate is None else rate.nan_to_num(0.0))
+        rate = None if rate is None else rate.nan_to_num(0.0)
+        given = Controls(frozen=frozen, clamped=clamped, rate=rate, cleared=cleared)
         if any(one is not None and known is None for one, known in zip(given, self._imposed, strict=True)):
             both = Controls(*(a if b is None else b for a, b in zip(given, self._imposed, strict=True)))
             before = self._first, self._inputs, self._controls
@@ -181,7 +190,7 @@ class Rollout:
                 (self._first, self._inputs, self._controls), self._whole = before, False
         return given
 
-    def _of_episodes(self, name: str, value: object, kind: type, dtype: torch.dtype) -> Tensor | None:
+    def _of_episodes(self, name: str, value: Any, kind: type, dtype: torch.dtype) -> Tensor | None:
         """A number for each episode [batch, 1]."""
         if value is None:
             return None
@@ -209,10 +218,9 @@ class Rollout:
             why = "steps=0" if self._steps == 0 else "no step was taken"
             raise PlasticSearchError(f"there is nothing to replay: {why}")
         net, x, controls = self._net, torch.stack(self._inputs, -3), stacked(self._controls, self._imposed)
-        ready, before = net.resolve(), self._ready
-        same = all(torch.equal(a, b) for a, b in zip(leaves(ready), leaves(before), strict=True))
-        if self._whole and same:
-            found = replayed(net.shapes, self._steppers, ready, self._first, x, controls)
+        ready = net.resolve()
+        if self._whole:
+            found = replayed(net.shapes, self._steppers, ready, self._ready, self._first, x, controls)
             if found is not None:
                 return found
         return sequences(net.spec, net.shapes, ready, self._first, x, net.kernel, controls)
@@ -224,6 +232,8 @@ class Rollout:
 
         Steps are recorded until then or until `reset`; call this now and then, or say `steps=0`, if you never replay.
         """
+        if self._steps == 0:
+            return
         self._first, self._inputs, self._controls, self._whole = self.state, [], [], True
         for stepper in self._steppers:
             stepper.forget()

@@ -32,7 +32,7 @@ from torch.nn.functional import linear, pad
 from plastic_search.cells import Cell
 from plastic_search.modulations import Observation, Rate
 from plastic_search.network.blocks import without_gradients
-from plastic_search.network.controls import NOTHING, Controls, chosen, imposed
+from plastic_search.network.controls import NOTHING, Controls, begun, chosen, imposed
 from plastic_search.network.formats import Formats, formats, sent
 from plastic_search.network.quantization import next_dither, parameter_rounder, round_trace, start_dither
 from plastic_search.network.spec import Bound, Layer, NetworkSpec
@@ -146,9 +146,7 @@ def separated(shape: Shape, received: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 def _selected(output: Tensor, source: Source) -> Tensor:
-    if source.complete:
-        return output
-    return output.index_select(-1, torch.from_numpy(source.index).to(output.device))
+    return output if source.complete else output.index_select(-1, torch.from_numpy(source.index).to(output.device))
 
 
 def layer_step(
@@ -169,7 +167,7 @@ def layer_signals(
     controls: Controls = NOTHING,
 ) -> tuple[LayerState, Signals]:  # fmt: skip
     """`layer_step`, with what it computes on the way: the equations of this module, in their order."""
-    inputs, modulator = separated(shape, inputs)
+    state, (inputs, modulator) = begun(state, controls), separated(shape, inputs)
     received = pre = torch.cat([inputs, state.output], dim=1) if shape.recurrent else inputs
     drive = _drive(layer.cell, shape, ready, inputs, state.output, pre)
     if ready.alpha is None or state.trace is None:

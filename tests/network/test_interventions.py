@@ -23,7 +23,7 @@ from plastic_search.modulations.simple import Simple
 from plastic_search.network import episodes
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
-from plastic_search.network.pytree import map_tensors
+from plastic_search.network.pytree import leaves, map_tensors
 from plastic_search.network.recording import record
 from plastic_search.network.spec import Bound, Layer, NetworkSpec, Pathway
 from plastic_search.network.state import State, named
@@ -115,6 +115,45 @@ def test_an_episode_that_begins_in_mid_sequence_runs_as_if_alone(kernel: str) ->
         close(rows(last, here), now)
 
 
+def test_activity_begins_anew_where_it_is_cleared(kernel: str) -> None:
+    net, x, state = made(kernel)
+    clear = torch.zeros(TIME, BATCH, dtype=torch.bool)
+    clear[4, :2] = clear[0, 1] = clear[8] = True
+    y, last = net(x, state, clear=clear)
+    now, outputs = state, []
+    for t in range(TIME):
+        before = []
+        for layer in now:
+            silent = [map_tensors(torch.clone, each) for each in (layer.output, layer.cell, layer.eligibility)]
+            for each in leaves(tuple(silent)):
+                each[clear[t]] = 0.0
+            before.append(layer._replace(output=silent[0], cell=silent[1], eligibility=silent[2]))
+        one, now = net(x[t : t + 1], State(before))
+        outputs.append(one)
+    torch.testing.assert_close(y, torch.cat(outputs), rtol=1e-9, atol=1e-11)
+    close(last, now)
+    inside, after = record(net, x, "layers.1.output", state, clear=clear)
+    torch.testing.assert_close(inside["layers.1.output"], y, rtol=1e-9, atol=1e-11)
+    close(after, last)
+
+
+def test_no_gradient_flows_across_a_clear_but_through_the_trace(kernel: str) -> None:
+    net, x, state = made(kernel)
+    x.requires_grad_()
+    clear = torch.arange(TIME) == 5
+    net(x, state, clear=clear)[0][5:].sum().backward()
+    assert x.grad is not None
+    assert x.grad[:5].any()
+    with torch.no_grad():
+        for bag in net.bags():
+            bag.get_parameter("alpha").zero_()  # nothing is read of the trace
+    x.grad = None
+    net(x, state, clear=clear)[0][5:].sum().backward()
+    assert x.grad is not None
+    assert not x.grad[:5].any()
+    assert x.grad[5:].any()
+
+
 def test_a_frozen_trace_stays_as_it_is(kernel: str) -> None:
     net, x, state = made(kernel)
     for freeze in (torch.ones(TIME, dtype=torch.bool), torch.ones(TIME, BATCH, dtype=torch.bool)):
@@ -183,6 +222,7 @@ def test_all_together_equal_their_definition_step_by_step(kernel: str, spec: Net
         "lengths": LENGTHS,
         "reset": torch.rand(TIME, BATCH, generator=rng) < 0.2,
         "freeze": torch.rand(TIME, BATCH, generator=rng) < 0.3,
+        "clear": torch.rand(TIME, BATCH, generator=rng) < 0.3,
         "clamp": torch.where(torch.rand(TIME, generator=rng) < 0.3, 0.5, torch.nan),
         "shuffle": torch.tensor([-1, 4, -1, -1, -1, 5, 6, -1, -1]),
     }
@@ -246,7 +286,8 @@ WRONG = [
     ("clamp", torch.ones(9, requires_grad=True), "clamp is data, to which no gradient flows; give clamp.detach()"),
     ("shuffle", torch.ones(9, 5, dtype=torch.int64), "shuffle must be [time] = [9] of torch.int64, but is [9, 5]"),
     ("shuffle", torch.full((9,), -2), "shuffle must be seeds from 0, or -1 for none, but is -2, -2"),
-    ("edit", None, "no intervention is called 'edit'; known: clamp, freeze, lengths, reset, shuffle"),
+    ("clear", torch.ones(9), "clear must be [time, batch] or [time] = [9, 5] or [9] of torch.bool, but is [9] of"),
+    ("edit", None, "no intervention is called 'edit'; known: clamp, clear, freeze, lengths, reset, shuffle"),
     ("length", torch.ones(5), "Did you mean 'lengths'?"),
 ]
 

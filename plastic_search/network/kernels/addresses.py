@@ -23,7 +23,7 @@ class StepAddresses(NamedTuple):
     """Where the buffers of one step begin; "" for those that are not used."""
 
     drive: str = ""
-    output: str = ""
+    output: str = ""  # that of the step before, as this one received it
     pre: str = ""
     state: str = ""
     tape: str = ""
@@ -85,7 +85,21 @@ class AddressBook(ABC, Generic[Moment]):
         program = self.signature.program
         names = ["drive", "output", "pre", "state", "tape"]
         names += ["signals"] * bool(program.signals) + ["controls"] * bool(program.controls)
-        return StepAddresses(**{name: self.at(name, when) for name in names})
+        step = StepAddresses(**{name: self.at(name, when) for name in names})
+        return step._replace(output=self.or_else(when, "zero", step.output)) if self.signature.clears else step
+
+    def d_previous(self, when: Moment) -> str:
+        """Where the derivative of the output before a step is added, as the step received it."""
+        address = self.at("d_output", when)
+        return self.or_else(when, "unused", address) if self.signature.clears else address
+
+    @abstractmethod
+    def or_else(self, when: Moment, row: str, address: str) -> str:
+        """An address, or that of a row of this episode's own, `zero` or `unused`, if it was cleared at that time."""
+
+    def cleared(self, when: Moment) -> str:
+        """The address of the number that is 1 where an episode was cleared."""
+        return self.number(self.at("controls", when), self.signature.program.controls.index("cleared"))
 
     # -- rows by name
 

@@ -160,11 +160,11 @@ def _sizes(backend: Backend, signature: KernelSignature, shape: Shape, x: Tensor
 
 
 def _names(controls: Controls, plastic: bool) -> tuple[str, ...]:
-    """What is imposed on a layer's step; where nothing is plastic, it can only end."""
+    """What is imposed on a layer's step; where nothing is plastic, it can only end or be cleared."""
     if controls is NOTHING:
         return ()
     names = tuple(name for name, value in controls._asdict().items() if value is not None)
-    return names if plastic else tuple(name for name in names if name == "ended")
+    return names if plastic else tuple(name for name in names if name in ("ended", "cleared"))
 
 
 def captured(
@@ -185,5 +185,3 @@ def _signature(layer: Layer, shape: Shape, form: Formats, dtype: torch.dtype, co
 
 
 _unique = lru_cache(maxsize=512)(KernelSignature)  # equal layers share one object, and what is compiled for it
-
-

@@ -142,9 +142,7 @@ class _Sequence(torch.autograd.Function):
         raise PlasticSearchError("the kernels have no derivative in forward mode; use Network(..., kernel='reference')")
 
 
-def _without_autograd(
-    backend: Backend, call: Call, done: Forward | None, x: Tensor, *tensors: Tensor | None
-) -> Any:
+def _without_autograd(backend: Backend, call: Call, done: Forward | None, x: Tensor, *tensors: Tensor | None) -> Any:
     """The results of `_Sequence`, where no derivative will be asked for."""
     single = x.dim() == 3
     x, *rest = _with_members(single, (x, *tensors))  # type: ignore[assignment]

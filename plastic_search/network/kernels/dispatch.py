@@ -20,6 +20,7 @@ from plastic_search.network.formats import Formats, formats
 from plastic_search.network.kernels import reference
 from plastic_search.network.kernels.torch_internals import current_transform
 from plastic_search.network.kernels.tracing.ir import Unsupported
+from plastic_search.network.pytree import leaves
 from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.network.state import State
 from plastic_search.network.step import LayerState, Ready, layer_inputs
@@ -140,21 +141,21 @@ def steppers(
 
 
 def replayed(
-    shapes: tuple[Shape, ...], each: Sequence[Stepper], ready: tuple[Ready, ...], state: tuple[LayerState, ...],
-    x: Tensor, controls: Controls,
+    shapes: tuple[Shape, ...], each: Sequence[Stepper], ready: tuple[Ready, ...], then: tuple[Ready, ...],
+    state: tuple[LayerState, ...], x: Tensor, controls: Controls,
 ) -> tuple[Tensor, State] | None:  # fmt: skip
     """`sequences` of the steps that were taken, of which no layer runs again that a backend ran.
 
     Args:
-        ready: the parameters, with the values that they had in the steps.
+        ready, then: the parameters, and those of the steps.
         state: that before the first step.
         x: the inputs [..., time, batch, inputs].
         controls: what was imposed, [time, batch, 1] each.
 
     Returns:
-        None where torch is at something that needs them to run again.
+        None where they have to run again: parameters have changed, or a transform of torch is at work.
     """
-    if _unsupported_now(x):
+    if _unsupported_now(x) or not all(map(torch.equal, leaves(ready), leaves(then))):
         return None
     outputs, states = [x], []
     for shape, stepper, own, before in zip(shapes, each, ready, state, strict=True):

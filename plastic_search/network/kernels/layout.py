@@ -122,6 +122,11 @@ class KernelSignature:
     def retroactive(self) -> bool:
         return self.program.synapses is not None and self.program.synapses.retroactive
 
+    @property
+    def clears(self) -> bool:
+        """Whether activity may be cleared before a step."""
+        return "cleared" in self.program.controls
+
     @cached_property
     def uses_recall(self) -> bool:
         """Whether the rule reads `H @ pre`."""
@@ -167,11 +172,15 @@ class KernelSignature:
 
     @cached_property
     def adjoints(self) -> Rows:
-        """Sums over the synapses' derivatives, the derivatives of what reads the trace, and rows of zeros."""
+        """Sums over the synapses' derivatives, the derivatives of what reads the trace, and rows of zeros.
+
+        `unused` is the derivative of a cleared output.
+        """
+        first = ("zero", *["unused"] * self.clears)
         if not self.program.synapses:
-            return Rows(("zero",), (), ())
+            return Rows(first, (), ())
         post, pre, ones = self._rows(self.program.synapses.backward, "sum")
-        return Rows(("zero", "recall", *post), ("zero_pre", "pre", *pre), ones)
+        return Rows((*first, "recall", *post), ("zero_pre", "pre", *pre), ones)
 
     def _rows(self, program: Program, buffer: str) -> Rows:
         """The rows that a program writes to one buffer."""

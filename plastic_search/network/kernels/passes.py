@@ -71,9 +71,7 @@ class Backend(Protocol):
         """How many steps apart checkpoints are, where one episode's trace has `trace` bytes."""
         ...
 
-    def prepare(
-        self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
-    ) -> Prepared:
+    def prepare(self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> Prepared:
         """One of the two functions with all its arguments.
 
         Args:
@@ -120,7 +118,7 @@ def backward(
     others = [None if state is None else grad for state, grad in zip(tensors.others, others, strict=False)]
     others += unpack(sums["d_params"].sum(1), signature.program.params, call)
     others += [sums[f"d_{name}"].sum(1)[..., : s.width] for name in signature.matrices]
-    d_weight, d_bias = _d_weights(call, d_drive, x, buffers)
+    d_weight, d_bias = _d_weights(call, d_drive, x, _before(call, tensors, buffers))
     result = LayerTensors(
         weight=d_weight,
         bias=d_bias,
@@ -213,15 +211,26 @@ def _d_sources(call: Call, d_drive: Tensor, d: dict[str, Tensor], tensors: Layer
     return d_x + d["d_pre"][..., : s.plastic_sources] if s.plastic_sources else d_x
 
 
-def _d_weights(call: Call, d_drive: Tensor, x: Tensor, buffers: Buffers) -> tuple[Tensor, Tensor]:
-    """The derivatives of weight and bias, from that of the drive [member, time * batch, sums * post]."""
+def _before(call: Call, tensors: LayerTensors, buffers: Buffers) -> Tensor:
+    """The output before each step, as it was received [member, time, batch, post]."""
+    names, before = call.signature.program.controls, buffers.output[:, :-1]
+    if "cleared" not in names or tensors.controls is None:
+        return before
+    return before.masked_fill(tensors.controls.narrow(-1, names.index("cleared"), 1) > 0.5, 0.0)
+
+
+def _d_weights(call: Call, d_drive: Tensor, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """The derivatives of weight and bias, from that of the drive [member, time * batch, sums * post].
+
+    Args:
+        before: the outputs that were received [member, time, batch, post].
+    """
     s, across = call.sizes, d_drive.mT
     sums, recurrent = call.signature.program.sums, call.signature.program.recurrent
     shape = (s.members, -1, s.post_padded)
     own = across[:, : len(recurrent) * s.post_padded]
     parts = [(own @ x.reshape(s.members, -1, s.sources)).view(*shape, s.sources)]
     if call.signature.recurrent:
-        before = buffers.output[:, :-1].reshape(s.members, -1, s.post_padded)
-        found = (across @ before).view(*shape, s.post_padded)[..., : s.post]
+        found = (across @ before.reshape(s.members, -1, s.post_padded)).view(*shape, s.post_padded)[..., : s.post]
         parts.append(found if len(recurrent) == sums else found[:, list(recurrent)])
     return torch.cat(parts, -1)[:, :, : s.post], d_drive.sum(1).view(shape)[..., : s.post]

@@ -176,7 +176,7 @@ class BackendStepper:
         self._product(self._bias, x, self._weight, out=views.drive[t])
         if views.pre:
             views.pre[t].copy_(x)
-        if views.dither:
+        if self._dither is not None:
             views.dither[t].copy_(self._dither.flatten(-3))
             self._dither = next_dither(self._dither)
         if views.controls:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
 from itertools import product
 
 import torch
@@ -23,7 +22,8 @@ from plastic_search.network.kernels import autograd
 from plastic_search.network.kernels.buffers import Call
 from plastic_search.network.kernels.gpu.backend import GPU, argument_names, call_source, loaded, with_scratch
 from plastic_search.network.kernels.gpu.function import tile
-from plastic_search.network.kernels.gpu.layer import argument
+from plastic_search.network.kernels.gpu.layer import NUMBERS, argument
+from plastic_search.network.kernels.passes import Prepared, Steps
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Bound, Layer, NetworkSpec, Pathway
 from plastic_search.network.step import start
@@ -51,22 +51,20 @@ class Compiler(GPU):
     def __init__(self, architecture: int) -> None:
         self.architecture = architecture
 
-    def prepare(
-        self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
-    ) -> Callable[[], None]:
+    def prepare(self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> Prepared:
         import triton  # pyright: ignore[reportMissingImports]
         from triton.backends.compiler import GPUTarget  # pyright: ignore[reportMissingImports]
         from triton.compiler import ASTSource  # pyright: ignore[reportMissingImports]
 
         arguments = with_scratch(call, tensors, sums)
         pointer = "*fp64" if call.signature.double else "*fp32"
-        types = dict.fromkeys(map(argument, argument_names(arguments)), pointer) | {"TIMES": "i32", "BATCH": "i32"}
+        types = dict.fromkeys(map(argument, argument_names(arguments)), pointer) | dict.fromkeys(NUMBERS, "i32")
         source = ASTSource(loaded(call_source(call, arguments))[function], types)
         options = {"num_warps": tile(call.signature, call.sizes, function).warps, "num_stages": 1}
         compiled = triton.compile(source, target=GPUTarget("cuda", self.architecture, 32), options=options)
         print(f"sm_{self.architecture} {function}: {len(compiled.asm['cubin'])} bytes")
 
-        def clear() -> None:
+        def clear(steps: Steps | None = None) -> None:
             for tensor in (*tensors.values(), *sums.values()):
                 tensor.zero_()
 

@@ -22,7 +22,7 @@ from plastic_search.rules import Rule
 from plastic_search.rules.oja import Oja
 
 pytestmark = pytest.mark.usefixtures("quick_code")
-NAMES = ("lengths", "reset", "freeze", "clamp", "shuffle")
+NAMES = ("lengths", "reset", "clear", "freeze", "clamp", "shuffle")
 
 
 @pytest.fixture(autouse=True)
@@ -33,10 +33,11 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 def drawn(time: int, batch: int, names: tuple[str, ...] = NAMES, seed: int = 0) -> Given:
     """Random interventions."""
     rng = torch.Generator().manual_seed(seed)
-    some = torch.rand(3, time, batch, generator=rng)
+    some = torch.rand(4, time, batch, generator=rng)
     given = Given(
         lengths=torch.randint(0, time + 1, (batch,), generator=rng),
         reset=some[0] < 0.15,
+        clear=some[3] < 0.2,
         freeze=some[1] < 0.3,
         clamp=torch.where(some[2] < 0.3, torch.randn(time, batch, generator=rng), torch.nan),
         shuffle=torch.where(torch.arange(time) % 5 == 2, torch.arange(time), -1),
@@ -71,7 +72,7 @@ def test_any_parts_equal_the_reference(number: int) -> None:
     assert apart(net, "cpu", x, drawn(time, batch)) <= 1e-10, f"{layer}, batch {batch}, time {time}"
 
 
-@pytest.mark.parametrize("names", [("lengths",), ("freeze", "clamp"), ("reset", "shuffle")])
+@pytest.mark.parametrize("names", [("lengths",), ("freeze", "clamp"), ("reset", "shuffle"), ("clear",)])
 def test_a_stack_equals_the_reference(names: tuple[str, ...]) -> None:
     net = network(STACK, 4, torch.float64)
     x = torch.randn(7, 3, 4, dtype=torch.float64)
@@ -128,7 +129,7 @@ def test_derivatives_are_those_of_finite_differences(modulation: Modulation) -> 
         assert torch.autograd.gradcheck(run, (x, *net.parameters()), fast_mode=True)
 
 
-@pytest.mark.parametrize("names", [NAMES, ("lengths", "freeze")])
+@pytest.mark.parametrize("names", [NAMES, ("lengths", "freeze"), ("clear",)])
 @pytest.mark.parametrize("spec", [STACK, NetworkSpec((Layer(5, LSTM(), Oja(), Retroactive(), plastic=Pathway.BOTH),))])
 def test_the_gpu_kernel_equals_the_reference(names: tuple[str, ...], spec: NetworkSpec) -> None:
     pytest.importorskip("triton", reason="triton is not installed")

@@ -69,9 +69,7 @@ class CPU:
         steps = max(cached, min(few, even), _INNER_STEPS)
         return Spacing(segment_steps=min(steps, times), inner_steps=min(_INNER_STEPS, times))
 
-    def prepare(
-        self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
-    ) -> Prepared:
+    def prepare(self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> Prepared:
         s, signature = call.sizes, call.signature
         workers = _workers(call)
         groups = _groups(call) if sums or workers > 1 or call.ends is not None else [(0, s.batch)]

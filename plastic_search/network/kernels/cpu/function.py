@@ -115,18 +115,23 @@ class Function(AddressBook[Moment]):
         return static
 
     def _scratches(self) -> list[Scratch]:
-        """Divide the scratch memory as `KernelSignature.scratch` counts it; what is first is temporary."""
+        """Divide the scratch memory as `KernelSignature.scratch` counts it.
+
+        What is first is temporary, and what is last, the inner checkpoints, is there in the backward pass alone.
+        """
         e, signature = self.e, self.signature
         inner_checkpoints = e.let(f"sdiv i64 {e.sub(self['segment_steps'], '1')}, {self['inner_steps']}")
         start, scratches = e.at("%scratch", self.size(signature.temporary)), []
         for _ in range(TOGETHER):
             adjoints, state = start, e.at(start, self.size(signature.adjoints.area))
             start = e.at(state, self.size(signature.state))
+            scratches.append(Scratch(adjoints, state, "", ""))
+        for number, scratch in enumerate(scratches):
             traces = ["", ""]
             for k in range(signature.plastic + signature.retroactive):
                 traces[k] = start
                 start = e.at(start, e.mul(self.trace_size, inner_checkpoints))
-            scratches.append(Scratch(adjoints, state, *traces))
+            scratches[number] = scratch._replace(trace=traces[0], eligibility=traces[1])
         return scratches
 
     def episodes(self, body: Callable[[list[Episode]], None]) -> None:
@@ -175,6 +180,11 @@ class Function(AddressBook[Moment]):
     def d_pre(self, when: Moment) -> str:
         keeps = self.e.let(f"icmp ne i64 {self['keep_d_pre']}, 0")
         return self.choose(keeps, self.at("d_pre", when), self.adjoint(when.episode.scratch.adjoints, "pre"))
+
+    def or_else(self, when: Moment, row: str, address: str) -> str:
+        one = self.e.number.name
+        cleared = self.e.compare("gt", self.e.load(self.cleared(when), one), self.e.constant(0.5, one), one)
+        return self.choose(cleared, self.adjoint(when.episode.scratch.adjoints, row), address)
 
     def size(self, area: Area) -> str:
         """How many numbers an area holds."""

@@ -38,6 +38,8 @@ class _Forward:
     def episodes(self, episodes: list[Episode]) -> None:
         """All time steps of some episodes."""
         e, f = self.e, self.f
+        for episode in episodes if self.signature.clears else ():
+            f.clear(f.adjoint(episode.scratch.adjoints, "zero"), f.post_blocks)
         traces = [self._trace(episode) for episode in episodes] if self.sweep else []
         with e.loop(f["times"], start=f["first"]) as t:
             self._step(t, episodes, traces)
@@ -129,7 +131,8 @@ class _Backward:
         e, f = self.e, self.f
         steps, times = f["segment_steps"], f["times"]
         for episode in episodes:
-            f.clear(self._adjoint(episode, "zero"), f.post_blocks)
+            for row in ("zero", *["unused"] * self.signature.clears):
+                f.clear(self._adjoint(episode, row), f.post_blocks)
             if self.sweep:
                 f.clear(self._adjoint(episode, "recall"), f.post_blocks)
                 for row in ("zero_pre", "pre"):
@@ -214,7 +217,7 @@ class _Backward:
             d_state=f.item(f["d_state"], when.episode.number, f.size(signature.state)),
             next_d_state=scratch.state,
             adjoints=scratch.adjoints,
-            d_previous=f.at("d_output", when),
+            d_previous=f.d_previous(when),
             d_signals=f.at("d_signals", when) if signature.program.signals else "",
         )
         f.run(signature.backward, partial(f.backward_input, step), partial(f.backward_output, step, when))
@@ -255,7 +258,7 @@ class _Backward:
     def _recurrent(self, t: str, episodes: list[Episode]) -> None:
         """Add the derivative through the recurrent connections at `t` to that of the output before."""
         e, f, signature = self.e, self.f, self.signature
-        outputs = [f.at("d_output", Moment(t, episode)) for episode in episodes]
+        outputs = [f.d_previous(Moment(t, episode)) for episode in episodes]
         if signature.recurrent_plastic:
             for episode, d_output in zip(episodes, outputs, strict=True):
                 recurrent = e.at(f.d_pre(Moment(t, episode)), f["plastic_sources"])

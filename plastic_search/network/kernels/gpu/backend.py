@@ -42,9 +42,7 @@ class GPU:
     def spacing(self, times: int, episodes: int, trace: int) -> Spacing:
         return Spacing(segment_steps=max(1, round(times**0.5)), inner_steps=1)
 
-    def prepare(
-        self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]
-    ) -> Prepared:
+    def prepare(self, call: Call, function: str, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> Prepared:
         s, tensors = call.sizes, with_scratch(call, tensors, sums)
         compiled = loaded(call_source(call, tensors))[function]
         arguments = [tensors[name].contiguous() for name in argument_names(tensors)]
@@ -61,9 +59,12 @@ class GPU:
 def with_scratch(call: Call, tensors: dict[str, Tensor], sums: dict[str, Tensor]) -> dict[str, Tensor]:
     """All tensors of a call; backward also needs scratch memory for each episode."""
     s, signature, like = call.sizes, call.signature, tensors["drive"]
+    episodes = s.members * s.batch
+    if signature.clears:
+        rows = {"zero": like.new_zeros(s.post_padded), "unused": like.new_zeros(episodes, s.post_padded)}
+        tensors = tensors | rows
     if not sums:
         return tensors
-    episodes = s.members * s.batch
     scratch = {"adjoints": like.new_zeros(episodes, call.size(signature.adjoints.area))}
     for name in ["segment"] * signature.plastic + ["segment_e"] * signature.retroactive:
         scratch[name] = like.new_empty(episodes, s.segment_steps, s.post, s.pre_padded)

@@ -128,6 +128,10 @@ class Function(AddressBook[str]):
     def d_pre(self, when: str) -> str:
         return self.at("d_pre", when) if self.keep_d_pre else self.adjoint("adjoints", "pre")
 
+    def or_else(self, when: str, row: str, address: str) -> str:
+        own = "zero" if row == "zero" else "unused + pid * POST_PADDED"
+        return f"tl.where(tl.load({self.cleared(when)}) > 0.5, {own}, {address})"
+
     def load_recurrent_weight(self, drive: int) -> None:
         """W, some rows of the recurrent weights that are not read together with the trace."""
         address = f"recurrent_weight + {drive * self._drive_matrix} + r[:, None] * POST_PADDED + i[None, :]"

@@ -68,6 +68,9 @@ class _Forward:
             lines.barrier()
         with lines.block("for t in range(FIRST, END)"):
             lines("at = (member * TIMES + t) * BATCH + episode")
+            if signature.recurrent_plastic and signature.clears:
+                self._store_recurrent(f"tl.load({f.step('at').output} + i, mask=im, other=0.0)", "at", "im")
+                lines.barrier()
             self._drives()
             self._parts()
             lines.barrier()
@@ -106,7 +109,7 @@ class _Forward:
             with lines.rows(self.whole):
                 f.load_recurrent_weight(d)
                 drive = f"{f.drive(f.at('drive', 'at'), to)} + r"
-                lines(f"loaded = tl.load({f.at('output', 'at')} + i, mask=im, other=0.0)[None, :]")
+                lines(f"loaded = tl.load({f.step('at').output} + i, mask=im, other=0.0)[None, :]")
                 lines(f"drives = tl.load({drive}, mask=rm, other=0.0) + tl.sum(W * loaded, axis=1)")
                 lines(f"tl.store({drive}, drives, mask=rm)")
         if tiles or signature.separate_drives:
@@ -235,7 +238,7 @@ class _Backward:
     def _recurrent(self, when: str) -> None:
         """Add the derivative through the recurrent connections to that of the output before."""
         f, lines, signature = self.f, self.lines, self.signature
-        output = f"{f.at('d_output', when)} + i"
+        output = f"{f.d_previous(when)} + i"
         lines(f"total = tl.load({output}, mask=im, other=0.0)")
         if signature.recurrent_plastic:
             lines(f"total += tl.load({f.d_pre(when)} + RECURRENT + i, mask=im, other=0.0)")
@@ -256,7 +259,7 @@ class _Backward:
             d_state="d_state",
             next_d_state="d_state",
             adjoints="adjoints",
-            d_previous=f.at("d_output", "at"),
+            d_previous=f.d_previous("at"),
             d_signals=f.at("d_signals", "at") if self.signature.program.signals else "",
         )
         self.lines.run(self.signature.backward, partial(f.backward_input, step), partial(f.backward_output, step, "at"))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from plastic_search.cells import Cell, Response
 from plastic_search.modulations import Modulation, Observation, Rate
-from plastic_search.network.controls import Controls, chosen, imposed
+from plastic_search.network.controls import Controls, chosen, cleared, imposed
 from plastic_search.network.formats import sent
 from plastic_search.network.kernels.tracing.unread import unread
 from plastic_search.network.pytree import leaves, unflatten
@@ -134,9 +134,11 @@ class StepFunction:
         Args:
             rows, columns: the synapses whose traces are among them.
         """
+        controls = self._imposed(args)
+        args = self._begun(args, controls)
         cell, response, change, rule = self._change(args)
         states, params = self.nested(args)
-        rate, modulation, controls = None, (), self._imposed(args)
+        rate, modulation = None, ()
         if self.plastic:
             seen = self.seen(args, cell, response.output)
             rate, modulation = self.plastic.modulation.step(params[2], states[2], seen)
@@ -157,6 +159,17 @@ class StepFunction:
             controls.frozen,
         )  # fmt: skip
         return results + [("trace", trace)] + ([] if eligibility is None else [("eligibility", eligibility)])
+
+    def _begun(self, args: tuple[Tensor, ...], controls: Controls) -> tuple[Tensor, ...]:
+        """The arguments with the cell's state and the eligibility trace cleared (`controls.begun`).
+
+        Drive, pre, recall and previous output are those of a cleared output already.
+        """
+        if controls.cleared is None:
+            return args
+        of_cell = range(self.first_state, self.first_state + len(leaves(self.initial_states[0])))
+        which = [name == "eligibility" or k in of_cell for k, name in enumerate(self.names)]
+        return tuple(cleared(controls.cleared, t) if own else t for t, own in zip(args, which, strict=True))
 
     def _imposed(self, args: Sequence[Tensor]) -> Controls:
         """What is imposed on the step, as truth values and numbers [batch, 1]."""

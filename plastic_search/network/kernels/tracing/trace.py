@@ -22,6 +22,7 @@ from plastic_search.cells import Cell
 from plastic_search.network.controls import Controls
 from plastic_search.network.kernels.torch_internals import capture_graph
 from plastic_search.network.kernels.tracing.division import Divided, divided
+from plastic_search.network.kernels.tracing.guards import guarded
 from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Node, Unsupported, UnsupportedError
 from plastic_search.network.kernels.tracing.lowering import Array, interpret
 from plastic_search.network.kernels.tracing.program import (
@@ -130,6 +131,8 @@ class _Trace:
             name = f"d.{buffer}" if self._axis(like) is Axis.PAIR else buffer
             outputs = self._outputs(name, first, like, grad)
             backward += [o for o in outputs if not (name in _SEEN and _is_zero(o.node))]
+        nodes = guarded(self.builder, [o.node for o in backward])
+        backward = [o._replace(node=node) for o, node in zip(backward, nodes, strict=True)]
         parts = divided(forward, backward, *self._reads())
         return StepProgram(
             sums=step.cell.sums,
