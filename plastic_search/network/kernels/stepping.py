@@ -169,8 +169,9 @@ class BackendStepper:
         if t == len(views.drive):
             self._make_room(1)
             t, views = self._now, self._views
-        if views.signals:
-            views.signals[t].copy_(seen_signals(self._program, self._placed.shape, x))
+        signals = seen_signals(self._program, self._placed.shape, x)
+        if signals is not None:
+            views.signals[t].copy_(signals)
         if self._placed.shape.modulator is not None:
             x, _ = separated(self._placed.shape, x)
         self._product(self._bias, x, self._weight, out=views.drive[t])
@@ -202,7 +203,7 @@ class BackendStepper:
         given = memory.inputs
         if signals is not None:
             given["signals"][0, here] = signals
-        if "dither" in given:
+        if self._dither is not None:
             given["dither"][0, here], self._dither = dithers(self._dither, count)
         if "controls" in given:
             given["controls"][0, here] = 0.0
@@ -217,9 +218,8 @@ class BackendStepper:
         output = self._views.output[now].clone()
         trace = buffers.trace[..., :width].clone() if call.signature.plastic else None
         eligibility = buffers.eligibility[..., :width].clone() if call.signature.retroactive else None
-        states = unpack(buffers.state[:, now], call.signature.program.state, call)
-        trace, eligibility, *states = [self._alone(t) for t in (trace, eligibility, *states)]
-        return layer_state(call, output, states, trace, eligibility, self._dither)
+        states = [t[0] if self._single else t for t in unpack(buffers.state[:, now], self._program.state, call)]
+        return layer_state(call, output, states, self._alone(trace), self._alone(eligibility), self._dither)
 
     def forget(self) -> None:
         self._finish()
