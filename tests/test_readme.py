@@ -68,7 +68,20 @@ def test_the_rule_is_one_file_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.xdist_group("traced")
 def test_light_commands_run_as_they_are_printed(tmp_path: Path) -> None:
     lines = re.findall(r"^    plastic-search (.*?)(?:  +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    commands = {"list", "show", "copy", "run", "quantize", "export", "report", "table", "topology", "doctor", "bench"}
+    commands = {
+        "list",
+        "show",
+        "copy",
+        "run",
+        "quantize",
+        "export",
+        "report",
+        "play",
+        "table",
+        "topology",
+        "doctor",
+        "bench",
+    }
     assert {line.split()[0] for line in lines} == commands
     for line in lines:
         if line.split()[0] in ("list", "show", "copy"):

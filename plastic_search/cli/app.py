@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from plastic_search import __version__
-from plastic_search.cli import bench, catalog, studies, table, topology
+from plastic_search.cli import bench, catalog, play, studies, table, topology
 from plastic_search.core.errors import PlasticSearchError, Stopped, one_line
 from plastic_search.core.loading import staying
 
@@ -33,6 +33,7 @@ _GROUPS = {  # heading in --help -> commands
         studies.quantize,
         studies.export,
         studies.report,
+        play.play,
         table.table,
         studies.repair,
     ),

@@ -19,15 +19,26 @@ from plastic_search.experiments.sweep import Sweep
 from plastic_search.network.module import Network
 from plastic_search.records.folder import RunFolder
 from plastic_search.records.provenance import versions
-from plastic_search.records.run import PREFERRED, Finalist, Outcome, Run, Stage, file_name
+from plastic_search.records.run import (
+    PREFERRED,
+    Finalist,
+    Outcome,
+    Run,
+    Stage,
+    file_name,
+    identity,
+    rounded_network,
+)
 from plastic_search.tasks import Task
 
 if TYPE_CHECKING:
     from plastic_search.export.bundle import Bundle
 
-__all__ = ["export", "parameter_file", "saved_run", "task_of"]
+__all__ = ["best_case", "export", "parameters_of", "saved_run", "task_of"]
 
+_ROUNDED = (Stage.FINAL, Stage.SWEEP, Stage.COMPARISON)  # whose networks `quantize` rounds
 _SAVED = (Stage.FINAL, Stage.QUANTIZED, Stage.SWEEP, Stage.COMPARISON)
+_UNTUNED = PREFERRED.removesuffix("-tuned")
 _CHOOSE = "Choose with --name."
 
 
@@ -40,8 +51,8 @@ def export(
     files), the bytes of each file, and `examples`, the sentence that its runner prints.
 
     Args:
-        name: `winner`, another finalist, or a fine-tuned quantized network; "" takes 4-bit weight and alpha with
-            an 8-bit trace where it exists, else the winner.
+        name: `winner`, another finalist, a case of a comparison, or a quantized network; "" takes 4-bit weight and
+            alpha with an 8-bit trace where it exists, else the winner, or the case of the highest mean score.
         seed: of which seed; None takes the study's first.
         folder: where the bundle goes; None is `out`/bundle.
 
@@ -53,10 +64,10 @@ def export(
     began, out = time.perf_counter(), as_path(out)
     with RunFolder.open(out) as opened:
         question = open_question(opened)
-        source = saved_run(opened, name, question.seeds[0] if seed is None else seed)
+        source, file = saved_run(opened, name, question.seeds[0] if seed is None else seed)
         task = task_of(question, source)
         net = Network(spec_of(opened, source), task.inputs, source.seed)
-        load_parameters(net, parameter_file(opened, source))
+        load_parameters(net, file)
         target = out / "bundle" if folder is None else as_path(folder)
         about = {"study": opened.name, "network": source.name, "trial": source.trial, "seed": source.seed}
         written = bundle.write(net, target, task=task, about=about)
@@ -106,15 +117,18 @@ def _metrics(written: Bundle) -> dict[str, float]:
     }
 
 
-def saved_run(folder: RunFolder, name: str, seed: int) -> Run:
-    """The run whose network is asked for; "" takes what `export` would."""
+def saved_run(folder: RunFolder, name: str, seed: int) -> tuple[Run, Path]:
+    """The run whose network is asked for, and the file with its parameters; "" takes what `export` would."""
     runs = [r for stage in _SAVED for r in folder.stage(stage) if r.seed == seed]
-    saved = {r.name: r for r in runs if parameter_file(folder, r).is_file()}
-    asked = name or (PREFERRED if PREFERRED in saved else Finalist.WINNER.value)
+    files = {r.name: file for r in runs if (file := parameters_of(folder, r)) is not None}
+    saved = {r.name: r for r in runs if r.name in files}
+    best = best_case(folder)
+    usual = (PREFERRED, *(f"{best}-{each}" for each in (PREFERRED, _UNTUNED)), best)
+    asked = name or next((each for each in usual if each in saved), Finalist.WINNER.value)
     by_graph = {f"{file_name(known)}-{seed}": known for known in saved}  # as `topology show` calls them
     chosen = by_graph.get(asked, asked)
     if chosen in saved:
-        return saved[chosen]
+        return saved[chosen], files[chosen]
     if lost := [r for r in runs if r.name == chosen and r.outcome is not Outcome.COMPLETE]:
         raise PlasticSearchError(
             f"{folder.path} keeps no parameters of what did not come to its end ({how_it_ended(lost[0])}); choose "
@@ -145,6 +159,23 @@ def task_of(question: Study | Sweep | Comparison, run: Run) -> Task:
     return task
 
 
-def parameter_file(folder: RunFolder, run: Run) -> Path:
-    """The file with the parameters of a run."""
-    return folder.models(run.name, run.spec) / f"{run.seed}.safetensors"
+def parameters_of(folder: RunFolder, run: Run) -> Path | None:
+    """The file with the parameters of a run; None where it has none.
+
+    One that was rounded and not tuned computes with those of the network that was rounded, which has equal layers.
+    """
+    same = [run]
+    if run.stage is Stage.QUANTIZED and not run.choices.get("tuned"):
+        trained = (r for stage in _ROUNDED for r in folder.stage(stage) if r.seed == run.seed)
+        same += [r for r in trained if (r.name, identity(r.spec)) == (rounded_network(run), identity(run.spec))]
+    files = (folder.models(each.name, each.spec) / f"{each.seed}.safetensors" for each in same)
+    return next((file for file in files if file.is_file()), None)
+
+
+def best_case(folder: RunFolder) -> str:
+    """The case of the highest mean score in a comparison or a sweep; "" where none has one."""
+    scores: dict[str, list[float]] = {}
+    for run in (*folder.stage(Stage.COMPARISON), *folder.stage(Stage.SWEEP)):
+        if run.outcome is Outcome.COMPLETE and "score" in run.metrics:
+            scores.setdefault(run.name, []).append(run.metrics["score"])
+    return max(scores, key=lambda name: sum(scores[name]) / len(scores[name]), default="")

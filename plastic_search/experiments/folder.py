@@ -24,7 +24,7 @@ from plastic_search.records.folder import RunFolder
 from plastic_search.records.run import CHECKPOINTS, JOURNAL, RUNS, STUDY, Outcome, Run, read_runs, read_study
 from plastic_search.tasks import Task
 
-__all__ = ["begin", "open_question", "open_study", "opened", "read_question", "spec_of"]
+__all__ = ["begin", "open_question", "opened", "read_question", "spec_of"]
 
 KINDS: dict[str, type[Study | Sweep | Comparison]] = {kind.__name__: kind for kind in (Study, Sweep, Comparison)}
 
@@ -93,20 +93,6 @@ def open_question(folder: RunFolder) -> Study | Sweep | Comparison:
     """
     question = read_question(folder)
     _check(folder, question)
-    return question
-
-
-def open_study(folder: RunFolder) -> Study:
-    """The same, where it must be a study.
-
-    Raises:
-        PlasticSearchError: as `open_question`, or the folder holds another kind of question.
-    """
-    question = open_question(folder)
-    if not isinstance(question, Study):
-        raise PlasticSearchError(
-            f"{folder.path} holds a {type(question).__name__}, which has no winner; name the folder of a study"
-        )
     return question
 
 

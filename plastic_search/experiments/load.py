@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.paths import as_path
-from plastic_search.experiments.export import parameter_file, task_of
+from plastic_search.environments import Environment
+from plastic_search.experiments.export import parameters_of, task_of
 from plastic_search.experiments.folder import read_question, spec_of
 from plastic_search.experiments.parameters import load_parameters
 from plastic_search.export.runner import MANIFEST
 from plastic_search.network.module import Network
 from plastic_search.records import fingerprints
 from plastic_search.records.folder import RunFolder
-from plastic_search.records.run import STUDY, Finalist, Run, Stage, identity
+from plastic_search.records.run import STUDY, Finalist, Run, Stage
+from plastic_search.tasks import Task
 
-__all__ = ["load"]
+__all__ = ["Trained", "load", "trained"]
 
 _TRAINED = (Stage.FINAL, Stage.QUANTIZED, Stage.SWEEP, Stage.COMPARISON)  # the others keep no parameters
+
+
+class Trained(NamedTuple):
+    """A trained network of a run folder, with its run and with what it was trained for."""
+
+    net: Network
+    run: Run
+    task: Task | Environment
 
 
 def load(path: Path | str, name: str | None = None, seed: int | None = None) -> Network:
@@ -44,7 +55,7 @@ def load(path: Path | str, name: str | None = None, seed: int | None = None) -> 
     if seed is not None and type(seed) is not int:
         raise PlasticSearchError(f"seed must be a whole number, but is {seed!r} ({type(seed).__name__})")
     if (path / STUDY).is_file():
-        return _from_run_folder(path, name, seed)
+        return trained(path, name, seed).net
     if not (path / MANIFEST).is_file():
         what = "has neither" if path.is_dir() else "is no folder with" if path.exists() else "does not exist; wanted"
         raise PlasticSearchError(f"{path} {what} a {STUDY}, as a run folder has, or a {MANIFEST}, as a bundle has")
@@ -55,20 +66,22 @@ def load(path: Path | str, name: str | None = None, seed: int | None = None) -> 
     return loading.load(path)
 
 
-def _from_run_folder(path: Path, name: str | None, seed: int | None) -> Network:
+def trained(path: Path | str, name: str | None = None, seed: int | None = None) -> Trained:
+    """A trained network of a run folder, as `load` returns it, and where it is from."""
     folder = RunFolder(path)
     question = read_question(folder)
     fingerprints.kept(folder.study, folder.runs.all())
     run, file = _chosen(folder, name, question.seeds[0] if seed is None else seed)
-    net = Network(spec_of(folder, run), task_of(question, run).inputs, run.seed)
+    task = task_of(question, run)
+    net = Network(spec_of(folder, run), task.inputs, run.seed)
     load_parameters(net, file)
-    return net
+    return Trained(net, run, task)
 
 
 def _chosen(folder: RunFolder, name: str | None, seed: int) -> tuple[Run, Path]:
     """The run of a network, and the file with its parameters."""
     runs = [run for stage in _TRAINED for run in folder.stage(stage)]
-    found = {(run.name, run.seed): (run, _parameters(folder, run)) for run in runs}
+    found = {(run.name, run.seed): (run, parameters_of(folder, run)) for run in runs}
     kept = {key: (run, file) for key, (run, file) in found.items() if file is not None}
     names = list(dict.fromkeys(known for known, _ in kept))
     if not names:
@@ -85,14 +98,3 @@ def _chosen(folder: RunFolder, name: str | None, seed: int) -> tuple[Run, Path]:
             f"{folder.path} has no {name} of seed {seed}; known seeds: {', '.join(map(str, seeds))}"
         )
     return kept[name, seed]
-
-
-def _parameters(folder: RunFolder, run: Run) -> Path | None:
-    """The file with the parameters of a run; None where it has none.
-
-    One that was rounded and not tuned computes with those of the network that was rounded, which has equal layers.
-    """
-    same = [run]
-    if run.stage is Stage.QUANTIZED and not run.choices.get("tuned"):
-        same += [r for r in folder.stage(Stage.FINAL) if r.seed == run.seed and identity(r.spec) == identity(run.spec)]
-    return next((file for r in same if (file := parameter_file(folder, r)).is_file()), None)

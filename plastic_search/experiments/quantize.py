@@ -1,4 +1,4 @@
-"""A finalist in few bits: weight, alpha and trace at 8, 4, 3 and 2, together and alone, before and after fine-tuning.
+"""A network in few bits: weight, alpha and trace at 8, 4, 3 and 2, together and alone, before and after fine-tuning.
 
 What fine-tuning gives is not what rounding costs: the network is trained on in float too, for as long.
 """
@@ -12,17 +12,23 @@ from typing import Any, NamedTuple
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.paths import as_paths
+from plastic_search.environments import Environment
+from plastic_search.experiments.comparison import Comparison
 from plastic_search.experiments.controls import is_plastic
 from plastic_search.experiments.events import Event, ended, how_it_ended
-from plastic_search.experiments.folder import open_study, spec_of
+from plastic_search.experiments.export import best_case, parameters_of
+from plastic_search.experiments.folder import open_question, spec_of
 from plastic_search.experiments.jobs import Job, Measure
 from plastic_search.experiments.study import Study
+from plastic_search.experiments.sweep import Sweep
 from plastic_search.experiments.workers import Ended, Pool
 from plastic_search.precisions import Role, Rounding
 from plastic_search.precisions.floating import Floating
 from plastic_search.precisions.integer import Integer
 from plastic_search.records.folder import RunFolder
 from plastic_search.records.run import WIDTHS, Finalist, Outcome, Run, Stage
+from plastic_search.tasks import Task
+from plastic_search.trainers import Trainer
 
 __all__ = ["Variant", "quantize", "variants"]
 
@@ -77,26 +83,31 @@ def quantize(
     bits: tuple[int, ...] = WIDTHS,
     workers: int = 2,
     files: Sequence[Path | str] = (),
-    name: str = Finalist.WINNER,
+    name: str = "",
     activity_bits: tuple[int, ...] = (),
 ) -> Generator[Event]:
-    """Round a finalist of the study in `out` in every way of `variants`; an event after each network.
+    """Round a network of the question in `out` in every way of `variants`; an event after each.
+
+    A study says how a network is trained on once it is rounded, `fine_tuning`, and a comparison may, by `tuning`; where
+    it does not, networks are rounded only.
 
     Args:
-        name: `winner`, or another finalist, whose runs are then called after it: `fixed-w4a32t32-nearest`.
+        name: `winner`, another finalist, or a case of a comparison, whose runs are then called after it:
+            `fixed-w4a32t32-nearest`. "" is the winner, or the case of the highest mean score.
         activity_bits: widths of activity to try too.
 
     Raises:
-        PlasticSearchError: the study has no such finalist yet.
+        PlasticSearchError: there is no such network yet.
     """
     with RunFolder.open(out) as folder, Pool(workers, as_paths(files)) as pool:
-        study = open_study(folder)
-        source = _finalist(folder, name)
-        plastic = is_plastic(spec_of(folder, source), study.task.inputs)
+        question = open_question(folder)
+        source = _finalist(folder, name) if isinstance(question, Study) else _case(folder, name)
+        plan = _plan(question, source)
+        plastic = is_plastic(spec_of(folder, source), plan.task.inputs)
         outcomes = {(r.name, r.seed): r.outcome for r in folder.stage(Stage.QUANTIZED)}
-        seeds = _trained(folder, source, study.seeds)
-        every = variants(bits, plastic, activity_bits)
-        jobs = [_job(study, folder, source, v, seed) for v in every for seed in seeds]
+        seeds = _trained(folder, source, question.seeds)
+        every = [v for v in variants(bits, plastic, activity_bits) if not v.tuned or plan.tuning is not None]
+        jobs = [_job(plan, folder, source, v, seed) for v in every for seed in seeds]
         left = [job for job in jobs if not job.is_done(outcomes)]
         results = (result for result in pool.each(left) if isinstance(result, Ended))
         for count, (job, runs) in enumerate(results, start=len(jobs) - len(left) + 1):
@@ -104,8 +115,35 @@ def quantize(
             yield Event(Stage.QUANTIZED, count, len(jobs), None, *ended(job.title, runs, "score"))
 
 
+class _Plan(NamedTuple):
+    """What a network was trained for, and how it is trained on."""
+
+    task: Task | Environment
+    tuning: Trainer | None
+
+
+def _plan(question: Study | Sweep | Comparison, source: Run) -> _Plan:
+    if isinstance(question, Study):
+        return _Plan(question.task, question.fine_tuning)
+    training = next(each for each in question.trainings() if each.case.name == source.name)
+    return _Plan(training.task, training.tuning)
+
+
+def _case(folder: RunFolder, name: str) -> Run:
+    """A run of a case of a comparison or a sweep, whose parameters were kept."""
+    runs = [*folder.stage(Stage.COMPARISON), *folder.stage(Stage.SWEEP)]
+    kept = {run.name: run for run in runs if parameters_of(folder, run) is not None}
+    if not kept:
+        raise PlasticSearchError(f"{folder.path} has no trained network yet; `plastic-search run` makes them")
+    name = name or best_case(folder)
+    if name not in kept:
+        raise unknown("case with parameters", name, kept)
+    return kept[name]
+
+
 def _finalist(folder: RunFolder, name: str) -> Run:
     """A run of the finalist that a name stands for."""
+    name = name or Finalist.WINNER
     finals = {run.name: run for run in folder.stage(Stage.FINAL)}
     if Finalist.WINNER not in finals:
         raise PlasticSearchError(f"{folder.path} has no winner yet; `plastic-search run` finds one")
@@ -117,7 +155,7 @@ def _finalist(folder: RunFolder, name: str) -> Run:
 
 def _trained(folder: RunFolder, source: Run, seeds: Sequence[int]) -> list[int]:
     """The seeds of which a finalist has parameters."""
-    runs = folder.stage(Stage.FINAL, source.name)
+    runs = folder.stage(source.stage, source.name)
     complete = {run.seed for run in runs if run.outcome is Outcome.COMPLETE}
     if not complete:
         raise PlasticSearchError(
@@ -127,7 +165,7 @@ def _trained(folder: RunFolder, source: Run, seeds: Sequence[int]) -> list[int]:
     return [seed for seed in seeds if seed in complete]
 
 
-def _job(study: Study, folder: RunFolder, source: Run, variant: Variant, seed: int) -> Job:
+def _job(plan: _Plan, folder: RunFolder, source: Run, variant: Variant, seed: int) -> Job:
     precision, winner = variant.precision, source.name == Finalist.WINNER
     name = variant.name if winner else f"{source.name}-{variant.name}"
     formats = {role: precision.format(role) for role in Role}
@@ -142,8 +180,8 @@ def _job(study: Study, folder: RunFolder, source: Run, variant: Variant, seed: i
         trial=source.trial,
         seeds=(seed,),
         spec=replace(spec_of(folder, source), precision=precision),
-        task=study.task,
-        trainer=study.fine_tuning if variant.tuned else None,
+        task=plan.task,
+        trainer=plan.tuning if variant.tuned else None,
         choices=choices | {"tuned": variant.tuned} | ({} if winner else {"network": source.name}),
         measures=(Measure.TEST,),
         begin=folder.models(source.name, source.spec),

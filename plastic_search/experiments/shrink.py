@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from plastic_search.experiments.export import parameter_file, saved_run, task_of
+from plastic_search.experiments.export import saved_run, task_of
 from plastic_search.experiments.folder import open_question, spec_of
 from plastic_search.experiments.parameters import load_parameters
 from plastic_search.export.parameters import Codes, parameters
@@ -39,10 +39,10 @@ def shrunk(
     """
     with RunFolder.open(folder) as opened:
         question = open_question(opened)
-        run = saved_run(opened, name, question.seeds[0] if seed is None else seed)
+        run, file = saved_run(opened, name, question.seeds[0] if seed is None else seed)
         task = task_of(question, run)
         net = Network(spec_of(opened, run), task.inputs, run.seed)
-        load_parameters(net, parameter_file(opened, run))
+        load_parameters(net, file)
         study = opened.name
     small = shrink(net)
     found = {"name": run.name, "seed": run.seed} | gains(net, small)

@@ -16,12 +16,14 @@ from filelock import FileLock, Timeout
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.paths import as_path
 from plastic_search.records import run as files
+from plastic_search.records.episodes import EPISODES
 from plastic_search.records.files import is_temporary, make_folder, unwritable, write_text
 from plastic_search.records.run import CurrentRuns, Record, Run, Stage
 
 __all__ = ["RunFolder", "is_locked", "removed"]
 
 _LOCK = ".lock"
+_WRITTEN = (files.TOPOLOGIES, files.CHECKPOINTS, EPISODES)  # folders in it whose files are written whole
 
 
 class RunFolder:
@@ -150,7 +152,7 @@ def _inode(path: Path) -> int | None:
 def _clean(folder: Path) -> None:
     """Remove what processes that were killed left half written; nobody else works here."""
     models = [path for path in (folder / files.MODELS).glob("*") if path.is_dir()]
-    for place in (folder, folder / files.TOPOLOGIES, folder / files.CHECKPOINTS, *models):
+    for place in (folder, *(folder / each for each in _WRITTEN), *models):
         for path in place.glob(".*"):
             with suppress(OSError):
                 if is_temporary(path.name) and path.is_file():

@@ -7,6 +7,7 @@ runs/NAME/
   importances.json  what sets the best tenth of the trials apart, once a search has ended
   models/           parameters, as safetensors
   topologies/       learned graphs, as node-link JSON
+  episodes/         an episode of each network in its environment, NAME-SEED.json
   checkpoints/      trainings that are under way, as safetensors
 """
 
@@ -23,6 +24,8 @@ from typing import Any, NamedTuple
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.paths import as_path
 from plastic_search.core.printable import printable
+from plastic_search.records import episodes as played
+from plastic_search.records.episodes import Episode
 from plastic_search.records.files import append_lines, read_json, read_lines
 from plastic_search.records.schema import (
     COMPARISON,
@@ -161,6 +164,7 @@ class Record(NamedTuple):
     runs: list[Run]
     importances: dict[str, float]
     topologies: dict[str, dict[str, Any]]  # name -> node-link JSON
+    episodes: dict[str, Episode] = {}  # noqa: RUF012  name of the file -> content
 
     def stage(self, stage: str, name: str | None = None) -> list[Run]:
         """The runs of a stage, or of one of its networks."""
@@ -182,7 +186,7 @@ class CurrentRuns:
 
     def __init__(self, runs: Iterable[Run] = ()) -> None:
         self._stages: dict[str, dict[tuple[str, str, int, int], _Entry]] = {}
-        self._finalists: dict[str, str] = {}  # name -> identity of its last network
+        self._finalists: dict[str, str] = {}  # name of a finalist or a case -> identity of its last network
         self._count = 0
         for run in runs:
             self.add(run)
@@ -193,6 +197,8 @@ class CurrentRuns:
         entry = _Entry(self._count, run, identity(run.spec) if replaceable else "")
         if run.stage == Stage.FINAL:
             self._finalists[run.name] = entry.identity
+        elif run.stage in (Stage.SWEEP, Stage.COMPARISON) and run.spec:
+            self._finalists[run.name] = identity(run.spec)
         entries = self._stages.setdefault(run.stage, {})
         entries.pop(run.key, None)
         entries[run.key] = entry
@@ -234,7 +240,7 @@ def load(folder: Path | str) -> Record:
     study, runs = read_study(folder), CurrentRuns(read_runs(folder))
     importances = _read(folder / IMPORTANCES, dict[str, float]) if (folder / IMPORTANCES).is_file() else {}
     topologies = {p.stem: _read_graph(p) for p in sorted((folder / TOPOLOGIES).glob("*.json"))}
-    return Record(study["name"], folder, study, runs.all(), importances, topologies)
+    return Record(study["name"], folder, study, runs.all(), importances, topologies, played.read_all(folder))
 
 
 def _read(path: Path, kind: Any) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def over_training(page: Page) -> dict[str, str]:
             f"curve-{quantity}", curves, looks, QUANTITIES[quantity], floors.get(quantity, {})
         )
         for quantity, curves in page["curves"].items()
+        if quantity != "score" or page["environment"] is None  # whose learning curves have intervals
     }
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plastic_search.records import table
 from plastic_search.records.run import Record
-from plastic_search.report import reproduce, statistics
+from plastic_search.report import environment_page, reproduce, statistics
 from plastic_search.report.comparison_figures import QUANTITIES, along_axis, every_seed, over_training
 from plastic_search.report.figures._cases import Curve
 from plastic_search.report.formatting import digits, listed, measure
-from plastic_search.report.groups import compared
+from plastic_search.report.groups import compared, rewarded
 from plastic_search.report.html import plain, write_page
 from plastic_search.report.statistics import Estimate
 
@@ -37,6 +37,7 @@ class Metric(NamedTuple):
     limit: float | None = None  # reached at this value or beyond it
     published: dict[str, str] = {}  # noqa: RUF012  case -> what a paper says
     average: str = ""  # mean or median; "" chooses by the number of seeds
+    share: bool = False  # whether its values lie from 0 to 1
 
     @property
     def title(self) -> str:
@@ -61,12 +62,18 @@ class Difference(NamedTuple):
     metric: str
     difference: Estimate  # case minus reference
     answer: str  # whether the case is better: yes, no, unclear; "" for a metric of which neither is better
+    rank_sum: float  # p of the two-sided rank-sum test
 
 
 def write(record: Record, out: Path | str, title: str = "", prose: str = "") -> Path:
     """Write `out`/report.html and, with every number that it shows, `out`/report.json."""
     page = contents(record, title, prose)
-    drawings = {"finals": every_seed(page), "axis": along_axis(page), "curves": over_training(page)}
+    drawings = {
+        "finals": every_seed(page),
+        "axis": along_axis(page),
+        "curves": over_training(page),
+        "environment": environment_page.drawings(record, page),
+    }
     return write_page(out, "comparison.html.j2", plain(page), drawings=drawings)
 
 
@@ -85,7 +92,8 @@ def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]
     names = [case["name"] for case in described]
     complete = rows[rows.outcome == "complete"]
     wide = {m.name: _wide(complete, f"metrics.{m.name}", names) for m in metrics}
-    metrics = [m._replace(average=m.average or _average(wide[m.name])) for m in metrics]
+    shares = () if rewarded(record.runs) else _SCORES
+    metrics = [m._replace(average=m.average or _average(wide[m.name]), share=m.name in shares) for m in metrics]
     cases = [_case(case, metrics, wide, rows) for case in described]
     reference = study.get("reference") or next((case["name"] for case in study["cases"]), "")
     comparable = _comparable(described, reference)
@@ -119,6 +127,7 @@ def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]
         "commands": reproduce.again(record),
     }
     page["summary"] = _summary(page, metrics[0], wide[metrics[0].name])
+    page["environment"] = environment_page.contents(record, cases, page["summary"]["best"])
     return page
 
 
@@ -182,7 +191,7 @@ def _measured(metric: Metric, values: dict[int, float], case: str) -> Measured |
         reached = statistics.share(count, len(each))
     result = statistics.median(each) if metric.average == "median" else statistics.mean(each)
     return Measured(
-        result=statistics.bounded(result, each) if metric.name in _SCORES else result,
+        result=statistics.bounded(result, each) if metric.share else result,
         quartiles=statistics.quartiles(each),
         values=values,
         reached=reached,
@@ -196,10 +205,11 @@ def _difference(metric: Metric, wide: DataFrame, case: str, reference: str) -> D
     found = compared(ours, theirs, average)
     if found is None:
         return None
-    if metric.name in _SCORES:
+    if metric.share:
         found = statistics.bounded(found, ours.values(), theirs.values())
     better = {"higher": found.sign, "lower": -found.sign}.get(metric.better, 0)
-    return Difference(case, metric.name, found, {1: "yes", -1: "no"}.get(better, "unclear" if metric.better else ""))
+    answer = {1: "yes", -1: "no"}.get(better, "unclear" if metric.better else "")
+    return Difference(case, metric.name, found, answer, statistics.rank_sum([*ours.values()], [*theirs.values()]))
 
 
 def _digits(metric: Metric, cases: list[dict[str, Any]], differences: list[Difference]) -> int:

@@ -84,6 +84,13 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def probability(value: float | None) -> str:
+    """0.016, or < 0.001"""
+    if value is None:
+        return _NONE
+    return f"<{_TIED}0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def size(number: float | None) -> str:
     """47 KiB"""
     if number is None:

@@ -17,7 +17,8 @@ from plastic_search.report.statistics import Estimate
 __all__ = [
     "Contrast", "Group", "Trial", "above", "alike", "arm_label", "arm_looks", "arms", "baselines", "bundles", "chance",
     "compare", "compared", "compared_scores", "ended", "finals", "finite", "group", "looks", "loss", "main_bundle",
-    "of_arm", "of_winner", "outdated", "reach", "score_name", "smaller", "standing", "trials", "winning_trial",
+    "of_arm", "of_winner", "outdated", "reach", "rewarded", "score_name", "smaller", "standing", "trials",
+    "winning_trial",
 ]  # fmt: skip
 
 _ARMS = {"tpe": "TPE", "random": "random search"}
@@ -66,7 +67,10 @@ class Group(NamedTuple):
     def mean(self, metric: str = "score") -> Estimate | None:
         """The mean of a score, or of the score in another state or on another split."""
         values = list(self.values(metric).values())
-        return statistics.bounded(statistics.mean(values), values) if values else None
+        if not values:
+            return None
+        found = statistics.mean(values)
+        return found if rewarded(self.runs) else statistics.bounded(found, values)
 
     def cost(self, name: str) -> float | None:
         """The mean cost of a run."""
@@ -88,6 +92,11 @@ def average(values: Iterable[Any]) -> float | None:
     """The mean of those that are numbers."""
     known = [v for v in map(finite, values) if v is not None]
     return sum(known) / len(known) if known else None
+
+
+def rewarded(runs: Iterable[Run]) -> bool:
+    """Whether scores are rewards of an environment, which have no bounds: only there is a reward for each trial."""
+    return any("trial.0" in run.metrics for run in runs)
 
 
 def score_name(record: Record) -> str:
@@ -306,7 +315,8 @@ def compare(ours: Group, theirs: Group) -> Contrast | None:
     x, y = list(ours.values().values()), list(theirs.values().values())
     if not x or not y or alike(ours, theirs):
         return None
-    difference = statistics.bounded(statistics.difference(x, y), x, y)
+    difference = statistics.difference(x, y)
+    difference = difference if rewarded(ours.runs) else statistics.bounded(difference, x, y)
     return Contrast(ours.label, theirs.label, difference, statistics.improvement(x, y))
 
 

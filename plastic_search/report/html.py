@@ -78,6 +78,7 @@ def _environment() -> Environment:
         ),
         "path": _path,
         "percent": formatting.percent,
+        "probability": formatting.probability,
         "score": formatting.score,
         "size": formatting.size,
     }

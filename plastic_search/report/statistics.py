@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
 __all__ = ["BestOf", "Estimate", "best_of", "bounded", "difference", "improvement", "iqm", "mean", "median"]
-__all__ += ["median_difference", "quartiles", "share"]
+__all__ += ["median_difference", "quartiles", "rank_sum", "share"]
 
 _SLACK = 1e-5  # by which a mean of scores may leave 0 to 1, since sums are rounded
 
@@ -139,6 +139,17 @@ def improvement(ours: Sequence[float], theirs: Sequence[float], confidence: floa
     low = 0.0 if value <= tiny else _root(over, tiny, value - tiny)
     high = 1.0 if value >= 1 - tiny else _root(over, value + tiny, 1 - tiny)
     return Estimate(value, low, high, min(m, n), method)
+
+
+def rank_sum(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """p of the two-sided rank-sum test (Wilcoxon 1945; Mann and Whitney 1947): that both groups have one distribution.
+
+    It is exact for few values without ties, else that of a normal distribution with a correction for ties.
+    """
+    from scipy.stats import mannwhitneyu
+
+    x, y = _checked(ours, 1), _checked(theirs, 1)
+    return float(mannwhitneyu(x, y, alternative="two-sided", method="auto").pvalue)
 
 
 def median(values: Sequence[float], confidence: float = 0.95, draws: int = 5000, seed: int = 0) -> Estimate:

@@ -22,6 +22,7 @@ __all__ = [
     "BLUE", "COLOURS", "CUT", "GREEN", "GRID", "INK", "MUTED", "ORANGE", "PAPER", "PURPLE", "SKY", "WIDTH",
     "YELLOW", "Look", "bare", "beyond", "chance_line", "curve", "distinct", "header", "interval_row", "legend",
     "legend_height", "look", "name_rows", "render", "short", "spread", "variable", "whiskers",
+    "whole_ticks",
 ]  # fmt: skip
 
 CUT = " An arrowhead: the interval goes on beyond the axis."
@@ -176,6 +177,14 @@ def bare(axes: Axes, grid: str = "y") -> None:
     axes.grid(True, axis=grid, linewidth=0.8)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
     axes.tick_params(length=0, pad=6)
+
+
+def whole_ticks(axes: Axes) -> None:
+    """Ticks at whole numbers along x."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}".replace("-", "\N{MINUS SIGN}"))
 
 
 def distinct(labels: Sequence[str], most: int) -> list[str]:

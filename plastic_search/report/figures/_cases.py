@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Curve", "Final", "Line", "along_axis", "cut", "every_seed", "over_training"]
+__all__ = ["Curve", "Final", "Line", "along_axis", "banded", "cut", "every_seed", "over_training"]
 
 _LIMIT = (0, (4, 3))  # dashed: a metric's limit
 _FLOOR = (0, (1, 2))  # dotted: reference levels
@@ -72,7 +72,7 @@ def along_axis(name: str, lines: list[Line], base: list[Line], chance: float | N
         canvas.chance_line(axes, chance)
         axes.set_xlabel(labels[0])
         axes.set_ylabel(labels[1])
-        values = [result.value for line in drawn for result in line.results]
+        values = [v for line in drawn for r in line.results for v in (r.value, r.low, r.high) if v is not None]
         if min(values) >= 0 and max(values) <= 1:  # a wide interval leaves what a share can be
             bottom, top = axes.get_ylim()
             axes.set_ylim(max(bottom, -0.02), min(top, 1.02))
@@ -122,6 +122,28 @@ def over_training(name: str, curves: list[Curve], looks: dict[str, Look], label:
 
     title = f"{label} against updates: {', '.join(curve.label for curve in curves)}"
     return canvas.render(name, title, 320 + canvas.legend_height(labels), paint)
+
+
+def banded(name: str, curves: list[Curve], looks: dict[str, Look], labels: tuple[str, str]) -> str:
+    """Each case as a line with a band over whole numbers, whatever range its values have.
+
+    Args:
+        labels: of the two axes.
+    """
+    called = canvas.distinct([curve.label for curve in curves], 40)
+
+    def paint(figure: Figure) -> None:
+        axes: Axes = figure.subplots()
+        for curve, label in zip(curves, called, strict=True):
+            canvas.curve(axes, label, curve.steps, curve.middle, (curve.low, curve.high), looks[curve.name])
+        canvas.whole_ticks(axes)
+        axes.yaxis.set_major_formatter(lambda y, _: f"{y:,.4g}")
+        axes.set(xlabel=labels[0], ylabel=labels[1])
+        canvas.bare(axes)
+        canvas.legend(figure)
+
+    title = f"{labels[1]} against {labels[0]}: {', '.join(curve.label for curve in curves)}"
+    return canvas.render(name, title, 320 + canvas.legend_height(called), paint)
 
 
 def every_seed(name: str, finals: list[Final], label: str, limit: float | None, floors: dict[str, float]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from plastic_search.records.run import Record
 from plastic_search.report import groups
 from plastic_search.report.figures import _canvas as canvas
+from plastic_search.report.groups import Group
 from plastic_search.report.statistics import Estimate
 
 if TYPE_CHECKING:
@@ -17,7 +18,12 @@ TITLE = "Taking the trace away"
 QUESTION = "Does the winner answer from what its trace holds?"
 SECTION, ORDER, NEEDS = "ablation", 70, "run"
 
-_STATES = (("score", "intact"), ("frozen", "trace frozen at zero"), ("shuffled", "trace shuffled"))
+_STATES = (
+    ("score", "intact"),
+    ("frozen", "trace frozen at zero"),
+    ("shuffled", "trace shuffled"),
+    ("clamped", "rate held at its mean"),
+)
 
 
 class Condition(NamedTuple):
@@ -44,8 +50,13 @@ class Ablation(NamedTuple):
 
 def data(record: Record) -> Ablation | None:
     """The plastic finalists; None where none was measured without its trace."""
+    return of_networks(groups.finals(record), groups.score_name(record), groups.chance(record), groups.looks(record))
+
+
+def of_networks(found: list[Group], score_name: str, chance: float | None, looks: dict[str, int]) -> Ablation | None:
+    """The same of any networks; those that are not plastic are left out."""
     networks = []
-    for each in groups.finals(record):
+    for each in found:
         if not each.plastic:
             continue
         conditions = []
@@ -55,9 +66,7 @@ def data(record: Record) -> Ablation | None:
                 change = groups.compared_scores(values, each.values()) if metric != "score" else None
                 conditions.append(Condition(name, list(values.values()), score, change))
         networks.append(Network(each.name, each.label, conditions))
-    if not networks:
-        return None
-    return Ablation(groups.score_name(record), groups.chance(record), networks, groups.looks(record))
+    return Ablation(score_name, chance, networks, looks) if networks else None
 
 
 def caption(data: Ablation) -> str:
@@ -65,8 +74,14 @@ def caption(data: Ablation) -> str:
     return (
         "The same trained networks, each tested three times: as it is; with every trace fixed at zero, so that only "
         "the fixed weights answer; and with the trace's entries exchanged among the synapses of a layer just before "
-        "the question, so that what was written is all there but no longer where it was written. Bars: 95 % Student "
-        "intervals over seeds."
+        f"the question, so that what was written is all there but no longer where it was written. {intervals(data)}"
+    )
+
+
+def intervals(data: Ablation) -> str:
+    """What its bars are."""
+    return (
+        "Bars: 95 % Student intervals over seeds."
         + (" Dotted line: chance." if data.chance is not None else "")
         + canvas.CUT * canvas.beyond([c.score for n in data.networks for c in n.conditions], _limits(data))
     )
@@ -82,7 +97,8 @@ def _limits(data: Ablation) -> tuple[float, float]:
 def draw(data: Ablation) -> str:
     """One row a network, treatments below one another within it."""
     limits = _limits(data)
-    markers = dict(zip((name for _, name in _STATES), "osD", strict=True))
+    known = {condition.name for network in data.networks for condition in network.conditions}
+    markers = {name: marker for (_, name), marker in zip(_STATES, "osDv", strict=True) if name in known}
 
     def paint(figure: Figure) -> None:
         axes: Axes = figure.subplots()
@@ -99,4 +115,5 @@ def draw(data: Ablation) -> str:
         canvas.chance_line(axes, data.chance, "y")
         canvas.legend(figure)
 
-    return canvas.render("ablation", f"{TITLE}. {QUESTION}", 74 + 54 * len(data.networks), paint)
+    row = 18 * max(3, *(len(network.conditions) for network in data.networks))
+    return canvas.render("ablation", f"{TITLE}. {QUESTION}", 74 + row * len(data.networks), paint)
