@@ -61,7 +61,9 @@ def run(
 
 def quantize(
     folder: Folder,
-    name: Annotated[str, typer.Option(help="Which network: winner, or another finalist such as fixed.")] = "winner",
+    name: Annotated[
+        str, typer.Option(help="Which network: a finalist, or a case. Default: the winner, or the best case.")
+    ] = "",
     bits: Annotated[
         str, typer.Option(help="Widths to try, with commas; one alone, such as 4, makes a third of the runs.")
     ] = ",".join(map(str, WIDTHS)),
@@ -70,7 +72,10 @@ def quantize(
     parts: Parts = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Quantize the winner's or another finalist's weight, alpha and trace; measure it before and after fine-tuning."""
+    """Quantize a network's weight, alpha and trace; measure it before and, where the question says how, after tuning.
+
+    Example: plastic-search quantize runs/maze --name modulated --bits 4
+    """
     from plastic_search.cli.console import follow, summary, summary_table
     from plastic_search.core import loading
     from plastic_search.experiments import quantize as quantized
@@ -95,7 +100,10 @@ def export(
     parts: Parts = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Write a bundle that runs, and keeps learning, outside torch; refuse if it differs from the reference."""
+    """Write a bundle that runs, and keeps learning, outside torch; refuse if it differs from the reference.
+
+    What acts in an environment plays it through onnxruntime. Example: plastic-search export runs/maze
+    """
     from plastic_search.cli.console import print_line
     from plastic_search.core import loading
     from plastic_search.experiments import export as exported
@@ -106,15 +114,16 @@ def export(
         print_json(result)
         return
     files = {name: f"{size:,}" for name, size in result["files"].items()}
-    print_line(f"{result['bundle']}: {result['name']}, score {result['score']:.3f} on its examples")
+    acts = "by_torch" in result  # in an environment, and has no examples
+    print_line(f"{result['bundle']}: {result['name']}, score {result['score']:.3f}{'' if acts else ' on its examples'}")
     step, rest = files.pop("step.onnx"), ", ".join(map(" ".join, files.items()))
     print_line(f"to be deployed: step.onnx, {step} bytes; beside it {rest}")
     print_line(
         f"against the reference, each of {result['steps']:.0f} steps: largest difference {result['stepwise']:.1e}"
     )
     print_line(f"running freely, the first {result['compared']:.0f} steps: largest difference {result['parity']:.1e}")
-    print_line(f"its examples: {result['examples']}")
-    print_line(f"run it without torch: python {result['bundle']}/runner.py")
+    print_line(result["examples"] if acts else f"its examples: {result['examples']}")
+    print_line(f"run it without torch: {'Runner in' if acts else 'python'} {result['bundle']}/runner.py")
 
 
 def report(

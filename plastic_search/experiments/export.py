@@ -12,6 +12,7 @@ from plastic_search.core.paths import as_path
 from plastic_search.environments import Environment
 from plastic_search.experiments.comparison import Comparison
 from plastic_search.experiments.events import how_it_ended
+from plastic_search.experiments.exported_agent import played_exported
 from plastic_search.experiments.folder import open_question, spec_of
 from plastic_search.experiments.parameters import load_parameters
 from plastic_search.experiments.study import Study
@@ -48,7 +49,8 @@ def export(
     """Write the bundle of one network of the study, sweep or comparison in `out`.
 
     Returns its folder, the network, what was measured (`deployed` are the bytes of step.onnx, `bytes` those of all
-    files), the bytes of each file, and `examples`, the sentence that its runner prints.
+    files), the bytes of each file, and `examples`, the sentence that its runner prints. A network that acts in an
+    environment plays there through onnxruntime in place of running examples.
 
     Args:
         name: `winner`, another finalist, a case of a comparison, or a quantized network; "" takes 4-bit weight and
@@ -70,8 +72,10 @@ def export(
         load_parameters(net, file)
         target = out / "bundle" if folder is None else as_path(folder)
         about = {"study": opened.name, "network": source.name, "trial": source.trial, "seed": source.seed}
-        written = bundle.write(net, target, task=task, about=about)
-        metrics = _metrics(written)
+        acts = isinstance(task, Environment)
+        more = {"environment": task.to_json()} if acts else {}
+        written = bundle.write(net, target, task=None if acts else task, about=about | more)
+        metrics = _metrics(written) | (played_exported(net, target, task) if acts else {})
         run = Run(
             study=opened.name,
             stage=Stage.EXPORTED,
@@ -89,17 +93,35 @@ def export(
         mine = (run.name, run.seed, run.spec, run.metrics)
         if [(r.name, r.seed, r.spec, r.metrics) for r in here[-1:]] != [mine]:
             opened.append(run)  # what this folder held before has been replaced
-    return {"bundle": str(target), "name": source.name, "seed": source.seed} | metrics | _more(written)
+        words = _played(task, metrics, _in_float(opened, source)) if acts else ""
+    return {"bundle": str(target), "name": source.name, "seed": source.seed} | metrics | _more(written, words)
 
 
-def _more(written: Bundle) -> dict[str, Any]:
-    """The bytes of each file, and a sentence on the examples."""
+def _in_float(folder: RunFolder, source: Run) -> float | None:
+    """The score of the network before it was rounded; None where it was not rounded."""
+    if source.stage is not Stage.QUANTIZED:
+        return None
+    trained = [run for stage in _ROUNDED for run in folder.stage(stage, rounded_network(source))]
+    return next((run.metrics["score"] for run in trained if run.seed == source.seed), None)
+
+
+def _played(environment: Environment, metrics: dict[str, float], in_float: float | None) -> str:
+    """What an exported agent earned, in a sentence."""
+    before = "" if in_float is None else f"; before it was rounded {in_float:.4g}"
+    return (
+        f"played {metrics['episodes']:.0f} episodes of {type(environment).__name__}: mean {environment.score_name} "
+        f"{metrics['score']:.4g} through onnxruntime, {metrics['by_torch']:.4g} by torch{before}"
+    )
+
+
+def _more(written: Bundle, played: str) -> dict[str, Any]:
+    """The bytes of each file, and a sentence on the examples, or on what was played in their place."""
     from plastic_search.export import runner
 
     content = written.manifest
     sizes = {name: each["bytes"] for name, each in content["files"].items()}
     sizes[runner.MANIFEST] = written.size - sum(sizes.values())
-    return {"files": sizes, "examples": runner.summary(content, content["examples"])}
+    return {"files": sizes, "examples": played or runner.summary(content, content["examples"])}
 
 
 def _metrics(written: Bundle) -> dict[str, float]:
@@ -142,21 +164,12 @@ def saved_run(folder: RunFolder, name: str, seed: int) -> tuple[Run, Path]:
     raise unknown("exportable network", chosen, saved, more)
 
 
-def task_of(question: Study | Sweep | Comparison, run: Run) -> Task:
-    """What the network of a run was trained for.
-
-    Raises:
-        PlasticSearchError: it acts in an environment, of which there are no examples.
-    """
-    task: Task | Environment = question.task  # type: ignore[assignment]
+def task_of(question: Study | Sweep | Comparison, run: Run) -> Task | Environment:
+    """What the network of a run was trained for, or in."""
     if isinstance(question, Comparison):
-        task = next(each.task for each in question.trainings() if each.case.name == run.name)
-    if isinstance(task, Environment):
-        raise PlasticSearchError(
-            f"{run.name} acts in {type(task).__name__}, and bundles hold examples of tasks alone; "
-            "`plastic_search.export` writes a network without them"
-        )
-    return task
+        case = rounded_network(run) if run.stage is Stage.QUANTIZED else run.name
+        return next(each.task for each in question.trainings() if each.case.name == case)
+    return question.task
 
 
 def parameters_of(folder: RunFolder, run: Run) -> Path | None:

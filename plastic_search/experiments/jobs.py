@@ -8,11 +8,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.errors import PlasticSearchError, one_line
 from plastic_search.environments import Environment
+from plastic_search.experiments.episode import record_episode
 from plastic_search.experiments.parameters import save_parameters
 from plastic_search.network.module import Network
 from plastic_search.network.spec import NetworkSpec
+from plastic_search.records import episodes
 from plastic_search.records.files import write_text
 from plastic_search.records.folder import is_locked, removed
 from plastic_search.records.provenance import versions
@@ -116,7 +118,7 @@ def run_of(
     """A job's run with one seed, as it is recorded.
 
     Args:
-        note: why it is not complete; it follows the job's own.
+        note: why it is not complete, or a remark; it follows the job's own.
     """
     costs = {
         "seconds": round(seconds, 3),
@@ -166,8 +168,11 @@ def timed_out(job: Job, seconds: float, where: str) -> list[Run]:
     ]
 
 
-def keep(job: Job, net: Network, seed: int) -> None:
-    """Write the parameters and the topology, where the job wants them.
+def keep(job: Job, net: Network, seed: int) -> str:
+    """Write the parameters and the topology, where the job wants them, and an episode of what acts in an environment.
+
+    Returns:
+        A remark for the run: why there is no episode; "" where there is nothing to say.
 
     Raises:
         PlasticSearchError: they cannot be written, or the run folder was removed.
@@ -178,6 +183,19 @@ def keep(job: Job, net: Network, seed: int) -> None:
     if job.graph:
         data = to_json(to_graph(net))
         write_text(_graph_file(job.graph, job.name, seed), json.dumps(data))
+    return _episode(job, net, seed)
+
+
+def _episode(job: Job, net: Network, seed: int) -> str:
+    """Record an episode of a network whose parameters are kept; where it fails, nothing that was trained is lost."""
+    if not job.save or not isinstance(job.task, Environment) or job.stage is Stage.QUANTIZED:
+        return ""
+    try:
+        episode = record_episode(net, job.task, name=job.name, seed=seed)
+    except Exception as error:
+        return f"no episode was recorded: {one_line(error)}"
+    episodes.write(job.save.parent.parent, episode, f"{file_name(job.name)}-{seed}")
+    return ""
 
 
 def check_there(job: Job) -> None:

@@ -104,12 +104,9 @@ def _one(job: Job, seed: int) -> Run:
     judged = "test" if Measure.TEST in job.measures else "validation"  # one does not stand for the other
     if judged in metrics:
         metrics["score"] = metrics[judged]
-    if outcome is Outcome.COMPLETE:
-        keep(job, net, seed)
+    note = keep(job, net, seed) if outcome is Outcome.COMPLETE else ended.note
     seconds = time.perf_counter() - began
-    return run_of(
-        job, net, seed, outcome, metrics=metrics, curve=curve, seconds=seconds, steps=ended.steps, note=ended.note
-    )
+    return run_of(job, net, seed, outcome, metrics=metrics, curve=curve, seconds=seconds, steps=ended.steps, note=note)
 
 
 def _stages(job: Job, net: Network, seed: int) -> tuple[_Training, dict[str, float | None]]:

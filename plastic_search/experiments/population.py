@@ -105,8 +105,9 @@ def _run(job: Job, net: Network, seed: int, curve: list[CurvePoint], seconds: fl
         metrics["score"] = metrics["test"]
     metrics["connections"] = float(net.connections())
     metrics["plastic_connections"] = float(net.plastic_connections())
-    keep(job, net, seed)
-    return run_of(job, net, seed, Outcome.COMPLETE, metrics=metrics, curve=curve, seconds=seconds, steps=steps)
+    note = keep(job, net, seed)
+    outcome = Outcome.COMPLETE
+    return run_of(job, net, seed, outcome, metrics=metrics, curve=curve, seconds=seconds, steps=steps, note=note)
 
 
 def stream_metrics(curve: list[CurvePoint]) -> dict[str, float]:

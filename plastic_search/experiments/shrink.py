@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from plastic_search.environments import Environment
 from plastic_search.experiments.export import saved_run, task_of
 from plastic_search.experiments.folder import open_question, spec_of
 from plastic_search.experiments.parameters import load_parameters
@@ -50,7 +51,7 @@ def shrunk(
         from plastic_search.export import bundle
 
         about = {"study": study, "network": f"{run.name}, shrunk", "trial": run.trial, "seed": run.seed}
-        bundle.write(small, out, task=task, about=about)
+        bundle.write(small, out, task=None if isinstance(task, Environment) else task, about=about)
         found["bundle"] = str(out)
     return found
 

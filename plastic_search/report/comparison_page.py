@@ -85,15 +85,14 @@ def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]
         prose: what the author adds; an empty line separates paragraphs.
     """
     study = record.study
-    metrics = [Metric(**{k: v for k, v in each.items() if k in Metric._fields}) for each in study["metrics"]]
+    metrics = [_metric(each, () if rewarded(record.runs) else _SCORES) for each in study["metrics"]]
     rows = table.runs(record)
     rows = rows[rows.stage.isin(_STAGES)]
     described = _by_group(study["cases"])
     names = [case["name"] for case in described]
     complete = rows[rows.outcome == "complete"]
     wide = {m.name: _wide(complete, f"metrics.{m.name}", names) for m in metrics}
-    shares = () if rewarded(record.runs) else _SCORES
-    metrics = [m._replace(average=m.average or _average(wide[m.name]), share=m.name in shares) for m in metrics]
+    metrics = [m._replace(average=m.average or _average(wide[m.name])) for m in metrics]
     cases = [_case(case, metrics, wide, rows) for case in described]
     reference = study.get("reference") or next((case["name"] for case in study["cases"]), "")
     comparable = _comparable(described, reference)
@@ -127,11 +126,15 @@ def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]
         "commands": reproduce.again(record),
     }
     page["summary"] = _summary(page, metrics[0], wide[metrics[0].name])
-    page["environment"] = environment_page.contents(record, cases, page["summary"]["best"])
-    return page
+    return page | {"environment": environment_page.contents(record, cases, page["summary"]["best"])}
 
 
 _PROVENANCE: dict[str, Any] = {"machine": {}, "versions": {}, "code": "", "created": ""}
+
+
+def _metric(data: dict[str, Any], shares: tuple[str, ...]) -> Metric:
+    known = {key: value for key, value in data.items() if key in Metric._fields}
+    return Metric(**known | {"share": data["name"] in shares})
 
 
 def _by_group(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:

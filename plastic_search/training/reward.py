@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Generator, Tensor
@@ -16,7 +16,7 @@ from plastic_search.tasks import Split
 from plastic_search.training.environment_contract import metrics_of
 from plastic_search.training.episodes import Ablation, act, cleared, play
 
-__all__ = ["by_trial", "clamped", "mean_rate", "measured"]
+__all__ = ["by_trial", "clamped", "gained", "mean_rate", "measured"]
 
 _CHUNK = 100  # episodes in a batch, which bounds the memory of traces
 _TRIALS, _BINS = 50, 20  # the most trials that are reported, and the spans of time where there are none
@@ -38,9 +38,16 @@ def measured(
     Raises:
         PlasticSearchError: the environment returns something else than `environments.Environment` describes.
     """
+    return gained(environment, split, episodes, lambda size, rng: play(net, environment, size, rng, ablation))
+
+
+def gained(
+    environment: Environment, split: Split, episodes: int, playing: Callable[[int, Generator], Played]
+) -> tuple[dict[str, float], list[float]]:
+    """The same of whatever plays: from a number of episodes, and the source of their chance, to these episodes."""
     rng, found, trials = _rng(split), dict[str, list[Tensor]](), list[tuple[Tensor, Tensor]]()
     for size in _sizes(episodes):
-        played = play(net, environment, size, rng, ablation)
+        played = playing(size, rng)
         for name, values in metrics_of(environment, played).items():
             found.setdefault(name, []).append(values.double())
         trials.append(by_trial(played))
