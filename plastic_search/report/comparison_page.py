@@ -134,7 +134,7 @@ _PROVENANCE: dict[str, Any] = {"machine": {}, "versions": {}, "code": "", "creat
 
 def _metric(data: dict[str, Any], shares: tuple[str, ...]) -> Metric:
     known = {key: value for key, value in data.items() if key in Metric._fields}
-    return Metric(**known | {"share": data["name"] in shares})
+    return Metric(**known)._replace(share=data["name"] in shares)
 
 
 def _by_group(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ SPEC = NetworkSpec(
 STEPS = 9
 
 
-def _corridor() -> type[Environment]:
+def _corridor() -> Any:
     @dataclass(frozen=True)
     class Corridor(Environment):
         """Three cells, in the last of which there is a reward; then begins the next trial
@@ -51,7 +51,18 @@ def _corridor() -> type[Environment]:
         """
 
         clears: bool = False
-        inputs, actions, steps = 3, 2, STEPS
+
+        @property
+        def inputs(self) -> int:
+            return 3
+
+        @property
+        def actions(self) -> int:
+            return 2
+
+        @property
+        def steps(self) -> int:
+            return STEPS
 
         def reset(self, batch: int, rng: Generator) -> tuple[Any, Moment]:
             return self._shown(torch.zeros(2, batch, dtype=torch.int64), torch.zeros(batch))
@@ -74,13 +85,13 @@ def _corridor() -> type[Environment]:
 
 
 @pytest.fixture(scope="module")
-def corridor() -> Iterator[type[Environment]]:
+def corridor() -> Iterator[Any]:
     yield _corridor()
     Part.kinds.pop("Corridor", None)
 
 
 @pytest.fixture(scope="module")
-def trained(corridor: type[Environment], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(corridor: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A comparison that was run, with a case whose network is not plastic."""
     question = Comparison(
         question="Does it find its way?",
@@ -104,7 +115,7 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("plastic", [Pathway.RECURRENT, Pathway.NONE])
-def test_an_episode_is_what_play_makes_of_the_same_chance(corridor: type[Environment], plastic: Pathway) -> None:
+def test_an_episode_is_what_play_makes_of_the_same_chance(corridor: Any, plastic: Pathway) -> None:
     net = Network(replace(SPEC, layers=(replace(SPEC.layers[0], plastic=plastic), SPEC.layers[1])), 3, seed=4)
     found = record_episode(net, corridor(clears=True), draw=2, name="modulated", seed=4)
     played = acting.play(net, corridor(clears=True), 1, Generator().manual_seed(40_002))
@@ -129,7 +140,7 @@ def test_a_run_leaves_an_episode_of_each_network(trained: Path) -> None:
 
 
 def test_an_episode_that_cannot_be_drawn_loses_no_training(
-    corridor: type[Environment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corridor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: Any, state: Any, episode: int) -> str:
         raise ValueError("no pen")
