@@ -61,8 +61,6 @@ def export(
     Raises:
         PlasticSearchError: there is no such network, or the exported file differs from the reference.
     """
-    from plastic_search.export import bundle
-
     began, out = time.perf_counter(), as_path(out)
     with RunFolder.open(out) as opened:
         question = open_question(opened)
@@ -72,10 +70,7 @@ def export(
         load_parameters(net, file)
         target = out / "bundle" if folder is None else as_path(folder)
         about = {"study": opened.name, "network": source.name, "trial": source.trial, "seed": source.seed}
-        acts = isinstance(task, Environment)
-        more = {"environment": task.to_json()} if acts else {}
-        written = bundle.write(net, target, task=None if acts else task, about=about | more)
-        metrics = _metrics(written) | (played_exported(net, target, task) if acts else {})
+        written, metrics = _written(net, target, task, about)
         run = Run(
             study=opened.name,
             stage=Stage.EXPORTED,
@@ -93,8 +88,21 @@ def export(
         mine = (run.name, run.seed, run.spec, run.metrics)
         if [(r.name, r.seed, r.spec, r.metrics) for r in here[-1:]] != [mine]:
             opened.append(run)  # what this folder held before has been replaced
-        words = _played(task, metrics, _in_float(opened, source)) if acts else ""
+        words = _played(task, metrics, _in_float(opened, source)) if isinstance(task, Environment) else ""
     return {"bundle": str(target), "name": source.name, "seed": source.seed} | metrics | _more(written, words)
+
+
+def _written(
+    net: Network, folder: Path, task: Task | Environment, about: dict[str, Any]
+) -> tuple[Bundle, dict[str, float]]:
+    """The bundle, and what was measured of it: on examples of a task, or in an environment."""
+    from plastic_search.export import bundle
+
+    if isinstance(task, Task):
+        written = bundle.write(net, folder, task=task, about=about)
+        return written, _metrics(written)
+    written = bundle.write(net, folder, task=None, about=about | {"environment": task.to_json()})
+    return written, _metrics(written) | played_exported(net, folder, task)
 
 
 def _in_float(folder: RunFolder, source: Run) -> float | None:

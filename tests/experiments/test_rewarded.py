@@ -17,7 +17,6 @@ from plastic_search.core.part import Part
 from plastic_search.environments.bandit import Bandit
 from plastic_search.experiments import measures, population
 from plastic_search.experiments.comparison import Case, Change, Comparison, Metric
-from plastic_search.experiments.export import export
 from plastic_search.experiments.runner import run
 from plastic_search.modulations import FanOut
 from plastic_search.modulations.learned import Learned
@@ -97,8 +96,6 @@ def test_a_stopped_comparison_finds_the_same_and_measures_what_is_promised(tmp_p
         "kind": "Bandit", "about": record.study["task"]["about"], "score_name": "reward per pull", "chance": None,
     }  # fmt: skip
     assert Comparison.from_json(record.study["study"]) == STUDY
-    with pytest.raises(PlasticSearchError, match="learned acts in Bandit, and bundles hold examples of tasks alone"):
-        export(tmp_path / "straight", "learned", 0, tmp_path / "bundle")
 
 
 def test_a_reward_that_is_not_a_number_ends_the_run_alone(broken: type[Bandit], tmp_path: Path) -> None:
