@@ -20,6 +20,7 @@ from torch import Generator, Tensor
 from plastic_search.environments import Environment, Moment
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
+from plastic_search.network.rollout import Rollout
 from plastic_search.network.spec import NetworkSpec
 from plastic_search.tasks import Split, Task
 from plastic_search.training import environment_contract as contract
@@ -67,7 +68,7 @@ def _returns(population: Population, environment: Environment, episodes: int, se
     own, ours = _seeds(seed, 2)
     rngs = [torch.Generator().manual_seed(own) for _ in range(2)]  # the same for both halves
     rng = torch.Generator().manual_seed(ours)  # of actions
-    agents, like = _Agents(population), next(population.parameters())
+    agents, like = _Agents(population, episodes), next(population.parameters())
     begun = [contract.begin(environment, pairs * episodes, each, like) for each in rngs]
     states, moments = [state for state, _ in begun], [moment for _, moment in begun]
     total = torch.zeros(members, episodes, dtype=like.dtype)
@@ -113,8 +114,9 @@ def _seeds(seed: int, count: int) -> list[int]:
 class _Agents:
     """A population in the midst of episodes."""
 
-    def __init__(self, population: Population) -> None:
-        self._population, self._state = population, None
+    def __init__(self, population: Population, episodes: int) -> None:
+        self._population, self._episodes = population, episodes
+        self._rollout = Rollout(population, episodes, steps=0)
 
     def step(self, x: Tensor, clear: Tensor | None) -> Tensor:
         """From inputs [member, episode, inputs] to outputs [member, episode, outputs].
@@ -122,10 +124,11 @@ class _Agents:
         Args:
             clear: where all of the state but the traces is set to 0 first [member * episode].
         """
-        if clear is not None and self._state is not None:
-            self._state = cleared(self._state, clear.unflatten(0, x.shape[:2]))
-        y, self._state = self._population(x.unsqueeze(1), self._state)
-        return y[:, 0]
+        if clear is not None and clear.any() and not clear.all():  # a rollout clears the same episodes of all members
+            state = cleared(self._rollout.state, clear.unflatten(0, x.shape[:2]))
+            self._rollout = Rollout(self._population, self._episodes, state, steps=0)
+            clear = None
+        return self._rollout.step(x, clear=None if clear is None else bool(clear.any()))
 
 
 class _Work(NamedTuple):

@@ -25,8 +25,9 @@ from plastic_search.structures.gated import Gated
 from plastic_search.tasks.pattern_completion import PatternCompletion
 from plastic_search.trainers.evolution import Evolution
 from plastic_search.trainers.gradient import Gradient
+from plastic_search.training.episodes import cleared
 from plastic_search.training.evolving import LostCandidates
-from plastic_search.training.fitness import Fitness, fitness_of
+from plastic_search.training.fitness import Fitness, _Agents, fitness_of
 from plastic_search.training.strategies import Strategy
 from plastic_search.training.strategies.cma_es import CMAES
 from plastic_search.training.strategies.open_es import OpenES
@@ -207,3 +208,17 @@ def test_what_cannot_be_evolved_is_refused() -> None:
         Evolution(candidates=5)
     with pytest.raises(PlasticSearchError, match="paths must choose what is"):
         Evolution(inner=Gradient())
+
+
+def test_cells_are_cleared_in_the_episodes_that_say_so() -> None:
+    members, episodes = 2, 3
+    evolved = population(members=members)
+    agents, state = _Agents(evolved, episodes), None
+    some = torch.tensor([True, False, False, True, True, False])
+    for clear in (None, torch.ones(6, dtype=torch.bool), some, torch.zeros(6, dtype=torch.bool), None):
+        x = torch.randn(members, episodes, RECALL.inputs)
+        if clear is not None and state is not None:
+            state = cleared(state, clear.view(members, episodes))
+        with torch.no_grad():
+            y, state = evolved(x.unsqueeze(1), state)
+        torch.testing.assert_close(agents.step(x, clear), y[:, 0])
