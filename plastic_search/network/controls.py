@@ -41,14 +41,17 @@ NOTHING = Controls()
 
 
 def stacked(steps: Sequence[Controls], like: Controls) -> Controls:
-    """Those of a sequence, from those of its steps; None, where `like` has a value, imposes nothing."""
+    """Those of a sequence [..., time, batch, 1], from those of its steps [..., batch, 1].
+
+    Where `like` has a value, None imposes nothing.
+    """
     if like is NOTHING:
         return NOTHING
     found = []
     for name, one in like._asdict().items():
         values = [getattr(step, name) for step in steps]
         zero = None if one is None else torch.zeros_like(one)
-        found.append(None if zero is None else torch.stack([zero if value is None else value for value in values]))
+        found.append(None if zero is None else torch.stack([zero if value is None else value for value in values], -3))
     return Controls(*found)
 
 

@@ -102,10 +102,10 @@ class Rollout:
 
         Args:
             x: [batch, inputs]; of a population, [member, batch, inputs], or [batch, inputs] for all members.
-            clear: truth values [batch], or one for all: before the step, outputs and states of cells and eligibility
-                traces are set to 0.
-            freeze: truth values [batch], or one for all: the trace and the eligibility trace do not change.
-            clamp: numbers [batch], or one for all, in place of the plasticity rate; NaN leaves it as it is.
+            clear: truth values [batch], of a population also [member, batch], or one for all: before the step, outputs
+                and states of cells and eligibility traces are set to 0.
+            freeze: truth values of that shape, or one for all: the trace and the eligibility trace do not change.
+            clamp: numbers of that shape, or one for all, in place of the plasticity rate; NaN leaves it as it is.
                 An intervention that is not given at the first step costs a replay a second forward pass.
 
         Returns:
@@ -191,16 +191,18 @@ class Rollout:
         return given
 
     def _of_episodes(self, name: str, value: Any, kind: type, dtype: torch.dtype) -> Tensor | None:
-        """A number for each episode [batch, 1]."""
+        """A number for each episode [batch, 1], or [member, batch, 1]."""
         if value is None:
             return None
         if type(value) in (kind, *[int] * (kind is float)):
-            return torch.full((self._batch, 1), value, dtype=dtype, device=self._like.device)
-        if not isinstance(value, Tensor) or value.shape != (self._batch,) or value.dtype != dtype:
+            return torch.full((*self._members, self._batch, 1), value, dtype=dtype, device=self._like.device)
+        shapes = ((self._batch,), (*self._members, self._batch))
+        if not isinstance(value, Tensor) or value.shape not in shapes or value.dtype != dtype:
             raise PlasticSearchError(
                 f"{name} must be [batch] = [{self._batch}] of {dtype}, or one {kind.__name__}, but is {describe(value)}"
             )
-        return value.detach().to(self._like.device).unsqueeze(1).clone()
+        value = value.detach().to(self._like.device).unsqueeze(-1)
+        return value.expand(*self._members, self._batch, 1).clone()
 
     def replay(self) -> tuple[Tensor, State]:
         """The recorded steps, with gradients. The episodes may go on before the backward pass.

@@ -182,13 +182,10 @@ def _clear(games: list[_Game]) -> Tensor | None:
 
 def _rolled(net: Network, batch: int) -> Step:
     """Steps of a network by the kernel for single steps."""
-    rollout = Rollout(net, batch)
+    rollout = Rollout(net, batch, steps=0)
 
     def step(x: Tensor, clear: Tensor | None) -> Tensor:
-        nonlocal rollout
-        if clear is not None:
-            rollout = Rollout(net, batch, cleared(rollout.state, clear[0]))
-        return rollout.step(x[0]).unsqueeze(0)
+        return rollout.step(x[0], clear=None if clear is None else clear[0]).unsqueeze(0)
 
     return step
 

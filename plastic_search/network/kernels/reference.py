@@ -63,8 +63,14 @@ def sequences(
     x: Tensor,
     controls: Controls = NOTHING,
 ) -> tuple[Tensor, LayerState]:
-    """`sequence` for each member of a population. The first axis of every tensor is over members."""
-    return of_members(partial(sequence, layer, shape, form, controls=controls), (ready, state, x))
+    """`sequence` for each member of a population. The first axis of every tensor is over members.
+
+    Args:
+        controls: for all members alike; or each member's, [member, time, batch, 1] each.
+    """
+    if all(each is None or each.dim() == 3 for each in controls):
+        return of_members(partial(sequence, layer, shape, form, controls=controls), (ready, state, x))
+    return of_members(partial(sequence, layer, shape, form), (ready, state, x, controls))
 
 
 def of_members(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:

@@ -91,7 +91,7 @@ class ReferenceStepper:
         self._ready, self._state = ready, state
 
     def step(self, x: Tensor, controls: Controls) -> Tensor:
-        now = Controls(*(None if each is None else each.unsqueeze(0) for each in controls))
+        now = Controls(*(None if each is None else each.unsqueeze(-3) for each in controls))
         output, self._state = self._sequence(*self._placed, self._ready, self._state, x.unsqueeze(-3), now)
         return output.squeeze(-3)
 

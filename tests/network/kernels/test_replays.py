@@ -147,6 +147,29 @@ def test_what_was_imposed_is_replayed(population: bool) -> None:
         assert apart(found(runner, lambda given=given: runner(x, **given)), found(runner, rollout.replay)) <= 1e-10
 
 
+@pytest.mark.parametrize("kernel", ["reference", "cpu"])
+def test_members_are_cleared_at_times_of_their_own(kernel: str) -> None:
+    nets = [network(NetworkSpec((Layer(5, LSTM(), plastic=Pathway.BOTH),)), 3, torch.float64, k) for k in range(2)]
+    for net in nets:
+        net.kernel = kernel
+    x, clear = torch.randn(2, 7, 3, 3, dtype=torch.float64), torch.rand(2, 7, 3) < 0.4
+    population = Population(nets)
+    rollout = Rollout(population, 3)
+    outputs = torch.stack([rollout.step(x[:, t], clear=clear[:, t]) for t in range(7)], 1)
+    exact = [found(net, lambda net=net, k=k: net(x[k], clear=clear[k]))["y"] for k, net in enumerate(nets)]
+    torch.testing.assert_close(outputs, torch.stack(exact))
+    torch.testing.assert_close(rollout.replay()[0], outputs)
+    for k, net in enumerate(nets):
+        net.zero_grad()
+        net(x[k], clear=clear[k])[0].sum().backward()
+    population.zero_grad()
+    rollout.replay()[0].sum().backward()
+    for name, parameter in population.named_parameters():
+        for k, net in enumerate(nets):
+            grad = dict(net.named_parameters())[name].grad
+            assert grad is None or torch.allclose(parameter.grad[k], grad, 1e-9, 1e-11)
+
+
 def test_nothing_is_recorded_where_nobody_replays() -> None:
     net = network(STACK, 4, torch.float64)
     x = torch.randn(40, 3, 4, dtype=torch.float64)
