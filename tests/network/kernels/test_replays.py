@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -167,7 +167,7 @@ def test_members_are_cleared_at_times_of_their_own(kernel: str) -> None:
     for name, parameter in population.named_parameters():
         for k, net in enumerate(nets):
             grad = dict(net.named_parameters())[name].grad
-            assert grad is None or torch.allclose(parameter.grad[k], grad, 1e-9, 1e-11)
+            assert grad is None or torch.allclose(cast(Tensor, parameter.grad)[k], grad, 1e-9, 1e-11)
 
 
 def test_nothing_is_recorded_where_nobody_replays() -> None:
