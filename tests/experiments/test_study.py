@@ -16,7 +16,7 @@ import pytest
 from small import study
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.experiments.folder import open_study
+from plastic_search.experiments.folder import open_question
 from plastic_search.experiments.quantize import quantize, variants
 from plastic_search.experiments.repair import repair
 from plastic_search.experiments.runner import run
@@ -245,7 +245,7 @@ def test_another_winner_is_said_before_quantized_networks_of_the_old_one_go(out:
 
 def test_the_folder_holds_the_whole_question(finished: Path) -> None:
     with RunFolder.open(finished) as folder:
-        again = open_study(folder)
+        again = open_question(folder)
     assert again == study()
     assert isinstance(again, Study)
 

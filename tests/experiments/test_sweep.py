@@ -152,7 +152,7 @@ def test_its_networks_are_kept_and_can_be_shrunk_and_exported(folder: Path, tmp_
         export(folder, "learned 0.5", folder=tmp_path / "bundle")
     assert [run.name for run in runs.load(folder).stage("exported")] == ["learned 0.1", "learned 0.5"]
     with pytest.raises(PlasticSearchError, match=r"no exportable network is called 'winner'; known: learned 0\.1"):
-        shrunk(folder)
+        shrunk(folder, "winner")
 
 
 def test_answers_come_from_intervals_alone() -> None:
@@ -182,8 +182,8 @@ def test_what_a_sweep_cannot_be_is_refused(tmp_path: Path, folder: Path) -> None
         replace(SWEEP, layers=(2,))
     with pytest.raises(PlasticSearchError, match="the last layer has units="):
         list(runner.run(replace(SWEEP, base=NetworkSpec((Layer(2),))), "few", tmp_path))
-    with pytest.raises(PlasticSearchError, match="holds a Sweep, which has no winner"):
-        list(quantize.quantize(folder))
+    with pytest.raises(PlasticSearchError, match=r"no case with parameters is called 'winner'; known: learned 0\.1"):
+        list(quantize.quantize(folder, name="winner"))
     assert Sweep.from_json(json.loads(json.dumps(SWEEP.to_json()))) == SWEEP
 
 

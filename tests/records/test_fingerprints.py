@@ -19,7 +19,7 @@ from plastic_search.core.part import equation
 from plastic_search.core.space import override
 from plastic_search.experiments import runner
 from plastic_search.experiments.export import export
-from plastic_search.experiments.folder import begin, open_study
+from plastic_search.experiments.folder import begin, open_question
 from plastic_search.experiments.quantize import quantize
 from plastic_search.experiments.study import Study
 from plastic_search.records import fingerprints
@@ -63,7 +63,9 @@ def loaded(file: Path, text: str = LOUD) -> Study:
 
 def opened(out: Path) -> Study:
     with RunFolder.open(out) as folder:
-        return open_study(folder)
+        question = open_question(folder)
+        assert isinstance(question, Study)
+        return question
 
 
 def done(requested: Study, out: Path) -> dict[str, Any]:
