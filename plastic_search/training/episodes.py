@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -18,7 +19,7 @@ from plastic_search.network.rollout import Rollout
 from plastic_search.network.state import State
 from plastic_search.training import environment_contract as contract
 
-__all__ = ["Ablation", "Recording", "act", "member", "play"]
+__all__ = ["Ablation", "Recording", "act", "member", "play", "stepped"]
 
 Ablation = Callable[[int], Given]  # from the number of steps to arguments of `Network.forward`
 Step = Callable[[Tensor, Tensor | None], Tensor]  # see `act`
@@ -70,8 +71,8 @@ def play(
             f"{environment.actions} outputs, but it has {net.inputs} and {outputs}"
         )
     with torch.no_grad():
-        given: Given = ablation(environment.steps) if ablation else {}
-        step = _Stepped(net, given) if given or many else _rolled(cast(Network, net), batch)
+        given = ablation(environment.steps) if ablation else None
+        step = stepped(Rollout(net, batch, steps=0), given, single=not many)
         played = act(step, environment, batch, rngs, next(net.parameters())).played
     return played if many else member(played, 0)
 
@@ -180,31 +181,29 @@ def _clear(games: list[_Game]) -> Tensor | None:
     return torch.stack([none if each is None else each for each in found])
 
 
-def _rolled(net: Network, batch: int) -> Step:
-    """Steps of a network by the kernel for single steps."""
-    rollout = Rollout(net, batch, steps=0)
+def stepped(rollout: Rollout, given: Given | None = None, single: bool = False) -> Step:
+    """The steps of a rollout, as `act` takes them.
+
+    Args:
+        given: what is imposed, by step: freeze, clamp and shuffle, as those of `Network.forward`.
+        single: whether it is of one network, whose tensors have no axis over members.
+    """
+    imposed: Any = dict(given or {})
+    if others := imposed.keys() - {"freeze", "clamp", "shuffle"}:
+        raise PlasticSearchError(f"in an environment an ablation can freeze, clamp and shuffle, but not {min(others)}")
+    seeds = imposed.pop("shuffle", None)
+    time = count()
 
     def step(x: Tensor, clear: Tensor | None) -> Tensor:
-        return rollout.step(x[0], clear=None if clear is None else clear[0]).unsqueeze(0)
+        t = next(time)
+        if seeds is not None and int(seeds[t]) >= 0:
+            rollout.shuffle(int(seeds[t]))
+        here = {name: value[t] if value.dim() > 1 else value[t].item() for name, value in imposed.items()}
+        if clear is not None:
+            here["clear"] = clear[0] if single else clear
+        return rollout.step(x[0], **here).unsqueeze(0) if single else rollout.step(x, **here)
 
     return step
-
-
-class _Stepped:
-    """Steps of a network or population on which something is imposed."""
-
-    def __init__(self, net: Network | Population, given: Given) -> None:
-        self._net, self._given, self._time = net, given, 0
-        self._many, self._state = isinstance(net, Population), cast(State | None, None)
-
-    def __call__(self, x: Tensor, clear: Tensor | None) -> Tensor:
-        now = slice(self._time, self._time + 1)
-        here: Any = {name: cast(Tensor, each)[now] for name, each in self._given.items()}
-        if clear is not None and self._state is not None:
-            self._state = cleared(self._state, clear if self._many else clear[0])
-        outputs, self._state = self._net(x.unsqueeze(1) if self._many else x, self._state, **here)
-        self._time += 1
-        return outputs[:, 0] if self._many else outputs
 
 
 def cleared(state: tuple[Any, ...], which: Tensor) -> State:

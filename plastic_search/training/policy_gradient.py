@@ -14,10 +14,11 @@ from torch import Tensor
 
 from plastic_search.environments import Environment
 from plastic_search.network.population import Population
+from plastic_search.network.rollout import Rollout
 from plastic_search.network.state import State
 from plastic_search.training import environment_contract as contract
 from plastic_search.training.adaptation import Adaptation
-from plastic_search.training.episodes import Recording, act, member
+from plastic_search.training.episodes import Recording, act, member, stepped
 from plastic_search.training.optimisers import (
     Optimiser,
     ParameterGroup,
@@ -29,7 +30,6 @@ from plastic_search.training.optimisers import (
     parameter_groups,
     saved_optimiser,
 )
-from plastic_search.training.rollouts import Rollouts
 
 __all__ = ["PolicyGradientTraining", "PolicyLoss", "advantages"]
 
@@ -53,12 +53,12 @@ class PolicyLoss(NamedTuple):
     concentration: float
     trace: float
 
-    def __call__(self, outputs: Tensor, recording: Recording, state: Sequence[State]) -> Tensor:
+    def __call__(self, outputs: Tensor, recording: Recording, state: State) -> Tensor:
         """The loss of each network [member].
 
         Args:
             outputs: logits, then the value [member, time, batch, actions + 1].
-            state: after the last step, one a network.
+            state: after the last step, of all networks.
         """
         played, alive = recording
         logs, values = outputs[..., :-1].log_softmax(-1), outputs[..., -1]
@@ -70,7 +70,7 @@ class PolicyLoss(NamedTuple):
         chosen = logs.gather(-1, played.actions.unsqueeze(-1)).squeeze(-1)
         policy = -chosen * advantage * played.weights + self.concentration * logs.exp().square().sum(-1) * weighed
         loss = _mean(policy, weighed) + self.value * _mean(error, going_on)
-        return loss + self.trace * torch.stack([_mean_square(each) for each in state]) if self.trace else loss
+        return loss + self.trace * _mean_square(state) if self.trace else loss
 
 
 def advantages(rewards: Tensor, values: Tensor, gamma: float, smoothing: float) -> Tensor:
@@ -96,9 +96,9 @@ def _mean(values: Tensor, counted: Tensor) -> Tensor:
 
 
 def _mean_square(state: State) -> Tensor:
-    """The mean of all entries of all traces, squared."""
-    traces = [layer.trace.flatten() for layer in state if layer.trace is not None]
-    return torch.cat(traces).square().mean() if traces else state[0].output.new_zeros(())
+    """The mean of all entries of all traces, squared [member]."""
+    traces = [layer.trace.flatten(1) for layer in state if layer.trace is not None]
+    return torch.cat(traces, 1).square().mean(1) if traces else state[0].output.new_zeros(())
 
 
 class PolicyGradientTraining:
@@ -127,7 +127,8 @@ class PolicyGradientTraining:
         self._adaptation = Adaptation(population, seeds, steps)
         self._rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._like = next(population.parameters())
-        self._rollouts = Rollouts(population, batch)
+        self._rollout = Rollout(population, batch, steps=environment.steps)
+        self._all = torch.ones(batch, dtype=torch.bool)
         self.running = self._like.new_zeros(len(seeds)).detach()  # [member], a running mean of the loss
         self.scores = self.running.clone()  # [member], a running mean of the environment's score
 
@@ -167,13 +168,13 @@ class PolicyGradientTraining:
         return [*self._rngs, *self._adaptation.rngs]
 
     def _update(self) -> None:
-        self._rollouts.begin()
+        self._rollout.reset(self._all)  # with the parameters that there are now
         with torch.no_grad():
-            recording = act(self._rollouts.step, self._environment, self._batch, self._rngs, self._like)
-        outputs, states = self._rollouts.replay()
-        loss = self._loss(outputs, recording, states)
+            step = stepped(self._rollout)
+            recording = act(step, self._environment, self._batch, self._rngs, self._like)
+        outputs, state = self._rollout.replay()
+        loss = self._loss(outputs, recording, state)
         (loss + self._adaptation.constraint()).sum().backward()
-        self._rollouts.collect()
         if self.step >= self._burn_in:
             self._scale()
             clip_members(self._params, self._clip)
