@@ -1,4 +1,7 @@
-"""Does a plastic network learn within an episode which arm of a bandit pays best? One minute of training."""
+"""Does a network learn within an episode which arm of a bandit pays best? About a minute of training.
+
+A first look: memory in the activity of units is enough here, so the network without plasticity learns it too.
+"""
 
 from plastic_search.cells.linear import Linear
 from plastic_search.cells.rnn import RNN
@@ -12,7 +15,7 @@ from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.trainers.actor_critic import ActorCritic
 
 STUDY = Comparison(
-    question="Does a plastic network learn within an episode which arm of a bandit pays best?",
+    question="Does a network learn within an episode which arm of a bandit pays best, with and without plasticity?",
     cases=(
         Case("modulated", about="the network sets the rate of its plasticity at every step"),
         Case("fixed", changes=(Change("layers.0.plastic", Pathway.NONE),), about="no plasticity"),
@@ -24,7 +27,7 @@ STUDY = Comparison(
         )
     ),
     task=Bandit(arms=3, steps=40),
-    trainer=ActorCritic(steps=400, learning_rate=3e-3, batch=50, concentration=0.01),
+    trainer=ActorCritic(steps=500, learning_rate=4e-3, batch=60, gamma=0.5, concentration=0.01),
     metrics=(
         Metric("score", "reward per pull"),
         Metric("best arm, last quarter", "best arm in the last quarter"),

@@ -23,7 +23,8 @@ class _State(NamedTuple):
 class Bandit(Environment):
     """arm a pays 1 with probability p_a, else 0; p_a is drawn from 0 to 1 for every episode
 
-    Receives the last action, one-hot, its reward and a bias of 1. Every pull is a trial.
+    Receives 1 in the place of the arm that was pulled last if it paid, -1 if not, 0 for the others, and a bias of 1.
+    Every pull is a trial.
 
     Args:
         arms: number of arms, at least 2.
@@ -42,7 +43,7 @@ class Bandit(Environment):
 
     @property
     def inputs(self) -> int:
-        return self.arms + 2
+        return self.arms + 1
 
     @property
     def actions(self) -> int:
@@ -64,8 +65,7 @@ class Bandit(Environment):
         chance = chances.gather(1, pulled).squeeze(1)
         reward = (luck[time] < chance).float()
         observation = torch.zeros(len(actions), self.inputs)
-        observation.scatter_(1, pulled, 1.0)
-        observation[:, -2] = reward
+        observation.scatter_(1, pulled, 2.0 * reward.unsqueeze(1) - 1.0)
         observation[:, -1] = 1.0
         marks = {"best": chance == chances.amax(1)}
         moment = Moment(observation, reward, trial=torch.full_like(actions, time), marks=marks)

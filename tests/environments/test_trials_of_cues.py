@@ -126,7 +126,7 @@ def test_the_best_arm_pays_best() -> None:
     tried = torch.zeros(500, 4), torch.zeros(500, 4)
 
     def greedy(moment: Moment, rng: Generator) -> Tensor:
-        last, reward = moment.observation[:, :4], moment.reward
+        last, reward = moment.observation[:, :4].abs(), moment.reward
         tried[0].add_(last * reward.unsqueeze(1))
         tried[1].add_(last)
         return ((tried[0] + 1) / (tried[1] + 1)).argmax(1)  # an arm that was not tried seems to pay always
