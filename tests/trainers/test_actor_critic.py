@@ -19,6 +19,7 @@ from plastic_search.modulations.simple import Simple
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
+from plastic_search.network.state import State
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.tasks.pattern_completion import PatternCompletion
 from plastic_search.trainers.actor_critic import ActorCritic
@@ -88,7 +89,7 @@ def test_the_loss_is_the_papers(choosing: Any) -> None:
     alive = torch.rand(played.rewards.shape, generator=rng) > 0.3
     played = played._replace(rewards=played.rewards.double() * alive, weights=played.weights.double() * alive)
     whole = Recording(Played(*(each.unsqueeze(0) for each in played[:5]), marks={}), alive.unsqueeze(0))  # type: ignore[misc, union-attr]
-    PolicyLoss(0.9, 1.0, 0.1, 0.03, 0.0)(outputs, whole, []).sum().backward()
+    PolicyLoss(0.9, 1.0, 0.1, 0.03, 0.0)(outputs, whole, State()).sum().backward()
 
     other = outputs.detach()[0].clone().requires_grad_()
     policy, error = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)

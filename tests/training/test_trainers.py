@@ -10,6 +10,7 @@ import torch
 
 from plastic_search.cells.linear import Linear
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.environments import Environment
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.spec import Layer, NetworkSpec
@@ -26,7 +27,7 @@ from plastic_search.trainers.windowed import Windowed
 class OneByOne(Trainer):
     """Gradient, without a `train_together` of its own"""
 
-    def train(self, net: Network, task: Task, seed: int) -> Iterator[Progress]:
+    def train(self, net: Network, task: Task | Environment, seed: int) -> Iterator[Progress]:
         yield from Gradient(steps=6, batch=2, reports=3).train(net, task, seed)
 
 
