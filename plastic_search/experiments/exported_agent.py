@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
+from plastic_search.core.paths import as_path
 from plastic_search.environments import Environment, Played
 from plastic_search.network.module import Network
 from plastic_search.tasks import Split
@@ -19,7 +20,7 @@ _EPISODES = 500  # as many as are behind a score in an environment
 _CLEARED = ("output", "cell", "eligibility")  # what `Moment.clear` sets to 0, of each layer
 
 
-def played_exported(net: Network, bundle: Path, environment: Environment) -> dict[str, float]:
+def played_exported(net: Network, bundle: Path | str, environment: Environment) -> dict[str, float]:
     """What a bundle's network earns on the test split: `score` through onnxruntime, `by_torch` as `net`.
 
     Both begin the same episodes, `episodes` in number. Where a last bit of the outputs decides about an action, they go
@@ -30,10 +31,9 @@ def played_exported(net: Network, bundle: Path, environment: Environment) -> dic
     """
     from plastic_search.export.manifest import refusals
 
+    path = as_path(bundle)
     with refusals(), torch.no_grad():
-        exported, _ = gained(
-            environment, Split.TEST, _EPISODES, lambda size, rng: _play(bundle, environment, size, rng)
-        )
+        exported, _ = gained(environment, Split.TEST, _EPISODES, lambda size, rng: _play(path, environment, size, rng))
     by_torch, _ = measured(net, environment, Split.TEST, _EPISODES)
     score, reference = (next(iter(each.values())) for each in (exported, by_torch))
     return {"score": round(score, 6), "by_torch": round(reference, 6), "episodes": float(_EPISODES)}

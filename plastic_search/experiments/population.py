@@ -10,10 +10,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TypedDict, TypeGuard
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from plastic_search.core.errors import PlasticSearchError, one_line
+from plastic_search.environments import Environment
 from plastic_search.experiments.jobs import Advance, Job, check_there, fit, keep, learns, run_of
 from plastic_search.experiments.measures import measure, not_finite
 from plastic_search.network.contract import build
@@ -23,11 +25,14 @@ from plastic_search.records.files import parse, write_bytes
 from plastic_search.records.run import CurvePoint, Outcome, Run
 from plastic_search.records.schema import conform
 from plastic_search.trainers import ResumableTrainer, Scored, Trainer, Training, advance
+from plastic_search.training.environment_contract import unbounded
+from plastic_search.training.episodes import play
 
 __all__ = ["perform_together", "stream_metrics", "trains_together"]
 
 _SECONDS = 120.0  # between two checkpoints
 _REPORT = 1.0  # seconds between two reports of progress
+_SAMPLE = 16  # episodes that are looked at for what is not finite
 _POINTS = 200  # of a curve, where the trainer has no number of reports
 
 
@@ -89,11 +94,20 @@ def _about(job: Job, scores: list[float | None], first: int, training: Training,
     return f"{score}, about {left:.0f} s left"
 
 
+def _cause(job: Job, seed: int) -> str:
+    """`, after a reward of ... that is not a finite number`, where the network met one before it was trained."""
+    if not isinstance(job.task, Environment):
+        return ""
+    rng = torch.Generator().manual_seed(seed)
+    found = unbounded(job.task, play(Network(job.spec, job.task.inputs, seed), job.task, _SAMPLE, rng))
+    return f", after the {found}" if found else ""
+
+
 def _run(job: Job, net: Network, seed: int, curve: list[CurvePoint], seconds: float) -> Run:
     finite, steps = list(takewhile(lambda point: math.isfinite(point.loss), curve)), int(curve[-1].step)
     note, metrics = "", dict[str, float]()
     if len(finite) < len(curve):
-        note = f"the loss is not finite at step {curve[len(finite)].step:.0f}"
+        note = f"the loss is not finite at step {curve[len(finite)].step:.0f}{_cause(job, seed)}"
     else:
         metrics = measure(job.measures, net, job.task)
         note = not_finite(metrics, job.task)

@@ -260,5 +260,10 @@ class Rollout:
 
         Args:
             seed: of the permutation, the same in all episodes, as that of an intervention in `Network.forward`.
+
+        Raises:
+            PlasticSearchError: `seed` is not a whole number from 0.
         """
+        if type(seed) is not int or seed < 0:
+            raise PlasticSearchError(f"seed must be a whole number from 0, but is {seed!r}")
         self._begin(shuffled(self.state, seed))

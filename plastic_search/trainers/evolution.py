@@ -98,10 +98,17 @@ class Evolution(ResumableTrainer):
                 parts need `initializer=load_parts, initargs=([file],)`.
 
         Raises:
-            PlasticSearchError: there is not one seed for each member, a path names nothing, a structure learns, or
-                there are more numbers than the strategy can work with.
+            PlasticSearchError: there is not one seed for each member, the network does not fit the task, a path names
+                nothing, a structure learns, or there are more numbers than the strategy can work with.
         """
         one_seed_each(population, seeds)
+        units, wanted = population.spec.layers[-1].units, self.outputs(task)
+        more = isinstance(task, Environment) and units > wanted  # such as the value of an actor-critic
+        if population.inputs != task.inputs or not (units == wanted or more):
+            raise PlasticSearchError(
+                f"Evolution and {type(task).__name__} want a network of {task.inputs} inputs and {wanted} outputs, "
+                f"but it has {population.inputs} and {units}"
+            )
         each = Generation(self.strategy, self.candidates, self.episodes, self.paths, self.fitness, self.chunk)
 
         def learn(candidates: Population, seed: int) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.part import source
 from plastic_search.environments import Environment, Moment, Played
 from plastic_search.network.diagnostics import described, fault
 
-__all__ = ["act", "begin", "check_environment", "metrics_of"]
+__all__ = ["act", "begin", "check_environment", "check_marks", "metrics_of", "unbounded"]
 
 
 def check_environment(environment: Environment) -> None:
@@ -53,12 +55,32 @@ def metrics_of(environment: Environment, played: Played) -> dict[str, Tensor]:
     """
     found, batch = environment.metrics(played), played.rewards.shape[1]
     if not isinstance(found, dict) or not found:
-        raise fault(environment, "metrics", f"`metrics` must return a dict of tensors, but returned {described(found)}")
+        was = "none" if isinstance(found, dict) else described(found)
+        wanted = "return a dict of tensors, of which the first is the score"
+        raise fault(environment, "metrics", f"`metrics` must {wanted}, but returned {was}")
     for name, value in found.items():
         if not _is(value, batch) or not value.is_floating_point():
             wanted = f"floats [batch], here [{batch}]"
             raise fault(environment, "metrics", f"the metric {name} must be {wanted}, but is {_kind_of(value)}")
     return found
+
+
+def check_marks(environment: Environment, after: Sequence[Moment]) -> None:
+    """Refuse marks that are not the same after every step."""
+    first = after[0].marks.keys()
+    for moment in after:
+        if moment.marks.keys() != first:
+            name = sorted(moment.marks.keys() ^ first)[0]
+            raise fault(environment, "step", f"the mark {name} must be there after every step, or after none")
+
+
+def unbounded(environment: Environment, played: Played) -> str:
+    """What of the episodes is not a finite number, and where the environment is defined; "" where all is."""
+    for name, values in (("observation", played.observations), ("reward", played.rewards)):
+        if not bool(values.isfinite().all()):
+            kind = type(environment)
+            return f"{name} of {kind.__name__} ({source(kind)}) that is not a finite number"
+    return ""
 
 
 def _checked(environment: Environment, method: str, result: Any, batch: int, like: Tensor) -> tuple[Any, Moment]:
@@ -77,9 +99,10 @@ def _checked(environment: Environment, method: str, result: Any, batch: int, lik
         raise refuse("observation", f"{like.dtype}, as the network's parameters are", moment.observation)
     if not _is(moment.reward, batch) or not moment.reward.is_floating_point():
         raise refuse("reward", f"floats [batch], here [{batch}]", moment.reward)
-    for name, value in (("weight", moment.weight), ("trial", moment.trial)):
-        if value is not None and not _is(value, batch):
-            raise refuse(name, f"[batch], here [{batch}], or None", value)
+    if moment.weight is not None and not _is(moment.weight, batch):
+        raise refuse("weight", f"[batch], here [{batch}], or None", moment.weight)
+    if moment.trial is not None and (not _is(moment.trial, batch) or moment.trial.is_floating_point()):
+        raise refuse("trial", f"integers [batch], here [{batch}], or None", moment.trial)
     for name, value in (("done", moment.done), ("clear", moment.clear)):
         if value is not None and (not _is(value, batch) or value.dtype != torch.bool):
             raise refuse(name, f"truth values [batch], here [{batch}], or None", value)

@@ -147,6 +147,7 @@ class _Game:
             none = torch.full(one.shape, -1)
             trials = torch.stack([none if m.trial is None else m.trial for m in self.after])
         observations = torch.stack([moment.observation for moment in self.before])
+        contract.check_marks(self._environment, self.after)
         marks = {name: torch.stack([m.marks[name] for m in self.after]) for name in self.after[0].marks}
         return Played(observations, actions, rewards, weights, trials, marks)
 

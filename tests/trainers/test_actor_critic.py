@@ -206,5 +206,15 @@ def test_what_an_environment_returns_is_checked(choosing: Any) -> None:
     try:
         with pytest.raises(PlasticSearchError, match=r"environment Wrong.*observation must be \[batch, inputs\], here"):
             ActorCritic().begin(population(0), wrong(), (0,)).advance(1)
+
+        def late(self: Any, state: Any, actions: Tensor, rng: Generator) -> tuple[Any, Moment]:
+            state, moment = choosing.step(self, state, actions, rng)
+            return state, replace(moment, marks={"late": moment.reward} if state[2] > 2 else {})
+
+        wrong.step = late
+        with pytest.raises(
+            PlasticSearchError, match=r"Wrong.*the mark late must be there after every step, or after no"
+        ):
+            ActorCritic().begin(population(0), wrong(), (0,)).advance(1)
     finally:
         del Part.kinds["Wrong"]

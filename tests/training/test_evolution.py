@@ -193,15 +193,19 @@ def test_the_rule_is_evolved_and_the_weights_are_trained() -> None:
 
 def test_what_cannot_be_evolved_is_refused() -> None:
     gated = NetworkSpec((Layer(4, Linear(), structure=Gated()),))
+    four = NetworkSpec((Layer(4, Linear(), structure=FeedForward()),))
     cases = (
         (Evolution(), gated, "layers.0.structure is Gated, which learns by gradients"),
         (Evolution(paths=("layers.0.alfa",)), PLASTIC, "no parameter is called 'layers.0.alfa'"),
-        (Evolution(paths=("layers.0.alpha",)), PLAIN, "nothing is left to evolve"),
+        (Evolution(paths=("layers.0.alpha",)), four, "nothing is left to evolve"),
         (Evolution(paths=("layers.0.weight.recurrent",), inner=Gradient()), PLASTIC, "paths must name whole tensors"),
     )
     for trainer, spec, message in cases:
         with pytest.raises(PlasticSearchError, match=message):
             trainer.begin(population(spec), RECALL, (0, 1))
+    wide = Population([Network(PLASTIC, RECALL.inputs + 1, seed) for seed in range(2)])
+    with pytest.raises(PlasticSearchError, match=r"Evolution and .* want a network of"):
+        Evolution().begin(wide, RECALL, (0, 1))
     with pytest.raises(
         PlasticSearchError, match=r"Evolution\.candidates must be an even number, since half meets half"
     ):
