@@ -219,7 +219,9 @@ def test_a_study_file_is_named_with_its_line(text: str, message: str, tmp_path: 
 
 
 def test_what_is_misused_is_one_line(tmp_path: Path) -> None:
-    assert "there is no file nope.py; name one that is there, or one of: bandit, crippled_ant," in refused("run", "nope.py")
+    assert "there is no file nope.py; name one that is there, or one of: bandit, crippled_ant," in refused(
+        "run", "nope.py"
+    )
     (tmp_path / "wine_study.py").touch()
     for word in ("wine_stdy.py", "wine_stdy"):
         assert refused("run", word, cwd=tmp_path).endswith("Did you mean 'wine_study.py'?\n")
