@@ -216,7 +216,7 @@ class TestABrokenPartIsCaught:
             testing.environment_promises(Shared)
 
     @pytest.mark.parametrize(("spoil", "broken"), [
-        (lambda moment: replace(moment, observation=moment.observation[:, 1:]), r"\[4, 5\], but is of shape \[4, 4\]"),
+        (lambda moment: replace(moment, observation=moment.observation[:, 1:]), r"\[4, 4\], but is of shape \[4, 3\]"),
         (lambda moment: replace(moment, reward=moment.reward / 0), "finite numbers"),
         (lambda moment: replace(moment, trial=2 * moment.trial), "trials are counted from 0, without a gap"),
     ])  # fmt: skip
