@@ -8,7 +8,7 @@ updates in place of 200,000; 5 seeds in place of 10. The published page is of `-
 """
 
 from plastic_search.core.loading import value
-from plastic_search.environments._trials import Weighted
+from plastic_search.environments import Weighted
 from plastic_search.environments.cue_reward import CueReward
 from plastic_search.experiments.comparison import Better, Case, Change, Comparison, Metric
 from plastic_search.network.initial import Uniform

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Generator, Tensor
 
 from plastic_search.core.part import Part
 
-__all__ = ["Environment", "Moment", "Played"]
+__all__ = ["Environment", "Moment", "Played", "Weighted"]
+
+
+class Weighted(Enum):
+    """The actions that count in a policy's loss."""
+
+    ALL = "all"  # as in the papers, those without any effect too
+    ANSWERS = "answers"  # those at Go steps alone, which are the only ones with an effect
 
 
 @dataclass(frozen=True)

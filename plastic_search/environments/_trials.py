@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from enum import Enum
-
 import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.environments import Played
 
-__all__ = ["Weighted", "distinct", "numbers", "share"]
+__all__ = ["distinct", "numbers", "share"]
 
 _MANY = 2**62  # a draw below it, modulo a bound that is far smaller, is uniform
-
-
-class Weighted(Enum):
-    """The actions that count in a policy's loss."""
-
-    ALL = "all"  # as in the papers, those without any effect too
-    ANSWERS = "answers"  # those at Go steps alone, which are the only ones with an effect
 
 
 def distinct(count: int, bound: int | Tensor, shape: tuple[int, ...], rng: Generator) -> Tensor:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.environments import Environment, Moment, Played
-from plastic_search.environments._trials import Weighted, distinct, numbers, share
+from plastic_search.environments import Environment, Moment, Played, Weighted
+from plastic_search.environments._trials import distinct, numbers, share
 
 _GO, _BIAS, _TIME, _REWARD, _ACTION, _COLUMNS = (
     0,

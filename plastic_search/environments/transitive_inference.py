@@ -10,8 +10,8 @@ from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import positive
-from plastic_search.environments import Environment, Moment, Played
-from plastic_search.environments._trials import Weighted, distinct, numbers, share
+from plastic_search.environments import Environment, Moment, Played, Weighted
+from plastic_search.environments._trials import distinct, numbers, share
 
 _GO, _BIAS, _TIME, _REWARD, _ACTION, _COLUMNS = 0, 1, 2, 3, 5, 7  # after both cues; 4 is not used, as in the paper
 _LEAD, _TRIAL = 2, 4  # steps: blank ones before the trials of a list, and those of a trial

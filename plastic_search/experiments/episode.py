@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.environments import Environment, Moment
+from plastic_search.environments import Environment
 from plastic_search.network.module import Network
 from plastic_search.network.recording import record
 from plastic_search.records.episodes import SCHEMA, Episode, PlasticLayer
-from plastic_search.training.environment_contract import metrics_of
-from plastic_search.training.episodes import act, cleared, member
+from plastic_search.training.environment_contract import check_network, metrics_of
+from plastic_search.training.episodes import act, member
 
 __all__ = ["record_episode"]
 
@@ -32,14 +32,13 @@ def record_episode(net: Network, environment: Environment, draw: int = 0, name: 
     Raises:
         PlasticSearchError: the network does not fit the environment, or emits numbers that are not finite.
     """
-    inputs, actions = environment.inputs, environment.actions
-    if net.inputs != inputs or net.outputs < actions:
-        raise PlasticSearchError(
-            f"{type(environment).__name__} has {inputs} inputs and {actions} actions, but the network has "
-            f"{net.inputs} inputs and {net.outputs} outputs; choose the environment in which it was trained"
-        )
-    step, filmed, rng = _Recorded(net), _Filmed(environment), Generator().manual_seed(_SEED + draw)
-    played = member(act(step, cast(Environment, filmed), 1, [rng], next(net.parameters())).played, 0)
+    check_network(environment, net)
+    step, frames, rng = _Recorded(net), list[str](), Generator().manual_seed(_SEED + draw)
+
+    def watch(state: Any) -> None:
+        frames.append(environment.frame(state, 0))
+
+    played = member(act(step, environment, 1, [rng], next(net.parameters()), watch).played, 0)
     score = next(iter(metrics_of(environment, played).values()))[0]
     return Episode(
         schema=SCHEMA,
@@ -49,32 +48,11 @@ def record_episode(net: Network, environment: Environment, draw: int = 0, name: 
         environment=environment.to_json(),
         score_name=environment.score_name,
         score=_rounded(score) if bool(score.isfinite()) else None,
-        frames=filmed.frames if all(filmed.frames) else [],
+        frames=frames if all(frames) else [],
         rewards=[_rounded(each) for each in played.rewards[:, 0]],
         trials=[] if played.trials is None else [int(each) for each in played.trials[:, 0]],
         layers=step.layers(),
     )
-
-
-class _Filmed:
-    """An environment whose first episode is drawn after each step."""
-
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
-        self.frames: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._environment, name)
-
-    def reset(self, batch: int, rng: Generator) -> tuple[Any, Moment]:
-        return self._drawn(self._environment.reset(batch, rng))
-
-    def step(self, state: Any, actions: Tensor, rng: Generator) -> tuple[Any, Moment]:
-        return self._drawn(self._environment.step(state, actions, rng))
-
-    def _drawn(self, result: tuple[Any, Moment]) -> tuple[Any, Moment]:
-        self.frames.append(self._environment.frame(result[0], 0))
-        return result
 
 
 class _Plastic(NamedTuple):
@@ -94,11 +72,9 @@ class _Recorded:
         self._plastic: dict[int, list[_Plastic]] = {i: [] for i, shape in enumerate(net.shapes) if shape.width}
 
     def __call__(self, x: Tensor, clear: Tensor | None) -> Tensor:
-        if clear is not None:
-            self._state = cleared(self._state, clear[0])
         paths = {i: (f"layers.{i}.rate.write", f"layers.{i}.trace") for i in self._plastic}
         names = [self._output, *(path for pair in paths.values() for path in pair)]
-        inside, self._state = record(self._net, x, names, self._state)
+        inside, self._state = record(self._net, x, names, self._state, clear=clear)
         for i, (rate, trace) in paths.items():
             values = inside[rate].mean(), inside[rate].abs().mean(), inside[trace].abs().mean()
             self._plastic[i].append(_Plastic(*map(_rounded, values)))

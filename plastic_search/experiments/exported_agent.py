@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from plastic_search.core.paths import as_path
 from plastic_search.environments import Environment, Played
+from plastic_search.network.controls import ACTIVITY
 from plastic_search.network.module import Network
 from plastic_search.tasks import Split
 from plastic_search.training.episodes import act, member
@@ -17,7 +18,6 @@ from plastic_search.training.reward import gained, measured
 __all__ = ["played_exported"]
 
 _EPISODES = 500  # as many as are behind a score in an environment
-_CLEARED = ("output", "cell", "eligibility")  # what `Moment.clear` sets to 0, of each layer
 
 
 def played_exported(net: Network, bundle: Path | str, environment: Environment) -> dict[str, float]:
@@ -49,7 +49,7 @@ def _play(bundle: Path, environment: Environment, batch: int, rng: Generator) ->
     def step(x: Tensor, clear: Tensor | None) -> Tensor:
         if clear is not None:
             for name, value in runner.state.items():
-                if name.split(".")[2] in _CLEARED:
+                if name.split(".")[2] in ACTIVITY:
                     value[clear[0].numpy()] = 0
         return torch.from_numpy(runner(x[0].numpy())).unsqueeze(0)
 

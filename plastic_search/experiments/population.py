@@ -25,7 +25,7 @@ from plastic_search.records.files import parse, write_bytes
 from plastic_search.records.run import CurvePoint, Outcome, Run
 from plastic_search.records.schema import conform
 from plastic_search.trainers import ResumableTrainer, Scored, Trainer, Training, advance
-from plastic_search.training.environment_contract import unbounded
+from plastic_search.training.environment_contract import what_is_not_finite
 from plastic_search.training.episodes import play
 
 __all__ = ["perform_together", "stream_metrics", "trains_together"]
@@ -33,7 +33,6 @@ __all__ = ["perform_together", "stream_metrics", "trains_together"]
 _SECONDS = 120.0  # between two checkpoints
 _REPORT = 1.0  # seconds between two reports of progress
 _SAMPLE = 16  # episodes that are looked at for what is not finite
-_POINTS = 200  # of a curve, where the trainer has no number of reports
 
 
 def trains_together(trainer: Trainer | None) -> TypeGuard[ResumableTrainer]:
@@ -54,7 +53,7 @@ def perform_together(job: Job, trainer: ResumableTrainer) -> Iterator[Advance | 
     curves, spent = _restored(job.checkpoint, job.name, len(job.seeds), training)
     began = saved = reported = time.monotonic()
     first = training.step
-    every = max(1, training.steps // int(vars(trainer).get("reports", _POINTS)))
+    every = trainer.between_reports(training)
     while training.step < training.steps:
         losses = advance(trainer, training, min(every, training.steps - training.step), len(job.seeds))
         scores = _scores(training, len(job.seeds))
@@ -99,7 +98,7 @@ def _cause(job: Job, seed: int) -> str:
     if not isinstance(job.task, Environment):
         return ""
     rng = torch.Generator().manual_seed(seed)
-    found = unbounded(job.task, play(Network(job.spec, job.task.inputs, seed), job.task, _SAMPLE, rng))
+    found = what_is_not_finite(job.task, play(Network(job.spec, job.task.inputs, seed), job.task, _SAMPLE, rng))
     return f", after the {found}" if found else ""
 
 

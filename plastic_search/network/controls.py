@@ -11,7 +11,7 @@ from torch import Tensor
 from plastic_search.modulations import Rate
 from plastic_search.network.pytree import map_pairs, map_tensors
 
-__all__ = ["NOTHING", "Controls", "begun", "chosen", "cleared", "imposed", "shuffled", "stacked"]
+__all__ = ["ACTIVITY", "NOTHING", "Controls", "begun", "chosen", "cleared", "imposed", "shuffled", "stacked"]
 
 
 class Controls(NamedTuple):
@@ -38,6 +38,7 @@ class Controls(NamedTuple):
 
 
 NOTHING = Controls()
+ACTIVITY = ("output", "cell", "eligibility")  # of a layer's state, what `cleared` sets to 0
 
 
 def stacked(steps: Sequence[Controls], like: Controls) -> Controls:
@@ -87,8 +88,8 @@ def begun(state: Any, controls: Controls) -> Any:
     """The state of a layer with which a step begins, `step.LayerState`: in some episodes, activity begins anew."""
     if controls.cleared is None:
         return state
-    output, cell, eligibility = cleared(controls.cleared, (state.output, state.cell, state.eligibility))
-    return state._replace(output=output, cell=cell, eligibility=eligibility)
+    activity = cleared(controls.cleared, tuple(getattr(state, name) for name in ACTIVITY))
+    return state._replace(**dict(zip(ACTIVITY, activity, strict=True)))
 
 
 def shuffled(state: Any, seed: int, which: Tensor | None = None) -> tuple[Any, ...]:

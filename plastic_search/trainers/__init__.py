@@ -30,10 +30,14 @@ __all__ = [
     "Trainer",
     "Training",
     "advance",
+    "check_fits",
     "one_seed_each",
     "progress_of",
     "task_of",
 ]
+
+
+_REPORTS = 200  # of progress, where a trainer does not say
 
 
 class Progress(NamedTuple):
@@ -140,7 +144,29 @@ class Scored(Protocol):
 
 @dataclass(frozen=True)
 class ResumableTrainer(Trainer):
-    """A trainer whose training can be interrupted between any two updates."""
+    """A trainer whose training can be interrupted between any two updates.
+
+    A field `reports` says how many times progress is reported, evenly over the updates.
+    """
+
+    def train(self, net: Network, task: Task | Environment, seed: int) -> Iterator[Progress]:
+        population = Population([net])
+        for (progress,) in self.train_together(population, task, (seed,)):
+            net.load_state_dict(population.member(0).state_dict())
+            yield progress
+
+    def train_together(
+        self, population: Population, task: Task | Environment, seeds: Sequence[int]
+    ) -> Iterator[tuple[Progress, ...]]:
+        training = self.begin(population, task, seeds)
+        every = self.between_reports(training)
+        while training.step < training.steps:
+            training.advance(min(every, training.steps - training.step))
+            yield tuple(Progress(training.step, training.steps, loss) for loss in training.running.tolist())
+
+    def between_reports(self, training: Training) -> int:
+        """Updates between two reports of progress."""
+        return max(1, training.steps // int(vars(self).get("reports", _REPORTS)))
 
     @abstractmethod
     def begin(self, population: Population, task: Task | Environment, seeds: Sequence[int]) -> Training:
@@ -168,6 +194,20 @@ def one_seed_each(population: Population, seeds: Sequence[int]) -> None:
     """Refuse a number of seeds other than that of the population's members."""
     if len(seeds) != len(population):
         raise PlasticSearchError(f"{len(population)} members want as many seeds, but there are {len(seeds)}")
+
+
+def check_fits(trainer: Trainer, population: Population, task: Task | Environment, more: bool = False) -> None:
+    """Refuse a population whose sizes are not those that a trainer wants for a task or an environment.
+
+    Args:
+        more: whether there may be more outputs than that.
+    """
+    units, wanted = population.spec.layers[-1].units, trainer.outputs(task)
+    if population.inputs != task.inputs or not (units == wanted or (more and units > wanted)):
+        raise PlasticSearchError(
+            f"{type(trainer).__name__} and {type(task).__name__} want a network of {task.inputs} inputs and {wanted} "
+            f"outputs, but it has {population.inputs} and {units}"
+        )
 
 
 def progress_of(trainer: Trainer, net: Network, task: Task | Environment, seed: int) -> Iterator[Progress]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import positive
 from plastic_search.environments import Environment
-from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.tasks import Task
-from plastic_search.trainers import Progress, ResumableTrainer, one_seed_each
+from plastic_search.trainers import ResumableTrainer, check_fits, one_seed_each
 from plastic_search.training.environment_contract import check_environment
 from plastic_search.training.optimisers import Adam, Optimiser, ParameterGroup
 from plastic_search.training.policy_gradient import PolicyGradientTraining, PolicyLoss
@@ -76,29 +75,10 @@ class ActorCritic(ResumableTrainer):
         environment = _environment(task)
         return environment.actions + 1  # the last is the value
 
-    def train(self, net: Network, task: Task | Environment, seed: int) -> Iterator[Progress]:
-        population = Population([net])
-        for (progress,) in self.train_together(population, task, (seed,)):
-            net.load_state_dict(population.member(0).state_dict())
-            yield progress
-
-    def train_together(
-        self, population: Population, task: Task | Environment, seeds: Sequence[int]
-    ) -> Iterator[tuple[Progress, ...]]:
-        training, every = self.begin(population, task, seeds), max(1, self.steps // self.reports)
-        while training.step < self.steps:
-            training.advance(min(every, self.steps - training.step))
-            yield tuple(Progress(training.step, self.steps, loss) for loss in training.running.tolist())
-
     def begin(self, population: Population, task: Task | Environment, seeds: Sequence[int]) -> PolicyGradientTraining:
         one_seed_each(population, seeds)
-        environment, wanted = _environment(task), self.outputs(task)
-        if population.inputs != environment.inputs or population.spec.layers[-1].units != wanted:
-            raise PlasticSearchError(
-                f"ActorCritic and {type(task).__name__} want a network of {environment.inputs} inputs and {wanted} "
-                f"outputs, the actions and the value, but it has {population.inputs} and "
-                f"{population.spec.layers[-1].units}"
-            )
+        environment = _environment(task)
+        check_fits(self, population, environment)
         return PolicyGradientTraining(
             population,
             environment,

@@ -6,17 +6,16 @@ in an environment it is the sum of an episode's rewards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import positive
 from plastic_search.environments import Environment
-from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.tasks import Task
-from plastic_search.trainers import Progress, ResumableTrainer, Trainer, one_seed_each
+from plastic_search.trainers import ResumableTrainer, Trainer, check_fits, one_seed_each
 from plastic_search.training.evolving import EvolutionTraining, Generation
 from plastic_search.training.fitness import Fitness
 from plastic_search.training.strategies import Strategy
@@ -72,20 +71,6 @@ class Evolution(ResumableTrainer):
     def outputs(self, task: Task | Environment) -> int:
         return task.actions if isinstance(task, Environment) else task.outputs
 
-    def train(self, net: Network, task: Task | Environment, seed: int) -> Iterator[Progress]:
-        population = Population([net])
-        for (progress,) in self.train_together(population, task, (seed,)):
-            net.load_state_dict(population.member(0).state_dict())
-            yield progress
-
-    def train_together(
-        self, population: Population, task: Task | Environment, seeds: Sequence[int]
-    ) -> Iterator[tuple[Progress, ...]]:
-        training, every = self.begin(population, task, seeds), max(1, self.generations // self.reports)
-        while training.step < training.steps:
-            training.advance(min(every, training.steps - training.step))
-            yield tuple(Progress(training.step, training.steps, loss) for loss in training.running.tolist())
-
     def begin(
         self, population: Population, task: Task | Environment, seeds: Sequence[int], executor: Executor | None = None
     ) -> EvolutionTraining:
@@ -102,13 +87,7 @@ class Evolution(ResumableTrainer):
                 nothing, a structure learns, or there are more numbers than the strategy can work with.
         """
         one_seed_each(population, seeds)
-        units, wanted = population.spec.layers[-1].units, self.outputs(task)
-        more = isinstance(task, Environment) and units > wanted  # such as the value of an actor-critic
-        if population.inputs != task.inputs or not (units == wanted or more):
-            raise PlasticSearchError(
-                f"Evolution and {type(task).__name__} want a network of {task.inputs} inputs and {wanted} outputs, "
-                f"but it has {population.inputs} and {units}"
-            )
+        check_fits(self, population, task, more=isinstance(task, Environment))  # such as the value of an actor-critic
         each = Generation(self.strategy, self.candidates, self.episodes, self.paths, self.fitness, self.chunk)
 
         def learn(candidates: Population, seed: int) -> None:

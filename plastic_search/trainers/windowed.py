@@ -5,16 +5,15 @@ The paper is arXiv 1606.06216; the optimiser is RMSProp whose updates are clippe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import positive
 from plastic_search.environments import Environment
-from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.tasks import Stream, Task
-from plastic_search.trainers import Progress, ResumableTrainer, one_seed_each, task_of
+from plastic_search.trainers import ResumableTrainer, one_seed_each, task_of
 from plastic_search.training.streaming import RMSProp, StreamingTraining
 
 
@@ -44,20 +43,6 @@ class Windowed(ResumableTrainer):
         positive(self, "steps", "learning_rate", "most", "reports")
         if not 0.0 <= self.memory < 1.0:
             raise PlasticSearchError(f"Windowed.memory is a share, from 0 to below 1, but is {self.memory}")
-
-    def train(self, net: Network, task: Task | Environment, seed: int) -> Iterator[Progress]:
-        population = Population([net])
-        for (progress,) in self.train_together(population, task, (seed,)):
-            net.load_state_dict(population.member(0).state_dict())
-            yield progress
-
-    def train_together(
-        self, population: Population, task: Task | Environment, seeds: Sequence[int]
-    ) -> Iterator[tuple[Progress, ...]]:
-        training, every = self.begin(population, task, seeds), max(1, self.steps // self.reports)
-        while training.step < self.steps:
-            training.advance(min(every, self.steps - training.step))
-            yield tuple(Progress(training.step, self.steps, loss) for loss in training.running.tolist())
 
     def begin(self, population: Population, task: Task | Environment, seeds: Sequence[int]) -> StreamingTraining:
         one_seed_each(population, seeds)

@@ -12,8 +12,10 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import source
 from plastic_search.environments import Environment, Moment, Played
 from plastic_search.network.diagnostics import described, fault
+from plastic_search.network.module import Network
+from plastic_search.network.population import Population
 
-__all__ = ["act", "begin", "check_environment", "check_marks", "metrics_of", "unbounded"]
+__all__ = ["act", "begin", "check_environment", "check_marks", "check_network", "metrics_of", "what_is_not_finite"]
 
 
 def check_environment(environment: Environment) -> None:
@@ -24,6 +26,17 @@ def check_environment(environment: Environment) -> None:
     if not isinstance(environment.score_name, str):
         found = described(environment.score_name)
         raise fault(environment, "score_name", f"score_name must be a text, but is {found}")
+
+
+def check_network(environment: Environment, net: Network | Population) -> None:
+    """Refuse an environment that is not what it must be, and a network that cannot act in it."""
+    check_environment(environment)
+    inputs, actions, outputs = environment.inputs, environment.actions, net.spec.layers[-1].units
+    if net.inputs != inputs or outputs < actions:
+        raise PlasticSearchError(
+            f"{type(environment).__name__} wants a network of {inputs} inputs and at least {actions} outputs, one an "
+            f"action, but it has {net.inputs} and {outputs}"
+        )
 
 
 def begin(environment: Environment, batch: int, rng: Generator, like: Tensor) -> tuple[Any, Moment]:
@@ -74,7 +87,7 @@ def check_marks(environment: Environment, after: Sequence[Moment]) -> None:
             raise fault(environment, "step", f"the mark {name} must be there after every step, or after none")
 
 
-def unbounded(environment: Environment, played: Played) -> str:
+def what_is_not_finite(environment: Environment, played: Played) -> str:
     """What of the episodes is not a finite number, and where the environment is defined; "" where all is."""
     for name, values in (("observation", played.observations), ("reward", played.rewards)):
         if not bool(values.isfinite().all()):

@@ -14,9 +14,7 @@ from plastic_search.environments import Environment, Moment, Played
 from plastic_search.network.interventions import Given
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
-from plastic_search.network.pytree import map_tensors
 from plastic_search.network.rollout import Rollout
-from plastic_search.network.state import State
 from plastic_search.training import environment_contract as contract
 
 __all__ = ["Ablation", "Recording", "act", "member", "play", "stepped"]
@@ -63,13 +61,7 @@ def play(
     members = len(net) if many else 1
     if len(rngs) != members:
         raise PlasticSearchError(f"{members} networks want as many generators, but there are {len(rngs)}")
-    contract.check_environment(environment)
-    outputs = net.spec.layers[-1].units
-    if net.inputs != environment.inputs or outputs < environment.actions:
-        raise PlasticSearchError(
-            f"{type(environment).__name__} wants a network of {environment.inputs} inputs and at least "
-            f"{environment.actions} outputs, but it has {net.inputs} and {outputs}"
-        )
+    contract.check_network(environment, net)
     with torch.no_grad():
         given = ablation(environment.steps) if ablation else None
         step = stepped(Rollout(net, batch, steps=0), given, single=not many)
@@ -84,7 +76,10 @@ def member(played: Played, k: int) -> Played:
     return Played(*own, marks={name: each[k] for name, each in marks.items()})  # type: ignore[arg-type]
 
 
-def act(step: Step, environment: Environment, batch: int, rngs: Sequence[Generator], like: Tensor) -> Recording:
+def act(
+    step: Step, environment: Environment, batch: int, rngs: Sequence[Generator], like: Tensor,
+    watch: Callable[[Any], None] | None = None,
+) -> Recording:  # fmt: skip
     """Play a batch of episodes of each of several networks, side by side.
 
     Args:
@@ -92,12 +87,13 @@ def act(step: Step, environment: Environment, batch: int, rngs: Sequence[Generat
             are cleared before [member, batch] (None: none), to outputs [member, batch, outputs].
         rngs: one a network, the only source of chance in its episodes.
         like: a tensor of the type and device of the networks.
+        watch: receives the environment's state of each network, at the start and after each action.
 
     Raises:
         PlasticSearchError: the environment returns something else than `environments.Environment` describes.
     """
     noise = None if environment.continuous else _noise(environment, batch, rngs)
-    games = [_Game(environment, batch, rng, like) for rng in rngs]
+    games = [_Game(environment, batch, rng, like, watch) for rng in rngs]
     actions: list[Tensor] = []
     for t in range(environment.steps):
         x = torch.stack([game.moment.observation for game in games]).to(like.device)
@@ -113,9 +109,13 @@ def act(step: Step, environment: Environment, batch: int, rngs: Sequence[Generat
 class _Game:
     """The episodes of one network, as far as they were played."""
 
-    def __init__(self, environment: Environment, batch: int, rng: Generator, like: Tensor) -> None:
-        self._environment, self._rng, self._like = environment, rng, like
+    def __init__(
+        self, environment: Environment, batch: int, rng: Generator, like: Tensor, watch: Callable[[Any], None] | None
+    ) -> None:
+        self._environment, self._rng, self._like, self._watch = environment, rng, like, watch
         self._state, self.moment = contract.begin(environment, batch, rng, like)
+        if watch:
+            watch(self._state)
         self.before: list[Moment] = []  # of each action
         self.after: list[Moment] = []
         self.over = False
@@ -126,6 +126,8 @@ class _Game:
         if not self.over:
             self._state, self.moment = contract.act(self._environment, self._state, actions, self._rng, self._like)
             self.over = self.moment.done is not None and bool(self.moment.done.all())
+            if self._watch:
+                self._watch(self._state)
         self.after.append(self.moment)
 
     def alive(self) -> Tensor | None:
@@ -205,23 +207,3 @@ def stepped(rollout: Rollout, given: Given | None = None, single: bool = False) 
         return rollout.step(x[0], **here).unsqueeze(0) if single else rollout.step(x, **here)
 
     return step
-
-
-def cleared(state: tuple[Any, ...], which: Tensor) -> State:
-    """A state in which the outputs and states of cells, and eligibility traces, are 0; traces stay.
-
-    Args:
-        which: [batch], or [member, batch], the episodes in which they are.
-    """
-
-    def zero(tensor: Tensor) -> Tensor:
-        return tensor.masked_fill(which.view(*which.shape, *[1] * (tensor.dim() - which.dim())), 0.0)
-
-    return State(
-        layer._replace(
-            output=zero(layer.output),
-            cell=map_tensors(zero, layer.cell),
-            eligibility=None if layer.eligibility is None else zero(layer.eligibility),
-        )
-        for layer in state
-    )

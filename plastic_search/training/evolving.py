@@ -22,6 +22,7 @@ from plastic_search.network.pytree import flatten, unflatten
 from plastic_search.structures import LearnedStructure
 from plastic_search.tasks import Task
 from plastic_search.training.fitness import Fitness, fitness_of, in_chunks
+from plastic_search.training.generators import generator_states, set_generators
 from plastic_search.training.strategies import Strategy
 from plastic_search.training.vectors import ParameterVector
 
@@ -93,7 +94,7 @@ class EvolutionTraining:
         tensors = {f"parameters.{name}": t.detach() for name, t in self._population.state_dict().items()}
         for k, state in enumerate(self._states):
             tensors |= flatten(state, f"strategy.{k}")
-        tensors["rngs"] = torch.stack([rng.get_state() for rng in self._rngs])
+        tensors["rngs"] = generator_states(self._rngs)
         tensors |= {"running": self.running, "lost": self.lost, "at": torch.tensor(self.step)}
         return {name: value.contiguous().clone() for name, value in tensors.items()}
 
@@ -104,8 +105,7 @@ class EvolutionTraining:
             tensor.copy_(saved[f"parameters.{name}"])
         for k, state in enumerate(self._states):
             self._states[k] = unflatten(state, (saved[path].clone() for path in flatten(state, f"strategy.{k}")))
-        for rng, state in zip(self._rngs, saved["rngs"], strict=True):
-            rng.set_state(state.clone())  # set_state reads a view from the beginning of its storage
+        set_generators(self._rngs, saved["rngs"])
         self.running.copy_(saved["running"])
         self.lost.copy_(saved["lost"])
         self.step = int(saved["at"])

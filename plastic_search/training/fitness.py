@@ -15,17 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
-from plastic_search.environments import Environment, Moment
+from plastic_search.environments import Environment
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.rollout import Rollout
 from plastic_search.network.spec import NetworkSpec
 from plastic_search.tasks import Split, Task
-from plastic_search.training import environment_contract as contract
 from plastic_search.training.contract import draw, loss_of, scores_of
-from plastic_search.training.episodes import cleared
+from plastic_search.training.episodes import act
 
 __all__ = ["Fitness", "fitness_of", "in_chunks"]
 
@@ -63,72 +62,25 @@ def fitness_of(
 
 
 def _returns(population: Population, environment: Environment, episodes: int, seed: int) -> Tensor:
-    """The sum of the rewards of each episode [member, episode]."""
-    pairs, members = len(population) // 2, len(population)
-    own, ours = _seeds(seed, 2)
-    rngs = [torch.Generator().manual_seed(own) for _ in range(2)]  # the same for both halves
-    rng = torch.Generator().manual_seed(ours)  # of actions
-    agents, like = _Agents(population, episodes), next(population.parameters())
-    begun = [contract.begin(environment, pairs * episodes, each, like) for each in rngs]
-    states, moments = [state for state, _ in begun], [moment for _, moment in begun]
-    total = torch.zeros(members, episodes, dtype=like.dtype)
-    going = torch.ones(members, episodes, dtype=torch.bool)
-    for _ in range(environment.steps):
-        observed = _both(moments, "observation")
-        outputs = agents.step(observed.to(like).unflatten(0, (members, episodes)), _both(moments, "clear"))
-        total.masked_fill_(outputs.isnan().any(2).cpu(), math.nan)
-        actions = _chosen(environment, outputs.nan_to_num().flatten(0, 1).cpu(), rng)
-        for half, own in enumerate(actions.chunk(2)):
-            states[half], moments[half] = contract.act(environment, states[half], own, rngs[half], like)
-        total += torch.where(going, _both(moments, "reward").to(total).unflatten(0, (members, episodes)), 0.0)
-        if (done := _both(moments, "done")) is not None:
-            going &= ~done.unflatten(0, (members, episodes))
-            if not going.any():
-                break
-    return total
+    """The sum of the rewards of each episode [member, episode]; NaN where the network's outputs were."""
+    rngs = [torch.Generator().manual_seed(seed) for _ in range(2)]  # the same for both halves
+    rollout = Rollout(population, episodes, steps=0)
+    of_members, of_halves = (len(population), episodes), (2, len(population) // 2 * episodes)
+    lost = torch.zeros(of_members, dtype=torch.bool, device=next(population.parameters()).device)
 
+    def step(x: Tensor, clear: Tensor | None) -> Tensor:
+        outputs = rollout.step(x.view(*of_members, -1), clear=None if clear is None else clear.view(of_members))
+        lost.logical_or_(outputs.isnan().any(2))
+        return outputs.nan_to_num().view(*of_halves, -1)
 
-def _both(moments: list[Moment], name: str) -> Any:
-    """A field of the moments of both halves, one after the other; None where they have none."""
-    found = [getattr(moment, name) for moment in moments]
-    known = [each for each in found if each is not None]
-    return torch.cat([torch.zeros_like(known[0]) if each is None else each for each in found]) if known else None
-
-
-def _chosen(environment: Environment, outputs: Tensor, rng: Generator) -> Tensor:
-    """Actions from the outputs [2 n, outputs]; n random numbers decide for both halves alike."""
-    logits = outputs[:, : environment.actions]
-    if environment.continuous:
-        return logits.clamp(-1.0, 1.0)
-    uniform = torch.rand(len(logits) // 2, environment.actions, generator=rng)
-    gumbel = -(-uniform.clamp_min(1e-20).log()).log()
-    return (logits + gumbel.repeat(2, 1)).argmax(1)
+    played = act(step, environment, of_halves[1], rngs, next(population.parameters())).played
+    return played.rewards.sum(1).view(of_members).masked_fill(lost, math.nan)
 
 
 def _seeds(seed: int, count: int) -> list[int]:
     """Seeds that follow from one."""
     rng = torch.Generator().manual_seed(seed)
     return torch.randint(2**62, (count,), generator=rng).tolist()
-
-
-class _Agents:
-    """A population in the midst of episodes."""
-
-    def __init__(self, population: Population, episodes: int) -> None:
-        self._population, self._episodes = population, episodes
-        self._rollout = Rollout(population, episodes, steps=0)
-
-    def step(self, x: Tensor, clear: Tensor | None) -> Tensor:
-        """From inputs [member, episode, inputs] to outputs [member, episode, outputs].
-
-        Args:
-            clear: where all of the state but the traces is set to 0 first [member * episode].
-        """
-        if clear is not None and clear.any() and not clear.all():  # a rollout clears the same episodes of all members
-            state = cleared(self._rollout.state, clear.unflatten(0, x.shape[:2]))
-            self._rollout = Rollout(self._population, self._episodes, state, steps=0)
-            clear = None
-        return self._rollout.step(x, clear=None if clear is None else bool(clear.any()))
 
 
 class _Work(NamedTuple):

@@ -19,6 +19,7 @@ from plastic_search.network.state import State
 from plastic_search.training import environment_contract as contract
 from plastic_search.training.adaptation import Adaptation
 from plastic_search.training.episodes import Recording, act, member, stepped
+from plastic_search.training.generators import generator_states, set_generators
 from plastic_search.training.optimisers import (
     Optimiser,
     ParameterGroup,
@@ -143,7 +144,7 @@ class PolicyGradientTraining:
         """Copies of parameters, buffers, the optimiser's state, random generators, `running`, `scores` and `step`."""
         tensors = {f"parameters.{name}": value for name, value in self._tensors().items()}
         tensors |= {f"optimiser.{name}": value for name, value in saved_optimiser(self._optimiser).items()}
-        tensors["rngs"] = torch.stack([rng.get_state() for rng in self._generators()])
+        tensors["rngs"] = generator_states(self._generators())
         tensors |= {"running": self.running, "scores": self.scores, "at": torch.tensor([self.step])}
         return {name: value.detach().contiguous().clone() for name, value in tensors.items()}
 
@@ -154,8 +155,7 @@ class PolicyGradientTraining:
             tensor.copy_(saved[f"parameters.{name}"])
         prefix = "optimiser."
         load_optimiser(self._optimiser, {n[len(prefix) :]: t for n, t in saved.items() if n.startswith(prefix)})
-        for rng, state in zip(self._generators(), saved["rngs"], strict=True):
-            rng.set_state(state.clone())  # set_state reads a view from the beginning of its storage
+        set_generators(self._generators(), saved["rngs"])
         self.running.copy_(saved["running"])
         self.scores.copy_(saved["scores"])
         self.step = int(saved["at"])

@@ -14,7 +14,7 @@ from plastic_search.network.recording import record
 from plastic_search.network.state import State
 from plastic_search.tasks import Split
 from plastic_search.training.environment_contract import metrics_of
-from plastic_search.training.episodes import Ablation, act, cleared, play
+from plastic_search.training.episodes import Ablation, act, play
 
 __all__ = ["by_trial", "clamped", "gained", "mean_rate", "measured"]
 
@@ -91,9 +91,7 @@ def mean_rate(net: Network, environment: Environment) -> float | None:
 
     def step(x: Tensor, clear: Tensor | None) -> Tensor:
         nonlocal state
-        if clear is not None and state is not None:
-            state = cleared(state, clear[0])
-        inside, state = record(net, x, [*rates, output], state)
+        inside, state = record(net, x, [*rates, output], state, clear=clear)
         found.extend(inside[name].flatten(2).mean(2).flatten() for name in rates)
         lowest.append(min(float(inside[name].min()) for name in rates))
         highest.append(max(float(inside[name].max()) for name in rates))

@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from plastic_search.network.population import Population
-from plastic_search.network.state import State, load_named, named
+from plastic_search.network.state import load_named, named
 from plastic_search.tasks import Stream
 from plastic_search.training.adaptation import Adaptation
 from plastic_search.training.contract import check_dependence, following_loss, phase_of, text_of
+from plastic_search.training.generators import generator_states, set_generators
 
 __all__ = ["RMSProp", "StreamingTraining"]
 
@@ -53,7 +54,8 @@ class StreamingTraining:
         self._params = {name: p for name, p in population.named_parameters() if p.numel()}
         self._squares = _squares(population)
         self._adaptation = Adaptation(population, seeds, steps)
-        self.state = _zero(population)
+        with torch.no_grad():
+            self.state = population.initial_state(1)
         like = next(population.parameters())
         uniform = torch.tensor(task.inputs, dtype=like.dtype).log() * task.window
         self.running = uniform.repeat(len(seeds))  # [member], nats a window: a running mean
@@ -75,7 +77,7 @@ class StreamingTraining:
         tensors = {f"parameters.{name}": t.detach() for name, t in self._parameters_and_buffers().items()}
         tensors |= {f"squares.{name}": self._squares[p] for name, p in self._params.items()}
         tensors |= {f"state.{name}": value for name, value in named(self.state).items()}
-        tensors["rngs"] = torch.stack([rng.get_state() for rng in self._adaptation.rngs])
+        tensors["rngs"] = generator_states(self._adaptation.rngs)
         tensors["running"], tensors["at"] = self.running, torch.tensor([self.step, self._text_start])
         return {name: value.contiguous().clone() for name, value in tensors.items()}
 
@@ -88,8 +90,7 @@ class StreamingTraining:
             self._squares[p].copy_(saved[f"squares.{name}"])
         prefix = "state."
         self.state = load_named({n[len(prefix) :]: t for n, t in saved.items() if n.startswith(prefix)}, self.state)
-        for rng, state in zip(self._adaptation.rngs, saved["rngs"], strict=True):
-            rng.set_state(state.clone())  # set_state reads a view from the beginning of its storage
+        set_generators(self._adaptation.rngs, saved["rngs"])
         self.running.copy_(saved["running"])
         self.step, text_start = saved["at"].tolist()
         self._begin_text(text_start)
@@ -112,7 +113,7 @@ class StreamingTraining:
         self._descend()
         self.step += 1
         self._adaptation.after(self.step, squares=self._squares.get)  # type: ignore[arg-type]
-        self.state = load_named({name: value.detach() for name, value in named(state).items()}, state)
+        self.state = state.detach()
         self.running.lerp_(nats.detach(), 0.01)
 
     @torch.no_grad()
@@ -137,14 +138,6 @@ class StreamingTraining:
             rng = torch.Generator().manual_seed((step + 1) * _SEED_STRIDE + seed)
             texts.append(text_of(self._phase, length, rng).to(torch.uint8))
         self._texts = torch.stack(texts)
-
-
-def _zero(population: Population) -> State:
-    """The state of every member at the beginning of a text."""
-    like = next(population.parameters())
-    start = population.member(0).initial_state(1)
-    state = {n: value.detach().expand(len(population), *value.shape).clone() for n, value in named(start).items()}
-    return load_named({name: value.to(like) for name, value in state.items()}, start)
 
 
 def _squares(population: Population) -> dict[Parameter, Tensor]:

@@ -7,8 +7,8 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.environments import Moment
-from plastic_search.environments._trials import Weighted, distinct
+from plastic_search.environments import Moment, Weighted
+from plastic_search.environments._trials import distinct
 from plastic_search.environments.bandit import Bandit
 from plastic_search.environments.cue_reward import CueReward, Cues
 from plastic_search.environments.transitive_inference import TransitiveInference

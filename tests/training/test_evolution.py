@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -25,9 +25,9 @@ from plastic_search.structures.gated import Gated
 from plastic_search.tasks.pattern_completion import PatternCompletion
 from plastic_search.trainers.evolution import Evolution
 from plastic_search.trainers.gradient import Gradient
-from plastic_search.training.episodes import cleared
+from plastic_search.training.episodes import play
 from plastic_search.training.evolving import LostCandidates
-from plastic_search.training.fitness import Fitness, _Agents, fitness_of
+from plastic_search.training.fitness import Fitness, fitness_of
 from plastic_search.training.strategies import Strategy
 from plastic_search.training.strategies.cma_es import CMAES
 from plastic_search.training.strategies.open_es import OpenES
@@ -214,15 +214,22 @@ def test_what_cannot_be_evolved_is_refused() -> None:
         Evolution(inner=Gradient())
 
 
-def test_cells_are_cleared_in_the_episodes_that_say_so() -> None:
-    members, episodes = 2, 3
-    evolved = population(members=members)
-    agents, state = _Agents(evolved, episodes), None
-    some = torch.tensor([True, False, False, True, True, False])
-    for clear in (None, torch.ones(6, dtype=torch.bool), some, torch.zeros(6, dtype=torch.bool), None):
-        x = torch.randn(members, episodes, RECALL.inputs)
-        if clear is not None and state is not None:
-            state = cleared(state, clear.view(members, episodes))
-        with torch.no_grad():
-            y, state = evolved(x.unsqueeze(1), state)
-        torch.testing.assert_close(agents.step(x, clear), y[:, 0])
+def test_a_candidate_meets_clears_as_it_would_alone(follow: Environment) -> None:
+    """In the episodes that say so, at steps of their own, cells are cleared; the fitness is that of `play`."""
+    sometimes = type("Sometimes", (type(follow),), {"step": _clearing(type(follow))})
+    try:
+        one = Network(NetworkSpec((Layer(5, plastic=Pathway.BOTH), Layer(follow.actions))), follow.inputs)
+        found = fitness_of(Population([one, one]), sometimes(), 60, seed=3)
+        alone = play(one, sometimes(), 60, torch.Generator().manual_seed(3)).rewards.sum(0).mean()
+        torch.testing.assert_close(found, alone.expand(2))
+        assert not found.isclose(fitness_of(Population([one, one]), follow, 60, seed=3)).any()
+    finally:
+        del Part.kinds["Sometimes"]
+
+
+def _clearing(kind: type[Environment]) -> Any:
+    def step(self: Any, state: Any, actions: Tensor, rng: torch.Generator) -> Any:
+        state, moment = kind.step(self, state, actions, rng)
+        return state, replace(moment, clear=torch.arange(len(actions)) % 3 > 0)
+
+    return step

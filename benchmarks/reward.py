@@ -1,24 +1,19 @@
 """How long does an update of the actor-critic in the maze take, beside a plain PyTorch loop of the same?
 
-Run it as a file: `OMP_NUM_THREADS=1 python benchmarks/scripts/reward.py [rounds]`. 30 episodes of 200 steps, 100 units
-with simple modulation (`search_spaces/published_maze_simple.py`), one network: actions, environment, loss, backward
-pass and Adam. The loop is written as one writes it in torch: a graph is built while the network acts, and the loss is
-differentiated through it. CPU time, one thread, the contenders in turn; the loss of both is compared first.
+30 episodes of 200 steps, 100 units with simple modulation (`search_spaces/published_maze_simple.py`), one network:
+actions, environment, loss, backward pass and Adam. The loop is written as one writes it in torch: a graph is built
+while the network acts, and the loss is differentiated through it. Both play the same episodes.
 """
 
-from __future__ import annotations
-
-import statistics
-import sys
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from plastic_search.core.loading import value
 from plastic_search.environments.maze import Maze
+from plastic_search.experiments.bench.side_by_side import SideBySide
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.trainers.actor_critic import ActorCritic
@@ -29,7 +24,7 @@ MAZE = Maze(size=11, steps=200)
 TRAINER = ActorCritic(steps=10_000, learning_rate=1e-4, batch=30, clip=4.0, optimiser=Adam(epsilon=1e-4))
 
 
-class Weights(NamedTuple):
+class _Weights(NamedTuple):
     """Of the same network, as a user of torch has them."""
 
     inputs: Tensor  # [units, 17]
@@ -42,7 +37,7 @@ class Weights(NamedTuple):
     readout_bias: Tensor  # [5]
 
     @classmethod
-    def of(cls, net: Network) -> Weights:
+    def of(cls, net: Network) -> "_Weights":
         hidden, last = net.parts()
         inputs = net.inputs
         tensors = (
@@ -52,11 +47,11 @@ class Weights(NamedTuple):
         return cls(*(tensor.detach().clone().requires_grad_() for tensor in tensors))
 
 
-class PlainLoop:
+class _PlainLoop:
     """The same training as a loop over time in torch."""
 
     def __init__(self, net: Network, seed: int) -> None:
-        self.weights = Weights.of(net)
+        self.weights = _Weights.of(net)
         self.rng = torch.Generator().manual_seed(seed)
         self.adam = torch.optim.Adam(self.weights, TRAINER.learning_rate, eps=1e-4)
         self.loss = 0.0
@@ -100,49 +95,39 @@ class PlainLoop:
         return (policy + TRAINER.value * error.square()).mean()
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Of CPU time."""
-    began = time.process_time()
-    work()
-    return time.process_time() - began
+def _network() -> Network:
+    return Network(value("search_spaces", "published_maze_simple"), MAZE.inputs, seed=0)
 
 
-def environment_alone(rng: Generator) -> None:
-    """The steps that an update takes in the environment, with the checks of what it returns."""
-    like = torch.zeros(1)
-    actions = torch.randint(MAZE.actions, (MAZE.steps, TRAINER.batch), generator=rng)
-    state, _ = environment_contract.begin(MAZE, TRAINER.batch, rng, like)
-    for now in actions:
-        state, _ = environment_contract.act(MAZE, state, now, rng, like)
+def plain_loop() -> Callable[[], None]:
+    """A loop over time in torch."""
+    return _PlainLoop(_network(), 0).update
 
 
-def main(rounds: int) -> None:
-    torch.set_num_threads(1)
-    net = Network(value("search_spaces", "published_maze_simple"), MAZE.inputs, seed=0)
-    ours = TRAINER.begin(Population([net]), MAZE, (0,))
-    five = TRAINER.begin(Population([net] * 5), MAZE, range(5))
-    loop, rng = PlainLoop(net, 0), torch.Generator().manual_seed(0)
-    for training in (ours, five):
-        training.advance(1)
+def actor_critic() -> Callable[[], None]:
+    """`ActorCritic`, whose first loss is that of the loop."""
+    training, loop = TRAINER.begin(Population([_network()]), MAZE, (0,)), _PlainLoop(_network(), 0)
+    training.advance(1)
     loop.update()
-    print(f"loss of the first update: ours {float(ours.running):.6f}, the loop's {loop.loss:.6f}")
-    found: dict[str, list[float]] = {"ours": [], "loop": [], "environment": [], "five seeds": []}
-    for _ in range(rounds):
-        found["ours"].append(seconds(lambda: ours.advance(1)))
-        found["loop"].append(seconds(loop.update))
-        found["environment"].append(seconds(lambda: environment_alone(rng)))
-        found["five seeds"].append(seconds(lambda: five.advance(1)) / 5)
-    for name, times in found.items():
-        print(f"{name:12} {statistics.median(times):.4f} s  ({min(times):.4f} to {max(times):.4f})")
-    for name in ("ours", "five seeds"):
-        ratios = [a / b for a, b in zip(found["loop"], found[name], strict=True)]
-        shares = [a / b for a, b in zip(found["environment"], found[name], strict=True)]
-        span = f"{min(ratios):.1f} to {max(ratios):.1f}"
-        print(
-            f"{name}: {statistics.median(ratios):.1f} times as fast as the loop ({span}),"
-            f" environment {100 * statistics.median(shares):.0f} %"
-        )
+    if abs(float(training.running) - loop.loss) > 1e-5:
+        raise ValueError(f"the losses of the first update differ: {float(training.running)} and {loop.loss}")
+    return lambda: training.advance(1)
 
 
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)
+def environment() -> Callable[[], None]:
+    """The steps that an update takes in the environment, with the checks of what it returns."""
+    rng, like = torch.Generator().manual_seed(0), torch.zeros(1)
+    actions = torch.randint(MAZE.actions, (MAZE.steps, TRAINER.batch), generator=rng)
+
+    def steps() -> None:
+        state, _ = environment_contract.begin(MAZE, TRAINER.batch, rng, like)
+        for now in actions:
+            state, _ = environment_contract.act(MAZE, state, now, rng, like)
+
+    return steps
+
+
+BENCHMARK = SideBySide(
+    question="How much faster than a plain PyTorch loop is an update of the actor-critic in the maze?",
+    contenders=(plain_loop, actor_critic, environment),
+)
