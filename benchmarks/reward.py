@@ -20,8 +20,12 @@ from plastic_search.trainers.actor_critic import ActorCritic
 from plastic_search.training import environment_contract
 from plastic_search.training.optimisers import Adam
 
-MAZE = Maze(size=11, steps=200)
-TRAINER = ActorCritic(steps=10_000, learning_rate=1e-4, batch=30, clip=4.0, optimiser=Adam(epsilon=1e-4))
+
+def _settings() -> tuple[Maze, ActorCritic, Network]:
+    """The paper's environment, trainer and network."""
+    maze = Maze(size=11, steps=200)
+    trainer = ActorCritic(steps=10_000, learning_rate=1e-4, batch=30, clip=4.0, optimiser=Adam(epsilon=1e-4))
+    return maze, trainer, Network(value("search_spaces", "published_maze_simple"), maze.inputs, seed=0)
 
 
 class _Weights(NamedTuple):
@@ -50,17 +54,18 @@ class _Weights(NamedTuple):
 class _PlainLoop:
     """The same training as a loop over time in torch."""
 
-    def __init__(self, net: Network, seed: int) -> None:
+    def __init__(self) -> None:
+        self.maze, self.trainer, net = _settings()
         self.weights = _Weights.of(net)
-        self.rng = torch.Generator().manual_seed(seed)
-        self.adam = torch.optim.Adam(self.weights, TRAINER.learning_rate, eps=1e-4)
+        self.rng = torch.Generator().manual_seed(0)
+        self.adam = torch.optim.Adam(self.weights, self.trainer.learning_rate, eps=1e-4)
         self.loss = 0.0
 
     def update(self) -> None:
-        w, batch = self.weights, TRAINER.batch
+        w, batch = self.weights, self.trainer.batch
         # drawn as the trainer draws it, so that both play the same episodes
-        noise = torch.empty(MAZE.steps, batch, MAZE.actions).exponential_(generator=self.rng).log()
-        state, moment = MAZE.reset(batch, self.rng)
+        noise = torch.empty(self.maze.steps, batch, self.maze.actions).exponential_(generator=self.rng).log()
+        state, moment = self.maze.reset(batch, self.rng)
         h, trace = torch.zeros(batch, 100), torch.zeros(batch, 100, 100)
         outputs, actions, rewards = [], [], []
         for each in noise:
@@ -72,41 +77,38 @@ class _PlainLoop:
             h = now
             output = h @ w.readout.T + w.readout_bias
             action = (output[:, :-1].detach() - each).argmax(1)
-            state, moment = MAZE.step(state, action, self.rng)
+            state, moment = self.maze.step(state, action, self.rng)
             outputs.append(output)
             actions.append(action)
             rewards.append(moment.reward)
         loss = self._loss(torch.stack(outputs), torch.stack(actions), rewards)
         self.adam.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.weights, TRAINER.clip)
+        torch.nn.utils.clip_grad_norm_(self.weights, self.trainer.clip)
         self.adam.step()
         self.loss = float(loss.detach())
 
     def _loss(self, outputs: Tensor, actions: Tensor, rewards: list[Tensor]) -> Tensor:
-        total, returns = torch.zeros(TRAINER.batch), []
+        total, returns = torch.zeros(self.trainer.batch), []
         for reward in reversed(rewards):
-            total = reward + TRAINER.gamma * total
+            total = reward + self.trainer.gamma * total
             returns.insert(0, total)
         logs, values = outputs[..., :-1].log_softmax(-1), outputs[..., -1]
         error = torch.stack(returns) - values
         chosen = logs.gather(2, actions.unsqueeze(2)).squeeze(2)
-        policy = -chosen * error.detach() + TRAINER.concentration * logs.exp().square().sum(2)
-        return (policy + TRAINER.value * error.square()).mean()
-
-
-def _network() -> Network:
-    return Network(value("search_spaces", "published_maze_simple"), MAZE.inputs, seed=0)
+        policy = -chosen * error.detach() + self.trainer.concentration * logs.exp().square().sum(2)
+        return (policy + self.trainer.value * error.square()).mean()
 
 
 def plain_loop() -> Callable[[], None]:
     """A loop over time in torch."""
-    return _PlainLoop(_network(), 0).update
+    return _PlainLoop().update
 
 
 def actor_critic() -> Callable[[], None]:
     """`ActorCritic`, whose first loss is that of the loop."""
-    training, loop = TRAINER.begin(Population([_network()]), MAZE, (0,)), _PlainLoop(_network(), 0)
+    maze, trainer, net = _settings()
+    training, loop = trainer.begin(Population([net]), maze, (0,)), _PlainLoop()
     training.advance(1)
     loop.update()
     if abs(float(training.running) - loop.loss) > 1e-5:
@@ -116,13 +118,14 @@ def actor_critic() -> Callable[[], None]:
 
 def environment() -> Callable[[], None]:
     """The steps that an update takes in the environment, with the checks of what it returns."""
+    maze, trainer, _ = _settings()
     rng, like = torch.Generator().manual_seed(0), torch.zeros(1)
-    actions = torch.randint(MAZE.actions, (MAZE.steps, TRAINER.batch), generator=rng)
+    actions = torch.randint(maze.actions, (maze.steps, trainer.batch), generator=rng)
 
     def steps() -> None:
-        state, _ = environment_contract.begin(MAZE, TRAINER.batch, rng, like)
+        state, _ = environment_contract.begin(maze, trainer.batch, rng, like)
         for now in actions:
-            state, _ = environment_contract.act(MAZE, state, now, rng, like)
+            state, _ = environment_contract.act(maze, state, now, rng, like)
 
     return steps
 

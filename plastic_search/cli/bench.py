@@ -48,7 +48,7 @@ def bench(
     """Time plastic layers on this machine, beside the reference step and torch's own layers, and write a page.
 
     Where a C++ compiler is found, the reference step compiled by torch is timed too. Contenders of another kind, such
-    as `bench evolution`, are timed side by side and printed as a table.
+    as `bench evolution` and `bench reward`, are timed side by side and printed as a table.
     """
     from plastic_search.cli.console import print_line, say
     from plastic_search.core import loading
