@@ -1,14 +1,18 @@
 """Which rule completes a pattern that was seen once, in a recurrent network?"""
 
 from plastic_search.cells.rnn import RNN
-from plastic_search.core.space import choice, each, real
+from plastic_search.core.space import choice, real
 from plastic_search.experiments.study import Study
 from plastic_search.modulations.constant import Constant
 from plastic_search.modulations.learned import Learned
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.modulations.simple import Simple
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
-from plastic_search.rules import Rule
+from plastic_search.rules.abcd import ABCD
+from plastic_search.rules.bcm import BCM
+from plastic_search.rules.delta import Delta
+from plastic_search.rules.hebb import Hebb
+from plastic_search.rules.oja import Oja
 from plastic_search.structures.dense import Dense
 from plastic_search.structures.gated import Gated
 from plastic_search.tasks.pattern_completion import PatternCompletion
@@ -22,7 +26,7 @@ STUDY = Study(
                 units=20,
                 cell=RNN(),
                 plastic=choice(Pathway.RECURRENT, Pathway.INPUT, Pathway.BOTH),
-                rule=each(Rule),
+                rule=choice(ABCD(), BCM.space(), Delta(), Hebb.space(), Oja()),
                 modulation=choice(Constant.space(), Learned(), Retroactive(), Simple()),
                 structure=choice(Dense(), Gated(density=real(0.2, 1.0))),
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Unpack
 
 import pytest
@@ -96,8 +97,19 @@ def started(net: Network, x: Tensor) -> State:
 
 
 def bounds_of(cell: type[Any], rule: type[Any], modulation: type[Any]) -> tuple[Bound, bool]:
-    """The one bound under which a combination of parts is tested, and whether it is one of the fifth, with every pair
-    of parts among it, that is tested under all."""
+    """The one bound under which a combination of parts is tested, and whether it is one of some that hold every pair of
+    parts, which are tested under all."""
     axes = zip((CELLS, RULES, MODULATIONS), (cell, rule, modulation), strict=True)
     i, j, k = (list(axis.values()).index(kind) for axis, kind in axes)
-    return list(Bound)[(i + j + k) % len(Bound)], j == (i + k) % len(RULES)
+    return list(Bound)[(i + j + k) % len(Bound)], (i, j, k) in _PAIRED
+
+
+def _paired() -> set[tuple[int, int, int]]:
+    """Cells, rules and modulations, by number: a Latin square of the longest axis, the shorter ones repeated."""
+    cells, rules, modulations = map(len, (CELLS, RULES, MODULATIONS))
+    side = max(cells, rules, modulations)
+    square = itertools.product(range(side), repeat=2)
+    return {(i % cells, j % rules, (i + j) % side % modulations) for i, j in square}
+
+
+_PAIRED = _paired()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +19,15 @@ from torch import Generator, Tensor
 
 from plastic_search.core.part import Part
 
-__all__ = ["Activity", "Change", "Circumstances", "Outer", "Rule"]
+__all__ = ["Activity", "AmplitudeShape", "Change", "Circumstances", "Outer", "Rule"]
+
+
+class AmplitudeShape(Enum):
+    """How many amplitudes of each kind a rule learns."""
+
+    NETWORK = "network"  # [1, 1], one for the layer
+    NEURON = "neuron"  # [post, 1]
+    SYNAPSE = "synapse"  # [post, pre]
 
 
 class Activity(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, NamedTuple
 
 import pytest
@@ -216,10 +215,11 @@ def test_gradients_are_those_of_finite_differences(layer: Layer) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_every_combination_runs_and_every_parameter_gets_a_gradient(cell: str, rule: str) -> None:
     shapes, alphas = ((1, 1), (7, 1), (1, 7)), list(AlphaShape)
-    for n, (modulation, pathway) in enumerate(product(MODULATIONS, (Pathway.INPUT, Pathway.RECURRENT, Pathway.BOTH))):
-        units, inputs = shapes[n % 3]
+    pathways, turn = (Pathway.INPUT, Pathway.RECURRENT, Pathway.BOTH), list(CELLS).index(cell) + list(RULES).index(rule)
+    for n, modulation in enumerate(MODULATIONS, turn):
+        (units, inputs), pathway = shapes[n % 3], pathways[n // 3 % 3]
         layer = Layer(
-            units, CELLS[cell](), RULES[rule](), MODULATIONS[modulation](), plastic=pathway, alpha=alphas[n // 3 % 3]
+            units, CELLS[cell](), RULES[rule](), MODULATIONS[modulation](), plastic=pathway, alpha=alphas[n // 2 % 3]
         )
         net = Network(NetworkSpec((layer,)), inputs, kernel="reference")
         y, state = net(noise(5, 2, inputs, seed=n))

@@ -57,15 +57,20 @@ COMBINATIONS = list(itertools.product(CELLS.values(), RULES.values(), MODULATION
 
 
 @pytest.mark.parametrize(("cell", "rule", "modulation"), COMBINATIONS, ids=lambda kind: kind.__name__)
-def test_any_parts_equal_the_reference(cell: type[Cell], rule: type[Rule], modulation: type[Modulation]) -> None:
-    """Each under one bound. A fifth of them, with every pair of parts among it, under all; under one by code that is
-    optimized, half of them in single precision."""
+def test_any_parts_equal_the_reference(
+    cell: type[Cell], rule: type[Rule], modulation: type[Modulation], every: bool
+) -> None:
+    """Some, which hold every pair of parts, under two bounds; under one by code that is optimized, half of them in
+    single precision. With --every, these under all bounds, and all others under one."""
     rng = torch.Generator().manual_seed(0)
     others = settings()
     for _ in range(3 * COMBINATIONS.index((cell, rule, modulation))):
         next(others)
     (single, thorough), in_single = bounds_of(cell, rule, modulation), len(cell.__name__ + modulation.__name__) % 2
-    for bound in Bound if thorough else (single,):
+    if not (thorough or every):
+        pytest.skip("every pair of parts is tested; --every tests all combinations")
+    other = list(Bound)[(list(Bound).index(single) + 1) % len(Bound)]
+    for bound in (Bound if every else (single, other)) if thorough else (single,):
         if bound is Bound.READ and bound is not single:
             continue
         alpha, pathway, size, batch, time = next(others)
