@@ -22,6 +22,7 @@ from plastic_search.rules import Rule
 from plastic_search.rules.oja import Oja
 
 pytestmark = pytest.mark.usefixtures("quick_code")
+ONE = NetworkSpec((Layer(5, LSTM(), Oja(), Retroactive(), plastic=Pathway.BOTH),))
 NAMES = ("lengths", "reset", "clear", "freeze", "clamp", "shuffle")
 
 
@@ -129,12 +130,13 @@ def test_derivatives_are_those_of_finite_differences(modulation: Modulation) -> 
         assert torch.autograd.gradcheck(run, (x, *net.parameters()), fast_mode=True)
 
 
-@pytest.mark.parametrize("names", [NAMES, ("lengths", "freeze"), ("clear",)])
-@pytest.mark.parametrize("spec", [STACK, NetworkSpec((Layer(5, LSTM(), Oja(), Retroactive(), plastic=Pathway.BOTH),))])
-def test_the_gpu_kernel_equals_the_reference(names: tuple[str, ...], spec: NetworkSpec) -> None:
+@pytest.mark.parametrize(
+    ("spec", "names"), [(STACK, NAMES), (ONE, NAMES), (ONE, ("lengths", "freeze")), (ONE, ("clear",))]
+)
+def test_the_gpu_kernel_equals_the_reference(spec: NetworkSpec, names: tuple[str, ...]) -> None:
     pytest.importorskip("triton", reason="triton is not installed")
     if torch.cuda.is_available():
         pytest.skip("the interpreter is what is tested here")
     net = network(spec, 4, torch.float64)
-    x = torch.randn(6, 3, 4, dtype=torch.float64)
-    assert apart(net, "gpu", x, drawn(6, 3, names)) <= 1e-10
+    x = torch.randn(4, 3, 4, dtype=torch.float64)
+    assert apart(net, "gpu", x, drawn(4, 3, names)) <= 1e-10
