@@ -22,13 +22,15 @@ HOME = ROOT.parent
 
 # A wing imports from those before it, and never from one of its own group; later `<` earlier reads as "may import".
 ORDER = (
-    "core < records, cells, rules, modulations, structures, precisions, tasks, environments < network"
+    "core < records, encoders < cells, rules, modulations, structures, precisions, tasks, environments < network"
     " < training, topology, export < trainers < testing, experiments, report < __init__ < cli"
 )
 FLOOR = {wing: n for n, wings in enumerate(ORDER.split(" < ")) for wing in wings.split(", ")}
 REPORT_READS = {"core", "records", "topology", "report"}  # pages are written from records, without torch
 # of one part a file
-PARTS = {"cells", "rules", "modulations", "structures", "precisions", "tasks", "environments", "trainers"}
+PARTS = {
+    "cells", "rules", "modulations", "structures", "precisions", "encoders", "tasks", "environments", "trainers",
+}  # fmt: skip
 NEIGHBOURS = {"modulations", "structures", "tasks", "environments"}  # folders whose members may build on one another
 ONLY_IN = {  # a third party's only doors
     "brevitas": {"network/quantization"},
@@ -42,6 +44,7 @@ ONLY_IN = {  # a third party's only doors
     "networkx": {"topology", "report"},
     "defusedxml": {"topology"},
     "pooch": {"tasks/_archives"},
+    "h5py": {"tasks/_events"},
     "gymnasium": {"environments/_copies"},
     "pandas": {"records/table", "experiments", "report"},
     "matplotlib": {"report"},

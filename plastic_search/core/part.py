@@ -40,7 +40,9 @@ __all__ = [
     "unfinished",
 ]
 
-OPEN_SETS = ("cells", "rules", "modulations", "structures", "precisions", "tasks", "environments", "trainers")
+OPEN_SETS = (
+    "cells", "rules", "modulations", "structures", "precisions", "encoders", "tasks", "environments", "trainers",
+)  # fmt: skip
 NO_EQUATION = "no equation is given"  # of a part whose docstring states none
 _SECTION = re.compile(r"^(?:Args|Attributes):\n((?:[ \t]+.*\n?|\n)+)", re.MULTILINE)
 _ENTRY = re.compile(r"^(\w+(?:, \w+)*)(?: \([^)\n]*\))?: *(.*(?:\n[ \t]+.*)*)", re.MULTILINE)  # name (type): meaning
@@ -181,9 +183,7 @@ def unfinished(kind: type[Part]) -> str:
 def equation(kind: type[Part]) -> str:
     """The first line of a part's docstring, which states its equation; of one without any, that it has none."""
     text = (inspect.getdoc(kind) or "").strip().split("\n")[0]
-    lent = kind is not _base(kind) and text == equation(
-        _base(kind)
-    )  # a subclass that says nothing has its base's docstring
+    lent = kind is not _base(kind) and text == equation(_base(kind))  # a subclass without a docstring has its base's
     return NO_EQUATION if not text or lent or text.startswith(f"{kind.__name__}(") else text  # or dataclass's own
 
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from plastic_search.core.errors import PlasticSearchError
 
-__all__ = ["Archive", "DataMissing", "members", "obtain"]
+__all__ = ["FOLDER", "Archive", "DataMissing", "folders", "members", "obtain"]
 
 FOLDER = "PLASTIC_SEARCH_DATA"
 LARGEST = 64 * 2**20  # bytes of an archive
@@ -46,7 +46,7 @@ def obtain(archives: tuple[Archive, ...]) -> tuple[Archive, bytes]:
         DataMissing: there is none on this machine, and none could be downloaded.
         PlasticSearchError: a file does not match its digest.
     """
-    for folder in _folders():
+    for folder in folders():
         for archive in archives:
             path = folder / archive.path
             if path.is_file():
@@ -97,7 +97,8 @@ def _zip(data: bytes, largest: int) -> Iterator[tuple[str, bytes | None]]:
                 yield member.filename, None if member.file_size > largest else folder.read(member)
 
 
-def _folders() -> Iterator[Path]:
+def folders() -> Iterator[Path]:
+    """The folders in which data is looked for, in this order: the one that the user names, and the cache."""
     named = os.environ.get(FOLDER)
     if named:
         yield Path(named).expanduser()

@@ -42,12 +42,13 @@ from plastic_search.testing.checks import (
     tensors,
     variants,
 )
+from plastic_search.testing.encoders import encoder_promises
 from plastic_search.testing.environments import environment_promises
 from plastic_search.testing.tasks import task_promises
 from plastic_search.testing.values import part_promises
 
-__all__ = ["cell_promises", "environment_promises", "modulation_promises", "part_promises", "precision_promises"]
-__all__ += ["rule_promises", "structure_promises", "task_promises"]
+__all__ = ["cell_promises", "encoder_promises", "environment_promises", "modulation_promises", "part_promises"]
+__all__ += ["precision_promises", "rule_promises", "structure_promises", "task_promises"]
 
 
 def rule_promises(kind: type[Rule] | Rule) -> None:

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from plastic_search import testing
 from plastic_search.core.part import Part, discover, open_set
+from plastic_search.encoders.bsa import BSA
+from plastic_search.encoders.latency import Latency
+from plastic_search.encoders.send_on_delta import SendOnDelta
 from plastic_search.environments import Moment
 from plastic_search.environments._copies import NotInstalled
 from plastic_search.environments.bandit import Bandit
@@ -27,8 +30,10 @@ from plastic_search.structures.selected import Selected
 from plastic_search.structures.self_recurrent import SelfRecurrent
 from plastic_search.tasks import Episodes, Split
 from plastic_search.tasks._archives import DataMissing
+from plastic_search.tasks.cue_association import CueAssociation
 from plastic_search.tasks.digit_recall import DigitRecall
 from plastic_search.tasks.pattern_completion import PatternCompletion
+from plastic_search.tasks.yin_yang import YinYang
 
 PROMISES: dict[str, Callable[..., None]] = {
     "cells": testing.cell_promises,
@@ -36,6 +41,7 @@ PROMISES: dict[str, Callable[..., None]] = {
     "modulations": testing.modulation_promises,
     "structures": testing.structure_promises,
     "precisions": testing.precision_promises,
+    "encoders": testing.encoder_promises,
     "tasks": testing.task_promises,
     "environments": testing.environment_promises,
     "trainers": testing.part_promises,
@@ -60,6 +66,10 @@ VALUES = [
     ("structures", Selected((0,), FeedForward())),
     ("precisions", Integer(weight=2, alpha=None, trace=4)),
     ("precisions", Integer(weight=None, alpha=3, trace=2)),
+    ("encoders", Latency(window=7, threshold=0.3)),
+    ("encoders", BSA(taps=24)),
+    ("tasks", CueAssociation(cues=3, delay=0, deleted=0.1)),
+    ("tasks", YinYang(steps=4, encoder=SendOnDelta())),
     ("tasks", DigitRecall(ways=10)),
     ("tasks", PatternCompletion(bits=8, patterns=1, present=1, delay=0)),
 ]

@@ -1,0 +1,127 @@
+"""Spoken digits: the recordings of the Free Spoken Digit Dataset, through a cochlea in outline and an encoder.
+
+FSDD v1.0.10 (Jackson et al., CC BY-SA 4.0): 10 digits by 6 speakers, 50 times each, at 8 kHz. Its official split: the
+test is recordings 0 to 4 of each digit and speaker. It stands for TI46-Digits, which is not free; results do not
+compare with those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from plastic_search.core.errors import PlasticSearchError, unknown
+from plastic_search.core.part import positive
+from plastic_search.encoders import Encoder
+from plastic_search.encoders.analogue import Analogue
+from plastic_search.tasks import Episodes, Split, Task
+from plastic_search.tasks._cochlea import Bank, cochleagram
+from plastic_search.tasks._readout import drawn_once, mean_loss, mean_right
+from plastic_search.tasks._recordings import Recording, recordings
+from plastic_search.tasks._wav import sound
+
+_RATE = 8000  # samples a second
+_TEST, _VALIDATION = range(5), range(5, 10)  # numbers of recordings
+
+
+@dataclass(frozen=True)
+class SpokenDigits(Task):
+    """ten digits as currents of `channels` gammatone filters, encoded; the answer is the mean output
+
+    Recordings begin at the first step; after their end there is silence, and what is longer than `steps` is cut (a
+    recording of FSDD lasts 0.14 to 2.28 s, 95 % of them up to 0.66). Validation is recordings 5 to 9 of each digit and
+    speaker, and training does not have them.
+
+    Args:
+        held_out: the speaker of whom all recordings are the test, and none elsewhere; "" is the official split.
+        encoder: how currents become inputs.
+        channels: number of filters, from `low` to `high`.
+        low: centre frequency of the first filter, Hz.
+        high: centre frequency of the last filter, Hz, below 4000.
+        hop: milliseconds of a step.
+        steps: steps in an episode.
+        listen: steps before the first whose output counts.
+        decibels: how far below a recording's loudest band and step a current is 0.
+        recordings: a folder of wav files such as `7_jackson_32.wav` (digit, speaker, number); None is FSDD.
+    """
+
+    held_out: str = ""
+    encoder: Encoder = Analogue()
+    channels: int = 64
+    low: float = 80.0
+    high: float = 3800.0
+    hop: float = 8.0
+    steps: int = 100
+    listen: int = 0
+    decibels: float = 40.0
+    recordings: Path | None = None
+
+    def check(self) -> None:
+        positive(self, "channels", "low", "hop", "steps", "decibels")
+        if not self.low < self.high < _RATE / 2:
+            raise PlasticSearchError(
+                f"SpokenDigits wants low < high < {_RATE // 2} Hz, but got {self.low:g} and {self.high:g}"
+            )
+        if not 0 <= self.listen < self.steps:
+            raise PlasticSearchError(
+                f"SpokenDigits.listen must be from 0 to below the {self.steps} steps, but is {self.listen}"
+            )
+
+    @property
+    def inputs(self) -> int:
+        return self.encoder.channels(self.channels)
+
+    @property
+    def outputs(self) -> int:
+        return 10
+
+    @property
+    def chance(self) -> float:
+        return 0.1
+
+    def episodes(self, size: int, split: Split, rng: Generator) -> Episodes:
+        bank = Bank(_RATE, self.channels, self.low, self.high, self.hop / 1000, self.decibels)
+        mine = _split(self.recordings, self.held_out, split)
+        chosen = [mine[k] for k in drawn_once(len(mine), size, rng).tolist()]
+        currents = torch.from_numpy(np.stack([_currents(each, bank, self.steps) for each in chosen], 1))
+        inputs = self.encoder.encode(currents.to(torch.get_default_dtype()), rng)
+        return Episodes(inputs, torch.tensor([each.digit for each in chosen]), self.listen)
+
+    def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
+        return mean_loss(outputs, episodes)
+
+    def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
+        return mean_right(outputs, episodes)
+
+
+@cache
+def _split(folder: Path | None, held_out: str, split: Split) -> tuple[Recording, ...]:
+    known = recordings(folder)
+    speakers = sorted({each.speaker for each in known})
+    if held_out and held_out not in speakers:
+        raise unknown("speaker", held_out, speakers)
+    found = tuple(each for each in known if _split_of(each, held_out) is split)
+    if not found:
+        raise PlasticSearchError(
+            f"no recording in {folder} is for {split.value}: numbers 0 to 4 of each digit and speaker are the test "
+            "where no speaker is held out, 5 to 9 are validation, others training"
+        )
+    return found
+
+
+def _split_of(recording: Recording, held_out: str) -> Split:
+    testing = recording.speaker == held_out if held_out else recording.number in _TEST
+    if testing:
+        return Split.TEST
+    return Split.VALIDATION if recording.number in _VALIDATION else Split.TRAIN
+
+
+@lru_cache(20_000)
+def _currents(recording: Recording, bank: Bank, steps: int) -> np.ndarray:
+    """The currents [steps, channels] of one recording; a batch computes only those that no batch had before."""
+    return cochleagram(sound(recording.data, recording.name, bank.rate), bank, steps)
