@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from plastic_search.core.errors import unknown
 from plastic_search.records import table
 from plastic_search.records.run import Record
 from plastic_search.report import environment_page, reproduce, statistics
@@ -120,7 +121,7 @@ def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]
         "differences": differences,
         "curves": _curves(record, described),
         "floor": study.get("floor") or {},
-        "notes": list(study.get("notes") or ()),
+        "notes": [*(study.get("notes") or ()), *_missing(metrics, complete)],
         "seconds": float(rows["costs.seconds"].sum()) if "costs.seconds" in rows else 0.0,
         "provenance": {key: study.get(key) or default for key, default in _PROVENANCE.items()},
         "commands": reproduce.again(record),
@@ -154,6 +155,14 @@ def _wide(rows: DataFrame, column: str, names: list[str]) -> DataFrame:
     if column not in rows:
         return rows.reindex(columns=names).iloc[:0]
     return rows.pivot(index="seed", columns="name", values=column).reindex(columns=names).sort_index()
+
+
+def _missing(metrics: list[Metric], complete: DataFrame) -> list[str]:
+    """A sentence for each metric that no complete run has, with those that there are."""
+    known = [c.removeprefix("metrics.") for c in complete if c.startswith("metrics.") and not complete[c].isna().all()]
+    whole = [name for name in known if not name.startswith("trial.")]
+    absent = [m.name for m in metrics if m.name not in known] if len(complete) else []
+    return [str(unknown("metric of any run", name, whole)) for name in absent]
 
 
 def _values(wide: DataFrame, name: str) -> dict[int, float]:

@@ -179,6 +179,14 @@ def test_failed_and_missing_runs_are_named(full: Record, tmp_path: Path) -> None
     assert "No run is complete yet." in text
 
 
+def test_a_metric_that_no_run_has_is_named(tmp_path: Path) -> None:
+    record = with_scores(tmp_path, {"a": [0.1, 0.5], "b": [0.2, 0.4]})
+    assert comparison_page.contents(record)["notes"] == record.study["notes"]
+    record.study["metrics"].append({"name": "scor", "label": "misspelt"})
+    (note,) = set(comparison_page.contents(record)["notes"]) - set(record.study["notes"])
+    assert note == "no metric of any run is called 'scor'; known: score. Did you mean 'score'?"
+
+
 def test_cases_along_an_axis_have_a_figure_of_it(tmp_path: Path) -> None:
     record = records.load(comparison(tmp_path, seeds=(0, 1, 2), axis=True))
     text = write(record, tmp_path).read_text()
