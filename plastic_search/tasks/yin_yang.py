@@ -25,7 +25,7 @@ _POINTS = {Split.TRAIN: (5000, 42), Split.VALIDATION: (1000, 41), Split.TEST: (1
 
 
 class _Points(NamedTuple):
-    coordinates: Tensor  # [points, 4]: x, y, 1 - x, 1 - y
+    coordinates: Tensor  # [points, 4], float32: x, y, 1 - x, 1 - y
     regions: Tensor  # [points]: 0 yin, 1 yang, 2 a dot
 
 
@@ -61,7 +61,10 @@ class YinYang(Task):
     def episodes(self, size: int, split: Split, rng: Generator) -> Episodes:
         points = _points(split)
         chosen = drawn_once(len(points.regions), size, rng)
-        currents = torch.cat([points.coordinates[chosen], torch.ones(size, 1)], 1).expand(self.steps, -1, -1)
+        numbers = torch.cat([points.coordinates[chosen], points.coordinates.new_ones(size, 1)], 1).to(
+            torch.get_default_dtype()
+        )
+        currents = numbers.expand(self.steps, -1, -1)
         return Episodes(self.encoder.encode(currents, rng), points.regions[chosen], 0)
 
     def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
@@ -83,7 +86,7 @@ def _points(split: Split) -> _Points:
             x, y = rng.rand(2) * 2 * _RADIUS
         points.append((x, y, 1 - x, 1 - y))
         regions.append(wanted)
-    return _Points(torch.tensor(points, dtype=torch.get_default_dtype()), torch.tensor(regions))
+    return _Points(torch.tensor(points, dtype=torch.float32), torch.tensor(regions))
 
 
 def _region(x: float, y: float) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from plastic_search import testing
 from plastic_search.core.part import Part, discover, open_set
+from plastic_search.encoders import Encoder
 from plastic_search.encoders.bsa import BSA
 from plastic_search.encoders.latency import Latency
 from plastic_search.encoders.send_on_delta import SendOnDelta
@@ -119,6 +120,17 @@ class TestABrokenPartIsCaught:
 
         with pytest.raises(AssertionError, match="a frozen value"):
             testing.rule_promises(Loose)
+
+    def test_an_encoder_that_spikes_in_silence(self) -> None:
+        @dataclass(frozen=True)
+        class Restless(Encoder):
+            """a spike in every step"""
+
+            def encode(self, currents: Tensor, rng: torch.Generator) -> Tensor:
+                return torch.ones_like(currents)
+
+        with pytest.raises(AssertionError, match=r"no current, no input.*silence gave inputs"):
+            testing.encoder_promises(Restless)
 
     def test_that_needs_arguments(self) -> None:
         @dataclass(frozen=True)
