@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import tarfile
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +18,9 @@ from torch import Generator
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.encoders.send_on_delta import SendOnDelta
 from plastic_search.tasks import Split
-from plastic_search.tasks._archives import DataMissing
+from plastic_search.tasks._archives import FOLDER, DataMissing
 from plastic_search.tasks._cochlea import Bank, centres, cochleagram
-from plastic_search.tasks._recordings import recordings
+from plastic_search.tasks._recordings import _published, recordings
 from plastic_search.tasks._wav import sound
 from plastic_search.tasks.spoken_digits import SpokenDigits, _split
 
@@ -171,6 +172,20 @@ def test_folders_that_do_not_serve_are_refused(tmp_path: Path) -> None:
     (tmp_path / "seven.wav").write_bytes(pcm(tone()))
     with pytest.raises(PlasticSearchError, match=r"seven\.wav is not named as digit, speaker and number"):
         recordings(tmp_path)
+
+
+def test_an_archive_of_other_recordings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GitHub's archive has no digest of its own; all recordings in it have one."""
+    (tmp_path / "fsdd").mkdir()
+    data = pcm(tone())
+    with tarfile.open(tmp_path / "fsdd" / "free-spoken-digit-dataset-1.0.10.tar.gz", "w:gz") as tar:
+        info = tarfile.TarInfo("free-spoken-digit-dataset-1.0.10/recordings/7_jackson_32.wav")
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(PlasticSearchError, match=r"tar\.gz are not those of FSDD v1\.0\.10; delete the file"):
+        _published()
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
