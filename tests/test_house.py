@@ -22,16 +22,18 @@ HOME = ROOT.parent
 
 # A wing imports from those before it, and never from one of its own group; later `<` earlier reads as "may import".
 ORDER = (
-    "core < records, encoders < cells, rules, modulations, structures, precisions, tasks, environments < network"
+    "core < records, surrogates, encoders < cells, rules, modulations, structures, precisions, tasks, environments"
+    " < network"
     " < training, topology, export < trainers < testing, experiments, report < __init__ < cli"
 )
 FLOOR = {wing: n for n, wings in enumerate(ORDER.split(" < ")) for wing in wings.split(", ")}
 REPORT_READS = {"core", "records", "topology", "report"}  # pages are written from records, without torch
 # of one part a file
 PARTS = {
-    "cells", "rules", "modulations", "structures", "precisions", "encoders", "tasks", "environments", "trainers",
+    "cells", "surrogates", "rules", "modulations", "structures", "precisions", "encoders", "tasks", "environments",
+    "trainers",
 }  # fmt: skip
-NEIGHBOURS = {"modulations", "structures", "tasks", "environments"}  # folders whose members may build on one another
+NEIGHBOURS = {"cells", "modulations", "structures", "tasks", "environments"}  # their members may build on one another
 ONLY_IN = {  # a third party's only doors
     "brevitas": {"network/quantization"},
     "cmaes": {"training/strategies/cma_es"},

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Generator, Tensor
 
 from plastic_search.core.part import Part
 
-__all__ = ["Cell", "Response"]
+__all__ = ["Cell", "Reset", "Response"]
+
+
+class Reset(Enum):
+    """What a spike does to the membrane potential of a unit that fires."""
+
+    ZERO = "zero"  # it becomes 0
+    SUBTRACT = "subtract"  # the threshold is subtracted, and what was above it stays
 
 
 class Response(NamedTuple):
@@ -37,6 +45,7 @@ class Cell(Part):
     plastic: ClassVar[int] = 0  # index of the drive with the plastic weights
     split: ClassVar[tuple[int, ...]] = ()  # indices of drives that `step` receives in two parts, each with a bias
     signed: ClassVar[bool] = True  # whether `Response.post` may be negative; some rules are for activity that is not
+    spiking: ClassVar[bool] = False  # whether its output is 0 or 1, with a surrogate in place of a derivative
 
     @property
     def recurrent(self) -> tuple[int, ...]:

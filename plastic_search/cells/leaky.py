@@ -6,14 +6,13 @@ tau dy/dt = -y + tanh(drive), by Euler's method with steps of 1 (Yang and Wang 2
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Generator, Tensor
 
 from plastic_search.cells import Cell, Response
+from plastic_search.cells._ranges import leak, start_of_leak
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.space import real
 
@@ -54,15 +53,12 @@ class Leaky(Cell):
             )
 
     def params(self, post: int, rng: Generator) -> LeakyParams:
-        slowest, fastest = 1.0 / self.longest, 1.0 / self.shortest
-        share = (1.0 / self.start - slowest) / (fastest - slowest)
-        return LeakyParams(torch.full((post,), math.log(share / (1.0 - share))))
+        return LeakyParams(start_of_leak(self.start, self.shortest, self.longest, post))
 
     def state(self, batch: int, post: int, like: Tensor) -> LeakyState:
         return LeakyState(like.new_zeros(batch, post))
 
     def step(self, params: LeakyParams, state: LeakyState, drive: Tensor) -> tuple[LeakyState, Response]:
-        slowest, fastest = 1.0 / self.longest, 1.0 / self.shortest
-        leak = slowest + (fastest - slowest) * params.leak.sigmoid()
-        y = state.output + leak * (drive[:, 0].tanh() - state.output)
+        share = leak(params.leak, self.shortest, self.longest)
+        y = state.output + share * (drive[:, 0].tanh() - state.output)
         return LeakyState(y), Response(y, y)

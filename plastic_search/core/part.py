@@ -24,24 +24,13 @@ from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hi
 from plastic_search.core.errors import PlasticSearchError, shown, unknown
 
 __all__ = [
-    "NO_EQUATION",
-    "OPEN_SETS",
-    "Part",
-    "SearchParameter",
-    "coerce",
-    "discover",
-    "equation",
-    "field_types",
-    "meanings",
-    "open_set",
-    "paths_from",
-    "positive",
-    "source",
-    "unfinished",
-]
+    "NO_EQUATION", "OPEN_SETS", "Part", "SearchParameter", "coerce", "discover", "equation", "field_types", "meanings",
+    "open_set", "paths_from", "positive", "source", "unfinished",
+]  # fmt: skip
 
 OPEN_SETS = (
-    "cells", "rules", "modulations", "structures", "precisions", "encoders", "tasks", "environments", "trainers",
+    "cells", "surrogates", "rules", "modulations", "structures", "precisions", "encoders", "tasks", "environments",
+    "trainers",
 )  # fmt: skip
 NO_EQUATION = "no equation is given"  # of a part whose docstring states none
 _SECTION = re.compile(r"^(?:Args|Attributes):\n((?:[ \t]+.*\n?|\n)+)", re.MULTILINE)

@@ -105,7 +105,7 @@ class Study(Part):
 def _parts() -> dict[str, dict[str, str]]:
     """Every part of which a network can consist, with its equation and its source."""
     parts = {}
-    for axis in ("cells", "rules", "modulations", "structures", "precisions"):
+    for axis in ("cells", "surrogates", "rules", "modulations", "structures", "precisions"):
         for name, kind in discover(open_set(axis)).items():
             source = (sys.modules[kind.__module__].__doc__ or "").strip().split("\n")[0]
             parts[name] = {"axis": axis.removesuffix("s"), "equation": equation(kind), "source": source}

@@ -1,9 +1,10 @@
 """Verifies an exported step against `step.step`: from the same states at every step, and over a free run.
 
 Two differences are legitimate. Where a product differs in its last bit, at a rounding threshold, an integer trace, or
-activity, comes out one level apart: such ties are counted and bounded; an episode with a tie of activity is not
-compared any further in that step, since what follows from it differs too. And some networks amplify a last bit: there
-a difference is allowed if the reference itself, with the last bits of its inputs changed, would differ as much.
+activity, comes out one level apart, and at a unit's threshold, a spike comes or does not: such ties are counted and
+bounded; an episode with a tie of activity is not compared any further in that step, since what follows from it differs
+too. And some networks amplify a last bit: there a difference is allowed if the reference itself, with the last bits of
+its inputs changed, would differ as much.
 """
 
 from __future__ import annotations
@@ -116,6 +117,9 @@ class _Comparison:
             f"layers.{i}.output.next": (2.0 if each.activity.bits == 1 else 1.0 / each.activity.top)
             for i, each in enumerate(formats(net.spec))
             if each.activity is not None
+        }
+        self.activity |= {
+            f"layers.{i}.output.next": 1.0 for i, layer in enumerate(net.spec.layers) if layer.cell.spiking
         }
         self._check_names(path)
 

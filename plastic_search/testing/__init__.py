@@ -27,6 +27,7 @@ from plastic_search.network.state import named
 from plastic_search.precisions import Format, Precision, Role
 from plastic_search.rules import Activity, Rule
 from plastic_search.structures import Shape, Structure
+from plastic_search.surrogates import Surrogate
 from plastic_search.testing.checks import (
     BATCH,
     POST,
@@ -48,7 +49,7 @@ from plastic_search.testing.tasks import task_promises
 from plastic_search.testing.values import part_promises
 
 __all__ = ["cell_promises", "encoder_promises", "environment_promises", "modulation_promises", "part_promises"]
-__all__ += ["precision_promises", "rule_promises", "structure_promises", "task_promises"]
+__all__ += ["precision_promises", "rule_promises", "structure_promises", "surrogate_promises", "task_promises"]
 
 
 def rule_promises(kind: type[Rule] | Rule) -> None:
@@ -69,6 +70,21 @@ def cell_promises(kind: type[Cell] | Cell) -> None:
             keep(0 <= cell.plastic < cell.drives, f"it has {cell.drives} drives, and number {cell.plastic} is plastic")
         _cell_dynamics(cell)
         in_a_network(cell, Layer(units=POST, cell=cell, plastic=Pathway.BOTH))
+
+
+def surrogate_promises(kind: type[Surrogate] | Surrogate) -> None:
+    """Check a surrogate gradient: spikes of 0 and 1, whose derivative is `height` at the threshold, never below 0."""
+    part_promises(kind)
+    for surrogate in variants(kind):
+        distance = torch.tensor([-1e30, -3.0, -0.1, -1e-6, 0.0, 1e-6, 0.1, 3.0, 1e30], dtype=torch.float64)
+        distance.requires_grad_()
+        with promise(surrogate, "a spike is exactly 1 above the threshold, else exactly 0, in the type of its input"):
+            spikes = surrogate.spike(distance)
+            assert_close(spikes.detach(), (distance > 0).double(), rtol=0, atol=0)
+        with promise(surrogate, "its derivative is `height` at the threshold, and nowhere negative, or not finite"):
+            (slopes,) = torch.autograd.grad(spikes.sum(), distance)
+            keep(bool(slopes.isfinite().all() and (slopes >= 0.0).all()), f"it is {slopes.tolist()}")
+            assert_close(slopes[4], slopes.new_tensor(surrogate.height))
 
 
 def modulation_promises(kind: type[Modulation] | Modulation) -> None:

@@ -38,6 +38,7 @@ from plastic_search.tasks.yin_yang import YinYang
 
 PROMISES: dict[str, Callable[..., None]] = {
     "cells": testing.cell_promises,
+    "surrogates": testing.surrogate_promises,
     "rules": testing.rule_promises,
     "modulations": testing.modulation_promises,
     "structures": testing.structure_promises,

@@ -18,6 +18,7 @@ from torch import fx
 
 from plastic_search.network.kernels.tracing.formulas import FORMULAS, maximum, minimum, power
 from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Node, UnsupportedError
+from plastic_search.network.kernels.tracing.straight_through import is_straight_through
 
 __all__ = ["Array", "interpret"]
 
@@ -31,7 +32,7 @@ _UNARY = {
     aten.sin: "sin", aten.cos: "cos", aten.logical_not: "not", aten.bitwise_not: "not",
 }  # fmt: skip
 _BINARY = {
-    aten.mul: "mul", aten.div: "div", aten.lt: "lt", aten.le: "le", aten.gt: "gt", aten.ge: "ge", aten.eq: "eq",
+    aten.div: "div", aten.lt: "lt", aten.le: "le", aten.gt: "gt", aten.ge: "ge", aten.eq: "eq",
     aten.ne: "ne", aten.logical_and: "and", aten.bitwise_and: "and", aten.logical_or: "or", aten.bitwise_or: "or",
 }  # fmt: skip
 _IDENTITY = {aten.clone, aten.detach, aten.alias, aten.lift_fresh_copy, aten.contiguous, aten._to_copy}
@@ -155,9 +156,12 @@ class _Interpreter:
         return self._scaled("add", a, b, alpha)
 
     def _sub(self, node: fx.Node, a: Any, b: Any, alpha: float = 1) -> Array:
-        if _detached(node.args[1]) is node.args[0]:  # as a straight-through gradient is written
+        return self._full(node, 0.0) if is_straight_through(node) else self._scaled("sub", a, b, alpha)
+
+    def _mul(self, node: fx.Node, a: Any, b: Any) -> Array:
+        if any(map(is_straight_through, node.args)):  # with a surrogate as its gradient
             return self._full(node, 0.0)
-        return self._scaled("sub", a, b, alpha)
+        return self._each(partial(self.builder.binary, "mul"), a, b)
 
     def _rsub(self, node: fx.Node, a: Any, b: Any, alpha: float = 1) -> Array:
         return self._scaled("sub", b, a, alpha)
@@ -322,13 +326,6 @@ class _Interpreter:
 
     def _mv(self, node: fx.Node, a: Array, b: Array) -> Array:
         return self._mm(node, a, b.reshape(-1, 1)).reshape(-1)
-
-
-def _detached(value: Any) -> Any:
-    """The graph's node that another one detaches; any other value unchanged."""
-    while isinstance(value, fx.Node) and getattr(value.target, "overloadpacket", None) in (aten.detach, aten.alias):
-        value = value.args[0]
-    return value
 
 
 def _filled(nodes: Sequence[Node], shape: tuple[int, ...]) -> Array:
