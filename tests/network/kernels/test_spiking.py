@@ -40,7 +40,7 @@ def compare(kernel: str, number: int, size: int, time: int) -> None:
     cell = kind(surrogate=surrogate(), synapse=3.0 * (number % 2), refractory=number % 3, reset=list(Reset)[number % 2])
     parts: list[Any] = [list(axis.values())[number % len(axis)] for axis in (RULES, MODULATIONS)]
     rule, modulation = parts
-    plastic = Layer(size, cell, rule(), modulation(), plastic=PATHWAYS[number % 3], bound=Bound.SOFT, limit=0.3)
+    plastic = Layer(size, cell, rule(), modulation(), plastic=PATHWAYS[number % 3], bound=Bound.HARD, limit=0.3)
     layers = (plastic, Layer(2, Integrator(), structure=FeedForward(), plastic=Pathway.INPUT))
     net = network(NetworkSpec(layers), 3, torch.float64)
     x = 6.0 * torch.randn(time, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(number))
