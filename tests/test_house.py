@@ -23,8 +23,7 @@ HOME = ROOT.parent
 # A wing imports from those before it, and never from one of its own group; later `<` earlier reads as "may import".
 ORDER = (
     "core < records, surrogates, encoders < cells, rules, modulations, structures, precisions, tasks, environments"
-    " < network"
-    " < training, topology, export < trainers < testing, experiments, report < __init__ < cli"
+    " < network < training, topology, export < trainers < testing, experiments, report < __init__ < cli"
 )
 FLOOR = {wing: n for n, wings in enumerate(ORDER.split(" < ")) for wing in wings.split(", ")}
 REPORT_READS = {"core", "records", "topology", "report"}  # pages are written from records, without torch
