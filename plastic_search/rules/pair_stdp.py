@@ -22,8 +22,8 @@ from plastic_search.rules._traces import SIGNED, amplitudes, decays
 class PairSTDPParams(NamedTuple):
     potentiation: Tensor  # [1, 1], [post, 1] or [post, pre], log A+
     depression: Tensor  # the same shape, log A-
-    pre: Tensor  # [1] or [pre], s+: d+ = sigmoid(s+)
-    post: Tensor  # [1] or [post], s-: d- = sigmoid(s-)
+    pre_decay: Tensor  # [1] or [pre], s+: d+ = sigmoid(s+)
+    post_decay: Tensor  # [1] or [post], s-: d- = sigmoid(s-)
 
 
 class PairSTDPState(NamedTuple):
@@ -86,7 +86,7 @@ class PairSTDP(Rule):
         return PairSTDPState(like.new_zeros(batch, pre), like.new_zeros(batch, post))
 
     def step(self, params: PairSTDPParams, state: PairSTDPState, seen: Activity) -> tuple[Change, PairSTDPState]:
-        x = params.pre.sigmoid() * state.pre + seen.pre
-        y = params.post.sigmoid() * state.post
+        x = params.pre_decay.sigmoid() * state.pre + seen.pre
+        y = params.post_decay.sigmoid() * state.post
         terms = Outer(seen.post, x, params.potentiation.exp()), Outer(-y, seen.pre, params.depression.exp())
         return Change(terms), PairSTDPState(x, y + seen.post)

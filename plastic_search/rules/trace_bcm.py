@@ -19,8 +19,8 @@ from plastic_search.rules._traces import SIGNED, decays, low_passed, share_logit
 
 
 class TraceBCMParams(NamedTuple):
-    pre: Tensor  # [1], s of d = sigmoid(s) in x
-    post: Tensor  # [1], s of d = sigmoid(s) in y
+    pre_decay: Tensor  # [1], s of d = sigmoid(s) in x
+    post_decay: Tensor  # [1], s of d = sigmoid(s) in y
     rate: Tensor  # [1], the rate of the threshold is its sigmoid
 
 
@@ -67,6 +67,6 @@ class TraceBCM(Rule):
         return TraceBCMState(like.new_zeros(batch, pre), like.new_zeros(batch, post), like.new_zeros(batch, post))
 
     def step(self, params: TraceBCMParams, state: TraceBCMState, seen: Activity) -> tuple[Change, TraceBCMState]:
-        x, y = low_passed(state.pre, seen.pre, params.pre), low_passed(state.post, seen.post, params.post)
+        x, y = low_passed(state.pre, seen.pre, params.pre_decay), low_passed(state.post, seen.post, params.post_decay)
         threshold = state.threshold + params.rate.sigmoid() * (y.square() - state.threshold)
         return Change((Outer(y * (y - state.threshold), x),)), TraceBCMState(x, y, threshold)

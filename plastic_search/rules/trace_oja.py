@@ -19,8 +19,8 @@ from plastic_search.rules._traces import decays, low_passed
 
 
 class TraceOjaParams(NamedTuple):
-    pre: Tensor  # [1], s of d = sigmoid(s) in x
-    post: Tensor  # [1], s of d = sigmoid(s) in y
+    pre_decay: Tensor  # [1], s of d = sigmoid(s) in x
+    post_decay: Tensor  # [1], s of d = sigmoid(s) in y
 
 
 class TraceOjaState(NamedTuple):
@@ -65,5 +65,5 @@ class TraceOja(Rule):
         return TraceOjaState(like.new_zeros(batch, pre), like.new_zeros(batch, post))
 
     def step(self, params: TraceOjaParams, state: TraceOjaState, seen: Activity) -> tuple[Change, TraceOjaState]:
-        x, y = low_passed(state.pre, seen.pre, params.pre), low_passed(state.post, seen.post, params.post)
+        x, y = low_passed(state.pre, seen.pre, params.pre_decay), low_passed(state.post, seen.post, params.post_decay)
         return Change((Outer(y, x),), y.square().unsqueeze(-1)), TraceOjaState(x, y)

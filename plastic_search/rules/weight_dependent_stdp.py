@@ -24,8 +24,8 @@ from plastic_search.rules._traces import SIGNED, amplitudes, decays
 class WeightDependentSTDPParams(NamedTuple):
     potentiation: Tensor  # [1, 1], [post, 1] or [post, pre], log A+
     depression: Tensor  # the same shape, log A-
-    pre: Tensor  # [1] or [pre], s+: d+ = sigmoid(s+)
-    post: Tensor  # [1] or [post], s-: d- = sigmoid(s-)
+    pre_decay: Tensor  # [1] or [pre], s+: d+ = sigmoid(s+)
+    post_decay: Tensor  # [1] or [post], s-: d- = sigmoid(s-)
     potentiation_exponent: Tensor  # [1], log mu+
     depression_exponent: Tensor  # [1], log mu-
 
@@ -102,8 +102,8 @@ class WeightDependentSTDP(Rule):
     def step(
         self, params: WeightDependentSTDPParams, state: WeightDependentSTDPState, seen: Activity
     ) -> tuple[Change, WeightDependentSTDPState]:
-        x = params.pre.sigmoid() * state.pre + seen.pre
-        y = params.post.sigmoid() * state.post
+        x = params.pre_decay.sigmoid() * state.pre + seen.pre
+        y = params.post_decay.sigmoid() * state.post
         share = seen.trace / self.trace_bound
         up = _power(1.0 - share, params.potentiation_exponent.exp())
         down = _power(1.0 + share, params.depression_exponent.exp())

@@ -64,7 +64,7 @@ def sigmoid(s: Any) -> np.ndarray:
 def by_hand(rule: Rule, params: Any, pre: np.ndarray, post: np.ndarray, rate: float = 0.1) -> np.ndarray:
     """The same of one episode, [time, post, pre], from the equations, a synapse at a time."""
     p = {name: value.numpy() for name, value in params._asdict().items()}
-    d_pre, d_post = (np.broadcast_to(sigmoid(p[name]), n) for name, n in (("pre", PRE), ("post", POST)))
+    d_pre, d_post = (np.broadcast_to(sigmoid(p[name]), n) for name, n in (("pre_decay", PRE), ("post_decay", POST)))
     x, y, theta, h, found = np.zeros(PRE), np.zeros(POST), np.zeros(POST), np.zeros((POST, PRE)), []
     for s_pre, s_post in zip(pre, post, strict=True):
         dh = np.zeros_like(h)
