@@ -9,6 +9,7 @@ import torch
 from parity import PATHWAYS, gaps, network, poison, results, started
 
 from plastic_search.cells.leaky import Leaky
+from plastic_search.cells.lif import LIF
 from plastic_search.cells.rnn import RNN
 from plastic_search.modulations import FanOut, Modulation
 from plastic_search.modulations.external import External
@@ -38,11 +39,12 @@ CASES: list[tuple[Rule, Modulation]] = [
 def apart(case: int, kernel: str) -> float:
     """The largest difference between a kernel and the reference, by a layer of one of the cases."""
     rule, modulation = CASES[case]
-    cell, bound = (Leaky(), RNN())[case % 2], (Bound.HARD, Bound.SOFT, Bound.NONE)[case % 3]
+    cell, bound = (LIF(), RNN(), Leaky())[case % 3], (Bound.HARD, Bound.SOFT, Bound.NONE)[case % 3]
     layer = Layer((5, 7, 1)[case % 3], cell, rule, modulation, plastic=PATHWAYS[case % 3], bound=bound, limit=0.5)
     net = network(NetworkSpec((layer,)), 3, torch.float64)
-    x = (torch.rand(5, 2, 3, generator=torch.Generator().manual_seed(case)) < 0.5).double()
+    x = (12.0, 1.0, 1.0)[case % 3] * (torch.rand(6, 2, 3, generator=torch.Generator().manual_seed(case)) < 0.5).double()
     state = started(net, x[:2])
+    assert net(x, state)[0].any(), "the LIF spikes"
     return max(gaps(*(results(net, name, x, state) for name in ("reference", kernel))).values())
 
 
