@@ -96,19 +96,26 @@ def export(
     folder: Folder,
     name: Annotated[str, typer.Option(help="Which network: winner, or a quantized one. Default: the best 4/4/8.")] = "",
     seed: Annotated[int | None, typer.Option(help="Of which seed. Default: the study's first.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The bundle's folder. Default: FOLDER/bundle.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The bundle's folder, or a file of NIR, NAME.nir. Default: FOLDER/bundle.")
+    ] = None,
     parts: Parts = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """Write a bundle that runs, and keeps learning, outside torch; refuse if it differs from the reference.
 
     What acts in an environment plays it through onnxruntime. Example: plastic-search export runs/maze
+
+    A spiking network goes to other tools as NIR: plastic-search export runs/mine --out mine.nir
     """
     from plastic_search.cli.console import print_line
     from plastic_search.core import loading
     from plastic_search.experiments import export as exported
 
     loading.load_parts(parts)
+    if out is not None and out.suffix.lower() == ".nir":
+        _print_nir(exported.export_nir(folder, out, name, seed), as_json)
+        return
     result = exported.export(folder, name, seed, out)
     if as_json:
         print_json(result)
@@ -124,6 +131,19 @@ def export(
     print_line(f"running freely, the first {result['compared']:.0f} steps: largest difference {result['parity']:.1e}")
     print_line(result["examples"] if acts else f"its examples: {result['examples']}")
     print_line(f"run it without torch: {'Runner in' if acts else 'python'} {result['bundle']}/runner.py")
+
+
+def _print_nir(result: dict[str, Any], as_json: bool) -> None:
+    from plastic_search.cli.console import print_line
+
+    if as_json:
+        print_json(result)
+        return
+    print_line(f"{result['file']}: {result['name']} of seed {result['seed']}, {result['bytes']:,} bytes")
+    print_line(
+        f"other tools read its {result['connections']} connections; that {result['plastic']} of them are plastic is in "
+        "metadata, which `plastic_search.export.nir.read` reads too"
+    )
 
 
 def report(

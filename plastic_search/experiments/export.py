@@ -1,4 +1,4 @@
-"""The chosen network of a study as a bundle, and the run that records how closely it matches."""
+"""The chosen network of a study as a bundle, and the run that records how closely it matches; or as a file of NIR."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from plastic_search.experiments.parameters import load_parameters
 from plastic_search.experiments.study import Study
 from plastic_search.experiments.sweep import Sweep
 from plastic_search.network.module import Network
+from plastic_search.records.files import destination
 from plastic_search.records.folder import RunFolder
 from plastic_search.records.provenance import versions
 from plastic_search.records.run import (
@@ -35,7 +36,7 @@ from plastic_search.tasks import Task
 if TYPE_CHECKING:
     from plastic_search.export.bundle import Bundle
 
-__all__ = ["best_case", "export", "parameters_of", "saved_run", "task_of"]
+__all__ = ["best_case", "export", "export_nir", "parameters_of", "saved_run", "task_of"]
 
 _ROUNDED = (Stage.FINAL, Stage.SWEEP, Stage.COMPARISON)  # whose networks `quantize` rounds
 _SAVED = (Stage.FINAL, Stage.QUANTIZED, Stage.SWEEP, Stage.COMPARISON)
@@ -63,11 +64,7 @@ def export(
     """
     began, out = time.perf_counter(), as_path(out)
     with RunFolder.open(out) as opened:
-        question = open_question(opened)
-        source, file = saved_run(opened, name, question.seeds[0] if seed is None else seed)
-        task = task_of(question, source)
-        net = Network(spec_of(opened, source), task.inputs, source.seed)
-        load_parameters(net, file)
+        source, task, net = _trained(opened, name, seed)
         target = out / "bundle" if folder is None else as_path(folder)
         about = {"study": opened.name, "network": source.name, "trial": source.trial, "seed": source.seed}
         written, metrics = _written(net, target, task, about)
@@ -90,6 +87,39 @@ def export(
             opened.append(run)  # what this folder held before has been replaced
         words = _played(task, metrics, _in_float(opened, source)) if isinstance(task, Environment) else ""
     return {"bundle": str(target), "name": source.name, "seed": source.seed} | metrics | _more(written, words)
+
+
+def export_nir(out: Path | str, file: Path | str, name: str = "", seed: int | None = None) -> dict[str, Any]:
+    """Write one network of the study, sweep or comparison in `out` as a file of NIR; what is recorded stays as it is.
+
+    Returns the file and its bytes, the network and its seed, and how many of its connections are plastic, which are in
+    the metadata of the file.
+
+    Args:
+        file: where it goes.
+        name, seed: as `export` takes them.
+
+    Raises:
+        PlasticSearchError: there is no such network, or NIR has no node for a part of it.
+    """
+    from plastic_search.export import nir
+
+    file = destination(file)
+    with RunFolder.open(as_path(out)) as opened:
+        source, _, net = _trained(opened, name, seed)
+    size = nir.write(net, file).stat().st_size
+    counts = {"connections": net.connections(), "plastic": net.plastic_connections()}
+    return {"file": str(file), "name": source.name, "seed": source.seed, "bytes": size} | counts
+
+
+def _trained(folder: RunFolder, name: str, seed: int | None) -> tuple[Run, Task | Environment, Network]:
+    """The run that is asked for, what its network was trained for, and the network."""
+    question = open_question(folder)
+    source, file = saved_run(folder, name, question.seeds[0] if seed is None else seed)
+    task = task_of(question, source)
+    net = Network(spec_of(folder, source), task.inputs, source.seed)
+    load_parameters(net, file)
+    return source, task, net
 
 
 def _written(

@@ -1,36 +1,19 @@
-"""The network in a bundle, rebuilt: its outputs equal those of the network that was exported, bit for bit.
-
-A bundle holds the parameters as an episode uses them, gated and rounded. So a structure that learns comes back as the
-`Graph` of the connections that are left, and a parameter that a gate removed as 0. Rounded parameters round to the same
-integers again, which a later training may change.
-"""
+"""The network in a bundle, rebuilt: its outputs equal those of the network that was exported, bit for bit."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.paths import as_path
 from plastic_search.export import manifest
-from plastic_search.export.parameters import prepared
+from plastic_search.export.rebuilding import Stored, rebuild
 from plastic_search.network.module import Network
-from plastic_search.network.quantization import parameter_rounder
-from plastic_search.network.spec import AlphaShape, Layer, NetworkSpec, shapes
-from plastic_search.network.state import named
-from plastic_search.precisions import Format, Role
-from plastic_search.structures import LearnedStructure, Shape, Structure
-from plastic_search.structures.dense import Dense
-from plastic_search.structures.feed_forward import FeedForward
-from plastic_search.structures.graph import Graph
-from plastic_search.structures.selected import Selected
+from plastic_search.network.spec import NetworkSpec
 
 __all__ = ["load"]
 
@@ -39,7 +22,6 @@ _FILE, _AGAIN = "parameters.safetensors", "the bundle is damaged; write it again
 _CODED = re.compile(r"layers\.\d+\.(weight|alpha)\.codes")
 
 
-@torch.no_grad()
 def load(folder: Path | str) -> Network:
     """The network in a bundle, on the CPU.
 
@@ -56,29 +38,10 @@ def load(folder: Path | str) -> Network:
     spec, inputs, path = NetworkSpec.from_json(content["spec"]), content["input"]["width"], folder / _FILE
     if type(inputs) is not int or inputs < 1:
         raise PlasticSearchError(f"{folder}: the width of the input must be a whole number from 1, but is {inputs!r}")
-    stored = _read(path)
-    _require_sizes(path, spec, shapes(spec, inputs), stored)
-    layers = tuple(
-        replace(layer, structure=_fixed(layer, shape, stored[f"layers.{i}.weight"], stored.get(f"layers.{i}.alpha")))
-        for i, (layer, shape) in enumerate(zip(spec.layers, shapes(spec, inputs), strict=True))
-    )
-    net = Network(replace(spec, layers=layers), inputs)
-    _fill(net, stored, path)
-    rebuilt = named(prepared(net))
-    for name in rebuilt | stored:
-        if name not in stored or name not in rebuilt or not torch.equal(stored[name].value, rebuilt[name]):
-            raise PlasticSearchError(f"{path}: {name} is not what a network of the spec computes with; {_AGAIN}")
-    return net
+    return rebuild(spec, inputs, _read(path), path, _AGAIN)
 
 
-class _Stored(NamedTuple):
-    """A parameter in the file."""
-
-    value: Tensor
-    step: Tensor | None  # between the levels of a rounded one
-
-
-def _read(path: Path) -> dict[str, _Stored]:
+def _read(path: Path) -> dict[str, Stored]:
     """Every parameter by its path: `layers.0.weight`."""
     try:
         tensors = load_file(path)
@@ -86,97 +49,12 @@ def _read(path: Path) -> dict[str, _Stored]:
         raise PlasticSearchError(f"{path} is damaged ({error}); {_AGAIN}") from None
     coded = {name.removesuffix(".codes") for name in tensors if _CODED.fullmatch(name)}
     steps = {name: tensors.pop(f"{name}.step", None) for name in coded}
-    stored = {name: _Stored(tensor, None) for name, tensor in tensors.items()}
+    stored = {name: Stored(tensor, None) for name, tensor in tensors.items()}
     for name, step in steps.items():
         codes = stored.pop(f"{name}.codes").value
         if name in stored:
             raise PlasticSearchError(f"{path} has {name} twice, with codes and without; {_AGAIN}")
         if step is None or step.numel() != 1:
             raise PlasticSearchError(f"{path} lacks the step of {name}; {_AGAIN}")
-        stored[name] = _Stored(codes * step, step)
+        stored[name] = Stored(codes * step, step)
     return stored
-
-
-def _require_sizes(path: Path, spec: NetworkSpec, sizes: tuple[Shape, ...], stored: dict[str, _Stored]) -> None:
-    """Refuse parameters of other sizes than the spec's, before anything is made of those sizes."""
-    wanted: dict[str, list[int]] = {}
-    for i, (layer, shape) in enumerate(zip(spec.layers, sizes, strict=True)):
-        wanted[f"layers.{i}.weight"] = [layer.cell.drives, shape.post, shape.pre]
-        wanted[f"layers.{i}.bias"] = [layer.cell.sums, shape.post]
-        if shape.width:
-            wanted[f"layers.{i}.alpha"] = [shape.post, shape.width]
-        elif f"layers.{i}.alpha" in stored:
-            raise PlasticSearchError(f"{path}: layers.{i}.alpha should be absent, since nothing is plastic; {_AGAIN}")
-    for name, size in wanted.items():
-        found = list(stored[name].value.shape) if name in stored else "missing"
-        if found != size:
-            raise PlasticSearchError(f"{path}: {name} should be {size} by the spec, but is {found}; {_AGAIN}")
-
-
-def _fixed(layer: Layer, shape: Shape, weight: _Stored, alpha: _Stored | None) -> Structure:
-    """The structure of a layer; in place of one that learns, the connections whose weight or alpha is not 0."""
-    if not isinstance(layer.structure, LearnedStructure):
-        return layer.structure
-    plastic = torch.zeros(shape.post, shape.pre, dtype=torch.bool)
-    if alpha is not None:
-        plastic[:, shape.plastic] = alpha.value != 0
-    fixed = (weight.value != 0).any(0) & ~plastic
-    support: Structure = Dense() if shape.recurrent else FeedForward()
-    if layer.structure.selection is not None:
-        support = Selected(layer.structure.selection, support)
-    edges, traces = ([(post, pre) for post, pre in each.nonzero().tolist()] for each in (fixed, plastic))
-    return Graph(tuple(edges), tuple(traces), support)
-
-
-def _fill(net: Network, stored: dict[str, _Stored], path: Path) -> None:
-    """Set the parameters of `net` so that an episode uses what is stored."""
-    tensors = {name: each.value for name, each in stored.items()}
-    for i, (layer, shape) in enumerate(zip(net.spec.layers, net.shapes, strict=True)):
-        weight, alpha = f"layers.{i}.weight", f"layers.{i}.alpha"
-        tensors[weight] = _unrounded(stored[weight], net.spec.precision.format(Role.WEIGHT), torch.ones(()))
-        if alpha in stored:
-            plastic = layer.structure.gates((), shape, stored[alpha].value).plastic
-            gate = torch.ones(shape.post, shape.width) if plastic is None else plastic
-            learned = stored[alpha]._replace(value=_learned(stored[alpha].value, layer.alpha))
-            tensors[alpha] = _unrounded(learned, net.spec.precision.format(Role.ALPHA), _learned(gate, layer.alpha))
-    own = net.state_dict()
-    for name, tensor in tensors.items():
-        layer, _, rest = name.removeprefix("layers.").partition(".")
-        key = f"layers.{layer}.{rest.replace('.', '__')}"  # under which the layer registered it
-        if key not in own or own[key].shape != tensor.shape or tensor.dtype is not torch.float32:
-            size = f"float32 {list(own[key].shape)}" if key in own else "absent"
-            found = f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
-            raise PlasticSearchError(f"{path}: {name} should be {size}, but is {found}; {_AGAIN}")
-        own[key].copy_(tensor)
-
-
-def _learned(full: Tensor, shape: AlphaShape) -> Tensor:
-    """A value for each coefficient that is learned, from [post, width]: of those that share it the largest, which no
-    gate has removed."""
-    match shape:
-        case AlphaShape.SYNAPSE:
-            return full
-        case AlphaShape.NEURON:
-            return full.gather(1, full.abs().argmax(1, keepdim=True))
-        case AlphaShape.NETWORK:
-            return full.flatten()[full.abs().argmax()].view(1, 1)
-
-
-def _unrounded(stored: _Stored, form: Format | None, gate: Tensor) -> Tensor:
-    """A parameter that is `stored` after it is rounded to `form`, and then multiplied by `gate`.
-
-    The largest magnitude sets the step, and may stand at a closed gate. As the step times the largest code it can be a
-    last bit off; then a neighbouring number gives the very step.
-    """
-    value, step = stored
-    if form is None or step is None:
-        return value
-    largest, rounded = step * form.top, parameter_rounder(form)
-    holds = (value / step).round().abs() == form.top
-    if not holds.any() and (gate == 0).any():
-        holds.view(-1)[(gate == 0).flatten().nonzero()[0]] = True
-    for end in (largest, largest * 0.0, torch.full_like(largest, torch.inf)):
-        x = torch.where(holds, torch.nextafter(largest, end).copysign(value), value)
-        if torch.equal(rounded(x) * gate, value):
-            return x
-    return value
