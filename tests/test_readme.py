@@ -55,6 +55,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_python_runs_as_it_is_printed(code: str, demo: Path) -> None:
     if "Gymnasium(" in code:
         pytest.importorskip("gymnasium", reason="the extra rl is not installed")
+    if "nir.write(" in code:
+        pytest.importorskip("nir", reason="the extra spiking is not installed")
     run(code, demo)
 
 

@@ -125,7 +125,7 @@ def cell_of(node: Node, units: int, step: float, refused: Callable[[str], Plasti
             "synapse": _times(arrays["tau_syn"], step, refused, longest)[2],
         }
         gain = arrays["w_in"]
-    span = max(10.0, *(4.0 * values.max() / values.min() for values in (threshold, resistance)))
+    span = max(10.0, *(4.0 * float(values.max() / values.min()) for values in (threshold, resistance)))
     threshold_start, params["threshold"] = _factors(threshold, span)
     resistance_start, params["resistance"] = _factors(resistance, span)
     cell = LIF(membrane, synapse, threshold_start, resistance_start, longest=longest, span=span)
