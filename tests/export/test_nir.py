@@ -208,8 +208,8 @@ def test_what_snntorch_exports_is_read_and_computes_the_same_spikes(tmp_path: Pa
     theirs = torch.nn.Sequential(
         torch.nn.Linear(5, 9), recurrent, torch.nn.Linear(9, 7, bias=False), leaky, torch.nn.Linear(7, 4), last
     )
-    for weights in (theirs[0], theirs[2], theirs[4]):
-        weights.weight *= 6.0
+    for i in (0, 2, 4):
+        theirs.get_parameter(f"{i}.weight").mul_(6.0)
     with pytest.warns(DeprecationWarning, match="extract_nir_graph"):
         package.write(tmp_path / "snntorch.nir", export_to_nir(theirs, torch.zeros(1, 5), ignore_dims=[0]))
     net, x = nir.read(tmp_path / "snntorch.nir", step=1e-4), spikes_in(5)
