@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from plastic_search.core.part import Part
 
-__all__ = ["Cell", "Reset", "Response"]
+__all__ = ["Cell", "Membrane", "Reset", "Response"]
 
 
 class Reset(Enum):
@@ -31,6 +31,20 @@ class Response(NamedTuple):
 
     output: Tensor
     post: Tensor
+
+
+class Membrane(NamedTuple):
+    """What figures show of units that fire.
+
+    Args:
+        potential: the membrane potential [batch, post].
+        threshold: the potential above which a unit fires, in the next step [batch, post].
+        tau: the time constant of the membrane, in time steps [post].
+    """
+
+    potential: Tensor
+    threshold: Tensor
+    tau: Tensor
 
 
 @dataclass(frozen=True)
@@ -75,3 +89,7 @@ class Cell(Part):
             drive: [batch, sums, post], the drives; of those in `split`, the part from other layers, and after all
                 drives, in the order of `split`, the part from the layer itself.
         """
+
+    def membranes(self, params: Any, state: Any) -> Membrane | None:
+        """The membranes of units that fire, after a step; None, by default, for units that have none."""
+        return None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from plastic_search.cells import Cell, Reset
+from plastic_search.cells import Cell, Membrane, Reset
 from plastic_search.cells._ranges import leak, scaled, start_of_leak
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import positive
@@ -104,6 +104,14 @@ class IntegrateAndFire(Cell, ABC):
         active = (state.waiting < 0.5).to(drive) if self.refractory else None
         potential = state.potential + (step if active is None else active * step)
         return Charged(potential, current if self.synapse else (), active)
+
+    @abstractmethod
+    def bar(self, params: Any, state: Any) -> Tensor:
+        """The potential above which a unit fires in a step that begins with `state`: [post] or [batch, post]."""
+
+    def membranes(self, params: Any, state: Any) -> Membrane:
+        bar, tau = self.bar(params, state), 1.0 / leak(params.membrane, 1.0, self.longest)
+        return Membrane(state.potential, bar.expand_as(state.potential), tau)
 
     def fired(self, charged: Charged, threshold: Tensor) -> Tensor:
         """The spikes [batch, post], 0 or 1."""

@@ -47,7 +47,8 @@ class Metric(Part):
 
     Args:
         name: of the metric in a run: score, validation, test, frozen, shuffled, connections; of a stream also loss,
-            units, units_third, units_two_thirds, units_largest.
+            units, units_third, units_two_thirds, units_largest; beside a test score, of units that fire also spikes,
+            accumulates, multiply_accumulates, trace_writes, energy.
         label: what a page calls it.
         better: higher or lower.
         unit: of its values.

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from plastic_search.core.errors import PlasticSearchError, one_line
 from plastic_search.environments import Environment
 from plastic_search.experiments.episode import record_episode
+from plastic_search.experiments.firing import fires, record_firing
 from plastic_search.experiments.parameters import save_parameters
 from plastic_search.network.module import Network
 from plastic_search.network.spec import NetworkSpec
-from plastic_search.records import episodes
+from plastic_search.records import episodes, spikes
 from plastic_search.records.files import write_text
 from plastic_search.records.folder import is_locked, removed
 from plastic_search.records.provenance import versions
@@ -169,7 +170,7 @@ def timed_out(job: Job, seconds: float, where: str) -> list[Run]:
 
 
 def keep(job: Job, net: Network, seed: int) -> str:
-    """Write the parameters and the topology, where the job wants them, and an episode of what acts in an environment.
+    """Write the parameters and the topology, where the job wants them, and an episode of what acts or fires.
 
     Returns:
         A remark for the run: why there is no episode; "" where there is nothing to say.
@@ -188,13 +189,21 @@ def keep(job: Job, net: Network, seed: int) -> str:
 
 def _episode(job: Job, net: Network, seed: int) -> str:
     """Record an episode of a network whose parameters are kept; where it fails, nothing that was trained is lost."""
-    if not job.save or not isinstance(job.task, Environment) or job.stage is Stage.QUANTIZED:
+    if not job.save or job.stage is Stage.QUANTIZED:
         return ""
+    acted = fired = None
     try:
-        episode = record_episode(net, job.task, name=job.name, seed=seed)
+        if isinstance(job.task, Environment):
+            acted = record_episode(net, job.task, name=job.name, seed=seed)
+        elif fires(net):
+            fired = record_firing(net, job.task, name=job.name, seed=seed)
     except Exception as error:
         return f"no episode was recorded: {one_line(error)}"
-    episodes.write(job.save.parent.parent, episode, f"{file_name(job.name)}-{seed}")
+    folder, file = job.save.parent.parent, f"{file_name(job.name)}-{seed}"
+    if acted:
+        episodes.write(folder, acted, file)
+    if fired:
+        spikes.write(folder, fired, file)
     return ""
 
 

@@ -7,8 +7,10 @@ import math
 import torch
 
 from plastic_search.environments import Environment
+from plastic_search.experiments.firing import fires
 from plastic_search.experiments.jobs import Measure
 from plastic_search.network.module import Network
+from plastic_search.network.operations import count_operations
 from plastic_search.network.spec import Pathway
 from plastic_search.tasks import Split, Task
 from plastic_search.training.contract import draw
@@ -19,11 +21,15 @@ __all__ = ["measure", "not_finite"]
 
 _EPISODES = 2000  # behind a score of a task
 _PLAYED = 500  # behind one of an environment
+_COUNTED = 20  # behind the operations of a network with units that fire
 
 
 def measure(measures: tuple[Measure, ...], net: Network, task: Task | Environment) -> dict[str, float]:
     """The scores of a trained network; those of its trace are left out where nothing is plastic.
 
+    For a task, where its test score is measured and it has units that fire, also what `network.operations` counts in
+    20 of the test's episodes, which are means of an episode: `spikes` per unit and step, of each layer `spikes.0`,
+    ..., `accumulates`, `multiply_accumulates`, `trace_writes`, and the estimate `energy` in nJ.
     In an environment also each of its metrics by name, and the reward of each trial, `trial.0`, `trial.1`, ..., on the
     test split; and the score with the plasticity rate held at its mean, where that is modulated.
     """
@@ -47,7 +53,21 @@ def _for(task: Task, net: Network, measures: tuple[Measure, ...]) -> dict[str, f
             case _:
                 continue
         found[each.value] = score
+    if Measure.TEST in measures and fires(net):
+        found |= _operations(task, net)
     return found
+
+
+def _operations(task: Task, net: Network) -> dict[str, float]:
+    rng = torch.Generator().manual_seed(_COUNTED)
+    counted = count_operations(net, draw(task, _COUNTED, Split.TEST, rng, next(net.parameters())).inputs)
+    by_layer = {f"spikes.{i}": rate for i, rate in counted.spikes.items()}
+    return {"spikes": counted.rate} | by_layer | {
+        "accumulates": counted.accumulates,
+        "multiply_accumulates": counted.multiply_accumulates,
+        "trace_writes": counted.writes,
+        "energy": counted.energy,
+    }  # fmt: skip
 
 
 def _in(environment: Environment, net: Network, measures: tuple[Measure, ...]) -> dict[str, float]:

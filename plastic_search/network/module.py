@@ -126,15 +126,19 @@ class Network(nn.Module):
 
     def connections(self) -> int:
         """Number of synapses that exist, gates thresholded at 0.5; those from units that do not exist are excluded."""
-        like, count = next(self.parameters()), 0
+        return sum(int(mask.sum()) for mask in self.existing())
+
+    def existing(self) -> tuple[Tensor, ...]:
+        """Of each layer, 1 where a synapse exists and 0 elsewhere [post, pre], as `connections` counts them."""
+        like, masks = next(self.parameters()), []
         units = [like.new_ones(self.inputs)]  # 1 for each unit that exists, of the input and of each layer
         for shape, gates in zip(self.shapes, self._gates(), strict=True):
             own = like.new_ones(shape.post) if gates.units is None else gates.units
             pre = torch.cat([separated(shape, layer_inputs(shape, units))[0], own[: shape.recurrent]])
             exists = like.new_ones(shape.post, shape.pre) if gates.exists is None else (gates.exists > 0.5).to(like)
-            count += int((exists * pre).sum())
+            masks.append((exists * pre).detach())
             units.append(own)
-        return count
+        return tuple(masks)
 
     def units(self) -> tuple[int, ...]:
         """Number of units of each layer that exist."""
@@ -143,13 +147,17 @@ class Network(nn.Module):
 
     def plastic_connections(self) -> int:
         """Number of synapses that have a trace, gates thresholded at 0.5."""
-        count = 0
+        return sum(int(mask.sum()) for mask in self.plastic())
+
+    def plastic(self) -> tuple[Tensor, ...]:
+        """Of each layer, 1 where a synapse has a trace and 0 elsewhere [post, width of the plastic pathway]."""
+        like, masks = next(self.parameters()), []
         for shape, gates in zip(self.shapes, self._gates(), strict=True):
             plastic = gates.plastic
             if plastic is None and gates.exists is not None:
                 plastic = gates.exists[:, shape.plastic]
-            count += shape.post * shape.width if plastic is None else int((plastic > 0.5).sum())
-        return count
+            masks.append(like.new_ones(shape.post, shape.width) if plastic is None else (plastic > 0.5).to(like))
+        return tuple(masks)
 
     def count(self) -> int:
         """Number of parameters, in scalars; those that are held are not counted, nor are buffers."""

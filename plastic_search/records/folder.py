@@ -19,11 +19,12 @@ from plastic_search.records import run as files
 from plastic_search.records.episodes import EPISODES
 from plastic_search.records.files import is_temporary, make_folder, unwritable, write_text
 from plastic_search.records.run import CurrentRuns, Record, Run, Stage
+from plastic_search.records.spikes import SPIKES
 
 __all__ = ["RunFolder", "is_locked", "removed"]
 
 _LOCK = ".lock"
-_WRITTEN = (files.TOPOLOGIES, files.CHECKPOINTS, EPISODES)  # folders in it whose files are written whole
+_WRITTEN = (files.TOPOLOGIES, files.CHECKPOINTS, EPISODES, SPIKES)  # folders in it whose files are written whole
 
 
 class RunFolder:

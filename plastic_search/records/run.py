@@ -8,6 +8,7 @@ runs/NAME/
   models/           parameters, as safetensors
   topologies/       learned graphs, as node-link JSON
   episodes/         an episode of each network in its environment, NAME-SEED.json
+  spikes/           a test episode of each network with units that fire, NAME-SEED.json
   checkpoints/      trainings that are under way, as safetensors
 """
 
@@ -25,6 +26,7 @@ from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.paths import as_path
 from plastic_search.core.printable import printable
 from plastic_search.records import episodes as played
+from plastic_search.records import spikes as fired
 from plastic_search.records.episodes import Episode
 from plastic_search.records.files import append_lines, read_json, read_lines
 from plastic_search.records.schema import (
@@ -37,6 +39,7 @@ from plastic_search.records.schema import (
     conform,
     study_shape,
 )
+from plastic_search.records.spikes import SpikingEpisode
 
 __all__ = [
     "COMPARISON", "SWEEP", "CurrentRuns", "CurvePoint", "Finalist", "Outcome", "Record", "Run", "Stage",
@@ -165,6 +168,7 @@ class Record(NamedTuple):
     importances: dict[str, float]
     topologies: dict[str, dict[str, Any]]  # name -> node-link JSON
     episodes: dict[str, Episode] = {}  # noqa: RUF012  name of the file -> content
+    spikes: dict[str, SpikingEpisode] = {}  # noqa: RUF012  likewise
 
     def stage(self, stage: str, name: str | None = None) -> list[Run]:
         """The runs of a stage, or of one of its networks."""
@@ -240,7 +244,8 @@ def load(folder: Path | str) -> Record:
     study, runs = read_study(folder), CurrentRuns(read_runs(folder))
     importances = _read(folder / IMPORTANCES, dict[str, float]) if (folder / IMPORTANCES).is_file() else {}
     topologies = {p.stem: _read_graph(p) for p in sorted((folder / TOPOLOGIES).glob("*.json"))}
-    return Record(study["name"], folder, study, runs.all(), importances, topologies, played.read_all(folder))
+    episodes = played.read_all(folder), fired.read_all(folder)
+    return Record(study["name"], folder, study, runs.all(), importances, topologies, *episodes)
 
 
 def _read(path: Path, kind: Any) -> dict[str, Any]:

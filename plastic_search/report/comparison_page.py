@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from plastic_search.core.errors import unknown
 from plastic_search.records import table
 from plastic_search.records.run import Record
-from plastic_search.report import environment_page, reproduce, statistics
+from plastic_search.report import environment_page, reproduce, spiking_page, statistics
 from plastic_search.report.comparison_figures import QUANTITIES, along_axis, every_seed, over_training
 from plastic_search.report.figures._cases import Curve
+from plastic_search.report.figures._learning import runs_of
 from plastic_search.report.formatting import digits, listed, measure
 from plastic_search.report.groups import compared, rewarded
 from plastic_search.report.html import plain, write_page
@@ -74,6 +75,7 @@ def write(record: Record, out: Path | str, title: str = "", prose: str = "") -> 
         "axis": along_axis(page),
         "curves": over_training(page),
         "environment": environment_page.drawings(record, page),
+        "spiking": spiking_page.drawings(record, page["spiking"]),
     }
     return write_page(out, "comparison.html.j2", plain(page), drawings=drawings)
 
@@ -127,7 +129,17 @@ def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]
         "commands": reproduce.again(record),
     }
     page["summary"] = _summary(page, metrics[0], wide[metrics[0].name])
-    return page | {"environment": environment_page.contents(record, cases, page["summary"]["best"])}
+    return page | _more(record, page)
+
+
+def _more(record: Record, page: dict[str, Any]) -> dict[str, Any]:
+    """What only networks in an environment have, and what only those with units that fire; None where there is none."""
+    cases, best = page["cases"], page["summary"]["best"]
+    networks = [(case["name"], case["label"], runs_of(record, case["name"])) for case in cases]
+    return {
+        "environment": environment_page.contents(record, cases, best),
+        "spiking": spiking_page.contents(record, networks, [best, page["reference"]]),
+    }
 
 
 _PROVENANCE: dict[str, Any] = {"machine": {}, "versions": {}, "code": "", "created": ""}
@@ -159,8 +171,12 @@ def _wide(rows: DataFrame, column: str, names: list[str]) -> DataFrame:
 
 def _missing(metrics: list[Metric], complete: DataFrame) -> list[str]:
     """A sentence for each metric that no complete run has, with those that there are."""
-    known = [c.removeprefix("metrics.") for c in complete if c.startswith("metrics.") and not complete[c].isna().all()]
-    whole = [name for name in known if not name.startswith("trial.")]
+    known = [
+        c.removeprefix("metrics.")
+        for c in map(str, complete)
+        if c.startswith("metrics.") and not complete[c].isna().all()
+    ]
+    whole = [name for name in known if not name.startswith(("trial.", "spikes."))]
     absent = [m.name for m in metrics if m.name not in known] if len(complete) else []
     return [str(unknown("metric of any run", name, whole)) for name in absent]
 

@@ -9,7 +9,7 @@ from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.part import Part
 from plastic_search.core.paths import as_path
 from plastic_search.records.run import Record
-from plastic_search.report import comparison_page, study_page, sweep_page
+from plastic_search.report import comparison_page, spiking_page, study_page, sweep_page
 from plastic_search.report.figures import Figure, figures
 from plastic_search.report.html import write_page
 
@@ -54,7 +54,8 @@ def write(record: Record, out: Path | str, report: Report | None = None) -> Path
     shown = {figure: figure.data(record) for figure in _chosen(report)}
     page = study_page.contents(record, report.title, report.answer, shown)
     drawings = {figure.name: figure.draw(data) for figure, data in shown.items() if data is not None}
-    return write_page(out, "report.html.j2", page, drawings=drawings)
+    fired = {"spiking": spiking_page.drawings(record, page["spiking"])}
+    return write_page(out, "report.html.j2", page, drawings=drawings | fired)
 
 
 def _chosen(report: Report) -> list[Figure]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from plastic_search.records import provenance
 from plastic_search.records.run import Finalist, Record, rounded_network
-from plastic_search.report import groups, reproduce, statistics, verdicts
+from plastic_search.report import groups, reproduce, spiking_page, statistics, verdicts
 from plastic_search.report.figures import Figure, ablation, bits, importances, learning_curves, topology
 from plastic_search.report.formatting import MARGIN
 from plastic_search.report.groups import Group, Trial
@@ -57,6 +57,9 @@ def contents(record: Record, title: str, prose: str, shown: dict[Figure, Any]) -
         "bits": _bits(record),
         "ablation": _ablation(record),
         "controls": _controls(record),
+        "spiking": spiking_page.contents(
+            record, [(g.name, g.label, g.runs) for g in groups.finals(record)], ["winner"]
+        ),
         "export": _exported(record),
         "equations": _equations(record),
         "provenance": _provenance(record),
