@@ -210,6 +210,12 @@ def test_a_network_that_is_not_there_cannot_be_exported(result: Path) -> None:
     assert "seed 99" in refused("export", "runs/digit_recall", "--seed", "99", cwd=result)
 
 
+def test_a_network_that_does_not_fire_is_no_nir(result: Path) -> None:
+    pytest.importorskip("nir", reason="the package nir is not installed")
+    assert "layers.0.cell is " in refused("export", "runs/digit_recall", "--out", "mine.nir", cwd=result)
+    assert not (result / "mine.nir").exists()
+
+
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
     command = [
         sys.executable,

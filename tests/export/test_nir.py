@@ -38,6 +38,7 @@ from plastic_search.structures.selected import Selected
 from plastic_search.structures.self_recurrent import SelfRecurrent
 
 package: Any = pytest.importorskip("nir", reason="the package nir is not installed")
+h5py: Any = pytest.importorskip("h5py", reason="h5py is not installed")
 from nir_executor import Executor  # noqa: E402
 
 SPIKING = NetworkSpec(
@@ -187,6 +188,34 @@ def test_a_graph_of_other_form_is_read(tmp_path: Path) -> None:
     y, _ = Executor(package.NIRGraph(nodes | flat, joined, type_check=False), 1.0)(x.double().numpy())
     assert np.array_equal(net(x)[0].numpy(), y)
     assert 0.02 < y.mean() < 0.98
+
+
+@torch.no_grad()
+def test_one_number_for_all_units_is_read(tmp_path: Path) -> None:
+    """In the form in which norse writes: no v_reset, tau as dt / tau_mem_inv, dt = 0.001. Its exporter was not run."""
+    rng, tau = np.random.default_rng(0), np.float32(0.001 / 200.0)
+    one, none = np.float32(1.0), np.float32(0.0)
+    with h5py.File(tmp_path / "net.nir", "w") as file:
+        numbers = {"type": "LIF", "tau": tau, "r": one, "v_leak": none, "v_threshold": np.float32(0.3)}
+        nodes = {
+            "input": {"type": "Input", "shape": [6]}, "0": numbers, "output": {"type": "Output", "shape": [4]},
+            "1": {"type": "Affine", "weight": rng.normal(size=(4, 6)), "bias": np.zeros(4)},
+            "2": {"type": "LI", "tau": tau, "r": one, "v_leak": none},
+        }  # fmt: skip
+        file["node/type"] = "NIRGraph"
+        for name, values in nodes.items():
+            for field, value in values.items():
+                file[f"node/nodes/{name}/{field}"] = value
+        edges = [("input", "0"), ("0", "1"), ("1", "2"), ("2", "output")]
+        file["node"].create_dataset("edges", data=np.array(edges, object), dtype=h5py.string_dtype())
+    net, x = nir.read(tmp_path / "net.nir", step=1e-6), spikes_in(6)
+    net.kernel, v, y = "reference", np.zeros((3, 6)), np.zeros((3, 4))
+    for inputs, output in zip(x.double().numpy(), net(x)[0].numpy(), strict=True):
+        v = v + 0.001 * 200.0 * (inputs - v)
+        y = y + 0.001 * 200.0 * ((v > 0.3) @ nodes["1"]["weight"].T - y)
+        v = v * (v <= 0.3)
+        assert np.allclose(output, y, atol=1e-5)
+    assert y.any()
 
 
 @torch.no_grad()
