@@ -2,7 +2,8 @@
 
 An event is a presynaptic output that is not 0, of a unit that fires, or of an input where all inputs are 0 or 1. A
 synapse adds its weight where an event arrives, and does nothing else; from other units it multiplies and adds in every
-step. Energies are those of Horowitz 2014 (ISSCC, "Computing's energy problem", 45 nm, 0.9 V), of 32-bit floats.
+step. Energies are those of Horowitz 2014 (ISSCC, "Computing's energy problem", 45 nm), of 32-bit floats, as two
+secondary sources quote that table.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from plastic_search.report.formatting import digits
 __all__ = ["contents", "drawings"]
 
 _COUNTED = ("accumulates", "multiply_accumulates", "trace_writes")
+_DIGITS = {"spikes": 3, "energy": 0}  # decimals at least
 Page = dict[str, Any]  # as `contents` makes it, or None
 
 
@@ -40,7 +41,7 @@ def contents(record: Record, networks: list[tuple[str, str, list[Run]]], first: 
         }
     return {
         "rows": rows,
-        "digits": {name: digits([row[name] for row in rows]) for name in ("spikes", "energy")},
+        "digits": {name: max(digits([row[name] for row in rows]), least) for name, least in _DIGITS.items()},
         "episode": about,
     }
 
@@ -50,12 +51,13 @@ def _row(name: str, label: str, runs: list[Run]) -> dict[str, Any] | None:
     known = [run for run in runs if groups.finite(run.metrics.get("energy")) is not None and "spikes" in run.metrics]
     if not known:
         return None
+    rates = [run.metrics["spikes"] for run in known]
     layers = sorted({int(n.removeprefix("spikes.")) for run in known for n in run.metrics if n.startswith("spikes.")})
     return {
         "name": name,
         "label": label,
         "seeds": len(known),
-        "spikes": statistics.mean([run.metrics["spikes"] for run in known]),
+        "spikes": statistics.bounded(statistics.mean(rates), rates),
         "layers": [
             {"layer": i, "spikes": groups.average(run.metrics.get(f"spikes.{i}") for run in known)} for i in layers
         ],
