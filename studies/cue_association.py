@@ -7,6 +7,7 @@ reconstruction. A network tested at twice the noise is the one of the same name:
 """
 
 from plastic_search.cells.alif import ALIF
+from plastic_search.cells.integrator import Integrator
 from plastic_search.core.loading import value
 from plastic_search.experiments.comparison import Better, Case, Change, Comparison, Metric
 from plastic_search.modulations.simple import Simple
@@ -50,6 +51,15 @@ STUDY = Comparison(
                 Change("layers.0.cell", ALIF(membrane=5.0)),
             ),
             about="no plasticity, feed-forward, thresholds that rise with every spike",
+            group="static",
+        ),
+        Case(
+            "static, slow readout",
+            changes=(
+                Change("layers.0.plastic", Pathway.NONE),
+                Change("layers.1.cell", Integrator(start=100.0)),
+            ),
+            about="no plasticity, feed-forward, a readout that forgets ten times as slowly",
             group="static",
         ),
         Case(
