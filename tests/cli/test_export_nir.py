@@ -38,6 +38,7 @@ def test_a_spiking_network_of_a_run_is_written(tmp_path: Path) -> None:
     assert said.returncode == 0, said.stderr
     assert "spiking of seed 0" in said.stdout
     net = nir.read(tmp_path / "mine.nir")
+    assert QUESTION.spec is not None
     assert net.spec.layers == QUESTION.spec.layers
     about = json.loads(call("export", "run", "--name", "spiking", "--out", "mine.nir", "--json", cwd=tmp_path).stdout)
     assert (about["name"], about["plastic"], about["bytes"]) == (
