@@ -186,7 +186,7 @@ IMPOSSIBLE = [
         lambda: open_set("bogus"),
         "no open set is called 'bogus'; known: cells",
     ),
-    (lambda: each(Layer), "is not the base class of an open set; known: cells, rules"),
+    (lambda: each(Layer), "is not the base class of an open set; known: cells, surrogates, rules"),
     (lambda: choice(1, 1), "a choice needs distinct options"),
     (lambda: Layer(rule=choice(Hebb(), RNN())), "Layer.rule, option 1 wants a Rule, but got RNN() (RNN)"),
     (lambda: Layer(bound=real(0.0, 1.0)), "no Bound for Layer.bound is called '0.0'"),

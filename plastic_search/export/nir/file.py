@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from plastic_search.core.errors import PlasticSearchError, one_line, unknown
+from plastic_search.core.paths import as_path
 
 __all__ = ["SHAPED", "UNITS", "Content", "Node", "h5py_or_advice", "read_content"]
 
@@ -66,12 +67,13 @@ def h5py_or_advice() -> Any:
     return h5py
 
 
-def read_content(path: Path) -> Content:
+def read_content(path: Path | str) -> Content:
     """The graph in a file.
 
     Raises:
         PlasticSearchError: it is not a file of NIR, has something in it that is not of NIR, or is too large.
     """
+    path = as_path(path)
     if not path.is_file():
         raise PlasticSearchError(f"{path} is no file; name a file of NIR, such as network.nir")
     if path.stat().st_size > _FILE:
