@@ -38,7 +38,7 @@ class Stored(NamedTuple):
 
 
 @torch.no_grad()
-def rebuild(spec: NetworkSpec, inputs: int, stored: dict[str, Stored], path: Path, remedy: str) -> Network:
+def rebuild(spec: NetworkSpec, inputs: int, stored: dict[str, Stored], path: Path | str, remedy: str) -> Network:
     """The network of `spec`, on the CPU, whose episodes use what is stored.
 
     Args:
@@ -64,7 +64,7 @@ def rebuild(spec: NetworkSpec, inputs: int, stored: dict[str, Stored], path: Pat
 
 
 def _require_sizes(
-    path: Path, spec: NetworkSpec, sizes: tuple[Shape, ...], stored: dict[str, Stored], remedy: str
+    path: Path | str, spec: NetworkSpec, sizes: tuple[Shape, ...], stored: dict[str, Stored], remedy: str
 ) -> None:
     """Refuse parameters of other sizes than the spec's, before anything is made of those sizes."""
     wanted: dict[str, list[int]] = {}
@@ -96,7 +96,7 @@ def _fixed(layer: Layer, shape: Shape, weight: Stored, alpha: Stored | None) -> 
     return Graph(tuple(edges), tuple(traces), support)
 
 
-def _fill(net: Network, stored: dict[str, Stored], path: Path, remedy: str) -> None:
+def _fill(net: Network, stored: dict[str, Stored], path: Path | str, remedy: str) -> None:
     """Set the parameters of `net` so that an episode uses what is stored."""
     tensors = {name: each.value for name, each in stored.items()}
     for i, (layer, shape) in enumerate(zip(net.spec.layers, net.shapes, strict=True)):

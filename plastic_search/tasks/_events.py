@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError, one_line
+from plastic_search.core.paths import as_path
 from plastic_search.tasks._archives import FOLDER, DataMissing, folders
 
 __all__ = ["UNITS", "Spikes", "address_events", "located", "spikes_of"]
@@ -129,7 +130,7 @@ def _damaged(path: Path, what: str) -> PlasticSearchError:
     return PlasticSearchError(f"{path} is not a file of spikes as SHD and SSC are published: {what}")
 
 
-def address_events(path: Path, side: int) -> np.ndarray:
+def address_events(path: Path | str, side: int) -> np.ndarray:
     """The events of an N-MNIST file, whole numbers [events, 4]: microseconds, row, column, polarity (0 off, 1 on).
 
     An event is 40 bits: 8 of the column, 8 of the row, 1 of the polarity, 23 of the time, the highest first. A row of
@@ -138,7 +139,7 @@ def address_events(path: Path, side: int) -> np.ndarray:
     Raises:
         PlasticSearchError: the file ends within an event, or an event lies outside of `side` rows and columns.
     """
-    data = np.frombuffer(path.read_bytes(), np.uint8)
+    data = np.frombuffer(as_path(path).read_bytes(), np.uint8)
     if len(data) % 5:
         raise PlasticSearchError(f"{path} ends within an event: {len(data)} bytes, where an event has 5; fetch it anew")
     column, row, *time = data.reshape(-1, 5).T.astype(np.int64)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path
 from plastic_search.export.nir.file import UNITS, Content, Node
 
 __all__ = ["READOUT", "Population", "Wiring", "wiring"]
@@ -55,14 +56,14 @@ class _Parts(NamedTuple):
         return PlasticSearchError(f"{self.path}: {what}")
 
 
-def wiring(path: Path, content: Content) -> Wiring:
+def wiring(path: Path | str, content: Content) -> Wiring:
     """The layers of a graph.
 
     Raises:
         PlasticSearchError: a node receives or sends nothing, shapes do not match, two nodes of weights follow one
             another, or there is a loop other than that of a layer with itself.
     """
-    parts = _parts(path, content)
+    parts = _parts(as_path(path), content)
     source, sink = (_end(parts, kind) for kind in ("Input", "Output"))
     units = [name for name, node in parts.nodes.items() if node.kind in UNITS]
     direct = parts.senders[sink][0] if len(parts.senders[sink]) == 1 else READOUT
