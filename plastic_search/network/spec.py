@@ -164,7 +164,10 @@ class NetworkSpec(Part):
         rounds = not isinstance(self.precision, SearchParameter) and not any(search_parameters(self.precision))
         for i, layer in enumerate(self.layers):
             if isinstance(layer.skip, tuple) and any(k > i for k in layer.skip if isinstance(k, int)):
-                raise PlasticSearchError(f"layers.{i}.skip={layer.skip} reaches back beyond the network's input")
+                most = f"at most {i} here" if i else "the first layer has none, skip=()"
+                raise PlasticSearchError(
+                    f"layers.{i}.skip={layer.skip} reaches back beyond the network's input; {most}"
+                )
             free = layer.bound in (Bound.NONE, Bound.READ)
             if rounds and free and self.precision.format(Role.TRACE) is not None:
                 raise PlasticSearchError(
