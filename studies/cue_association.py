@@ -1,9 +1,7 @@
 """Do spiking networks with plastic synapses add up noisy cues over a delay that static ones do not outlast?
 
-The claims of SpikePropamine (Schmidgall et al. 2021, arXiv 2106.02681): networks of leaky integrate-and-fire units
-whose synapses follow Oja's rule or BCM, each with and without modulation, solve temporal tasks that a static network
-does not, also under noise. Their tables and constants could not be read: task, sizes and constants are a
-reconstruction. A network tested at twice the noise is the one of the same name: same seeds, same episodes in training.
+The claims of SpikePropamine (Schmidgall et al. 2021, arXiv 2106.02681), in a reconstruction of ours: their sizes,
+constants and tables could not be read. A network tested at twice the noise is that of the same name, trained alike.
 """
 
 from plastic_search.cells.alif import ALIF

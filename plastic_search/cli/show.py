@@ -33,7 +33,7 @@ from plastic_search.records import run
 __all__ = ["Shown", "show"]
 
 _VALUES = ("experiments.study", "experiments.sweep", "experiments.bench.benchmark", "report.report")  # users make them
-_MOST = 12  # lines of a summary for the members of one tuple
+_MOST = 6  # lines of a summary for the members of one tuple
 
 
 class Shown(NamedTuple):

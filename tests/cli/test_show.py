@@ -112,7 +112,7 @@ def test_so_does_a_comparison_of_many_cases(tmp_path: Path) -> None:
     text = shown("many.py", cwd=tmp_path)
     assert text.count("\n") <= 40
     assert "Case(case 4, changes=(Change(path=layers.1.units, value=4)" in text
-    assert "and 48 more" in text
+    assert "and 54 more" in text
     assert json.loads(shown("many.py", "--json", cwd=tmp_path))["settings"]["cases.59.changes.0.value"] == "63"
 
 
