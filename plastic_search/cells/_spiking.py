@@ -106,12 +106,12 @@ class IntegrateAndFire(Cell, ABC):
         return Charged(potential, current if self.synapse else (), active)
 
     @abstractmethod
-    def bar(self, params: Any, state: Any) -> Tensor:
+    def firing_threshold(self, params: Any, state: Any) -> Tensor:
         """The potential above which a unit fires in a step that begins with `state`: [post] or [batch, post]."""
 
     def membranes(self, params: Any, state: Any) -> Membrane:
-        bar, tau = self.bar(params, state), 1.0 / leak(params.membrane, 1.0, self.longest)
-        return Membrane(state.potential, bar.expand_as(state.potential), tau)
+        threshold, tau = self.firing_threshold(params, state), 1.0 / leak(params.membrane, 1.0, self.longest)
+        return Membrane(state.potential, threshold.expand_as(state.potential), tau)
 
     def fired(self, charged: Charged, threshold: Tensor) -> Tensor:
         """The spikes [batch, post], 0 or 1."""

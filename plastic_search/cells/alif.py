@@ -86,13 +86,13 @@ class ALIF(IntegrateAndFire):
     def state(self, batch: int, post: int, like: Tensor) -> ALIFState:
         return ALIFState(*self.unit_state(batch, post, like), like.new_zeros(batch, post))
 
-    def bar(self, params: ALIFParams, state: ALIFState) -> Tensor:
+    def firing_threshold(self, params: ALIFParams, state: ALIFState) -> Tensor:
         threshold = scaled(params.threshold, self.threshold, self.span)
         return threshold + scaled(params.strength, self.strength, self.span) * state.recent
 
     def step(self, params: ALIFParams, state: ALIFState, drive: Tensor) -> tuple[ALIFState, Response]:
         charged = self.charged(params, state, drive[:, 0])
-        threshold = self.bar(params, state)
+        threshold = self.firing_threshold(params, state)
         y = self.fired(charged, threshold)
         recent = state.recent - leak(params.adaptation, 1.0, self.longest) * state.recent + y
         return ALIFState(*self.after(charged, state, y, threshold), recent), Response(y, y)

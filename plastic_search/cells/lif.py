@@ -68,11 +68,11 @@ class LIF(IntegrateAndFire):
     def state(self, batch: int, post: int, like: Tensor) -> UnitState:
         return self.unit_state(batch, post, like)
 
-    def bar(self, params: UnitParams, state: UnitState) -> Tensor:
+    def firing_threshold(self, params: UnitParams, state: UnitState) -> Tensor:
         return scaled(params.threshold, self.threshold, self.span)
 
     def step(self, params: UnitParams, state: UnitState, drive: Tensor) -> tuple[UnitState, Response]:
         charged = self.charged(params, state, drive[:, 0])
-        threshold = self.bar(params, state)
+        threshold = self.firing_threshold(params, state)
         y = self.fired(charged, threshold)
         return self.after(charged, state, y, threshold), Response(y, y)

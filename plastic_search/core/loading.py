@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import os
 import sys
@@ -20,8 +21,8 @@ from plastic_search.core.part import Part, paths_from, source, unfinished
 from plastic_search.core.paths import as_path, as_paths
 
 __all__ = [
-    "about", "anywhere", "contained", "find", "folder", "load_module", "load_parts", "names", "sentence", "staying",
-    "value",
+    "about", "anywhere", "contained", "find", "folder", "load_module", "load_parts", "names", "optional", "sentence",
+    "staying", "value",
 ]  # fmt: skip
 
 VARIABLES = {"search_spaces": "SPACE", "studies": "STUDY", "reports": "REPORT", "benchmarks": "BENCHMARK"}
@@ -133,6 +134,24 @@ def _line(error: BaseException, path: Path) -> str:
     """`, line 3`: the last line of `path` in the traceback."""
     lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
     return f", line {lines[-1]}" if lines else ""
+
+
+def optional(package: str, need: str, extra: str) -> Any:
+    """A package that is installed with one of our extras.
+
+    Args:
+        need: who needs it, as the message begins: `NIR needs h5py`.
+        extra: which extra installs it.
+
+    Raises:
+        PlasticSearchError: it is not installed; the message has the command that installs it.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise PlasticSearchError(
+            f'{need}, which is not installed; python -m pip install "plastic-search[{extra}]"'
+        ) from None
 
 
 def load_parts(files: Iterable[Path | str]) -> None:

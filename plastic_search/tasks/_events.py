@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError, one_line
+from plastic_search.core.loading import optional
 from plastic_search.core.paths import as_path
 from plastic_search.tasks._archives import FOLDER, DataMissing, folders
 
@@ -71,7 +72,8 @@ def spikes_of(path: str, classes: int, steps: int, seconds: float, channels: int
         DataMissing: there is no such file on this machine.
         PlasticSearchError: h5py is not installed, or the file is not of the published form.
     """
-    found, h5py = located(path, _HEIDELBERG.format(name=path.rpartition("/")[2])), _h5py()
+    found = located(path, _HEIDELBERG.format(name=path.rpartition("/")[2]))
+    h5py = optional("h5py", "SHD and SSC are read with h5py", "spiking")
     try:
         with h5py.File(found, "r") as file:
             return _counted(file, found, classes, steps, seconds, channels)
@@ -82,16 +84,6 @@ def spikes_of(path: str, classes: int, steps: int, seconds: float, channels: int
             f"{found} is not a file of spikes as SHD and SSC are published, HDF5 with spikes/times, spikes/units and "
             f"labels ({one_line(error)}); fetch it anew"
         ) from None
-
-
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError:
-        raise PlasticSearchError(
-            'SHD and SSC are read with h5py, which is not installed; python -m pip install "plastic-search[spiking]"'
-        ) from None
-    return h5py
 
 
 def _counted(file: Any, path: Path, classes: int, steps: int, seconds: float, channels: int) -> Spikes:

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from abc import ABC
+from dataclasses import dataclass
+
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from plastic_search.tasks import Episodes
+from plastic_search.tasks import Episodes, Task
 
-__all__ = ["drawn_once", "mean_loss", "mean_right"]
-
-
-def mean_loss(outputs: Tensor, episodes: Episodes) -> Tensor:
-    """The cross-entropy of the classes [batch] under the mean output from the query step on, which are logits."""
-    return functional.cross_entropy(outputs[episodes.query_step :].mean(0), episodes.targets)
+__all__ = ["Classification", "drawn_once"]
 
 
-def mean_right(outputs: Tensor, episodes: Episodes) -> Tensor:
-    """Each episode's score [batch]: 1 where the largest mean output from the query step on is the class, else 0."""
-    return (outputs[episodes.query_step :].mean(0).argmax(-1) == episodes.targets).float()
+@dataclass(frozen=True)
+class Classification(Task, ABC):
+    """The base of tasks whose targets are classes [batch]; outputs are logits, averaged from the query step on."""
+
+    @property
+    def chance(self) -> float:
+        return 1.0 / self.outputs
+
+    def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
+        """The cross-entropy of the classes under the mean output."""
+        return functional.cross_entropy(_mean(outputs, episodes), episodes.targets)
+
+    def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
+        """Each episode's score [batch]: 1 where the largest mean output is the class, else 0."""
+        return (_mean(outputs, episodes).argmax(-1) == episodes.targets).float()
+
+
+def _mean(outputs: Tensor, episodes: Episodes) -> Tensor:
+    return outputs[episodes.query_step :].mean(0)
 
 
 def drawn_once(count: int, size: int, rng: Generator) -> Tensor:

@@ -15,14 +15,14 @@ from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import positive
-from plastic_search.tasks import Episodes, Split, Task
-from plastic_search.tasks._readout import mean_loss, mean_right
+from plastic_search.tasks import Episodes, Split
+from plastic_search.tasks._readout import Classification
 
 _GROUPS = 4  # left, right, recall, background
 
 
 @dataclass(frozen=True)
-class CueAssociation(Task):
+class CueAssociation(Classification):
     """`cues` cues, left or right, each a burst of its group; after a delay the recall group fires: which were more?
 
     Inputs are spikes, 0 or 1, of four groups of neurons: left, right, recall, and background, which is always active.
@@ -84,10 +84,6 @@ class CueAssociation(Task):
         return 2
 
     @property
-    def chance(self) -> float:
-        return 0.5
-
-    @property
     def steps(self) -> int:
         """Steps in an episode."""
         return self.cues * self.period + self.delay + self.recall
@@ -112,9 +108,3 @@ class CueAssociation(Task):
         groups[-self.recall :, :, 2] = self.active
         groups[:, :, 3] = self.background
         return groups
-
-    def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return mean_loss(outputs, episodes)
-
-    def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return mean_right(outputs, episodes)

@@ -19,9 +19,9 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import positive
 from plastic_search.encoders import Encoder
 from plastic_search.encoders.analogue import Analogue
-from plastic_search.tasks import Episodes, Split, Task
+from plastic_search.tasks import Episodes, Split
 from plastic_search.tasks._archives import Archive, obtain
-from plastic_search.tasks._readout import drawn_once, mean_loss, mean_right
+from plastic_search.tasks._readout import Classification, drawn_once
 
 _HOME = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion"
 _DIGESTS = {
@@ -48,7 +48,7 @@ class _Images(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FashionCurrents(Task):
+class FashionCurrents(Classification):
     """an image's pixels as currents from 0 to 1, encoded; which of ten kinds of clothing? The answer is the mean output
 
     Args:
@@ -72,10 +72,6 @@ class FashionCurrents(Task):
     def outputs(self) -> int:
         return 10
 
-    @property
-    def chance(self) -> float:
-        return 0.1
-
     def episodes(self, size: int, split: Split, rng: Generator) -> Episodes:
         images = _images(split)
         chosen = drawn_once(len(images.kinds), size, rng)
@@ -83,12 +79,6 @@ class FashionCurrents(Task):
         rows = pixels.transpose(0, 1) if self.scan is Scan.ROWS else pixels.flatten(1).unsqueeze(0)
         currents = rows.repeat_interleave(self.steps, 0)
         return Episodes(self.encoder.encode(currents, rng), images.kinds[chosen], 0)
-
-    def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return mean_loss(outputs, episodes)
-
-    def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return mean_right(outputs, episodes)
 
 
 @cache

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import positive
-from plastic_search.tasks import Episodes, Split, Task
+from plastic_search.tasks import Episodes, Split
 from plastic_search.tasks._events import address_events, located
-from plastic_search.tasks._readout import drawn_once, mean_loss, mean_right
+from plastic_search.tasks._readout import Classification, drawn_once
 
 _FETCH = (
     "mkdir -p {{folder}} && cd {{folder}} && unzip {name}.zip` after a download of {name}.zip from "
@@ -28,7 +28,7 @@ _SIDE, _HELD_OUT = 34, 6  # pixels along a side; one of how many training record
 
 
 @dataclass(frozen=True)
-class NMNIST(Task):
+class NMNIST(Classification):
     """ten digits as events of an event camera, counted by step, pixel and polarity; the answer is the mean output
 
     Inputs are first the counts of events that say darker, then of those that say brighter, row by row. Files are read
@@ -57,10 +57,6 @@ class NMNIST(Task):
     def outputs(self) -> int:
         return 10
 
-    @property
-    def chance(self) -> float:
-        return 0.1
-
     def episodes(self, size: int, split: Split, rng: Generator) -> Episodes:
         files = _files(split)
         chosen = [files[k] for k in drawn_once(len(files), size, rng).tolist()]
@@ -75,12 +71,6 @@ class NMNIST(Task):
         _, row, column, polarity = events[step < self.steps].T
         at = ((step[step < self.steps] * 2 + polarity) * side + row // self.pool) * side + column // self.pool
         return np.bincount(at, minlength=self.steps * self.inputs).reshape(self.steps, self.inputs)
-
-    def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return mean_loss(outputs, episodes)
-
-    def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return mean_right(outputs, episodes)
 
 
 @cache

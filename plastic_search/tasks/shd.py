@@ -14,15 +14,15 @@ from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import positive
-from plastic_search.tasks import Episodes, Split, Task
+from plastic_search.tasks import Episodes, Split
 from plastic_search.tasks._events import UNITS, Spikes, spikes_of
-from plastic_search.tasks._readout import drawn_once, mean_loss, mean_right
+from plastic_search.tasks._readout import Classification, drawn_once
 
 _CLASSES = 20
 
 
 @dataclass(frozen=True)
-class SHD(Task):
+class SHD(Classification):
     """20 spoken digits as spikes of 700 channels, counted by step and group; the answer is the mean output
 
     Needs h5py: `python -m pip install "plastic-search[spiking]"`. Two of the test's speakers are in no training
@@ -53,21 +53,11 @@ class SHD(Task):
     def outputs(self) -> int:
         return _CLASSES
 
-    @property
-    def chance(self) -> float:
-        return 1 / _CLASSES
-
     def episodes(self, size: int, split: Split, rng: Generator) -> Episodes:
         spikes, rows = _split(self, split)
         chosen = rows[drawn_once(len(rows), size, rng)]
         inputs = spikes.counts[chosen].transpose(0, 1).to(torch.get_default_dtype())
         return Episodes(inputs, spikes.labels[chosen], 0)
-
-    def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return mean_loss(outputs, episodes)
-
-    def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return mean_right(outputs, episodes)
 
 
 @cache
@@ -83,7 +73,9 @@ def _split(task: SHD, split: Split) -> tuple[Spikes, Tensor]:
     if split is Split.TEST:
         return spikes, torch.arange(len(spikes.labels))
     if spikes.speakers is None:
-        raise PlasticSearchError(f"{name} names no speakers (extra/speaker), by whom validation is told from training")
+        raise PlasticSearchError(
+            f"{name} names no speakers (extra/speaker), by which validation and training are separated"
+        )
     held_out = torch.isin(spikes.speakers, torch.tensor(task.held_out, dtype=torch.long))
     rows = (held_out if split is Split.VALIDATION else ~held_out).nonzero().flatten()
     if not len(rows):

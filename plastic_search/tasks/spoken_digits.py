@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.part import positive
 from plastic_search.encoders import Encoder
 from plastic_search.encoders.analogue import Analogue
-from plastic_search.tasks import Episodes, Split, Task
+from plastic_search.tasks import Episodes, Split
 from plastic_search.tasks._cochlea import Bank, cochleagram
-from plastic_search.tasks._readout import drawn_once, mean_loss, mean_right
+from plastic_search.tasks._readout import Classification, drawn_once
 from plastic_search.tasks._recordings import Recording, recordings
 from plastic_search.tasks._wav import sound
 
@@ -30,7 +30,7 @@ _TEST, _VALIDATION = range(5), range(5, 10)  # numbers of recordings
 
 
 @dataclass(frozen=True)
-class SpokenDigits(Task):
+class SpokenDigits(Classification):
     """ten digits as currents of `channels` gammatone filters, encoded; the answer is the mean output
 
     Recordings begin at the first step; after their end there is silence, and what is longer than `steps` is cut (a
@@ -80,10 +80,6 @@ class SpokenDigits(Task):
     def outputs(self) -> int:
         return 10
 
-    @property
-    def chance(self) -> float:
-        return 0.1
-
     def episodes(self, size: int, split: Split, rng: Generator) -> Episodes:
         bank = Bank(_RATE, self.channels, self.low, self.high, self.hop / 1000, self.decibels)
         mine = _split(self.recordings, self.held_out, split)
@@ -91,12 +87,6 @@ class SpokenDigits(Task):
         currents = torch.from_numpy(np.stack([_currents(each, bank, self.steps) for each in chosen], 1))
         inputs = self.encoder.encode(currents.to(torch.get_default_dtype()), rng)
         return Episodes(inputs, torch.tensor([each.digit for each in chosen]), self.listen)
-
-    def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return mean_loss(outputs, episodes)
-
-    def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return mean_right(outputs, episodes)
 
 
 @cache

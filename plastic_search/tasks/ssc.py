@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import positive
-from plastic_search.tasks import Episodes, Split, Task
+from plastic_search.tasks import Episodes, Split
 from plastic_search.tasks._events import UNITS, Spikes, spikes_of
-from plastic_search.tasks._readout import drawn_once, mean_loss, mean_right
+from plastic_search.tasks._readout import Classification, drawn_once
 
 _FILES = {Split.TRAIN: "ssc_train.h5", Split.VALIDATION: "ssc_valid.h5", Split.TEST: "ssc_test.h5"}
 _CLASSES = 35
 
 
 @dataclass(frozen=True)
-class SSC(Task):
+class SSC(Classification):
     """35 spoken words as spikes of 700 channels, counted by step and group; the answer is the mean output
 
     Needs h5py: `python -m pip install "plastic-search[spiking]"`. The splits are those of the three files. With the
@@ -52,21 +52,11 @@ class SSC(Task):
     def outputs(self) -> int:
         return _CLASSES
 
-    @property
-    def chance(self) -> float:
-        return 1 / _CLASSES
-
     def episodes(self, size: int, split: Split, rng: Generator) -> Episodes:
         spikes = _file(_FILES[split], self.steps, self.seconds, self.channels)
         chosen = drawn_once(len(spikes.labels), size, rng)
         inputs = spikes.counts[chosen].transpose(0, 1).to(torch.get_default_dtype())
         return Episodes(inputs, spikes.labels[chosen], 0)
-
-    def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return mean_loss(outputs, episodes)
-
-    def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return mean_right(outputs, episodes)
 
 
 @cache

@@ -17,8 +17,8 @@ from torch import Generator, Tensor
 from plastic_search.core.part import positive
 from plastic_search.encoders import Encoder
 from plastic_search.encoders.latency import Latency
-from plastic_search.tasks import Episodes, Split, Task
-from plastic_search.tasks._readout import drawn_once, mean_loss, mean_right
+from plastic_search.tasks import Episodes, Split
+from plastic_search.tasks._readout import Classification, drawn_once
 
 _RADIUS, _DOT = 0.5, 0.1  # of the symbol, whose middle is (0.5, 0.5), and of its two dots
 _POINTS = {Split.TRAIN: (5000, 42), Split.VALIDATION: (1000, 41), Split.TEST: (1000, 40)}  # how many, and their seed
@@ -30,7 +30,7 @@ class _Points(NamedTuple):
 
 
 @dataclass(frozen=True)
-class YinYang(Task):
+class YinYang(Classification):
     """x, y, 1 - x, 1 - y and a 1, each encoded over `steps` steps: yin, yang or a dot?
 
     The answer is the mean output over the episode.
@@ -54,10 +54,6 @@ class YinYang(Task):
     def outputs(self) -> int:
         return 3
 
-    @property
-    def chance(self) -> float:
-        return 1 / 3
-
     def episodes(self, size: int, split: Split, rng: Generator) -> Episodes:
         points = _points(split)
         chosen = drawn_once(len(points.regions), size, rng)
@@ -66,12 +62,6 @@ class YinYang(Task):
         )
         currents = numbers.expand(self.steps, -1, -1)
         return Episodes(self.encoder.encode(currents, rng), points.regions[chosen], 0)
-
-    def loss(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return mean_loss(outputs, episodes)
-
-    def scores(self, outputs: Tensor, episodes: Episodes) -> Tensor:
-        return mean_right(outputs, episodes)
 
 
 @cache

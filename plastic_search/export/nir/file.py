@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from plastic_search.core.errors import PlasticSearchError, one_line, unknown
+from plastic_search.core.loading import optional
 from plastic_search.core.paths import as_path
 
-__all__ = ["SHAPED", "UNITS", "Content", "Node", "h5py_or_advice", "read_content"]
+__all__ = ["SHAPED", "UNITS", "Content", "Node", "read_content"]
 
 LINEAR: dict[str, tuple[str, ...]] = {"Affine": ("weight", "bias"), "Linear": ("weight",)}
 UNITS: dict[str, tuple[str, ...]] = {  # arrays of one number for each unit, or of one for all
@@ -52,21 +53,6 @@ class Content(NamedTuple):
     metadata: dict[str, Any]
 
 
-def h5py_or_advice() -> Any:
-    """The package h5py.
-
-    Raises:
-        PlasticSearchError: it is not installed.
-    """
-    try:
-        import h5py
-    except ImportError:
-        raise PlasticSearchError(
-            'NIR needs h5py, which is not installed; python -m pip install "plastic-search[spiking]"'
-        ) from None
-    return h5py
-
-
 def read_content(path: Path | str) -> Content:
     """The graph in a file.
 
@@ -78,7 +64,7 @@ def read_content(path: Path | str) -> Content:
         raise PlasticSearchError(f"{path} is no file; name a file of NIR, such as network.nir")
     if path.stat().st_size > _FILE:
         raise PlasticSearchError(f"{path} has {path.stat().st_size} bytes; a file of NIR may have {_FILE}")
-    h5py = h5py_or_advice()
+    h5py = optional("h5py", "NIR needs h5py", "spiking")
     try:
         with h5py.File(path, "r") as file:
             tree = _Reader(h5py, path).group(file, 0)

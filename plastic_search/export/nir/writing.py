@@ -23,8 +23,8 @@ from torch import Tensor
 from plastic_search import __version__
 from plastic_search.cells.linear import Linear
 from plastic_search.core.errors import PlasticSearchError, one_line
+from plastic_search.core.loading import optional
 from plastic_search.core.paths import as_path
-from plastic_search.export.nir.file import h5py_or_advice
 from plastic_search.export.nir.reading import FORMAT, read
 from plastic_search.export.nir.units import node_of
 from plastic_search.export.parameters import Codes, parameters, prepared
@@ -62,7 +62,7 @@ def write(net: Network, path: Path | str, step: float = 1.0) -> Path:
         >>> nir.write(net, "network.nir")
         >>> y, state = nir.read("network.nir")(x)  # equal to `net(x)`
     """
-    path, package = as_path(path), _package()
+    path, package = as_path(path), optional("nir", "files of NIR are written with nir", "spiking")
     if not (isinstance(step, int | float) and math.isfinite(step) and step > 0):
         raise PlasticSearchError(f"step is how long a time step lasts, and must be above 0, but is {step!r}")
     graph = _graph(package, net, float(step))
@@ -76,19 +76,6 @@ def write(net: Network, path: Path | str, step: float = 1.0) -> Path:
     except OSError as error:
         raise unwritable(path.parent, error) from None
     return path
-
-
-def _package() -> Any:
-    """The package nir."""
-    h5py_or_advice()
-    try:
-        import nir
-    except ImportError:
-        raise PlasticSearchError(
-            "files of NIR are written with the package nir, which is not installed; python -m pip install "
-            '"plastic-search[spiking]"'
-        ) from None
-    return nir
 
 
 def _graph(nir: Any, net: Network, step: float) -> Any:

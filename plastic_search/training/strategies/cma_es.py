@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.loading import optional
 from plastic_search.core.part import positive
 from plastic_search.core.space import real
 from plastic_search.training.strategies import Entries, Strategy
@@ -78,11 +79,8 @@ def _search(state: CMAESState, candidates: int) -> Any:
     Raises:
         PlasticSearchError: the library is not installed.
     """
-    try:
-        from cmaes import CMA
-    except ModuleNotFoundError:
-        raise PlasticSearchError('CMAES needs cmaes: python -m pip install "plastic-search[evolution]"') from None
+    library = optional("cmaes", "CMAES needs cmaes", "evolution")
     mean, sigma, covariance, path, sigma_path, generation = (each.numpy().copy() for each in state)
-    search = CMA(mean, float(sigma), cov=covariance, population_size=candidates)
+    search = library.CMA(mean, float(sigma), cov=covariance, population_size=candidates)
     search._pc, search._p_sigma, search._g = path, sigma_path, int(generation)
     return search
