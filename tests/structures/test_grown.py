@@ -66,7 +66,9 @@ def adapt(net: Network, steps: int, seed: int = 0) -> None:
 
 class TestAUnitThatDoesNotExist:
     @pytest.mark.parametrize("kernel", ["reference", "cpu"])
-    @pytest.mark.parametrize(("rule", "cell"), zip(RULES.values(), itertools.cycle((RNN(), LSTM(), Linear()))))
+    @pytest.mark.parametrize(
+        ("rule", "cell"), [*zip(RULES.values(), itertools.cycle((RNN(), LSTM(), Linear())), strict=False)]
+    )
     def test_says_exactly_0_whatever_its_weights(self, kernel: str, cell: Cell, rule: type[Rule]) -> None:
         layer = Layer(6, cell, rule(), Retroactive(), Grown(start=2), Pathway.BOTH)
         net = Network(NetworkSpec((layer,)), 3, kernel=kernel).double()

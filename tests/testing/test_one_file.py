@@ -16,9 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import plastic_search
-from plastic_search.core.loading import value
 from plastic_search.core.part import discover
-from plastic_search.core.space import override, search_parameters
+from plastic_search.core.space import each, override
 from plastic_search.experiments.runner import run
 from plastic_search.records.run import load
 from plastic_search.rules import Rule
@@ -28,7 +27,7 @@ from small import study
 assert Path(plastic_search.__file__).parent.parent == Path.cwd()
 rule = discover(Rule)["Covariance"]
 rule_promises(rule)
-assert "Covariance" in dict(search_parameters(value("studies", "digit_recall").space))["layers.1.rule"].labels
+assert "Covariance" in each(Rule).labels
 small = override(study(trials=1), "space.layers.1.rule", "Covariance")
 assert list(run(small, "small", Path("runs/small"), 1))
 record = load(Path("runs/small"))
