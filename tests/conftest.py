@@ -39,13 +39,6 @@ def mutations(request: pytest.FixtureRequest) -> int:
     return request.config.option.mutations
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests share a worker, and so its fixtures and what it has traced and compiled."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 @pytest.fixture
 def quick_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of what is computed over many parts, by whatever code (see `quick_code.py`)."""
