@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any
 import forked
 import pytest
 import torch
+import torch._inductor.config as inductor
 from command_line import call, refused
 
 from plastic_search.cells.lstm import LSTM
@@ -51,8 +49,9 @@ def small() -> Benchmark:
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    """What a benchmark finds; its processes are forked from one that has imported torch."""
+    """What a benchmark finds, but for what a C++ compiler makes; its processes fork from one that has torch."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
         patch.setattr(bench_processes, "multiprocessing", SimpleNamespace(get_context=lambda _: forked.processes()))
         *_, (_, last) = measure(small())
     return last.to_json()
@@ -251,13 +250,14 @@ BENCHMARK = Benchmark("?", CASES, 1, stepped=CASES)
 '''
 
 
-def test_bench_answers_on_the_command_line_about_a_rule_of_the_users_own_and_without_a_compiler(tmp_path: Path) -> None:
+def test_bench_answers_on_the_command_line_about_a_rule_of_the_users_own_and_without_a_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "mine.py"
     file.write_text(MINE)
-    command = [sys.executable, "-c", "from plastic_search.cli.app import main; main()"]
-    words = ["bench", str(file), "--out", str(tmp_path / "page"), "--json"]
-    env = os.environ | {"CXX": str(tmp_path / "none")}
-    done = subprocess.run([*command, *words], capture_output=True, text=True, check=True, env=env)
+    monkeypatch.setattr(bench_processes, "multiprocessing", SimpleNamespace(get_context=lambda _: forked.processes()))
+    with inductor.patch({"cpp.cxx": (None, str(tmp_path / "none"))}):
+        done = call("bench", str(file), "--out", str(tmp_path / "page"), "--json")
     message = json.loads(done.stdout)
     assert message["question"] == "?"
     assert message["own_rules"] == {"Quiet": "dH = 0.5 post (x) pre"}
