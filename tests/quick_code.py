@@ -1,7 +1,8 @@
 """The CPU's kernel compiled without LLVM's optimizer: the same assembly, in an eighth of the time.
 
 For tests of what is computed, over so many combinations of parts that compiling would take minutes. What users run is
-held against the reference in every pair of cell, rule and modulation by `network/kernels/test_kernels.py`.
+held against the reference for some of every cell, rule and modulation by `network/kernels/test_kernels.py`, with
+`--every` for every pair of them.
 """
 
 from __future__ import annotations

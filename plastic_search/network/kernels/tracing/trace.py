@@ -118,11 +118,11 @@ class _Trace:
         step = self.step
         names, values = zip(*step.results(*step.examples), strict=True)
         inputs = [self._rows(*self._place(i), tensor) for i, tensor in enumerate(step.examples)]
-        results = interpret(capture_graph(step.flat, step.examples), inputs, self.sizes, self.builder)
         firsts = self._firsts(names)
         cotangents = [self._rows(f"d.{n}", first, v) for n, v, first in zip(names, values, firsts, strict=True)]
-        pullback = capture_graph(self._pullback, [*step.examples, *(v.clone() for v in values)])
-        grads = interpret(pullback, [*inputs, *cotangents], self.sizes, self.builder)
+        graph = capture_graph(self._step_and_pullback, [*step.examples, *(v.clone() for v in values)])
+        computed = interpret(graph, [*inputs, *cotangents], self.sizes, self.builder)
+        results, grads = computed[: len(names)], computed[len(names) :]
         forward, backward = [], []
         for each in zip(names, firsts, values, results, strict=True):
             forward += self._outputs(*each)
@@ -186,8 +186,8 @@ class _Trace:
         """The arguments whose derivative is part of the program."""
         return [i for i, name in enumerate(self.step.names) if name not in _CONSTANT and self._place(i)[0]]
 
-    def _pullback(self, *both: Tensor) -> list[Tensor]:
-        """From arguments and cotangents of the results to the derivatives of the differentiable arguments."""
+    def _step_and_pullback(self, *both: Tensor) -> list[Tensor]:
+        """From arguments and cotangents of the results to the results and the differentiable arguments' derivatives."""
         args, cotangents = both[: len(self.step.examples)], both[len(self.step.examples) :]
         free = self._differentiable()
 
@@ -197,8 +197,8 @@ class _Trace:
                 full[i] = value
             return tuple(self.step.flat(*full))
 
-        pullback: Any = torch.func.vjp(of_free, *(args[i] for i in free))[1]
-        return list(pullback(tuple(cotangents)))
+        results, pullback, *_ = torch.func.vjp(of_free, *(args[i] for i in free))
+        return [*results, *pullback(tuple(cotangents))]
 
     # -- what is refused, and what is constant
 
