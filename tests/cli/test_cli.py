@@ -55,8 +55,8 @@ def test_list_in_both_forms() -> None:
 
 def test_a_users_rule_is_listed_shown_and_searched(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(USERS)
-    assert "Sleepy" in spawn("list", "rules", "--parts", "mine.py", cwd=tmp_path).stdout
-    output = json.loads(spawn("show", "Sleepy", "--parts", "mine.py", "--json", cwd=tmp_path).stdout)
+    assert "Sleepy" in call("list", "rules", "--parts", "mine.py", cwd=tmp_path).stdout
+    output = json.loads(call("show", "Sleepy", "--parts", "mine.py", "--json", cwd=tmp_path).stdout)
     assert output["equation"] == "dH = 0.5 * post (x) pre"
     ran = spawn("run", "mine.py", "--workers", "2", "--json", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr

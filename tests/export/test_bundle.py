@@ -150,10 +150,9 @@ def test_any_flipped_bit_of_the_manifest_is_noticed(copied: Path) -> None:
     path = copied / "manifest.json"
     data = path.read_bytes()
     for i in range(len(data)):
-        for bit in (1, 8, 32):
-            path.write_bytes(data[:i] + bytes([data[i] ^ bit]) + data[i + 1 :])
-            with pytest.raises(PlasticSearchError, match=r"manifest\.json"):
-                manifest.read(copied)
+        path.write_bytes(data[:i] + bytes([data[i] ^ (1, 8, 32)[i % 3]]) + data[i + 1 :])
+        with pytest.raises(PlasticSearchError, match=r"manifest\.json"):
+            manifest.read(copied)
     path.write_bytes(data)
     manifest.verify(copied)
 

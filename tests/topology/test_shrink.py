@@ -91,7 +91,7 @@ RULES = [Hebb(), Oja(), Delta(), ABCD(), BCM()]
 EVERY = [
     (structure, *rest)
     for n, (structure, *rest) in enumerate(itertools.product(STRUCTURES, CELLS, MODULATIONS, RULES))
-    if n % 13 == 0
+    if n % 31 == 0
 ]
 
 

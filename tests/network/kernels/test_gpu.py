@@ -68,19 +68,18 @@ def apart(net: Network, x: torch.Tensor, state: State | None) -> float:
     )
 
 
-@pytest.mark.parametrize(
-    ("cell", "rule", "modulation"),
-    list(itertools.product(CELLS.values(), RULES.values(), MODULATIONS.values())),
-    ids=lambda kind: kind.__name__,
-)
+COMBINATIONS = list(itertools.product(CELLS.values(), RULES.values(), MODULATIONS.values()))
+
+
+@pytest.mark.parametrize(("cell", "rule", "modulation"), COMBINATIONS, ids=lambda kind: kind.__name__)
 def test_any_parts_equal_the_reference(
     cell: type[Cell], rule: type[Rule], modulation: type[Modulation], every: bool
 ) -> None:
     names = (cell.__name__, rule.__name__, modulation.__name__)
     number = sum(map(ord, "".join(names)))
     single, thorough = bounds_of(cell, rule, modulation)
-    if not (thorough or every):
-        pytest.skip("every pair of parts is tested; --every tests all combinations in the interpreter")
+    if not (every or (thorough and COMBINATIONS.index((cell, rule, modulation)) % 5 in (0, 1))):
+        pytest.skip("some of every part are tested; --every tests all combinations in the interpreter")
     for k, bound in enumerate(Bound if every else (single,)):
         pathway, alpha = PATHWAYS[(number + k) % 3], list(AlphaShape)[(number // 3 + k) % 3]
         size, time, batch = ((7, 5, 2), (1, 1, 1), (17, 3, 1))[(number // 2 + k) % 3]
