@@ -249,7 +249,7 @@ def killed(how: signal.Signals, workers: str, group: bool, home: Path) -> tuple[
     return process.returncode, output
 
 
-@pytest.mark.parametrize(("workers", "group"), [("1", False), ("2", False), ("2", True)])
+@pytest.mark.parametrize(("workers", "group"), [("1", False), ("2", True)])
 def test_a_polite_kill_is_answered_like_ctrl_c(workers: str, group: bool, tmp_path: Path) -> None:
     code, output = killed(signal.SIGTERM, workers, group, tmp_path)
     assert code == 130
