@@ -24,7 +24,7 @@ BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every", action="store_true", help="every combination of parts, where else every pair is tested")
-    parser.addoption("--mutations", type=int, default=1000, help="how many damaged or random inputs such tests try")
+    parser.addoption("--mutations", type=int, default=400, help="how many damaged or random inputs such tests try")
 
 
 @pytest.fixture

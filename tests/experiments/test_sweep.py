@@ -148,8 +148,7 @@ def test_its_networks_are_kept_and_can_be_shrunk_and_exported(folder: Path, tmp_
     result = export(folder, "learned 0.5", folder=tmp_path / "bundle")
     assert (result["name"], result["seed"]) == ("learned 0.5", 0)
     export(folder, "learned 0.1", folder=tmp_path / "bundle")
-    for _ in range(2):
-        export(folder, "learned 0.5", folder=tmp_path / "bundle")
+    export(folder, "learned 0.5", folder=tmp_path / "bundle")
     assert [run.name for run in runs.load(folder).stage("exported")] == ["learned 0.1", "learned 0.5"]
     with pytest.raises(PlasticSearchError, match=r"no exportable network is called 'winner'; known: learned 0\.1"):
         shrunk(folder, "winner")
