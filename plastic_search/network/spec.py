@@ -31,7 +31,7 @@ class Bound(Enum):
 
     NONE = "none"  # not bounded
     HARD = "hard"  # clipped to [-limit, limit]
-    SOFT = "soft"  # a write is scaled by its distance to the limit ahead, over `limit`, then clipped
+    SOFT = "soft"  # a write, clipped likewise, is scaled by the trace's distance to the limit ahead, over `limit`
     READ = "when_read"  # not bounded, but clipped to [-limit, limit] in drive and recall; a rule sees it as it is
 
 

@@ -293,10 +293,11 @@ def _bounded(trace: Tensor, write: Tensor, bound: Bound, limit: Any) -> Tensor:
             return trace + write
         case Bound.HARD:
             return (trace + write).clamp(-limit, limit)
-        case Bound.SOFT:
-            slope = trace.new_ones(()) / limit
+        case Bound.SOFT:  # a write beyond the limit leads to it, as one of its size does
+            write, slope = write.clamp(-limit, limit), trace.new_ones(()) / limit
             distance = 1.0 + torch.where(write > 0, -slope, slope) * trace  # to the limit ahead, 0 to 2
-            return (trace + distance * write).clamp(-limit, limit)
+            after = trace + distance * write  # beyond the limit by rounding alone, which decides no derivative
+            return after.detach().clamp(-limit, limit) + (after - after.detach())
 
 
 def start(spec: NetworkSpec, shapes: tuple[Shape, ...], batch: int, like: Tensor, ready: tuple[Ready, ...]) -> Any:
