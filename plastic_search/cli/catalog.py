@@ -67,6 +67,7 @@ def show(
 ) -> None:
     """Show a run folder's results, a bundle's manifest, a part's equation and settings, or what a study asks."""
     from plastic_search.cli.console import cut, print_line, print_table, summary_table
+    from plastic_search.cli.show import default_text
     from plastic_search.cli.show import show as find
     from plastic_search.core import loading
 
@@ -92,7 +93,7 @@ def show(
         return
     print_line()
     if found.short is None:
-        rows = [(name, each["type"], each.get("default", ""), each["meaning"]) for name, each in settings.items()]
+        rows = [(name, each["type"], default_text(each), each["meaning"]) for name, each in settings.items()]
         print_table("settings", ("name", "type", "default", "meaning"), rows)
         return
     short = cut([(path, text) for path, text in found.short if path not in found.data])

@@ -24,13 +24,14 @@ from plastic_search.core.part import (
     field_types,
     meanings,
     open_set,
+    plain,
     source,
 )
 from plastic_search.core.space import Choice, children, search_parameters
 from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.records import run
 
-__all__ = ["Shown", "show"]
+__all__ = ["Shown", "default_text", "show"]
 
 _VALUES = ("experiments.study", "experiments.sweep", "experiments.bench.benchmark", "report.report")  # users make them
 _MOST = 6  # lines of a summary for the members of one tuple
@@ -89,14 +90,30 @@ def _kinds() -> dict[str, type[Part]]:
 def _part(kind: type[Part]) -> dict[str, Any]:
     """Name, equation and file of a part, and under `settings` the type, default and meaning of each field.
 
-    A field that has no default has no key `default`.
+    A default is plain JSON data, as in `Part.to_json`; a field that has none has no key `default`.
     """
     types, means = field_types(kind), meanings(kind)
-    settings: dict[str, dict[str, str]] = {}
+    settings: dict[str, dict[str, Any]] = {}
     for f in fields(kind):
-        default = {} if f.default is MISSING else {"default": _formatted(f.default)}
+        default = {} if f.default is MISSING else {"default": plain(f.default)}
         settings[f.name] = {"type": _type(types[f.name])} | default | {"meaning": means[f.name]}
     return {"name": kind.__name__, "equation": equation(kind), "file": source(kind), "settings": settings}
+
+
+def default_text(setting: dict[str, Any]) -> str:
+    """A part's setting's default as `--set` takes it; a part by its name alone, "" for none."""
+    return _text(setting["default"]) if "default" in setting else ""
+
+
+def _text(value: Any) -> str:
+    match value:
+        case {"kind": str(name)}:
+            return name
+        case str():
+            return value
+        case [dict(), *_]:
+            return f"[{', '.join(map(_text, value))}]"
+    return json.dumps(value)
 
 
 def _type(kind: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import Enum
 
-__all__ = ["PlasticSearchError", "Stopped", "is_stop", "one_line", "shown", "unknown"]
+__all__ = ["PlasticSearchError", "Stopped", "is_stop", "no_part", "one_line", "shown", "unknown"]
 
 _LONGEST = 400  # characters of another's message within one of ours
 
@@ -51,8 +51,29 @@ def unknown(what: str, name: str, known: Iterable[str], hint: str = "") -> Plast
         hint: a last sentence; "" for none.
     """
     name, names = str(name), sorted(map(str, known))  # not the repr of an enum's member
-    lower = {each.lower(): each for each in names}
-    near = get_close_matches(name.lower(), list(lower), n=1, cutoff=0.5)
-    guess = f" Did you mean {lower[near[0]]!r}?" if near else ""
+    near = _nearest(name, names)
+    guess = f" Did you mean {near!r}?" if near else ""
     listed = ", ".join(names) if names else "none"
     return PlasticSearchError(f"no {what} is called {name!r}; known: {listed}.{guess}{' ' + hint if hint else ''}")
+
+
+def no_part(where: str, wanted: str, name: str, calls: dict[str, str]) -> PlasticSearchError:
+    """`LIF.surrogate wants a Surrogate, such as Box(), but got 'Bx'; known: Arctan, Box, ... Did you mean Box()?`
+
+    Args:
+        where: the field that was given a name in place of a part.
+        wanted: the base class of the part, with its article.
+        name: what was given.
+        calls: each known name, with a call that makes the part.
+    """
+    near, names = _nearest(name, calls), sorted(calls)
+    guess = f" Did you mean {calls[near]}?" if near else ""
+    example = f", such as {calls[near or names[0]]}," if names else ""
+    known = ", ".join(names) or "none"
+    return PlasticSearchError(f"{where} wants {wanted}{example} but got {name!r}; known: {known}.{guess}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    lower = {each.lower(): each for each in known}
+    near = get_close_matches(name.lower(), list(lower), n=1, cutoff=0.5)
+    return lower[near[0]] if near else None

@@ -21,11 +21,11 @@ from textwrap import dedent
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
 
-from plastic_search.core.errors import PlasticSearchError, shown, unknown
+from plastic_search.core.errors import PlasticSearchError, no_part, shown, unknown
 
 __all__ = [
     "NO_EQUATION", "OPEN_SETS", "Part", "SearchParameter", "coerce", "discover", "equation", "field_types", "meanings",
-    "open_set", "paths_from", "positive", "source", "unfinished",
+    "open_set", "paths_from", "plain", "positive", "source", "unfinished",
 ]  # fmt: skip
 
 OPEN_SETS = (
@@ -70,8 +70,7 @@ class Part(ABC):  # noqa: B024, so that a base whose step is abstract cannot be 
 
     def __post_init__(self) -> None:
         for name, kind in field_types(type(self)).items():
-            value = coerce(getattr(self, name), kind, f"{type(self).__name__}.{name}")
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, coerce(getattr(self, name), kind, f"{type(self).__name__}.{name}"))
         if not any(_open(getattr(self, f.name)) for f in fields(self)):
             self.check()
 
@@ -80,7 +79,7 @@ class Part(ABC):  # noqa: B024, so that a base whose step is abstract cannot be 
 
     def to_json(self) -> dict[str, Any]:
         """This part as plain JSON data: its kind, then its fields."""
-        return {"kind": type(self).__name__} | {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {"kind": type(self).__name__} | {f.name: plain(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
     def from_json(cls, data: Any, where: str = "") -> Self:
@@ -127,8 +126,7 @@ def open_set(name: str) -> type[Part]:
     if name not in OPEN_SETS:
         raise unknown("open set", name, OPEN_SETS)
     package = importlib.import_module(f"plastic_search.{name}")
-    mine = (k for k in Part.kinds.values() if k.__module__ == package.__name__)
-    return next(k for k in mine if Part in k.__bases__)
+    return next(k for k in Part.kinds.values() if k.__module__ == package.__name__ and Part in k.__bases__)
 
 
 def discover(base: type[Part]) -> dict[str, type[Part]]:
@@ -221,6 +219,8 @@ def coerce(value: Any, kind: Any, where: str) -> Any:
         return value.standing_for(kind, where)
     if kind is Any:
         return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, str):
+        _refuse_name(value, kind, where)
     origin = get_origin(kind)
     if origin in (Union, UnionType):
         options = [option for option in get_args(kind) if option is not NoneType]
@@ -243,6 +243,17 @@ def coerce(value: Any, kind: Any, where: str) -> Any:
     if isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool) and wanted is not float:
         return value
     raise PlasticSearchError(f"{where} wants {_called(wanted)}, but got {shown(value)} ({type(value).__name__})")
+
+
+def _refuse_name(name: str, kind: Any, where: str) -> None:
+    """Refuse a name where `kind` wants a member of an open set."""
+    bases = [each for each in get_args(kind) or (kind,) if each is not NoneType]
+    modules = [sys.modules[_base(k).__module__] for k in bases if inspect.isclass(k) and issubclass(k, Part)]
+    if len(modules) < len(bases) or not all(hasattr(module, "__path__") for module in modules):
+        return
+    found = {n: k for base in bases for n, k in discover(_base(base)).items() if issubclass(k, base)}
+    calls = {n: f"{n}({'...' if any(f.default is MISSING for f in fields(k)) else ''})" for n, k in found.items()}
+    raise no_part(where, " or ".join(map(_called, bases)), name, calls)
 
 
 def _absolute(value: Any) -> Path | None:
@@ -305,13 +316,15 @@ def _kind(name: Any, wanted: Any) -> type[Part]:
         if name in Part.kinds and issubclass(Part.kinds[name], bases) and (lack := unfinished(Part.kinds[name])):
             raise PlasticSearchError(lack)
         own = "If it is your own, `import` its module first, or name its file with --parts FILE on the command line."
-        hint = own if bases != (Part,) else ""
         offered = [n for n, k in known.items() if k not in bases and not issubclass(k, SearchParameter)]
-        raise unknown(" or ".join(base.__name__.lower() for base in bases), name, offered, hint)
+        raise unknown(
+            " or ".join(base.__name__.lower() for base in bases), name, offered, own if bases != (Part,) else ""
+        )
     return known[name]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A field's value as plain JSON data."""
     match value:
         case Part():
             return value.to_json()
@@ -320,7 +333,7 @@ def _plain(value: Any) -> Any:
         case Path():
             return str(value)
         case tuple():
-            return [_plain(v) for v in value]
+            return [plain(v) for v in value]
     return value
 
 

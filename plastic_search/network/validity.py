@@ -38,4 +38,4 @@ def warn_of_doubts(spec: NetworkSpec) -> None:
             message = f"layers.{i}.rule={type(layer.rule).__name__} is used where it is not valid: {doubt}"
             if message not in _warned:
                 _warned.add(message)
-                warnings.warn(message, DoubtfulRule, stacklevel=4)
+                warnings.warn(message, DoubtfulRule, stacklevel=3)  # at the caller of `Network`, or of `run`

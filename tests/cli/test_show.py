@@ -12,6 +12,7 @@ from plastic_search.core import loading
 from plastic_search.export import manifest
 from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.structures.graph import Graph
+from plastic_search.tasks.switched import Switched
 
 CONTENT = [(folder, name) for folder in ("studies", "search_spaces") for name in loading.names(folder)]
 
@@ -51,9 +52,10 @@ def test_a_part_is_shown_with_type_default_and_meaning_of_each_setting() -> None
     settings = json.loads(shown("Gated", "--json"))["settings"]
     assert settings["width"] == {
         "type": "float",
-        "default": "1.0",
+        "default": 1.0,
         "meaning": "scale of the sigmoid that carries the gradient, in standard deviations of the scores",
     }
+    assert "stages tuple of Stream [RepeatedPairs, " in " ".join(shown("Switched").split())
     text = " ".join(shown("Gradient").split())
     assert "clip float 1.0 largest norm of the whole gradient" in text
 
@@ -62,21 +64,22 @@ def test_a_part_is_shown_with_type_default_and_meaning_of_each_setting() -> None
     ("name", "setting", "kind", "default"),
     [
         ("Layer", "bound", "one of none, hard, soft, when_read", "hard"),
-        ("Layer", "skip", "tuple of int", "[]"),
-        ("Layer", "rule", "Rule", "Hebb"),
-        ("Integer", "weight", "int or None", "8"),
-        ("Switched", "stages", "tuple of Stream", "[RepeatedPairs, ReversedGroups, RepeatedPairs]"),
+        ("Layer", "skip", "tuple of int", []),
+        ("Layer", "rule", "Rule", {"kind": "Hebb", "decay": 0.0}),
+        ("Integer", "weight", "int or None", 8),
+        ("Switched", "stages", "tuple of Stream", [each.to_json() for each in Switched().stages]),
         ("Study", "question", "str", None),
-        ("Comparison", "task", "Task or Environment or None", "null"),
+        ("Comparison", "task", "Task or Environment or None", None),
         ("Case", "name", "str", None),
-        ("Report", "figures", "tuple of str", "[]"),
+        ("Report", "figures", "tuple of str", []),
     ],
 )
-def test_so_is_every_value_that_users_make(name: str, setting: str, kind: str, default: str | None) -> None:
+def test_so_is_every_value_that_users_make(name: str, setting: str, kind: str, default: object) -> None:
     described = json.loads(shown(name, "--json"))
     found = described["settings"][setting]
     assert described["name"] == name
     assert (found["type"], found.get("default")) == (kind, default)
+    assert ("default" in found) == (setting not in ("question", "name"))
     assert found["meaning"]
 
 
@@ -84,7 +87,7 @@ def test_a_users_part_is_shown_with_the_meanings_that_it_gives(tmp_path: Path) -
     (tmp_path / "mine.py").write_text(USERS)
     assert "how loud it is, in sone" in " ".join(shown("Loud", "--parts", "mine.py", cwd=tmp_path).split())
     quiet = json.loads(shown("Quiet", "--parts", "mine.py", "--json", cwd=tmp_path))["settings"]
-    assert quiet["loudness"] == {"type": "float", "default": "2.0", "meaning": ""}
+    assert quiet["loudness"] == {"type": "float", "default": 2.0, "meaning": ""}
     assert quiet["decay"]["meaning"].startswith("share of the trace")
 
 

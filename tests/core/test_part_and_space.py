@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 import pytest
 
+from plastic_search.cells.lif import LIF
 from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
 from plastic_search.cells.rnn import RNN
@@ -133,7 +134,8 @@ REFUSED = [
     (layer(rule={"decay": 1}), 'NetworkSpec.layers.0.rule: a part in JSON needs a "kind"'),
     (layer(rule={"kind": 3}), 'NetworkSpec.layers.0.rule: a part in JSON needs a "kind"'),
     (layer(rule={"kind": ["Hebb"]}), 'a part in JSON needs a "kind", and its value must be a name'),
-    (layer(rule="Hebb"), "Layer.rule wants a Rule, but got 'Hebb' (str)"),
+    (layer(rule="Hebb"), "Layer.rule wants a Rule, such as Hebb(), but got 'Hebb'; known: ABCD, BCM, Delta, "),
+    (layer(structure="graff"), "Did you mean Graph()?"),
     (layer(rule=None), "Layer.rule wants a Rule, but got None (NoneType)"),
     (layer(units="3"), "Layer.units wants an int, but got '3' (str)"),
     (layer(units=3.0), "Layer.units wants an int, but got 3.0 (float)"),
@@ -189,6 +191,11 @@ IMPOSSIBLE = [
     (lambda: each(Layer), "is not the base class of an open set; known: cells, surrogates, rules"),
     (lambda: choice(1, 1), "a choice needs distinct options"),
     (lambda: Layer(rule=choice(Hebb(), RNN())), "Layer.rule, option 1 wants a Rule, but got RNN() (RNN)"),
+    (
+        lambda: LIF(surrogate="Triangel"),  # type: ignore[arg-type]
+        "LIF.surrogate wants a Surrogate, such as Triangle(), but got 'Triangel'; known: Arctan, Box, ",
+    ),
+    (lambda: LIF(surrogate="?"), "wants a Surrogate, such as Arctan(), but got '?'; known"),  # type: ignore[arg-type]
     (lambda: Layer(bound=real(0.0, 1.0)), "no Bound for Layer.bound is called '0.0'"),
 ]
 

@@ -121,6 +121,8 @@ def test_what_does_not_fit_is_refused_before_anything_runs(tmp_path: Path) -> No
         list(run(replace(STUDY, task=PatternCompletion()), "small", tmp_path / "c", 1))
     with pytest.raises(PlasticSearchError, match=r"Comparison\.task wants a Task"):
         replace(STUDY, task=Gradient())  # type: ignore[arg-type]
+    with pytest.raises(PlasticSearchError, match=r"wants a Task or an Environment, such as Maze\(\), but got 'maze'"):
+        replace(STUDY, task="maze")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 

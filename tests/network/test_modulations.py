@@ -216,8 +216,9 @@ def test_a_rule_that_is_not_valid_in_its_layer_warns_once(
 ) -> None:
     monkeypatch.setattr(validity, "_warned", set())
     spec = NetworkSpec((Layer(2, plastic=Pathway.BOTH, **settings),))
-    with pytest.warns(validity.DoubtfulRule, match=message):
+    with pytest.warns(validity.DoubtfulRule, match=message) as found:
         Network(spec, 2)
+    assert found[0].filename == __file__
     with warnings.catch_warnings(action="error"):
         Network(spec, 2)
 
@@ -228,7 +229,7 @@ def test_a_search_warns_of_what_its_space_mixes(monkeypatch: pytest.MonkeyPatch,
     study = Study("?", NetworkSpec((layer,)), PatternCompletion(bits=4), Gradient(steps=1), trials=1)
     with pytest.warns(validity.DoubtfulRule, match="BCM") as found:
         next(run(study, "study", tmp_path, workers=1))
-    assert len(found) == 1
+    assert [each.filename for each in found] == [__file__]
 
 
 def test_valid_rules_do_not_warn(monkeypatch: pytest.MonkeyPatch) -> None:
