@@ -202,8 +202,7 @@ def source(kind: type[Part]) -> str:
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)
     if file is None or kind.__module__.split(".")[0] == "plastic_search":
         return kind.__module__
-    near = os.path.relpath(file)
-    return file if near.startswith("..") else near
+    return file if (near := os.path.relpath(file)).startswith("..") else near
 
 
 @cache
@@ -317,9 +316,8 @@ def _kind(name: Any, wanted: Any) -> type[Part]:
             raise PlasticSearchError(lack)
         own = "If it is your own, `import` its module first, or name its file with --parts FILE on the command line."
         offered = [n for n, k in known.items() if k not in bases and not issubclass(k, SearchParameter)]
-        raise unknown(
-            " or ".join(base.__name__.lower() for base in bases), name, offered, own if bases != (Part,) else ""
-        )
+        hint = own if bases != (Part,) else ""
+        raise unknown(" or ".join(base.__name__.lower() for base in bases), name, offered, hint)
     return known[name]
 
 

@@ -52,7 +52,8 @@ def _run(
     spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: State | None, x: Tensor,
     kernel: str | None, given: Interventions,
 ) -> tuple[Tensor, State]:  # fmt: skip
-    if all(each is None for each in given):
+    given = given if all(each is None for each in given) else given.checked(x)
+    if x.is_meta or all(each is None for each in given):  # on the meta device there are shapes alone, which stay
         return sequences(spec, shapes, ready, state, x, kernel)
     runner = _Runner(
         run=lambda state, x, controls: sequences(spec, shapes, ready, state, x, kernel, controls),
@@ -60,7 +61,7 @@ def _run(
         rounded=spec.precision.format(Role.TRACE) is not None,
         trace=sum(shape.post * shape.width for shape in shapes) * x.element_size() * (len(x) if x.dim() == 4 else 1),
     )
-    return runner(x, state, given.checked(x))
+    return runner(x, state, given)
 
 
 class _Runner(NamedTuple):

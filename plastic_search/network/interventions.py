@@ -64,6 +64,8 @@ class Interventions(NamedTuple):
     def checked(self, x: Tensor) -> Interventions:
         """The same on the device of `x` [..., time, batch, inputs], by step and episode.
 
+        Of tensors on torch's meta device, which have no values, shapes and types alone are checked.
+
         Raises:
             PlasticSearchError: one has the wrong shape or type, or a value that is impossible; one line says which.
         """
@@ -75,6 +77,18 @@ class Interventions(NamedTuple):
         _check("freeze", self.freeze, both, either, _BOOL)
         _check("clamp", self.clamp, both, either, _FLOATS)
         _check("shuffle", self.shuffle, ((times,),), "[time]", _INTEGERS)
+        empty = [name for name, value in self._asdict().items() if value is not None and value.is_meta]
+        if empty and not x.is_meta:
+            raise PlasticSearchError(f"{empty[0]} is on the meta device and has no values, while x is on {x.device}")
+        self._replace(**dict.fromkeys(empty))._check_values(times)
+        if self.clamp is not None and self.clamp.requires_grad:
+            raise PlasticSearchError("clamp is data, to which no gradient flows; give clamp.detach()")
+        lengths, *steps, clamp, shuffle = (None if each is None else each.to(x.device) for each in self)
+        clamp = None if clamp is None else clamp.to(x.dtype)
+        every = (_of_episodes(value, batch) for value in (*steps, clamp))
+        return Interventions(lengths, *every)._replace(shuffle=shuffle)
+
+    def _check_values(self, times: int) -> None:
         if self.lengths is not None and not bool(((self.lengths >= 0) & (self.lengths <= times)).all()):
             raise PlasticSearchError(
                 f"lengths must be from 0 to {times}, the steps of x, but are {_some(self.lengths)}"
@@ -85,12 +99,6 @@ class Interventions(NamedTuple):
             raise PlasticSearchError(
                 "clamp must be finite rates, or NaN where the modulation sets the rate; it has inf"
             )
-        if self.clamp is not None and self.clamp.requires_grad:
-            raise PlasticSearchError("clamp is data, to which no gradient flows; give clamp.detach()")
-        lengths, *steps, clamp, shuffle = (None if each is None else each.to(x.device) for each in self)
-        clamp = None if clamp is None else clamp.to(x.dtype)
-        every = (_of_episodes(value, batch) for value in (*steps, clamp))
-        return Interventions(lengths, *every)._replace(shuffle=shuffle)
 
     def between(self, first: int, last: int) -> Interventions:
         """Those of some of the steps, but for shuffles, which come between such runs of steps."""
