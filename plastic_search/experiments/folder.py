@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -66,10 +67,18 @@ def read_question(folder: RunFolder) -> Study | Sweep | Comparison:
     """The question that a run folder holds.
 
     Raises:
-        PlasticSearchError: the folder is no whole one, or a part of the user's own is unknown.
+        PlasticSearchError: the folder is no whole one, or a part of the user's own is unknown; the message names the
+            file that defines it, where the record does.
     """
-    data = (folder.study or read_study(folder.path))["study"]  # which raises
-    return KINDS.get(str(data.get("kind")), Study).from_json(data, f"{folder.path / STUDY}: study")
+    about = folder.study or read_study(folder.path)  # which raises
+    data, files = about["study"], fingerprints.typed_files(about)
+    try:
+        return KINDS.get(str(data.get("kind")), Study).from_json(data, f"{folder.path / STUDY}: study")
+    except PlasticSearchError as error:
+        if not files or (about.get("own") or {}).keys() <= Part.kinds.keys():
+            raise
+        options = shlex.join(word for file in files for word in ("--parts", file))
+        raise PlasticSearchError(f"{error} {folder.path} was made with {options}") from None
 
 
 def spec_of(folder: RunFolder, run: Run) -> NetworkSpec:

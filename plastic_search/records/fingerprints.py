@@ -19,7 +19,7 @@ from plastic_search.core.part import Part, source
 from plastic_search.core.paths import as_paths
 from plastic_search.records.run import Outcome, Run, Stage
 
-__all__ = ["data_digests", "digests", "kept", "unchanged"]
+__all__ = ["data_digests", "digests", "kept", "typed_files", "unchanged"]
 
 _IMPORTS = (ast.Import, ast.ImportFrom)
 _TRAINERS = {  # the fields of a question that hold what trains the runs of a stage
@@ -58,6 +58,13 @@ def kept(about: dict[str, Any], runs: list[Run]) -> dict[str, str]:
                 "or put the old text back"
             )
     return kept
+
+
+def typed_files(about: dict[str, Any]) -> list[str]:
+    """The user's files that define a study's parts, as they were typed: the study itself, and those of `--parts`."""
+    command = about.get("command") or {}
+    study, parts = str(command.get("study") or ""), map(str, command.get("parts") or ())
+    return list(dict.fromkeys([study, *parts] if study.endswith(".py") else parts))
 
 
 def data_digests(files: Iterable[Path | str]) -> dict[str, str]:

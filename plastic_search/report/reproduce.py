@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from plastic_search.records.fingerprints import typed_files
 from plastic_search.records.run import PREFERRED, WIDTHS, Finalist, Record, Run, rounded_network
 from plastic_search.report import groups
 
@@ -59,8 +60,8 @@ def _line(record: Record, verb: str, where: str, options: list[str] | None = Non
     if verb == "run":
         words = [study, *(w for each in command.get("sets") or () for w in ("--set", str(each)))]
         words += [] if Path(where) == Path("runs") / Path(study).stem else ["--out", where]
-    elif study.endswith(".py"):
-        parts = [study, *parts]
+    else:
+        parts = typed_files(record.study)
     words += options or []
     if verb != "report":  # it runs no network
         words += [w for part in dict.fromkeys(parts) for w in ("--parts", part)]

@@ -63,7 +63,7 @@ def test_a_users_rule_is_listed_shown_and_searched(tmp_path: Path) -> None:
     assert "winner" in json.loads(ran.stdout)["stages"]["final"]
     lost = one_line(spawn("quantize", "runs/mine", cwd=tmp_path))
     assert "no rule is called 'Sleepy'" in lost
-    assert "--parts" in lost
+    assert "--parts FILE on the command line. runs/mine was made with --parts mine.py" in lost
     assert spawn("quantize", "runs/mine", "--bits", "8", "--parts", "mine.py", cwd=tmp_path).returncode == 0
 
 
