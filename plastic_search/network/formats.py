@@ -20,9 +20,13 @@ class Formats(NamedTuple):
 
 
 def formats(spec: NetworkSpec) -> tuple[Formats, ...]:
-    """The formats of each layer. The output of the last one is the network's answer, and stays a float."""
+    """The formats of each layer. The output of the last one is the network's answer, and stays a float.
+
+    Spikes, 0 or 1, stay as they are: they are levels of every format but that of one bit, in which both would be 1.
+    """
     trace, activity = (spec.precision.format(role) for role in (Role.TRACE, Role.ACTIVITY))
-    return (*[Formats(trace, activity)] * (len(spec.layers) - 1), Formats(trace))
+    hidden = (Formats(trace, None if layer.cell.spiking else activity) for layer in spec.layers[:-1])
+    return (*hidden, Formats(trace))
 
 
 def sent(response: Response, form: Format | None) -> Response:

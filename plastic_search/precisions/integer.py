@@ -14,7 +14,7 @@ class Integer(Precision):
 
     Activity is clipped to [-1, 1] first. In 2 bits it is ternary, -1, 0 or 1; in 1 bit binary, -1 below 0, else 1, so
     that a unit that receives nothing sends 1. What units send is rounded in all layers but the last, whose output is
-    the network's answer; the network's input is not.
+    the network's answer; the network's input is not, and spikes, 0 or 1, stay as they are in any number of bits.
 
     Args:
         weight, alpha, trace: bits of each, 2 to 16; None leaves it in float.

@@ -11,6 +11,7 @@ from brevitas import nn as qnn
 from brevitas.quant import Int8ActPerTensorFloat, SignedBinaryActPerTensorConst, SignedTernaryActPerTensorConst
 from torch import Tensor, nn
 
+from plastic_search.cells.lif import LIF
 from plastic_search.cells.linear import Linear
 from plastic_search.cells.lstm import LSTM
 from plastic_search.core.errors import PlasticSearchError
@@ -63,6 +64,19 @@ def test_as_many_levels_as_it_says_from_minus_1_to_1(bits: int, dtype: torch.dty
     assert torch.equal(rounded, -rounded.flip(0))
     assert rounded[-1] == 1.0
     assert torch.equal(round_activity(rounded, form), rounded)
+
+
+def test_spikes_stay_0_or_1_in_any_number_of_bits() -> None:
+    x, found = 2.0 * drawn(12, 3, 4), []
+    for bits in (None, 1, 2, 8):
+        layers = (Layer(6, LIF(), Hebb(), Constant(0.1), plastic=Pathway.BOTH), Layer(5), Layer(2))
+        net = Network(NetworkSpec(layers, only(bits)), 4, seed=0)
+        inside, _ = record(net, x, ["layers.0.output", "layers.0.trace", "layers.1.output"])
+        found.append((inside["layers.0.output"], inside["layers.0.trace"]))
+        if bits == 1:  # the other cells' activity is rounded
+            assert set(inside["layers.1.output"].unique().tolist()) == {-1.0, 1.0}
+    assert set(found[0][0].unique().tolist()) == {0.0, 1.0}
+    assert all(torch.equal(one, other) for each in found[1:] for one, other in zip(found[0], each, strict=True))
 
 
 def test_the_gradient_is_1_within_1_and_0_beyond() -> None:

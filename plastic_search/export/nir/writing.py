@@ -28,10 +28,10 @@ from plastic_search.core.paths import as_path
 from plastic_search.export.nir.reading import FORMAT, read
 from plastic_search.export.nir.units import node_of
 from plastic_search.export.parameters import Codes, parameters, prepared
-from plastic_search.network.module import Network
+from plastic_search.network.formats import formats
+from plastic_search.network.module import Network, check_network
 from plastic_search.network.state import named
 from plastic_search.network.step import Ready
-from plastic_search.precisions import Role
 from plastic_search.records.files import replacing, unwritable
 from plastic_search.structures import Shape
 
@@ -54,14 +54,15 @@ def write(net: Network, path: Path | str, step: float = 1.0) -> Path:
             takes 1e-4 for one.
 
     Raises:
-        PlasticSearchError: NIR has no node for a cell or a setting, and the message names it; a package is missing;
-            or the file cannot be written.
+        PlasticSearchError: `net` is no Network; NIR has no node for a cell or a setting, and the message names it; a
+            package is missing; or the file cannot be written.
 
     Example:
         >>> from plastic_search.export import nir
         >>> nir.write(net, "network.nir")
         >>> y, state = nir.read("network.nir")(x)  # equal to `net(x)`
     """
+    check_network(net)
     path, package = as_path(path), optional("nir", "files of NIR are written with nir", "spiking")
     if not (isinstance(step, int | float) and math.isfinite(step) and step > 0):
         raise PlasticSearchError(f"step is how long a time step lasts, and must be above 0, but is {step!r}")
@@ -159,11 +160,10 @@ def _number(tensor: Tensor) -> Any:
 def _refuse(net: Network, i: int) -> None:
     """Raise for what a graph of NIR cannot say of layer `i`."""
     layer, last = net.spec.layers[i], i == len(net.shapes) - 1
-    form = net.spec.precision.format(Role.ACTIVITY)
-    if form is not None and not last and not (layer.cell.spiking and form.bits > 1):
+    if form := formats(net.spec)[i].activity:
         raise PlasticSearchError(
-            f"layers.{i} sends activity that is rounded to {form.bits} bits, and NIR has no node for that; spikes in 2 "
-            "bits or more are sent as they are: leave activity in float, or use cells that spike"
+            f"layers.{i} sends activity that is rounded to {form.bits} bits, and NIR has no node for that; spikes "
+            "are sent as they are: leave activity in float, or use cells that spike"
         )
     if isinstance(layer.cell, Linear) and (not last or net.shapes[i].recurrent):
         raise PlasticSearchError(
