@@ -40,16 +40,30 @@ def destination(path: Path | str) -> Path:
         PlasticSearchError: a folder, a device, a pipe or a socket is there.
     """
     path = as_path(path)
+    if name := _special(path):
+        raise PlasticSearchError(f"{path} is {name}, where a file cannot be written; name another file")
+    return path.resolve() if path.is_symlink() else path
+
+
+def _is_there(path: Path | str) -> bool:
+    """Whether there is a file to read, or to add to; whoever opened a pipe would wait for ever.
+
+    Raises:
+        PlasticSearchError: a folder, a device, a pipe or a socket is there.
+    """
+    path = as_path(path)
+    if name := _special(path):
+        raise PlasticSearchError(f"{path} is {name}, where a file is wanted; put the file back in its place")
+    return path.is_file()
+
+
+def _special(path: Path) -> str:
+    """What stands at a path in place of a file; "" for a file, for nothing, and where that cannot be seen."""
     try:
         mode = path.stat().st_mode
-    except FileNotFoundError:
-        mode = 0
     except OSError:  # whoever writes there says it
-        return path
-    for is_one, name in _SPECIAL:
-        if is_one(mode):
-            raise PlasticSearchError(f"{path} is {name}, where a file cannot be written; name another file")
-    return path.resolve() if path.is_symlink() else path
+        return ""
+    return next((name for is_one, name in _SPECIAL if is_one(mode)), "")
 
 
 @contextmanager
@@ -114,10 +128,11 @@ def append_lines(path: Path | str, objects: Iterable[dict[str, Any]]) -> None:
     """Add JSON objects to a file, a line each; all of them have reached the disk when this returns, or none is there.
 
     Raises:
-        PlasticSearchError: the file cannot be written.
+        PlasticSearchError: the file cannot be written, or something else is in its place.
     """
     path = as_path(path)
     text = "".join(json.dumps(each, allow_nan=False) + "\n" for each in objects)
+    _is_there(path)
     with undone(path), path.open("ab", buffering=0) as file:
         left = memoryview(text.encode())
         while left:  # a full disk takes a part of it
@@ -165,10 +180,10 @@ def read_lines(path: Path | str) -> Iterator[dict[str, Any]]:
     """The JSON objects of a file that grows by whole lines; none where the file does not exist.
 
     Raises:
-        PlasticSearchError: a line is broken, or the last one is not ended.
+        PlasticSearchError: a line is broken, or the last one is not ended; or something else than a file is there.
     """
     path = as_path(path)
-    if not path.is_file():
+    if not _is_there(path):
         return
     with path.open(errors="replace", newline="\n") as file:
         for number, line in enumerate(file, start=1):
@@ -236,9 +251,10 @@ def read_json(path: Path | str, remedy: str) -> dict[str, Any]:
         remedy: what to do where it is damaged.
 
     Raises:
-        PlasticSearchError: it is larger, or no JSON object.
+        PlasticSearchError: it is larger, or no JSON object, or no file.
     """
     path = as_path(path)
+    _is_there(path)
     if path.stat().st_size > _LARGEST:
         raise PlasticSearchError(f"{path} is larger than any file of ours: {path.stat().st_size} bytes; {remedy}")
     try:

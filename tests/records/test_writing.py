@@ -255,6 +255,17 @@ def test_a_pipe_or_a_folder_is_refused_and_stays(write: Callable[[Path], None], 
     assert sorted(each.name for each in tmp_path.iterdir()) == ["folder.txt", "link.html", "pipe.html"]
 
 
+def test_a_pipe_in_place_of_a_record_is_refused_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / run.RUNS)
+    wanted = rf"{run.RUNS} is a pipe, where a file is wanted"
+    with pytest.raises(PlasticSearchError, match=wanted):
+        list(run.read_runs(tmp_path))
+    with pytest.raises(PlasticSearchError, match=wanted):
+        append_lines(tmp_path / run.RUNS, [{}])
+    with pytest.raises(PlasticSearchError, match=wanted):
+        files.read_json(tmp_path / run.RUNS, "")
+
+
 def test_a_symbolic_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
     file, link, further = tmp_path / "there" / "runs.csv", tmp_path / "link", tmp_path / "further"
     link.symlink_to(Path("there/runs.csv"))
