@@ -32,7 +32,7 @@ from plastic_search.export import manifest, runner
 from plastic_search.export.onnx import export_step
 from plastic_search.export.parameters import Codes, first_state, parameters, prepared
 from plastic_search.export.parity import ALLOWED, Parity
-from plastic_search.network.module import Network
+from plastic_search.network.module import Network, check_network
 from plastic_search.network.quantization import start_dither
 from plastic_search.network.state import named
 from plastic_search.network.step import step as reference_step
@@ -65,13 +65,14 @@ def write(net: Network, folder: Path | str, *, task: Task | None, about: dict[st
         examples: how many episodes, or as many as are within the limits of `runner`.
 
     Raises:
-        PlasticSearchError: the network cannot be exported exactly, its sizes are not those of the task, or `folder`
-            is something else than a bundle.
+        PlasticSearchError: `net` is no Network, or cannot be exported exactly; its sizes are not those of the task, or
+            `folder` is something else than a bundle.
 
     Example:
         >>> bundle = write(net, Path("bundle"), task=DigitRecall(ways=3), about={"study": "mine"})
         >>> bundle.parity.largest  # then, without torch: python bundle/runner.py
     """
+    check_network(net)
     folder = as_path(folder)
     if task is not None and (task.inputs, task.outputs) != (net.inputs, net.outputs):
         raise PlasticSearchError(

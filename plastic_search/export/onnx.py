@@ -23,9 +23,9 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.paths import as_path
 from plastic_search.export.parameters import Codes, first_state, parameters, prepared
 from plastic_search.export.parity import Parity, check
-from plastic_search.network.module import Network
+from plastic_search.network.module import Network, check_network
 from plastic_search.network.pytree import unflatten
-from plastic_search.network.state import State, describe, named
+from plastic_search.network.state import State, named
 from plastic_search.network.step import Ready
 from plastic_search.network.step import step as reference_step
 from plastic_search.records.files import replacing
@@ -49,8 +49,7 @@ def export_step(net: Network, path: Path | str, steps: int = 200, seed: int = 0)
     """
     import onnx
 
-    if not isinstance(net, Network):
-        raise PlasticSearchError(f"net must be a Network, but is {describe(net)}")
+    check_network(net)
     path = as_path(path)
     model = _bound(_traced(net), parameters(net))
     _strip(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Generator, Tensor, nn
@@ -22,7 +22,7 @@ from plastic_search.network.validity import warn_of_doubts
 from plastic_search.network.watch import Watch
 from plastic_search.structures import Gates, Shape
 
-__all__ = ["Network"]
+__all__ = ["Network", "check_network"]
 
 
 class Network(nn.Module):
@@ -205,6 +205,16 @@ class Network(nn.Module):
         if self._numbers is not dtype:
             check_numbers(self.spec, dtype)
             self._numbers = dtype
+
+
+def check_network(net: Any) -> None:
+    """Refuse what is no `Network`.
+
+    Raises:
+        PlasticSearchError: it is something else; the message says what.
+    """
+    if not isinstance(net, Network):
+        raise PlasticSearchError(f"net must be a Network, but is {describe(net)}")
 
 
 def _drawn(spec: NetworkSpec, shapes: tuple[Shape, ...], rng: Generator) -> list[LayerParams]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network.module import Network
+from plastic_search.network.module import Network, check_network
 from plastic_search.network.step import step_signals
 
 __all__ = ["ADD", "MULTIPLY", "Operations", "count_operations"]
@@ -64,8 +64,9 @@ def count_operations(net: Network, x: Tensor) -> Operations:
         x: [time, batch, inputs].
 
     Raises:
-        PlasticSearchError: `x` has another shape or type, no episodes, or no layer fires.
+        PlasticSearchError: `net` is no Network, `x` has another shape or type, no episodes, or no layer fires.
     """
+    check_network(net)
     net.check(x)
     firing = [i for i, layer in enumerate(net.spec.layers) if layer.cell.spiking]
     if not x.shape[1] or not firing:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.network.module import Network
+from plastic_search.network.module import Network, check_network
 from plastic_search.network.pytree import flatten
 from plastic_search.network.spec import AlphaShape, Pathway
 from plastic_search.network.step import LayerParams, Ready
@@ -38,14 +38,15 @@ def shrink(net: Network) -> Network:
     more is kept: `liveness.plan(net).reasons` lists why.
 
     Raises:
-        PlasticSearchError: a parameter is not finite; a gate is neither open nor closed, as where training was
-            interrupted; or the smaller network, evaluated in float64, has other outputs.
+        PlasticSearchError: `net` is no Network; a parameter is not finite; a gate is neither open nor closed, as where
+            training was interrupted; or the smaller network, evaluated in float64, has other outputs.
 
     Example:
         >>> small = shrink(net)
         >>> small.count() < net.count()
         True
     """
+    check_network(net)
     _require_finite_and_hard(net)
     like, size = next(net.parameters()), None
     every = tuple(torch.ones(shape.post, dtype=torch.bool) for shape in net.shapes)

@@ -19,6 +19,7 @@ from plastic_search.cells import Cell, Response
 from plastic_search.cells.linear import Linear
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.part import Part, discover, open_set
+from plastic_search.export import bundle, nir
 from plastic_search.export import onnx as target
 from plastic_search.export.onnx import export_step
 from plastic_search.export.parameters import Codes, parameters, prepared
@@ -28,6 +29,7 @@ from plastic_search.modulations import FanOut
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.network import step as reference
 from plastic_search.network.module import Network
+from plastic_search.network.operations import count_operations
 from plastic_search.network.spec import AlphaShape, Bound, Layer, NetworkSpec, Pathway
 from plastic_search.network.state import named
 from plastic_search.precisions import Rounding
@@ -38,6 +40,8 @@ from plastic_search.rules.hebb import Hebb
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
 from plastic_search.structures.graph import Graph
+from plastic_search.tasks.pattern_completion import PatternCompletion
+from plastic_search.topology.shrink import shrink
 
 pytestmark = pytest.mark.usefixtures("quick_code")
 INPUTS = 5
@@ -325,6 +329,20 @@ def test_an_older_file_stays_where_an_export_fails(plain: tuple[Network, Path], 
         export_step(plain[0], path, steps=0)
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["step.onnx"]
+
+
+def test_what_is_no_network_is_named(tmp_path: Path) -> None:
+    given: Any = PLAIN
+    for use in (
+        lambda: export_step(given, tmp_path / "step.onnx"),
+        lambda: bundle.write(given, tmp_path / "bundle", task=PatternCompletion(), about={}),
+        lambda: nir.write(given, tmp_path / "net.nir"),
+        lambda: shrink(given),
+        lambda: count_operations(given, torch.zeros(1, 1, 1)),
+    ):
+        with pytest.raises(PlasticSearchError, match="net must be a Network, but is one of type Layer"):
+            use()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_place_that_cannot_be_written_is_named(plain: tuple[Network, Path], tmp_path: Path) -> None:
