@@ -218,8 +218,7 @@ def coerce(value: Any, kind: Any, where: str) -> Any:
         return value.standing_for(kind, where)
     if kind is Any:
         return tuple(value) if isinstance(value, list) else value
-    if isinstance(value, str):
-        _refuse_name(value, kind, where)
+    _refuse_name(value, kind, where)
     origin = get_origin(kind)
     if origin in (Union, UnionType):
         options = [option for option in get_args(kind) if option is not NoneType]
@@ -244,11 +243,11 @@ def coerce(value: Any, kind: Any, where: str) -> Any:
     raise PlasticSearchError(f"{where} wants {_called(wanted)}, but got {shown(value)} ({type(value).__name__})")
 
 
-def _refuse_name(name: str, kind: Any, where: str) -> None:
+def _refuse_name(name: Any, kind: Any, where: str) -> None:
     """Refuse a name where `kind` wants a member of an open set."""
-    bases = [each for each in get_args(kind) or (kind,) if each is not NoneType]
+    bases = [each for each in get_args(kind) or (kind,) if isinstance(name, str) and each is not NoneType]
     modules = [sys.modules[_base(k).__module__] for k in bases if inspect.isclass(k) and issubclass(k, Part)]
-    if len(modules) < len(bases) or not all(hasattr(module, "__path__") for module in modules):
+    if not bases or len(modules) < len(bases) or not all(hasattr(module, "__path__") for module in modules):
         return
     found = {n: k for base in bases for n, k in discover(_base(base)).items() if issubclass(k, base)}
     calls = {n: f"{n}({'...' if any(f.default is MISSING for f in fields(k)) else ''})" for n, k in found.items()}

@@ -342,9 +342,9 @@ def test_what_follows_an_end_has_no_part_in_gradients(layer: Layer, kernel: str,
 def test_on_the_meta_device_shapes_alone_are_computed_and_checked() -> None:
     net, x = Network(SPEC, 4).to("meta"), torch.zeros(TIME, BATCH, 4, device="meta")
     some = {name: torch.zeros(TIME, dtype=torch.bool, device="meta") for name in ("reset", "clear", "freeze")}
-    shuffle, clamp = torch.zeros(TIME, dtype=torch.int64), torch.zeros(TIME, device="meta")
-    y, state = net(x, lengths=LENGTHS.to("meta"), **some, clamp=clamp, shuffle=shuffle)
-    assert (y.shape, y.device.type) == ((TIME, BATCH, 3), "meta")
+    clamp = torch.zeros(TIME, device="meta")
+    y, state = net(x, lengths=LENGTHS.to("meta"), **some, clamp=clamp, shuffle=torch.arange(TIME))
+    assert y.is_meta and y.shape == (TIME, BATCH, 3)  # noqa: PT018
     assert {n: t.shape for n, t in named(state).items()} == {n: t.shape for n, t in named(net(x)[1]).items()}
     with pytest.raises(PlasticSearchError, match=r"lengths must be \[batch\]"):
         net(x, lengths=LENGTHS[:2].to("meta"))
