@@ -170,6 +170,8 @@ class AddressBook(ABC, Generic[Moment]):
         """`after` are the addresses of the next step."""
         if buffer == "y":
             return after.output
+        if buffer == "derived":
+            return self.row(self.signature.params, self["params"], axis, number)
         if buffer == "state":
             return self.row(self.signature.state, after.state, axis, number)
         return self.taped(step.tape, row_name(axis, number))

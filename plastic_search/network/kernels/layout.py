@@ -190,7 +190,7 @@ class KernelSignature:
     @cached_property
     def temporary(self) -> Area:
         """Rows for nodes that one loop stores for a later one."""
-        nodes = [stored(program) for program in (self.program.forward, self.backward)]
+        nodes = [stored(program) for program in (self.program.derived, self.program.forward, self.backward)]
         post, pre = (max(sum(x.axis is axis for x in some) for some in nodes) for axis in (Axis.POST, Axis.PRE))
         return Area(post, pre, 0)
 
@@ -198,7 +198,7 @@ class KernelSignature:
     def constants(self) -> tuple[float, ...]:
         """The settings of its parts, which are arguments of the code."""
         synapses = self.program.synapses
-        programs = [self.program.forward, self.backward]
+        programs = [self.program.derived, self.program.forward, self.backward]
         nodes = [x for program in programs for x in program.nodes()] + (synapses.nodes() if synapses else [])
         nodes = [x for x in nodes if x.op == "constant"]
         return tuple(dict.fromkeys(x.value for x in nodes if x.value not in LITERALS))

@@ -24,6 +24,13 @@ __all__ = ["assembly"]
 def assembly(signature: KernelSignature, name: str) -> str:
     """The text of one of a layer's two functions, `forward` or `backward`, as LLVM assembly."""
     function = Function(signature, name)
+    if name == "forward":
+        step = StepAddresses()
+        function.run(
+            signature.program.derived,
+            partial(function.forward_input, step),
+            partial(function.forward_output, step, step),
+        )
     function.episodes({"forward": _Forward, "backward": _Backward}[name](function).episodes)
     return "\n".join([*sorted(function.e.declared), function.text()])
 

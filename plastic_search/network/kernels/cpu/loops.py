@@ -13,7 +13,7 @@ __all__ = ["AddressOf", "Loops"]
 
 AddressOf = Callable[[str, Axis, int], str]  # of a row, from its buffer, axis and number
 
-_UNMASKED = {"state", "row", "params"}  # buffers whose padding over POST is never read
+_UNMASKED = {"state", "row", "params", "derived"}  # buffers whose padding over POST is never read
 _ADDED = {"params", "previous"}  # buffers whose rows are added to what is there
 _FIRST = {"sum": 0.0, "max": -math.inf}  # what a reduction begins as
 

@@ -60,6 +60,10 @@ class _Forward:
         f.begin((*["trace"] * signature.plastic, *["eligibility"] * signature.retroactive))
         if tiles and self.whole:
             tiles.load_trace("trace", "eligibility")
+        if signature.program.derived.outputs:
+            step = StepAddresses()
+            lines.run(signature.program.derived, partial(f.forward_input, step), partial(f.forward_output, step, step))
+            lines.barrier()
         lines("at = member * TIMES * BATCH + episode")
         if signature.recurrent_plastic:
             lines("at += FIRST * BATCH")

@@ -16,8 +16,9 @@ __all__ = ["Divided", "divided"]
 
 
 class Divided(NamedTuple):
-    """The four programs of a step."""
+    """The programs of a step."""
 
+    derived: Program
     forward: Program
     backward: Program
     synapses_forward: Program
@@ -27,19 +28,20 @@ class Divided(NamedTuple):
 
 
 def divided(
-    forward: Sequence[Output], backward: Sequence[Output], read: Sequence[Output] = (),
+    derived: Sequence[Output], forward: Sequence[Output], backward: Sequence[Output], read: Sequence[Output] = (),
     read_backward: Sequence[Output] = (),
 ) -> Divided:  # fmt: skip
     """The programs of units and of synapses, from the outputs of a step and of its derivative.
 
     Args:
+        derived: rows that follow from parameters alone, of no synapse.
         read, read_backward: the trace as it is read, and the derivative of that: of synapses alone.
 
     Raises:
         UnsupportedError: something at a synapse waits for a sum over synapses, or something of a unit for such a sum
             within the step.
     """
-    return _Division().divided(forward, backward, read, read_backward)
+    return _Division().divided(derived, forward, backward, read, read_backward)
 
 
 class _Copy:
@@ -76,9 +78,10 @@ class _Division:
         self.counts = {"row": dict.fromkeys(Axis, 0), "sum": dict.fromkeys(Axis, 0)}
 
     def divided(
-        self, forward: Sequence[Output], backward: Sequence[Output], read: Sequence[Output],
-        read_backward: Sequence[Output],
+        self, derived: Sequence[Output], forward: Sequence[Output], backward: Sequence[Output],
+        read: Sequence[Output], read_backward: Sequence[Output],
     ) -> Divided:  # fmt: skip
+        once = self._copied(derived, of_synapses=False)
         results = self._copied(forward, of_synapses=False)
         if self.sums:
             raise UnsupportedError("a sum over synapses within the step")
@@ -90,7 +93,7 @@ class _Division:
             output = self.sums[len(done)]
             done.append(output._replace(node=self.of_synapse(output.node)))
         return Divided(
-            Program((*results, *self.rows)), Program(tuple(grads)), Program(tuple(traces)),
+            Program(tuple(once)), Program((*results, *self.rows)), Program(tuple(grads)), Program(tuple(traces)),
             Program((*d_traces, *done)), *(Program(tuple(self._copied(o, True))) for o in (read, read_backward)),
         )  # fmt: skip
 

@@ -38,7 +38,7 @@ class BufferLayout(NamedTuple):
     """How nested tensors lie in one buffer: rows over post, then rows over pre, then single numbers."""
 
     leaves: tuple[Leaf | None, ...]  # None: a matrix, which is not in the buffer
-    counts: tuple[int, int, int]  # rows of Axis.ONE, POST and PRE
+    counts: tuple[int, int, int]  # rows of Axis.ONE, POST and PRE, those after the tensors' included
 
 
 Slot = tuple[str, Axis, int]  # a row: its buffer, its axis, and its number among the buffer's rows along that axis
@@ -122,12 +122,13 @@ class StepProgram:
     plastic: int  # which drive is plastic
     recurrent: tuple[int, ...]  # for each drive, the row that its recurrent weights add to: another, if it is split
     state: BufferLayout  # of cell, rule and modulation
-    params: BufferLayout  # of cell, rule and modulation
+    params: BufferLayout  # of cell, rule and modulation; then the rows of `derived`
     initial_states: Any  # of cell, rule and modulation, nested as the parts nest them; not of the layer's size
     controls: tuple[str, ...]  # what is imposed on a step, numbers of an episode: buffers of their own, of one number
     activity: Format | None  # of what the units send
     forward: Program
     backward: Program
+    derived: Program  # from parameters to the further rows of them that follow from them alone (see the module)
     synapses: SynapseProgram | None  # None: no connection is plastic
     columns: int | None = None  # of the inputs that the modulation sees; None: it reads none of them
     units: int = 0  # of the layer that the modulation names

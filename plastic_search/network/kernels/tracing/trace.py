@@ -21,6 +21,7 @@ from torch import Tensor, fx
 from plastic_search.cells import Cell
 from plastic_search.network.controls import Controls
 from plastic_search.network.kernels.torch_internals import capture_graph
+from plastic_search.network.kernels.tracing.derived import derived
 from plastic_search.network.kernels.tracing.division import Divided, divided
 from plastic_search.network.kernels.tracing.guards import guarded
 from plastic_search.network.kernels.tracing.ir import Axis, GraphBuilder, Node, Unsupported, UnsupportedError
@@ -82,7 +83,7 @@ def trace(
 def _content(program: StepProgram) -> list[object]:
     """What two programs must have in common to be the same."""
     synapses = program.synapses
-    programs = [program.forward, program.backward]
+    programs = [program.forward, program.backward, program.derived]
     content: list[object] = [program.state, program.params]
     if synapses:
         programs += [synapses.forward, synapses.backward, synapses.read, synapses.read_backward]
@@ -133,13 +134,15 @@ class _Trace:
             backward += [o for o in outputs if not (name in _SEEN and _is_zero(o.node))]
         nodes = guarded(self.builder, [o.node for o in backward])
         backward = [o._replace(node=node) for o, node in zip(backward, nodes, strict=True)]
-        parts = divided(forward, backward, *self._reads())
+        found = derived(self.builder, forward, backward, self.params)
+        parts = divided(found.rows, found.forward, found.backward, *self._reads())
         return StepProgram(
             sums=step.cell.sums,
             plastic=step.cell.plastic,
             recurrent=step.cell.recurrent,
             state=self.state,
-            params=self.params,
+            params=found.params,
+            derived=parts.derived,
             initial_states=step.initial_states,
             controls=step.controls,
             activity=step.activity,

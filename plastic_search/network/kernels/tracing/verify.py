@@ -61,12 +61,18 @@ def _step(program: StepProgram, parts: Parts, dtype: torch.dtype, post: int, pre
 
 
 def _same_results(program: StepProgram, step: StepFunction) -> bool:
-    inputs = argument_rows(program, step, step.examples)
+    inputs = _inputs(program, step)
     found = evaluated(program.forward, inputs)
     results = step.results(*step.examples, rows=_SOME, columns=_SOME)
     if not _same(found, result_rows(program, [r for r in results if r[0] not in ("trace", "eligibility")])):
         return False
     return not program.synapses or _same_traces(program, program.synapses, step, inputs | _tape(found))
+
+
+def _inputs(program: StepProgram, step: StepFunction) -> Rows:
+    """What the programs read of a step's arguments."""
+    rows = argument_rows(program, step, step.examples)
+    return rows | {("params", *slot[1:]): row for slot, row in evaluated(program.derived, rows).items()}
 
 
 def _same_traces(program: StepProgram, synapses: SynapseProgram, step: StepFunction, inputs: Rows) -> bool:
@@ -114,7 +120,7 @@ def _difference_of_derivative(program: StepProgram, step: StepFunction) -> str:
 
 def _derivatives(program: StepProgram, step: StepFunction, cotangents: Rows) -> Rows:
     """The derivatives of a step's arguments, by the programs."""
-    inputs = argument_rows(program, step, step.examples) | cotangents
+    inputs = _inputs(program, step) | cotangents
     found: Rows = {}
     if program.synapses:
         rows = inputs | _tape(evaluated(program.forward, inputs))
@@ -149,7 +155,7 @@ def out_of_range(program: StepProgram, parts: Sequence[Any], dtype: torch.dtype)
         for path, value in numbers_of(part, type(part).__name__):
             if abs(value) > most:
                 return f"products with {path}={max(-kind.max, min(value, kind.max)):g} could overflow in {dtype}"
-    programs = [program.forward, program.backward]
+    programs = [program.forward, program.backward, program.derived]
     programs += [program.synapses.forward, program.synapses.backward] if program.synapses else []
     for node in (node for each in programs for node in each.nodes()):
         value = abs(node.value)
