@@ -229,7 +229,9 @@ def _d_weights(call: Call, d_drive: Tensor, x: Tensor, before: Tensor) -> tuple[
     sums, recurrent = call.signature.program.sums, call.signature.program.recurrent
     shape = (s.members, -1, s.post_padded)
     own = across[:, : len(recurrent) * s.post_padded]
-    parts = [(own @ x.reshape(s.members, -1, s.sources)).view(*shape, s.sources)]
+    x = x.reshape(s.members, -1, s.sources)
+    few = s.sources < s.post_padded  # then the transposed product is the faster one
+    parts = [((x.mT @ own.mT).mT if few else own @ x).view(*shape, s.sources)]
     if call.signature.recurrent:
         found = (across @ before.reshape(s.members, -1, s.post_padded)).view(*shape, s.post_padded)[..., : s.post]
         parts.append(found if len(recurrent) == sums else found[:, list(recurrent)])
