@@ -233,11 +233,11 @@ def test_what_is_misused_is_one_line(tmp_path: Path) -> None:
         assert "(see plastic-search" in ended.stderr
 
 
-def killed(how: signal.Signals, workers: str, group: bool, home: Path) -> tuple[int, str]:
-    """The exit code of a run that was killed after its first event, and what it then said."""
+def killed(how: signal.Signals, home: Path, group: bool) -> tuple[int, str]:
+    """The exit code of a run that was killed after its first event, its workers too or not, and what it then said."""
     (home / "mine.py").write_text("from small import study\n\nSTUDY = study(trials=40, steps=50)\n")
     script = "from plastic_search.cli.app import main\nif __name__ == '__main__': main()"
-    command = [sys.executable, "-c", script, "run", "mine.py", "--workers", workers]
+    command = [sys.executable, "-c", script, "run", "mine.py", "--workers", "2"]
     env = os.environ | {"PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parent)))}
     with subprocess.Popen(
         command, cwd=home, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -249,9 +249,8 @@ def killed(how: signal.Signals, workers: str, group: bool, home: Path) -> tuple[
     return process.returncode, output
 
 
-@pytest.mark.parametrize(("workers", "group"), [("1", False), ("2", True)])
-def test_a_polite_kill_is_answered_like_ctrl_c(workers: str, group: bool, tmp_path: Path) -> None:
-    code, output = killed(signal.SIGTERM, workers, group, tmp_path)
+def test_a_polite_kill_is_answered_like_ctrl_c(tmp_path: Path) -> None:
+    code, output = killed(signal.SIGTERM, tmp_path, group=True)
     assert code == 130
     assert output.endswith("plastic-search: stopped; the same command goes on from here\n")
     assert "Traceback" not in output
@@ -259,7 +258,7 @@ def test_a_polite_kill_is_answered_like_ctrl_c(workers: str, group: bool, tmp_pa
 
 
 def test_kill_9_leaves_no_warning_on_the_terminal(tmp_path: Path) -> None:
-    code, output = killed(signal.SIGKILL, "2", False, tmp_path)
+    code, output = killed(signal.SIGKILL, tmp_path, group=False)
     assert code == -signal.SIGKILL
     assert "leaked" not in output
     assert "Traceback" not in output
