@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.part import positive
@@ -47,8 +47,6 @@ class SpokenDigits(Classification):
         steps: steps in an episode.
         listen: steps before the first whose output counts.
         decibels: how far below a recording's loudest band and step a current is 0.
-        shift: in training, recordings are moved along the filters by up to so many channels, drawn for each, as another
-            length of the vocal tract would (Jaitly and Hinton 2013 warp the frequencies of speech for this).
         recordings: a folder of wav files such as `7_jackson_32.wav` (digit, speaker, number); None is FSDD.
     """
 
@@ -61,7 +59,6 @@ class SpokenDigits(Classification):
     steps: int = 100
     listen: int = 0
     decibels: float = 40.0
-    shift: int = 0
     recordings: Path | None = None
 
     def check(self) -> None:
@@ -69,10 +66,6 @@ class SpokenDigits(Classification):
         if not self.low < self.high < _RATE / 2:
             raise PlasticSearchError(
                 f"SpokenDigits wants low < high < {_RATE // 2} Hz, but got {self.low:g} and {self.high:g}"
-            )
-        if not 0 <= self.shift < self.channels:
-            raise PlasticSearchError(
-                f"SpokenDigits.shift must be from 0 to below the {self.channels} channels, but is {self.shift}"
             )
         if not 0 <= self.listen < self.steps:
             raise PlasticSearchError(
@@ -92,18 +85,8 @@ class SpokenDigits(Classification):
         mine = _split(self.recordings, self.held_out, split)
         chosen = [mine[k] for k in drawn_once(len(mine), size, rng).tolist()]
         currents = torch.from_numpy(np.stack([_currents(each, bank, self.steps) for each in chosen], 1))
-        if self.shift and split is Split.TRAIN:
-            currents = _shifted(currents, torch.randint(-self.shift, self.shift + 1, (size,), generator=rng))
         inputs = self.encoder.encode(currents.to(torch.get_default_dtype()), rng)
         return Episodes(inputs, torch.tensor([each.digit for each in chosen]), self.listen)
-
-
-def _shifted(currents: Tensor, by: Tensor) -> Tensor:
-    """Currents [time, batch, channels], each episode's moved by some channels [batch]; what comes in is 0."""
-    source = torch.arange(currents.shape[2]) - by.unsqueeze(1)  # [batch, channels]
-    inside = (source >= 0) & (source < currents.shape[2])
-    index = source.clamp(0, currents.shape[2] - 1).expand_as(currents)
-    return torch.where(inside, currents.gather(2, index), 0.0)
 
 
 @cache

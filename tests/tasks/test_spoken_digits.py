@@ -8,7 +8,6 @@ import struct
 import tarfile
 import wave
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -206,26 +205,3 @@ def test_fsdd_is_whole() -> None:
         "george", "jackson", "lucas", "nicolas", "theo", "yweweler",
     }  # fmt: skip
     assert [len(_split(None, "theo", split)) for split in Split] == [2250, 250, 500]
-
-
-def test_training_alone_moves_recordings_along_the_filters(spoken: Path) -> None:
-    still = SpokenDigits(recordings=spoken, channels=16, steps=20)
-    moved = replace(still, shift=2)
-    for split in Split:
-        one, other = (t.episodes(6, split, Generator().manual_seed(0)).inputs for t in (still, moved))
-        if split is not Split.TRAIN:
-            assert torch.equal(one, other)
-            continue
-        found = set()
-        for b in range(one.shape[1]):
-            for by in range(-2, 3):
-                wanted = torch.zeros_like(one[:, b])
-                wanted[:, max(by, 0) : 16 + min(by, 0)] = one[:, b, max(-by, 0) : 16 - max(by, 0)]
-                if torch.equal(wanted, other[:, b]):
-                    found.add(by)
-                    break
-            else:
-                pytest.fail("an episode is not the recording, moved")
-        assert len(found) > 1
-    with pytest.raises(PlasticSearchError, match=r"shift must be from 0 to below the 16 channels"):
-        replace(still, shift=16)
