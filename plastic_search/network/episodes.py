@@ -52,8 +52,10 @@ def _run(
     spec: NetworkSpec, shapes: tuple[Shape, ...], ready: tuple[Ready, ...], state: State | None, x: Tensor,
     kernel: str | None, given: Interventions,
 ) -> tuple[Tensor, State]:  # fmt: skip
-    given = given if all(each is None for each in given) else given.checked(x)
-    if x.is_meta or all(each is None for each in given):  # on the meta device there are shapes alone, which stay
+    intervened = any(each is not None for each in given)
+    if intervened:
+        given = given.checked(x)
+    if x.is_meta or not intervened:  # on the meta device there are shapes alone, which stay
         return sequences(spec, shapes, ready, state, x, kernel)
     runner = _Runner(
         run=lambda state, x, controls: sequences(spec, shapes, ready, state, x, kernel, controls),

@@ -7,12 +7,12 @@ from that of 1 / tau is such a row, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial, reduce
 from typing import NamedTuple
 
 from plastic_search.network.kernels.tracing.ir import REDUCTIONS, Axis, GraphBuilder, Node
-from plastic_search.network.kernels.tracing.program import BufferLayout, Output, ordered
+from plastic_search.network.kernels.tracing.program import BufferLayout, Output, ordered, rebuilt
 
 __all__ = ["Derived", "derived"]
 
@@ -51,32 +51,20 @@ def derived(
     nodes = [_regrouped(builder, o.node, alone) if o.buffer == "params" else o.node for o in outputs]
     outputs, chosen, counts, rows = _with(outputs, nodes), _chosen(nodes), list(params.counts), []
 
-    def row(node: Node, args: tuple[Node, ...]) -> Node | None:
+    def row(node: Node, copy: Node) -> Node:
         if node.index not in chosen:
-            return None
+            return copy
         counts[node.axis] += 1
         rows.append(Output("derived", node.axis, counts[node.axis] - 1, node))
         return builder.input("params", rows[-1].number, node.axis)
 
-    outputs = _with(outputs, _copied(builder, nodes, row))
+    outputs = _with(outputs, rebuilt(builder, nodes, row))
     layout = params._replace(counts=(counts[0], counts[1], counts[2]))
     return Derived(rows, outputs[: len(forward)], outputs[len(forward) :], layout)
 
 
 def _with(outputs: Sequence[Output], nodes: Sequence[Node]) -> list[Output]:
     return [o._replace(node=node) for o, node in zip(outputs, nodes, strict=True)]
-
-
-def _copied(
-    builder: GraphBuilder, roots: Sequence[Node], replace: Callable[[Node, tuple[Node, ...]], Node | None]
-) -> list[Node]:
-    """Nodes with some replaced, from what these are and copies of their arguments."""
-    copies: dict[int, Node] = {}
-    for node in ordered(roots):
-        args = tuple(copies[a.index] for a in node.args)
-        same = node if args == node.args else builder.again(node, args)
-        copies[node.index] = replace(node, args) or same
-    return [copies[root.index] for root in roots]
 
 
 def _alone(roots: Sequence[Node]) -> _Alone:
@@ -99,12 +87,13 @@ def _multiplied(builder: GraphBuilder, roots: Sequence[Node]) -> list[Node]:
     """The same nodes, which multiply by the reciprocal of what parameters decide instead of dividing by it."""
     alone = _alone(roots)
 
-    def product(node: Node, args: tuple[Node, ...]) -> Node | None:
+    def product(node: Node, copy: Node) -> Node:
         if node.op != "div" or node.index in alone.fixed or node.args[1].index not in alone.of_params:
-            return None
-        return builder.binary("mul", args[0], builder.binary("div", builder.constant(1.0), args[1]))
+            return copy
+        dividend, divisor = copy.args
+        return builder.binary("mul", dividend, builder.binary("div", builder.constant(1.0), divisor))
 
-    return _copied(builder, roots, product)
+    return rebuilt(builder, roots, product)
 
 
 def _regrouped(builder: GraphBuilder, node: Node, alone: _Alone) -> Node:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from plastic_search.network.kernels.tracing.ir import GraphBuilder, Node
-from plastic_search.network.kernels.tracing.program import STATIC, ordered
+from plastic_search.network.kernels.tracing.program import STATIC, rebuilt
 
 __all__ = ["guarded"]
 
@@ -25,20 +25,19 @@ def guarded(builder: GraphBuilder, roots: Sequence[Node]) -> list[Node]:
     asked: set[int] = set()  # the nodes that depend on a cotangent
     infinite: set[int] = set()  # those that do not, and may be infinite
     changing: set[int] = set()  # those that differ from step to step
-    copies: dict[int, Node] = {}
     zero = builder.constant(0.0)
-    for node in ordered(roots):
-        args = tuple(copies[a.index] for a in node.args)
-        copy = node if args == node.args else builder.again(node, args)
+
+    def guard(node: Node, copy: Node) -> Node:
         if any(a.index in changing for a in node.args) or (node.op == "input" and node.slot[0] not in STATIC):
             changing.add(node.index)
         if any(a.index in asked for a in node.args) or (node.op == "input" and node.slot[0].startswith("d.")):
             asked.add(node.index)
-            copy = _guarded(builder, node, copy, asked, infinite, changing, zero)
-        elif any(a.index in infinite for a in node.args) or _may_be_infinite(node, changing):
+            return _guarded(builder, node, copy, asked, infinite, changing, zero)
+        if any(a.index in infinite for a in node.args) or _may_be_infinite(node, changing):
             infinite.add(node.index)
-        copies[node.index] = copy
-    return [copies[root.index] for root in roots]
+        return copy
+
+    return rebuilt(builder, roots, guard)
 
 
 def _may_be_infinite(node: Node, changing: set[int]) -> bool:

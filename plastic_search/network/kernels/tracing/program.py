@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from plastic_search.network.kernels.tracing.ir import REDUCTIONS, Axis, Node
+from plastic_search.network.kernels.tracing.ir import REDUCTIONS, Axis, GraphBuilder, Node
 from plastic_search.precisions import Format
 
 __all__ = [
     "LIMITS", "STATIC", "BufferLayout", "Leaf", "Output", "Program", "Slot", "StepProgram", "SynapseProgram",
-    "layout_of", "ordered", "rows_of", "slot_of", "stored", "sum_depths",
+    "layout_of", "ordered", "rebuilt", "rows_of", "slot_of", "stored", "sum_depths",
 ]  # fmt: skip
 
 STATIC = ("limits", "lengths")  # buffers whose numbers are the same at every step
@@ -155,6 +155,19 @@ def ordered(roots: Sequence[Node]) -> list[Node]:
             found[node.index] = node
             stack.extend(node.args)
     return [found[i] for i in sorted(found)]
+
+
+def rebuilt(builder: GraphBuilder, roots: Sequence[Node], rebuild: Callable[[Node, Node], Node]) -> list[Node]:
+    """Nodes of `builder` with some of those that they depend on replaced.
+
+    Args:
+        rebuild: what takes the place of a node, from the node and from the same with arguments that were rebuilt.
+    """
+    copies: dict[int, Node] = {}
+    for node in ordered(roots):
+        args = tuple(copies[a.index] for a in node.args)
+        copies[node.index] = rebuild(node, node if args == node.args else builder.again(node, args))
+    return [copies[root.index] for root in roots]
 
 
 def layout_of(tensors: Sequence[Tensor], sizes: dict[int, Axis], batched: bool) -> BufferLayout:
