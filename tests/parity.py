@@ -26,7 +26,8 @@ from plastic_search.structures.gated import Gated
 from plastic_search.structures.self_recurrent import SelfRecurrent
 
 EVERY_CELL, RULES, MODULATIONS = (discover(open_set(axis)) for axis in ("cells", "rules", "modulations"))
-# Those that fire have no derivative, and a threshold that a last bit may cross: see `kernels/test_spiking.py`.
+# Those that fire have no derivative, and a threshold that a last bit may cross: see `kernels/test_spiking.py`; such are
+# the units of a `Delayed` by default, of which `cells/test_delayed.py` has others.
 CELLS: dict[str, Any] = {n: k for n, k in EVERY_CELL.items() if not getattr(k, "spiking", False) and n != "Integrator"}
 PATHWAYS = (Pathway.INPUT, Pathway.RECURRENT, Pathway.BOTH)
 STACK = NetworkSpec(

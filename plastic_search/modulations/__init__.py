@@ -36,7 +36,15 @@ class Reads(Enum):
         """That activity [batch, post]."""
         if self is Reads.PREVIOUS:
             return seen.previous
-        return seen.cell[0] if self is Reads.MEMORY and seen.cell else seen.output
+        memory = _first(seen.cell) if self is Reads.MEMORY else None
+        return seen.output if memory is None else memory
+
+
+def _first(tree: Any) -> Tensor | None:
+    """The first tensor of a nested tuple."""
+    if isinstance(tree, Tensor):
+        return tree
+    return next((found for child in tree if (found := _first(child)) is not None), None)
 
 
 class Rate(NamedTuple):

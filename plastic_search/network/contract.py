@@ -85,7 +85,8 @@ def _validate_cell(layer: Layer, params: LayerParams, shape: Shape, state: Layer
     _check_shape(cell, "step", "Response.output", response.output, (_BATCH, post), "[batch, post]")
     _check_shape(cell, "step", "Response.post", response.post, (_BATCH, post), "[batch, post]")
     _check_state(cell, state.cell, after)
-    if layer.structure.gates(params.structure, shape, drive).units is not None and bool(response.output.any()):
+    sends = bool(response.output.any() or response.post.any())  # what is delayed is post at first
+    if sends and layer.structure.gates(params.structure, shape, drive).units is not None:
         what = f"must return 0 for units that do not exist, as {type(layer.structure).__name__} has them, but does not"
         raise fault(cell, "step", f"{what}; choose another cell")
 

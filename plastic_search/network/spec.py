@@ -97,7 +97,7 @@ class Layer(Part):
             raise PlasticSearchError(f"a layer needs at least 1 unit, but got units={self.units}")
         if self.limit <= 0:
             raise PlasticSearchError(f"a trace's limit must be above 0, but got limit={self.limit}")
-        if not isinstance(self.cell, SearchParameter):
+        if not any(search_parameters(self.cell)):
             _check_step(type(self.cell))
             drives, index = self.cell.drives, self.cell.plastic
             if type(index) is not int or not 0 <= index < drives:

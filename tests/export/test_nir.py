@@ -14,6 +14,7 @@ from torch import Tensor
 
 from plastic_search.cells import Reset
 from plastic_search.cells.alif import ALIF
+from plastic_search.cells.delayed import Delayed
 from plastic_search.cells.integrator import Integrator
 from plastic_search.cells.lif import LIF
 from plastic_search.cells.linear import Linear
@@ -281,6 +282,7 @@ def test_snntorch_units_of_our_numbers_compute_the_same_spikes(tmp_path: Path) -
         (Layer(3, LIF(reset=Reset.SUBTRACT)), "resets by subtraction.*reset=Reset.ZERO"),
         (Layer(3, LIF(refractory=2)), "refractory period of 2 time steps.*refractory=0"),
         (Layer(3, ALIF()), "ALIF, whose threshold adapts.*write a bundle"),
+        (Layer(3, Delayed()), "delays are not written.*write a bundle"),
         (Layer(3, RNN()), "RNN, and NIR has no node.*write a bundle"),
         (Layer(3, Linear()), "without a recurrent block; give it FeedForward"),
     ],

@@ -18,6 +18,7 @@ from torch import Tensor
 from plastic_search.cells import Cell, Reset
 from plastic_search.cells._ranges import leak, scaled
 from plastic_search.cells.alif import ALIF
+from plastic_search.cells.delayed import Delayed
 from plastic_search.cells.integrator import Integrator
 from plastic_search.cells.lif import LIF
 from plastic_search.cells.linear import Linear
@@ -80,6 +81,11 @@ def node_of(cell: Cell, params: Any, step: float, where: str) -> tuple[str, dict
 
 
 def _refuse(cell: Cell, where: str) -> None:
+    if type(cell) is Delayed:
+        raise PlasticSearchError(
+            f"{where}.cell is Delayed, and delays are not written as nodes of NIR; write a bundle, which takes any "
+            "cell, or train a network without delays"
+        )
     more = ", whose threshold adapts" if type(cell) is ALIF else ""
     raise PlasticSearchError(
         f"{where}.cell is {type(cell).__name__}{more}, and NIR has no node for it; it has one for LIF and Integrator, "
