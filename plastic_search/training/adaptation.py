@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
@@ -107,9 +107,9 @@ class Adaptation:
             )
         grads = map_tensors(lambda p: None if p.grad is None else self._stacked(p.grad), self._params[i])
         if context.means is None and means is not None:
-            context = context._replace(means=_complete(self._weights(i, means)))
+            context = context._replace(means=_complete(self._weights(i, _of_trained(means))))
         if context.squares is None and squares is not None:
-            context = context._replace(squares=_complete(self._weights(i, squares)))
+            context = context._replace(squares=_complete(self._weights(i, _of_trained(squares))))
         self._contexts[i] = context
         return context._replace(grads=grads, step=step)
 
@@ -127,7 +127,7 @@ class Adaptation:
         """`of` applied to the weights of layer `i`, to its biases, and to the columns of weights on its outputs."""
 
         def tensor(k: int, name: str, columns: slice = slice(None)) -> Any:
-            found = of(self._bags[k].get_parameter(name))
+            found = of(self._bags[k].tensor(name))
             return None if found is None else self._stacked(found)[..., columns]
 
         outgoing = []
@@ -143,6 +143,11 @@ class Adaptation:
                         f"{type(self._learned[i]).__name__} needs the weights of all of them; let it receive all"
                     )
         return Weights(tensor(i, "weight"), tensor(i, "bias"), tuple(outgoing))
+
+
+def _of_trained(moment: Moment) -> Moment:
+    """Of a tensor that no gradient trains, the optimiser keeps nothing, and is not asked."""
+    return lambda tensor: moment(tensor) if isinstance(tensor, nn.Parameter) else None
 
 
 def _complete(weights: Weights) -> Weights | None:
