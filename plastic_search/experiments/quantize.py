@@ -33,6 +33,7 @@ from plastic_search.trainers import Trainer
 __all__ = ["Variant", "quantize", "variants"]
 
 _FLOAT = 32  # how a float role is written in a name
+_FEW = 4  # bits of a trace, in which rounding to nearest loses many changes
 
 
 class Variant(NamedTuple):
@@ -60,16 +61,20 @@ def variants(
 ) -> list[Variant]:
     """All roles at each width, each role alone, and 4-bit weight and alpha with an 8-bit trace; float, trained on.
 
+    The trace is rounded to nearest and stochastically; alone, and in 4 bits or fewer, with error feedback too.
+
     Args:
         plastic: whether there are alphas and a trace; without them the weight alone is rounded.
         activity_bits: widths of activity, each alone, and beside 4-bit weight and alpha with an 8-bit trace.
     """
     found = [Variant(Floating(), tuned=True)]
     for tuned in (False, True):
-        for rounding in Rounding if plastic else ():
+        for rounding in (Rounding.NEAREST, Rounding.STOCHASTIC) if plastic else ():
             widths = [(b, b, b) for b in bits] + [(4, 4, 8)] + [(None, None, b) for b in bits]
             found += [Variant(Integer(*each, rounding), tuned) for each in widths]
             found += [Variant(Integer(4, 4, 8, rounding, b), tuned) for b in activity_bits]
+        few = [b for b in bits if b <= _FEW and plastic]
+        found += [Variant(Integer(None, None, b, Rounding.FEEDBACK), tuned) for b in few]
         alone = [(b, None, None) for b in bits] + [(None, b, None) for b in bits if plastic]
         found += [Variant(Integer(*each, Rounding.NEAREST), tuned) for each in alone]
         with_weight = () if plastic else (4,)
@@ -173,6 +178,8 @@ def _job(plan: _Plan, folder: RunFolder, source: Run, variant: Variant, seed: in
     if choices[Role.ACTIVITY.value] is None:  # as in records of before there was such a role
         del choices[Role.ACTIVITY.value]
     choices["rounding"] = (precision.rounding if isinstance(precision, Integer) else Rounding.NEAREST).value
+    if (trace := formats[Role.TRACE]) is not None and trace.remainder:
+        choices["remainder"] = trace.remainder
     return Job(
         study=folder.name,
         stage=Stage.QUANTIZED,

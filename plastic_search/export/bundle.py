@@ -115,7 +115,10 @@ def _manifest(net: Network, about: dict[str, Any], parity: Parity) -> dict[str, 
         "output": {"name": "y", "width": net.outputs},
         "state": _signature(net),
         "precision": {
-            role.value: {"bits": form.bits, "rounding": form.rounding.value} if form else None
+            role.value: {"bits": form.bits, "rounding": form.rounding.value}
+            | ({"remainder": form.remainder} if form.remainder else {})
+            if form
+            else None
             for role, form in formats.items()
         },
         "session": runner.SESSION,

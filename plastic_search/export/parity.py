@@ -109,7 +109,7 @@ class _Comparison:
         self.net, self.ready, self.exported = net, prepared(net), ExportedStep(path)
         form = net.spec.precision.format(Role.TRACE)
         self.levels = {
-            f"layers.{i}.trace.next": (step_size(form, layer.limit), layer.limit)
+            f"layers.{i}.trace.next": (step_size(form, layer.limit) / 2**form.remainder, layer.limit)
             for i, layer in enumerate(net.spec.layers)
             if form is not None
         }

@@ -50,14 +50,14 @@ SCHEMA = {  # "key?" may be missing, (None, form) may be null, a list's last for
     "format": "plastic_search/bundle/1", "about": dict, "spec": dict, "versions": dict, "session": SESSION,
     "input": {"name": "x", "width": int}, "output": {"name": "y", "width": int},
     "state": [{"name": r"layers(\.\w+)+", "shape": ["batch", int], "dtype": "|".join(STATES), "start": START}],
-    "precision": dict.fromkeys(("weight", "alpha", "trace", "activity?"), (None, {"bits": int, "rounding": str})),
+    "precision": dict.fromkeys(("weight", "alpha", "trace", "activity?"),
+                               (None, {"bits": int, "rounding": str, "remainder?": int})),
     "parity": dict.fromkeys(("steps", "compared", "ties", "free_ties?"), int)
-    | dict.fromkeys(("largest", "stepwise", "allowed"), float),
+    | dict.fromkeys(("largest", "stepwise", "allowed"), float), "digest": CONTENT["sha256"],
     "examples": (None, {"task": dict, "split": str, "score_name": str, "right?": (None, int)}
     | dict.fromkeys(("seed", "count", "asked", "apart"), int)
     | dict.fromkeys(("chance", "score", "exported_score", "largest", "within?"), float)),
     "files": dict.fromkeys(("step.onnx", "parameters.safetensors", "runner.py", "examples.safetensors?"), CONTENT),
-    "digest": CONTENT["sha256"],
 }  # fmt: skip
 # What a step may consist of. None of it holds another graph, reads a file, draws at random, or makes text or lists.
 OPERATIONS = """Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh BitwiseAnd BitwiseNot BitwiseOr BitwiseXor

@@ -10,7 +10,7 @@ and over synapses, the same on every machine, and exported with the network.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -19,8 +19,8 @@ from torch import Tensor
 from plastic_search.precisions import Format, Rounding
 
 __all__ = [
-    "codes", "next_dither", "parameter_rounder", "phases", "round_activity", "round_to_levels", "round_trace",
-    "start_dither", "step_size",
+    "codes", "half", "next_dither", "parameter_rounder", "phases", "reading", "round_activity", "round_to_levels",
+    "round_trace", "shift", "start_dither", "step_size",
 ]  # fmt: skip
 
 # Fractional parts of the golden ratio, and of the first two inverse powers of the plastic number: increments that fill
@@ -77,7 +77,9 @@ def next_dither(dither: Tensor) -> Tensor:
 
 
 def round_trace(trace: Tensor, form: Format, limit: float, dither: Tensor) -> Tensor:
-    """A bounded trace [batch, post, width], rounded to the levels of `form`, with a straight-through gradient.
+    """A bounded trace [batch, post, width], as it is kept in `form`, with a straight-through gradient.
+
+    With error feedback that is the trace and what its rounding leaves over, together: the levels are so much finer.
 
     Args:
         trace: within [-limit, limit].
@@ -86,18 +88,43 @@ def round_trace(trace: Tensor, form: Format, limit: float, dither: Tensor) -> Te
         dither: [batch, 1, 1], uniform in [0, 1); read only by stochastic rounding.
     """
     noise = phases(trace.shape[1], trace.shape[2], trace) + dither if form.rounding is Rounding.STOCHASTIC else None
-    return round_to_levels(trace, step_size(form, limit), form.top, noise)
+    fine = 2**form.remainder
+    return round_to_levels(trace, step_size(form, limit) / fine, form.top * fine, shift(noise))
 
 
-def round_to_levels(trace: Tensor, step: Any, top: Any, noise: Tensor | None) -> Tensor:
+def reading(form: Format | None, limit: float) -> Callable[[Tensor], Tensor] | None:
+    """From what is kept of a trace to the trace, without what rounding left over; None where nothing is left over."""
+    if form is None or form.rounding is not Rounding.FEEDBACK:
+        return None
+    return partial(round_to_levels, step=step_size(form, limit), top=form.top, shift=half(form.remainder))
+
+
+def half(remainder: int) -> float:
+    """What is added to levels that have a fraction of so many bits, before the fraction is cut off.
+
+    Halfway between two levels the upper one is taken, as integers do by `(code + 2^(remainder - 1)) >> remainder`; the
+    last half of a bit keeps a float that is wrong in its last place on the right side.
+    """
+    return 0.5 + 0.5 ** (remainder + 1)
+
+
+def shift(noise: Tensor | None) -> Any:
+    """What is added to levels before their fraction is cut off.
+
+    Args:
+        noise: its fraction, which is uniform in [0, 1), rounds stochastically; None rounds to nearest.
+    """
+    return 0.5 if noise is None else noise - noise.floor()
+
+
+def round_to_levels(trace: Tensor, step: Any, top: Any, shift: Any) -> Tensor:
     """A trace, rounded to whole steps, with a straight-through gradient.
 
     Args:
         step, top: the distance between two levels, and the largest code: numbers, or tensors that hold one.
-        noise: its fraction, which is uniform in [0, 1), rounds stochastically; None rounds to nearest.
+        shift: added to a level before its fraction is cut off, from 0 to below 1: a number, or a tensor.
     """
     with torch.no_grad():
-        shift = 0.5 if noise is None else noise - noise.floor()
         levels = torch.floor(trace / step + shift).clamp(-top, top)
         rounded = levels * step
     return rounded + (trace - trace.detach())  # the difference is exactly 0

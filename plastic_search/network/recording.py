@@ -12,8 +12,10 @@ from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.network.controls import chosen
 from plastic_search.network.interventions import Given, Interventions
 from plastic_search.network.module import Network
+from plastic_search.network.quantization import reading
 from plastic_search.network.state import State, describe, named, same_shapes
 from plastic_search.network.step import LayerState, Signals, step_signals, trace_read
+from plastic_search.precisions import Role
 from plastic_search.rules import Activity
 
 __all__ = ["record"]
@@ -89,9 +91,10 @@ def _zero(ended: Tensor | None, signal: Tensor) -> Tensor:
 def _recalls(net: Network, before: tuple[LayerState, ...], signals: tuple[Signals, ...]) -> dict[str, Tensor]:
     """H pre of every plastic layer, by its path."""
     found: dict[str, Tensor] = {}
+    form = net.spec.precision.format(Role.TRACE)
     for i, (layer, shape, state, own) in enumerate(zip(net.spec.layers, net.shapes, before, signals, strict=True)):
         if state.trace is not None:
-            trace = trace_read(state.trace, layer.bound, layer.limit)
+            trace = trace_read(state.trace, layer.bound, layer.limit, reading(form, layer.limit))
             found[f"layers.{i}.recall"] = Activity(own.pre[:, shape.plastic], own.post, None, trace).recall
     return found
 

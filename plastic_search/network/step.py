@@ -12,7 +12,7 @@ One step of one layer, in the order of `layer_signals`; * is elementwise, (x) th
     H'      = bound(H + rate * E),  E' = (1 - eta) E + eta dH    through the eligibility trace E
     H'      = round(H')                                          if the precision gives traces a format
 
-H is clipped in drive and recall alone, and not in H', where the bound says so.
+H is clipped, or rounded from what error feedback keeps, in drive and recall alone, and not in H', where that is asked.
 
 Only the plastic pathway, the columns `Shape.plastic` of `pre`, has a trace. What does not change within an episode is
 prepared by `resolve`: the structure's gates, and the rounding of W and alpha. Source: differentiable plasticity, Miconi
@@ -34,7 +34,7 @@ from plastic_search.modulations import Observation, Rate
 from plastic_search.network.blocks import without_gradients
 from plastic_search.network.controls import NOTHING, Controls, begun, chosen, imposed
 from plastic_search.network.formats import Formats, formats, sent
-from plastic_search.network.quantization import next_dither, parameter_rounder, round_trace, start_dither
+from plastic_search.network.quantization import next_dither, parameter_rounder, reading, round_trace, start_dither
 from plastic_search.network.spec import Bound, Layer, NetworkSpec
 from plastic_search.precisions import Role
 from plastic_search.rules import Activity, Change
@@ -177,7 +177,7 @@ def layer_signals(
         return chosen(controls.ended, state, after), Signals(received, drive, response.post, rate=None)
 
     trace, dither, pre = state.trace, state.dither, _plastic(shape, inputs, state.output, pre)
-    read = trace_read(trace, layer.bound, layer.limit)
+    read = trace_read(trace, layer.bound, layer.limit, reading(form.trace, layer.limit))
     drive = drive + _plastic_drive(layer.cell, shape, ready.alpha * read, pre)
     cell, response = layer.cell.step(ready.cell, state.cell, drive)
     response = sent(response, form.activity)
@@ -244,9 +244,10 @@ def _among(cell: Cell, index: int, one: Tensor) -> Tensor:
     return one.unsqueeze(1) if cell.sums == 1 else pad(one.unsqueeze(1), (0, 0, index, cell.sums - 1 - index))
 
 
-def trace_read(trace: Tensor, bound: Bound, limit: Any) -> Tensor:
+def trace_read(trace: Tensor, bound: Bound, limit: Any, rounded: Callable[[Tensor], Tensor] | None) -> Tensor:
     """H as drive and recall read it; kernels are compiled from what is captured of this function, too."""
-    return trace.clamp(-limit, limit) if bound is Bound.READ else trace
+    trace = trace.clamp(-limit, limit) if bound is Bound.READ else trace
+    return trace if rounded is None else rounded(trace)
 
 
 def synapse_step(

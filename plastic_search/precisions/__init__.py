@@ -26,6 +26,7 @@ class Rounding(Enum):
 
     NEAREST = "nearest"  # to the closer level: a change of the trace below half a step is lost
     STOCHASTIC = "stochastic"  # up with a probability equal to the fraction: unbiased
+    FEEDBACK = "feedback"  # to the closer level, and what that leaves over is added to the next change: nothing is lost
 
 
 class Format(NamedTuple):
@@ -34,10 +35,12 @@ class Format(NamedTuple):
     Args:
         bits: of an integer, its sign included.
         rounding: how a value between two levels is rounded.
+        remainder: bits in which error feedback keeps what rounding leaves over, from -1/2 to 1/2 of a level.
     """
 
     bits: int
     rounding: Rounding = Rounding.NEAREST
+    remainder: int = 0
 
     @property
     def top(self) -> int:

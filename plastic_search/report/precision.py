@@ -35,7 +35,7 @@ def precision(record: Record) -> Verdict:
     against = f"the winner in {theirs}" if chosen.fair else "the winner in float, which was not trained on as long"
     head = f"In {how} its score changes by {estimate(d, True)} against {against}, {lost}."
     compared = [Contrast(width_text(chosen), theirs, d, None)]
-    reason = _trained_on(record, chosen) + _fewest(together) + _by_chance(rounding)
+    reason = _trained_on(record, chosen) + _fewest(together) + _against_nearest(rounding)
     return Verdict("precision", question, answer, head, reason, compared)
 
 
@@ -70,17 +70,23 @@ def _fewest(together: list[rounded.Variant]) -> str:
     return f"None of the {ways} surely stays within {MARGIN} of it."
 
 
-def _by_chance(rounding: rounded.Bits) -> str:
-    """What stochastic rounding does for the trace alone, at every width that has both."""
+def _against_nearest(rounding: rounded.Bits) -> str:
+    """What other ways than rounding to nearest do for the trace alone."""
+    others = dict.fromkeys(v.rounding for v in rounding.variants if v.family == "trace" and v.rounding != "nearest")
+    return "".join(_by_way(rounding, way) for way in sorted(others, reverse=True))
+
+
+def _by_way(rounding: rounded.Bits, way: str) -> str:
+    """What one way of rounding does for the trace alone, at every width that it and nearest have."""
     phrases, surely = [], {1: [], -1: []}
     for tuned, when in ((False, "without fine-tuning"), (True, "fine-tuned")):
         alone = {
             (v.bits["trace"], v.rounding): v for v in rounding.variants if v.family == "trace" and v.tuned == tuned
         }
-        both = [b for b, rounding in alone if b is not None and rounding == "nearest" and (b, "stochastic") in alone]
+        both = [b for b, rounding in alone if b is not None and rounding == "nearest" and (b, way) in alone]
         steps = []
         for b in sorted(both, reverse=True):
-            d = _difference(alone[b, "stochastic"], alone[b, "nearest"])
+            d = _difference(alone[b, way], alone[b, "nearest"])
             steps.append(f"{estimate(d, True)} at {b} bits")
             if d.sign:
                 surely[d.sign].append(f"{b} bits ({when})")
@@ -88,8 +94,9 @@ def _by_chance(rounding: rounded.Bits) -> str:
     if not phrases:
         return ""
     sides = [f"surely {word} at {listed(surely[sign])}" for sign, word in ((1, "helps"), (-1, "hurts")) if surely[sign]]
+    how = "by stochastic instead of nearest rounding" if way == "stochastic" else f"by {way} instead of to nearest"
     return (
-        " Writing the trace alone by stochastic instead of nearest rounding changes the score, by seed, "
+        f" Writing the trace alone {how} changes the score, by seed, "
         f"{'; '.join(phrases)}: it {' and '.join(sides) or 'makes no sure difference'}."
     )
 

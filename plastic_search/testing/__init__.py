@@ -21,7 +21,7 @@ from plastic_search.core.part import equation
 from plastic_search.modulations import Modulation, Observation
 from plastic_search.network.module import Network
 from plastic_search.network.pytree import flatten, map_tensors
-from plastic_search.network.quantization import parameter_rounder, round_activity, step_size
+from plastic_search.network.quantization import parameter_rounder, reading, round_activity, step_size
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway, shapes
 from plastic_search.network.state import named
 from plastic_search.precisions import Format, Precision, Role
@@ -242,9 +242,11 @@ def _rounded_activity(precision: Precision, form: Format, role: Role) -> None:
 
 
 def _rounded_trace(precision: Precision, form: Format, role: Role) -> None:
-    with promise(precision, f"the {role.value} stands on its {form.levels} levels"):
+    with promise(precision, f"the {role.value} stands on its {form.levels} levels, and what is kept on finer ones"):
         layer = Layer(units=POST, plastic=Pathway.BOTH)
         _, state = Network(NetworkSpec((layer, Layer(units=1)), precision), PRE)(3 * noise(STEPS, BATCH, PRE).float())
-        levels = named(state)["layers.0.trace"] / step_size(form, layer.limit)
-        assert_close(levels, levels.round(), rtol=0, atol=0.01)
-        keep(bool((levels.abs() < form.top + 0.01).all()), f"it is beyond {form.top} steps")
+        kept, read = named(state)["layers.0.trace"], reading(form, layer.limit)
+        for values, fine in ((kept, 2**form.remainder), (kept if read is None else read(kept), 1)):
+            levels = values * fine / step_size(form, layer.limit)
+            assert_close(levels, levels.round(), rtol=0, atol=0.01)
+            keep(bool((levels.abs() < form.top * fine + 0.01).all()), f"it is beyond {form.top * fine} steps")

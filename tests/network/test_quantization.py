@@ -20,10 +20,12 @@ from plastic_search.network.quantization import (
     codes,
     next_dither,
     parameter_rounder,
+    reading,
     round_trace,
     start_dither,
     step_size,
 )
+from plastic_search.network.recording import record
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.network.state import named
 from plastic_search.precisions import Format, Role, Rounding
@@ -129,6 +131,44 @@ def test_small_writes_arrive_when_rounded_stochastically(change: float) -> None:
     assert (trace - 40 * change).abs().max() < 2.5 / 7, "nor does any one synapse go astray"
 
 
+@pytest.mark.parametrize("remainder", [1, 4, 8])
+def test_error_feedback_carries_what_rounding_leaves_over_to_the_next_write(remainder: int) -> None:
+    """H' = round(H + R + change), R' = H + R + change - H', in exact integers of 1 / 2^remainder of a level."""
+    form, limit, rng = Format(3, Rounding.FEEDBACK, remainder), 0.7, torch.Generator().manual_seed(0)
+    one = step_size(form, limit) / 2**remainder
+    most = max(2**remainder // 3, 1)  # of a level
+    changes = torch.randint(-most, most + 1, (300, 2, 6, 7), generator=rng)
+    read, kept = reading(form, limit), torch.zeros(2, 6, 7)
+    assert read is not None
+    codes, left = torch.zeros(2, 6, 7, dtype=torch.long), torch.zeros(2, 6, 7, dtype=torch.long)
+    seen: set[int] = set()
+    for change in changes:
+        kept = round_trace((kept + change * one).clamp(-limit, limit), form, limit, start_dither(2, kept))
+        whole = ((codes << remainder) + left + change).clamp(-(form.top << remainder), form.top << remainder)
+        codes = (whole + (1 << remainder - 1)) >> remainder
+        left = whole - (codes << remainder)
+        assert torch.equal((read(kept) / step_size(form, limit)).round().long(), codes)
+        assert torch.equal((kept / one).round().long(), whole)
+        seen |= set(codes.unique().tolist())
+    assert seen == {-3, -2, -1, 0, 1, 2, 3}
+
+
+def test_small_writes_arrive_with_error_feedback_where_nearest_loses_them() -> None:
+    """One 3-bit trace, in a network: a change of a twentieth of a level adds up."""
+    layer = Layer(2, Linear(), Hebb(), Constant(0.02), FeedForward(), Pathway.INPUT)
+    found = {}
+    for rounding in Rounding:
+        net = Network(NetworkSpec((layer,), Integer(None, None, 3, rounding)), 2)
+        with torch.no_grad():
+            (params,) = net.parts()
+            params.weight.fill_(1.0)
+            params.alpha.zero_()
+            values, _ = record(net, torch.ones(40, 1, 2), "layers.0.recall")
+        found[rounding] = float(values["layers.0.recall"][-1, 0, 0]) / 2
+    assert found[Rounding.NEAREST] == 0.0
+    assert found[Rounding.FEEDBACK] == pytest.approx(1.0)
+
+
 def dithers(steps: int) -> Tensor:
     """The noise of one episode, step after step [steps, 1, 1]."""
     noise = [start_dither(1, torch.zeros(1))]
@@ -231,7 +271,7 @@ def test_a_network_rounds_what_its_precision_says() -> None:
 def test_what_is_fine_tuned_has_a_float_network_trained_as_long_beside_it() -> None:
     every = variants(BITS)
     assert [v.name for v in every if v.precision == Floating()] == ["w32a32t32-tuned"]
-    assert len({v.name for v in every}) == len(every) == 53
+    assert len({v.name for v in every}) == len(every) == 53 + 2 * 3
 
 
 def test_a_trace_without_a_bound_cannot_be_an_integer() -> None:

@@ -29,7 +29,7 @@ class Variant(NamedTuple):
     name: str
     family: str  # uniform, weight, alpha, trace, activity, mixed
     bits: dict[str, int | None]  # of each role; None is float. Activity is in it only where it is rounded
-    rounding: str  # of the trace
+    rounding: str  # of the trace; with error feedback also the bits of what it keeps, "feedback + 4 bits"
     tuned: bool
     seeds: list[float]
     score: Estimate
@@ -93,7 +93,8 @@ def _variant(group: Group, score: Estimate, reference: dict[int, float], longer:
     bits = {role: widths.get(role) for role in ROLES if role in _ALWAYS or role in widths}
     family = "uniform" if tuple(widths) == _ALWAYS and len({*widths.values()}) == 1 else "mixed"
     family = next(iter(widths)) if len(widths) == 1 else family if widths else _FLOAT
-    rounding = str(run.choices.get("rounding", "nearest"))
+    rounding, kept = str(run.choices.get("rounding", "nearest")), run.choices.get("remainder")
+    rounding += f" + {kept} bits" if kept else ""
     change = findings.compared_scores(values, reference)
     matched = findings.compared_scores(values, longer) if tuned and widths else None
     return Variant(group.name, family, bits, rounding, tuned, list(values.values()), score, change, matched)
@@ -132,6 +133,7 @@ def caption(data: Bits) -> str:
         " Filled marks: the trace is written by stochastic rounding, up with a probability equal to the distance "
         "covered; hollow ones: to nearest."
     )
+    trace += _FEEDBACK * any(v.rounding.startswith("feedback") for v in data.variants)
     traced = any(v.bits["trace"] is not None for v in data.variants)
     active = any("activity" in v.bits for v in data.variants)
     return (
@@ -145,6 +147,10 @@ def caption(data: Bits) -> str:
     )
 
 
+_FEEDBACK = (
+    " With error feedback the trace is read as rounded to nearest; what that leaves over is kept for each synapse, in "
+    "as many more bits as are named, and added to its next change."
+)
 _UNMATCHED = (
     " The float winner was not trained on as long as the networks at the right, which may so lie above its line for "
     "no other reason."

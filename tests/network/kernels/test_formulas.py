@@ -129,7 +129,7 @@ def rules() -> Iterator[dict[str, Any]]:
     Part.kinds.update(known)
 
 
-NEAREST, STOCHASTIC = (Integer(None, None, 5, rounding) for rounding in Rounding)
+NEAREST, STOCHASTIC, FEEDBACK = (Integer(None, None, 5, rounding) for rounding in Rounding)
 CASES = [
     ("Dependent", Simple(), Bound.HARD, Pathway.BOTH, Floating()),
     ("Dependent", Retroactive(), Bound.SOFT, Pathway.RECURRENT, STOCHASTIC),
@@ -137,7 +137,7 @@ CASES = [
     ("Saturating", Simple(), Bound.SOFT, Pathway.RECURRENT, NEAREST),
     ("Saturating", Retroactive(), Bound.HARD, Pathway.BOTH, Floating()),
     ("Crossing", Simple(), Bound.SOFT, Pathway.BOTH, STOCHASTIC),
-    ("Inverse", Retroactive(), Bound.HARD, Pathway.INPUT, Floating()),
+    ("Inverse", Retroactive(), Bound.HARD, Pathway.INPUT, FEEDBACK),
 ]
 
 

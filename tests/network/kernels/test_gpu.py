@@ -128,7 +128,9 @@ def test_a_stack_with_skips_and_gates_equals_the_reference() -> None:
     assert apart(net, x, started(net, x[:3])) <= 1e-10
 
 
-@pytest.mark.parametrize(("rounding", "modulation"), list(zip(Rounding, (Simple(), Retroactive()), strict=True)))
+@pytest.mark.parametrize(
+    ("rounding", "modulation"), list(zip(Rounding, (Simple(), Retroactive(), Simple()), strict=True))
+)
 def test_a_rounded_trace_equals_the_reference(rounding: Rounding, modulation: Modulation) -> None:
     layers = tuple(Layer(11, modulation=modulation, plastic=Pathway.BOTH, bound=b) for b in (Bound.HARD, Bound.SOFT))
     net = network(NetworkSpec(layers, Integer(4, 4, 4, rounding)), 3, torch.float64)

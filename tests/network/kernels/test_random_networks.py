@@ -116,7 +116,7 @@ def layer(rng: random.Random, i: int, rules: Any) -> Layer:
 
 
 def precision(rng: random.Random) -> Precision:
-    bits = (None, 3, 4, 8, 16)
+    bits = (None, 3, 4, 8, 12)
     if rng.random() < 0.7:
         return Floating()
     return Integer(rng.choice(bits), rng.choice(bits), rng.choice(bits), rng.choice(list(Rounding)))

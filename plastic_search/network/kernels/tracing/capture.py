@@ -37,6 +37,7 @@ class _Around(NamedTuple):
     default: torch.dtype
     bound: Bound = Bound.NONE
     rounding: Rounding | None = None
+    remainder: int = 0
     columns: int | None = None
     units: int = 0
     controls: tuple[str, ...] = ()
@@ -87,8 +88,9 @@ def capture(
     parts = (layer.cell, layer.rule, layer.modulation) if plastic else (layer.cell,)
     around = _Around(dtype, torch.get_default_dtype(), activity=form.activity, controls=controls)
     if plastic:
-        around = around._replace(bound=layer.bound, rounding=form.trace.rounding if form.trace else None)
-        around = around._replace(units=units)
+        around = around._replace(bound=layer.bound, units=units)
+        if form.trace is not None:
+            around = around._replace(rounding=form.trace.rounding, remainder=form.trace.remainder)
     program = _program(parts, around)
     return _program(parts, around._replace(columns=columns)) if program == _READS_INPUTS else program
 
@@ -106,7 +108,7 @@ def _program(parts: tuple[Any, ...], around: _Around) -> StepProgram | Unsupport
 def _renewed(parts: tuple[Any, ...], around: _Around) -> _Captured:
     """What parts compute now, from an earlier capture of equal ones if nothing they read has changed."""
     cell, *others = parts
-    plastic = Plastic(others[0], others[1], *around[2:6]) if others else None
+    plastic = Plastic(others[0], others[1], *around[2:7]) if others else None
     content = (*map(_content, parts), *around)
     try:
         hash(content)

@@ -15,7 +15,7 @@ from plastic_search.network.controls import Controls, chosen, cleared, imposed
 from plastic_search.network.formats import sent
 from plastic_search.network.kernels.tracing.unread import unread
 from plastic_search.network.pytree import leaves, unflatten
-from plastic_search.network.quantization import round_to_levels
+from plastic_search.network.quantization import round_to_levels, shift
 from plastic_search.network.spec import Bound, Layer
 from plastic_search.network.step import synapse_step
 from plastic_search.precisions import Format, Rounding
@@ -31,13 +31,15 @@ class Plastic(NamedTuple):
     modulation: Modulation
     bound: Bound
     rounding: Rounding | None  # None leaves it a float
+    remainder: int = 0  # bits of what error feedback keeps
     columns: int | None = None  # of the inputs that the modulation sees; None: it reads none, see `unread`
     units: int = 0  # of the layer that it names; 0: it names none
 
     @classmethod
     def of(cls, layer: Layer, form: Format | None, columns: int | None, units: int) -> Plastic:
         """What decides about the trace of a layer, if that has a format."""
-        return cls(layer.rule, layer.modulation, layer.bound, form.rounding if form else None, columns, units)
+        rounding = (form.rounding, form.remainder) if form else (None, 0)
+        return cls(layer.rule, layer.modulation, layer.bound, *rounding, columns, units)
 
 
 class StepFunction:
@@ -152,7 +154,9 @@ class StepFunction:
         rounded = None
         if self.plastic.rounding is not None:
             noise = own["phases"] + own["dither"] if self.plastic.rounding is Rounding.STOCHASTIC else None
-            rounded = partial(round_to_levels, step=own["level"], top=own["top"], noise=noise)
+            fine = 2.0**self.plastic.remainder
+            step, top = (own["level"], own["top"]) if fine == 1.0 else (own["level"] / fine, own["top"] * fine)
+            rounded = partial(round_to_levels, step=step, top=top, shift=shift(noise))
         trace, eligibility = synapse_step(
             _narrowed_change(change, rows, columns), _narrowed_rate(rate, rows, columns),
             own["trace"], own.get("eligibility"), self.plastic.bound, own["limit"], rounded,

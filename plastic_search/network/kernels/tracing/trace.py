@@ -10,7 +10,7 @@ synapse, and are constant within an episode, are computed by torch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import Any
 
@@ -36,9 +36,10 @@ from plastic_search.network.kernels.tracing.program import (
 )
 from plastic_search.network.kernels.tracing.step_function import Plastic, StepFunction
 from plastic_search.network.kernels.tracing.writes import equal, written
+from plastic_search.network.quantization import half, round_to_levels
 from plastic_search.network.spec import Bound
 from plastic_search.network.step import trace_read
-from plastic_search.precisions import Format
+from plastic_search.precisions import Format, Rounding
 
 __all__ = ["trace"]
 
@@ -155,20 +156,27 @@ class _Trace:
 
     def _reads(self) -> tuple[list[Output], list[Output]]:
         """The trace as it is read, and the derivative of that; nothing where that is the trace itself."""
-        if not self.step.plastic or self.step.plastic.bound is not Bound.READ:
+        plastic = self.step.plastic
+        feedback = plastic is not None and plastic.rounding is Rounding.FEEDBACK
+        if plastic is None or not (feedback or plastic.bound is Bound.READ):
             return [], []
         own = self.step.of_synapses(self.step.examples)
-        args = [own["trace"], own["limit"], own["trace"].clone()]
-        nodes = [self._rows("trace", 0, args[0]), self._rows("limits", 0, args[1]), self._rows("d.read", 0, args[2])]
+        args = [own["trace"], *(own[name] for name in LIMITS), own["trace"].clone()]
+        limits = [self._rows("limits", LIMITS.index(name), own[name]) for name in LIMITS]
+        nodes = [self._rows("trace", 0, args[0]), *limits, self._rows("d.read", 0, args[-1])]
 
-        def read(trace: Tensor, limit: Tensor) -> list[Tensor]:
-            return [trace_read(trace, Bound.READ, limit)]
+        def read(trace: Tensor, limit: Tensor, level: Tensor, top: Tensor) -> list[Tensor]:
+            rounded = None
+            if feedback:
+                rounded = partial(round_to_levels, step=level, top=top, shift=half(plastic.remainder))
+            return [trace_read(trace, plastic.bound, limit, rounded)]
 
-        def pullback(trace: Tensor, limit: Tensor, d: Tensor) -> list[Tensor]:
-            vjp: Any = torch.func.vjp(lambda h: read(h, limit)[0], trace)[1]
+        def pullback(trace: Tensor, *limits_and_d: Tensor) -> list[Tensor]:
+            *limits, d = limits_and_d
+            vjp: Any = torch.func.vjp(lambda h: read(h, *limits)[0], trace)[1]
             return list(vjp(d))
 
-        (value,) = interpret(capture_graph(read, args[:2]), nodes[:2], self.sizes, self.builder)
+        (value,) = interpret(capture_graph(read, args[:-1]), nodes[:-1], self.sizes, self.builder)
         (grad,) = interpret(capture_graph(pullback, args), nodes, self.sizes, self.builder)
         return self._outputs("read", 0, args[0], value), self._outputs("d.trace", 0, args[0], grad)
 
