@@ -202,7 +202,7 @@ def test_another_rounding_of_fine_levels_is_refused(rounding: Rounding, tmp_path
     net = network(PLAIN, Integer(8, 8, bits, rounding))
     assert export_step(net, tmp_path / "step.onnx").steps == 200
     other = next(r for r in Rounding if r is not rounding)
-    with pytest.raises(PlasticSearchError, match="rounds in another way|must not be used"):
+    with pytest.raises(PlasticSearchError, match=r"rounds in another way|must not be used"):
         check(_with(replace(net.spec, precision=Integer(8, 8, bits, other)), net), tmp_path / "step.onnx")
 
 
