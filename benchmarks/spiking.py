@@ -1,8 +1,9 @@
-"""How long do a forward and a backward pass of a layer that fires take, beside a plain PyTorch loop of the same?
+"""How long do a forward and a backward pass of a layer that fires take, in snnTorch, norse, SpikingJelly and here?
 
-Batch 32, 100 steps, 256 inputs of which a tenth fire, 256 units without recurrence. The loop is as one writes it
-in torch: fixed intrinsic numbers, one matrix product for all steps, a surrogate gradient as an autograd.Function. The
-layers also train time constant, threshold and resistance of each unit. All start from the same weights.
+A feed-forward layer of leaky integrate-and-fire units without a synaptic current: v' = 0.8 v + drive, a spike above 1,
+reset to 0 without a derivative, the derivative of FastSigmoid(slope=1), of inputs of which a tenth fire. Each is as its
+library's documentation has it, a loop over time of its unit; the drives of all steps are one matrix product for all.
+All start from the same weights and compute the same spikes.
 """
 
 from collections.abc import Callable
@@ -12,23 +13,39 @@ import torch
 from torch import Tensor
 
 from plastic_search.cells.lif import LIF
-from plastic_search.experiments.bench.side_by_side import SideBySide
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.experiments.bench.across_sizes import AcrossSizes, Size, Work
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.rules.oja import Oja
 from plastic_search.structures.feed_forward import FeedForward
+from plastic_search.surrogates.fast_sigmoid import FastSigmoid
 
 
-def _inputs() -> Tensor:
-    return (torch.rand(100, 32, 256, generator=torch.Generator().manual_seed(0)) < 0.1).float()
+def _inputs(size: Size) -> Tensor:
+    rng = torch.Generator().manual_seed(0)
+    return (torch.rand(size.time, size.batch, size.inputs, generator=rng) < 0.1).float()
 
 
-def _network(plastic: Pathway = Pathway.NONE) -> Network:
-    layer = Layer(256, LIF(), Oja(), structure=FeedForward(), plastic=plastic)
-    net = Network(NetworkSpec((layer,)), 256, seed=0)
+def _network(size: Size, plastic: Pathway = Pathway.NONE) -> Network:
+    cell = LIF(membrane=5.0, resistance=5.0, surrogate=FastSigmoid(1.0))
+    layer = Layer(size.units, cell, Oja(), structure=FeedForward(), plastic=plastic)
+    net = Network(NetworkSpec((layer,)), size.inputs, seed=0)
     with torch.no_grad():
         net.layers[0].get_parameter("weight").mul_(3.0)
     return net
+
+
+def _ours(size: Size, plastic: Pathway) -> Work:
+    x, net = _inputs(size), _network(size, plastic)
+    return Work(lambda: net(x)[0], net.layers[0].get_parameter("weight"))
+
+
+def _loop(size: Size, run: Callable[[Tensor], Tensor]) -> Work:
+    """A matrix product for the drives of all steps, and `run` for the units."""
+    x, (params,) = _inputs(size), _network(size).parts()
+    weight, bias = (each[0].detach().clone().requires_grad_() for each in (params.weight, params.bias))
+    return Work(lambda: run(x @ weight.T + bias), weight)
 
 
 class _Spike(torch.autograd.Function):
@@ -40,51 +57,125 @@ class _Spike(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         (distance,) = ctx.saved_tensors
-        return grad / (1.0 + 10.0 * distance.abs()) ** 2
+        return grad / (1.0 + distance.abs()) ** 2
 
 
-def _loop(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    drives, spikes = x @ weight.T + bias, []
-    v = torch.zeros_like(drives[0])
+def _step(v: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
+    v = 0.8 * v + drive
+    y = _Spike.apply(v - 1.0)
+    return v - y.detach() * v, y
+
+
+def _over_time(step: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], drives: Tensor) -> Tensor:
+    v, spikes = torch.zeros_like(drives[0]), []
     for drive in drives:
-        v = 0.8 * v + drive
-        y = _Spike.apply(v - 1.0)
-        v = v - y.detach() * v
+        v, y = step(v, drive)
         spikes.append(y)
     return torch.stack(spikes)
 
 
-def plain_loop() -> Callable[[], None]:
-    """A loop over time in torch, with fixed intrinsic numbers."""
-    x, params = _inputs(), _network().parts()[0]
-    weight, bias = (each[0].detach().clone().requires_grad_() for each in (params.weight, params.bias))
-    return lambda: _loop(x, weight, bias).mean().backward()
+def static(size: Size) -> Work:
+    """A layer of `LIF`, which trains time constant, threshold and resistance of each unit besides the weights."""
+    return _ours(size, Pathway.NONE)
 
 
-def static() -> Callable[[], None]:
-    """`LIF`, whose spikes are those of the loop but for ties, with trained intrinsic numbers."""
-    x, net = _inputs(), _network()
-    params = net.parts()[0]
-    with torch.no_grad():
-        differ = float((net(x)[0] != _loop(x, params.weight[0], params.bias[0])).float().mean())
-    if differ > 1e-4:
-        raise ValueError(f"{differ:.1e} of the spikes are not those of the loop")
-    return lambda: net(x)[0].mean().backward()
+def snntorch(size: Size) -> Work:
+    """A loop over time of snnTorch's `Leaky`."""
+    try:
+        from snntorch import Leaky, surrogate
+    except ImportError:
+        raise PlasticSearchError("snntorch is not installed; python -m pip install snntorch") from None
+    unit = Leaky(beta=0.8, spike_grad=surrogate.fast_sigmoid(slope=1), reset_mechanism="zero")
+
+    def run(drives: Tensor) -> Tensor:
+        v, spikes = unit.reset_mem(), []
+        for drive in drives:
+            y, v = unit(drive, v)
+            spikes.append(y)
+        return torch.stack(spikes)
+
+    return _loop(size, run)
 
 
-def plastic() -> Callable[[], None]:
-    """The same with Oja's rule at every synapse."""
-    x, net = _inputs(), _network(Pathway.INPUT)
-    return lambda: net(x)[0].mean().backward()
+def norse(size: Size) -> Work:
+    """A loop over time of norse's `LIFBoxCell`, whose reset is given without a derivative."""
+    try:
+        from norse.torch import LIFBoxCell  # pyright: ignore[reportMissingImports]
+        from norse.torch.functional.lif_box import LIFBoxParameters  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise PlasticSearchError("norse is not installed; python -m pip install --no-deps norse nir nirtorch") from None
+
+    def reset(y: Tensor, v: Tensor, to: Tensor, threshold: Tensor) -> Tensor:
+        return (1 - y.detach()) * v + y.detach() * to
+
+    unit = LIFBoxCell(LIFBoxParameters(tau_mem_inv=torch.tensor(200.0), alpha=torch.tensor(1.0), reset_method=reset))
+
+    def run(drives: Tensor) -> Tensor:
+        state, spikes = None, []
+        for drive in 5.0 * drives:  # it divides them by tau, 5 steps of a thousandth
+            y, state = unit(drive, state)
+            spikes.append(y)
+        return torch.stack(spikes)
+
+    return _loop(size, run)
 
 
-def matrix_products() -> Callable[[], None]:
-    """The products of weights and inputs alone, forward and backward, which all others take too."""
-    x, weight = _inputs(), _network().parts()[0].weight[0].detach().clone().requires_grad_()
-    return lambda: (x @ weight.T).mean().backward()
+def spikingjelly(size: Size) -> Work:
+    """SpikingJelly's `LIFNode` in its multi-step mode; its surrogate is half of the others'."""
+    try:
+        from spikingjelly.activation_based import functional, neuron, surrogate  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        message = "spikingjelly is not installed; python -m pip install --no-deps spikingjelly loguru"
+        raise PlasticSearchError(message) from None
+    derivative = surrogate.SoftSign(1.0)
+    unit = neuron.LIFNode(5.0, False, detach_reset=True, step_mode="m", surrogate_function=derivative)
+
+    def run(drives: Tensor) -> Tensor:
+        functional.reset_net(unit)
+        return unit(drives)
+
+    return _loop(size, run)
 
 
-BENCHMARK = SideBySide(
-    question="How much faster than a plain PyTorch loop is a layer of units that fire?",
-    contenders=(plain_loop, static, plastic, matrix_products),
-)
+def plain_loop(size: Size) -> Work:
+    """A loop over time in torch, with a surrogate gradient as an autograd.Function."""
+    return _loop(size, lambda drives: _over_time(_step, drives))
+
+
+def compiled_loop(size: Size) -> Work:
+    """The same loop, whose step is compiled by torch.compile."""
+    torch.compiler.reset()  # how often a function is compiled anew is limited
+    step = torch.compile(_step, fullgraph=True, dynamic=False)
+    return _loop(size, lambda drives: _over_time(step, drives))
+
+
+def plastic(size: Size) -> Work:
+    """The first one with a trace at every synapse, which follows Oja's rule."""
+    return _ours(size, Pathway.INPUT)
+
+
+def matrix_products(size: Size) -> Work:
+    """The products of weights and inputs alone, which all of them take too."""
+    return _loop(size, lambda drives: drives.flatten(0, 1))
+
+
+BENCHMARK = AcrossSizes(
+    question="How much time and memory does a layer of units that fire take, forward and backward?",
+    about="""A feed-forward layer of leaky integrate-and-fire units, v' = 0.8 v + drive, which fire above 1 and are
+    reset to 0. The derivative of a spike is that of a fast sigmoid of slope 1, and none is taken of the reset. A tenth
+    of the inputs fires in each step. Weights and biases are trained, and start the same; the drives of all steps are
+    one matrix product. So all compute the same spikes, and derivatives of the weights in the same direction, but for
+    the plastic layer, whose traces change what its units receive.""",
+    contenders=(
+        static, snntorch, norse, spikingjelly, plain_loop, compiled_loop, plastic, matrix_products,
+    ),
+    sizes=(
+        Size(batch=32, time=100, inputs=8, units=256),
+        Size(batch=32, time=100, inputs=256, units=256),
+        Size(batch=16, time=500, inputs=128, units=512),
+        Size(batch=16, time=500, inputs=128, units=1024),
+        Size(batch=16, time=500, inputs=128, units=4096),
+    ),
+    packages=("snntorch", "norse", "spikingjelly"),
+    rounds=3,
+)  # fmt: skip

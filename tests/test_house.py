@@ -245,6 +245,6 @@ def test_a_content_file_holds_one_value_and_no_logic(folder: str, file: Path) ->
     logic = [node.lineno for node in ast.walk(values[0]) if isinstance(node, LOGIC)]
     assert not logic, f"{name_of(file)}:{logic[0]} computes; a content file only names values"
     kinds = {"search_spaces": {"NetworkSpec"}, "studies": {"Study", "Sweep", "Comparison"}, "reports": {"Report"}}.get(
-        folder, {"Benchmark", "SideBySide"}
+        folder, {"AcrossSizes", "Benchmark", "SideBySide"}
     )
     assert type(loading.value(folder, str(file))).__name__ in kinds

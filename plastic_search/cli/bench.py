@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,35 +44,51 @@ def bench(
     benchmark: Annotated[
         str, typer.Argument(help="One of `list benchmarks`, or a file that defines BENCHMARK.")
     ] = "layers",
-    out: Annotated[Path, typer.Option(help="A folder, or the page itself, NAME.html.")] = Path("runs/speed"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A folder, or the page itself, NAME.html. By default runs/speed, or runs/speed_spiking."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Time plastic layers on this machine, beside the reference step and torch's own layers, and write a page.
 
-    Where a C++ compiler is found, the reference step compiled by torch is timed too. Contenders of another kind, such
-    as `bench evolution` and `bench reward`, are timed side by side and printed as a table.
+    Where a C++ compiler is found, the reference step compiled by torch is timed too.
+
+    `bench spiking` times layers of units that fire beside snnTorch, norse and SpikingJelly, as far as these are
+    installed, and loops in torch, with the memory of each, and writes a page. `bench evolution` and `bench reward` are
+    timed side by side and printed as a table.
     """
-    from plastic_search.cli.console import print_line, say
     from plastic_search.core import loading
     from plastic_search.core.errors import PlasticSearchError
+    from plastic_search.experiments.bench.across_sizes import AcrossSizes, time_and_memory
     from plastic_search.experiments.bench.benchmark import Benchmark, measure
     from plastic_search.experiments.bench.side_by_side import SideBySide
-    from plastic_search.records.files import destination, make_folder
-    from plastic_search.report import bench_page
-    from plastic_search.report.html import page_path
+    from plastic_search.report import bench_page, sizes_page
 
     path, value = loading.find("benchmarks", benchmark), loading.value("benchmarks", benchmark)
     if isinstance(value, SideBySide):
         _side_by_side(value, as_json)
-        return
-    if not isinstance(value, Benchmark):
+    elif isinstance(value, AcrossSizes):
+        again = partial(sizes_page.write, command=f"plastic-search bench {benchmark}")
+        _on_a_page(time_and_memory(value, path), again, out or Path(f"runs/speed_{path.stem}"), as_json)
+    elif isinstance(value, Benchmark):
+        _on_a_page(measure(value, (path,)), bench_page.write, out or Path("runs/speed"), as_json)
+    else:
         raise PlasticSearchError(f"BENCHMARK must be a Benchmark, but is a {type(value).__name__}")
+
+
+def _on_a_page(steps: Iterator[tuple[str, Any]], write: Callable[..., Path], out: Path, as_json: bool) -> None:
+    """Measure, saying what was measured, and write the page of all results."""
+    from plastic_search.cli.console import print_line, say
+    from plastic_search.records.files import destination, make_folder
+    from plastic_search.report.html import page_path
+
     make_folder(destination(page_path(out)).parent)
-    found = {}
-    for text, so_far in measure(value, (path,)):
+    found: dict[str, Any] = {}
+    for text, so_far in steps:
         say(text)
         found = so_far.to_json()
-    page = bench_page.write(found, out)
+    page = write(found, out)
     if as_json:
         print(json.dumps(found, indent=1))
     else:

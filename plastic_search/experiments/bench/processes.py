@@ -20,6 +20,8 @@ from plastic_search.experiments.bench.results import Compiling, Memory
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec
 
+__all__ = ["Workload", "growth"]
+
 _INPUTS = 17  # input features
 
 
@@ -98,13 +100,17 @@ def _growth(case: Workload, kernel: str) -> int:
     """Bytes by which the process grew at most while it ran once; 0 where the system does not report it."""
     net = _network(case, kernel)
     _pass(net, net, torch.randn(2, case.batch, _INPUTS))()
-    x = torch.randn(case.time, case.batch, _INPUTS)
+    return growth(_pass(net, net, torch.randn(case.time, case.batch, _INPUTS)))
+
+
+def growth(work: Callable[[], Any]) -> int:
+    """Bytes by which this process grows at most while `work` runs; 0 where the system does not report it."""
     before = _resident("VmRSS")
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
     except OSError:
         return 0
-    _pass(net, net, x)()
+    work()
     return max(_resident("VmHWM") - before, 0)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-import sysconfig
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +15,7 @@ PURE = {  # of the standard library: what gives equal results at each call, or i
     "abc", "_abc", "argparse", "collections", "_collections", "_collections_abc", "dataclasses", "types", "numbers",
     "warnings", "logging", "copy", "statistics", "fractions",
 }  # fmt: skip
-_INSTALLED = tuple({sysconfig.get_path(kind) for kind in ("purelib", "platlib")})
+_INSTALLED = {"site-packages", "dist-packages"}  # in whichever of them: of an environment, the system or the user
 
 
 def package_of(value: Any) -> str:
@@ -28,7 +28,7 @@ def package_of(value: Any) -> str:
 def is_fixed(package: str) -> bool:
     """Whether it is installed, as torch is, or pure."""
     file = getattr(sys.modules.get(package), "__file__", None) or ""
-    return package in PURE or package.startswith("namedtuple_") or file.startswith(_INSTALLED)
+    return package in PURE or package.startswith("namedtuple_") or not _INSTALLED.isdisjoint(Path(file).parts)
 
 
 def is_impure(package: str) -> bool:
