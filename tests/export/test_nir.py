@@ -193,7 +193,7 @@ def test_a_graph_of_other_form_is_read(tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_one_number_for_all_units_is_read(tmp_path: Path) -> None:
-    """In the form in which norse writes: no v_reset, tau as dt / tau_mem_inv, dt = 0.001. Its exporter was not run."""
+    """In the form in which norse writes its default units: no v_reset, tau as dt / tau_mem_inv, dt = 0.001."""
     rng, tau = np.random.default_rng(0), np.float32(0.001 / 200.0)
     one, none = np.float32(1.0), np.float32(0.0)
     with h5py.File(tmp_path / "net.nir", "w") as file:

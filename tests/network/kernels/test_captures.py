@@ -22,7 +22,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.modulations import Rate
 from plastic_search.modulations.constant import Constant
 from plastic_search.network.kernels.dispatch import SlowerPath
-from plastic_search.network.kernels.tracing import capture
+from plastic_search.network.kernels.tracing import capture, packages
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.rules import Activity, Change, Outer, Rule
@@ -432,3 +432,13 @@ def test_a_rule_that_writes_into_its_arguments_is_refused(what: str) -> None:
         outputs("cpu", Writing())
     with pytest.warns(SlowerPath, match="writes into"), torch.no_grad():
         outputs(None, Writing())
+
+
+@pytest.mark.parametrize(
+    ("file", "fixed"),
+    [("/usr/lib/python3/dist-packages/numbers_of/__init__.py", True), ("/home/me/numbers_of.py", False)],
+)
+def test_what_is_installed_anywhere_is_taken_as_fixed(file: str, fixed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the system's folder too, where an environment with --system-site-packages finds torch."""
+    monkeypatch.setitem(sys.modules, "numbers_of", types.SimpleNamespace(__file__=file))
+    assert packages.is_fixed.__wrapped__("numbers_of") == fixed
