@@ -97,7 +97,8 @@ def export(
     name: Annotated[str, typer.Option(help="Which network: winner, or a quantized one. Default: the best 4/4/8.")] = "",
     seed: Annotated[int | None, typer.Option(help="Of which seed. Default: the study's first.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The bundle's folder, or a file of NIR, NAME.nir. Default: FOLDER/bundle.")
+        Path | None,
+        typer.Option(help="The bundle's folder; or NAME.c for C, NAME.nir for NIR. Default: FOLDER/bundle."),
     ] = None,
     parts: Parts = [],  # noqa: B006
     as_json: Json = False,
@@ -105,6 +106,8 @@ def export(
     """Write a bundle that runs, and keeps learning, outside torch; refuse if it differs from the reference.
 
     What acts in an environment plays it through onnxruntime. Example: plastic-search export runs/maze
+
+    As C99 without libraries, for a device: plastic-search export runs/mine --out device/network.c
 
     A spiking network goes to other tools as NIR: plastic-search export runs/mine --out mine.nir
     """
@@ -115,6 +118,9 @@ def export(
     loading.load_parts(parts)
     if out is not None and out.suffix.lower() == ".nir":
         _print_nir(exported.export_nir(folder, out, name, seed), as_json)
+        return
+    if out is not None and out.suffix.lower() == ".c":
+        _print_c(exported.export_c(folder, out, name, seed), as_json)
         return
     result = exported.export(folder, name, seed, out)
     if as_json:
@@ -144,6 +150,26 @@ def _print_nir(result: dict[str, Any], as_json: bool) -> None:
         f"other tools read its {result['connections']} connections; that {result['plastic']} of them are plastic is in "
         "metadata, which `plastic_search.export.nir.read` reads too"
     )
+
+
+def _print_c(result: dict[str, Any], as_json: bool) -> None:
+    from plastic_search.cli.console import print_line
+
+    if as_json:
+        print_json(result)
+        return
+    print_line(f"{result['file']}: {result['name']} of seed {result['seed']}")
+    print_line(f"{result['parameters']:,} bytes of constants; {result['state']:,} bytes of state")
+    if result["steps"]:
+        print_line(
+            f"compiled, and against the reference, each of {result['steps']} steps: largest difference "
+            f"{result['stepwise']:.1e}; running freely, the first {result['compared']}: {result['largest']:.1e}"
+        )
+    else:
+        print_line("NOT checked: there is no C compiler here; install gcc, and export it again")
+    for file in result["kept"]:
+        print_line(f"{file} was there already, and is as it was")
+    print_line("its header says how it is used; `make` beside it builds a program that reads inputs")
 
 
 def report(

@@ -1,4 +1,4 @@
-"""The chosen network of a study as a bundle, and the run that records how closely it matches; or as a file of NIR."""
+"""The chosen network of a study as a bundle, and the run that records how closely it matches; or as NIR, or C."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from plastic_search.tasks import Task
 if TYPE_CHECKING:
     from plastic_search.export.bundle import Bundle
 
-__all__ = ["best_case", "export", "export_nir", "parameters_of", "saved_run", "task_of"]
+__all__ = ["best_case", "export", "export_c", "export_nir", "parameters_of", "saved_run", "task_of"]
 
 _ROUNDED = (Stage.FINAL, Stage.SWEEP, Stage.COMPARISON)  # whose networks `quantize` rounds
 _SAVED = (Stage.FINAL, Stage.QUANTIZED, Stage.SWEEP, Stage.COMPARISON)
@@ -110,6 +110,30 @@ def export_nir(out: Path | str, file: Path | str, name: str = "", seed: int | No
     size = nir.write(net, file).stat().st_size
     counts = {"connections": net.connections(), "plastic": net.plastic_connections()}
     return {"file": str(file), "name": source.name, "seed": source.seed, "bytes": size} | counts
+
+
+def export_c(out: Path | str, file: Path | str, name: str = "", seed: int | None = None) -> dict[str, Any]:
+    """Write one network of the study, sweep or comparison in `out` as C; what is recorded stays as it is.
+
+    Returns the file, the network and its seed, the bytes of parameters and state, the files beside it that were there
+    already, and what was measured of it; `steps` is 0 where there is no C compiler, and nothing was checked.
+
+    Args:
+        file: NAME.c; its header, `main.c` and `Makefile` go beside it.
+        name, seed: as `export` takes them.
+
+    Raises:
+        PlasticSearchError: there is no such network, or a layer of it has no form in C.
+    """
+    from plastic_search.export import c
+
+    file = destination(file)
+    with RunFolder.open(as_path(out)) as opened:
+        source, _, net = _trained(opened, name, seed)
+    written = c.write(net, file)
+    parity = written.parity._asdict() if written.parity else {"steps": 0}
+    about = {"file": str(file), "name": source.name, "seed": source.seed, "kept": list(written.kept)}
+    return about | {"parameters": written.parameters, "state": written.state} | parity
 
 
 def _trained(folder: RunFolder, name: str, seed: int | None) -> tuple[Run, Task | Environment, Network]:

@@ -9,8 +9,9 @@ its inputs changed, would differ as much.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -27,7 +28,7 @@ from plastic_search.network.state import State, load_named, named
 from plastic_search.network.step import step as reference_step
 from plastic_search.precisions import Role
 
-__all__ = ["ALLOWED", "TIES", "ExportedStep", "Parity", "check"]
+__all__ = ["ALLOWED", "TIES", "Exported", "ExportedStep", "Parity", "check", "compared"]
 
 ALLOWED = 1e-5  # of any difference, as Parity measures it
 TIES = 1e-4  # of all values of trace and activity written
@@ -72,19 +73,43 @@ def check(net: Network, path: Path | str, steps: int = 200, seed: int = 0) -> Pa
     """
     if steps < 1:
         raise PlasticSearchError(f"a comparison needs at least one step, but got steps={steps}")
-    comparison = _Comparison(net, as_path(path))
+    return compared(net, ExportedStep(path), steps, seed)
+
+
+def compared(net: Network, exported: Exported, steps: int, seed: int) -> Parity:
+    """`check` of an exported step that is running, by whatever runs it."""
+    comparison = _Comparison(net, exported)
     comparison.run(1, min(steps, _SINGLE_STEPS), seed)
     return comparison.run(_BATCH, steps, seed)
 
 
+class Exported(Protocol):
+    """An exported step: `results = step(x, state)`, by name, `y` and every `<name>.next`.
+
+    Attributes:
+        name: what it is, in messages.
+        inputs, outputs: names of what it reads and writes.
+        unstored: by name of a result, which of the numbers of an episode it does not keep, since nothing reads them.
+    """
+
+    name: str
+    inputs: list[str]
+    outputs: list[str]
+    unstored: Mapping[str, Tensor]
+
+    def __call__(self, x: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]: ...
+
+
 class ExportedStep:
-    """An exported step, as a bundle's runner runs it: `results = step(x, state)`, by name, `y` and every `<name>.next`.
+    """A step in ONNX, as a bundle's runner runs it.
 
     Raises:
         PlasticSearchError: a runner would refuse the file, or onnxruntime cannot load it.
     """
 
     def __init__(self, path: Path | str) -> None:
+        self.name = str(path)
+        self.unstored: Mapping[str, Tensor] = {}
         with manifest.refusals():
             self.session = runner.open_session(as_path(path).read_bytes())
         self.inputs, self.outputs = (
@@ -105,8 +130,8 @@ class ExportedStep:
 class _Comparison:
     """A network and its exported step."""
 
-    def __init__(self, net: Network, path: Path) -> None:
-        self.net, self.ready, self.exported = net, prepared(net), ExportedStep(path)
+    def __init__(self, net: Network, exported: Exported) -> None:
+        self.net, self.ready, self.exported = net, prepared(net), exported
         form = net.spec.precision.format(Role.TRACE)
         self.levels = {
             f"layers.{i}.trace.next": (step_size(form, layer.limit) / 2**form.remainder, layer.limit)
@@ -121,7 +146,7 @@ class _Comparison:
         self.activity |= {
             f"layers.{i}.output.next": 1.0 for i, layer in enumerate(net.spec.layers) if layer.cell.spiking
         }
-        self._check_names(path)
+        self._check_names()
 
     def run(self, batch: int, steps: int, seed: int) -> Parity:
         """Run both on the same random inputs.
@@ -176,6 +201,8 @@ class _Comparison:
             want = want.double()
             gap = (results[name] - want).abs()
             gap[tied_episodes] = 0.0
+            if name in self.exported.unstored:
+                gap = gap.masked_fill(self.exported.unstored[name], 0.0)
             if name in self.levels:
                 level, limit = self.levels[name]
                 tied = (gap - level).abs() <= 1e-6 * limit
@@ -238,14 +265,14 @@ class _Comparison:
             free_ties=free_ties,
         )
 
-    def _check_names(self, path: Path) -> None:
-        """Refuse a file whose inputs and outputs are not those of the network."""
+    def _check_names(self) -> None:
+        """Refuse a step whose inputs and outputs are not those of the network."""
         state, step = named(self._start(1)), self.exported
         inputs, outputs = ["x", *state], ["y", *(f"{name}.next" for name in state)]
         for kind, expected, found in (("inputs", inputs, step.inputs), ("outputs", outputs, step.outputs)):
             if found != expected:
                 raise PlasticSearchError(
-                    f"{path} has the {kind} {', '.join(found)}, but the network's step has "
+                    f"{step.name} has the {kind} {', '.join(found)}, but the network's step has "
                     f"{', '.join(expected)}; it is the step of another network"
                 )
 

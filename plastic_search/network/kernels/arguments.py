@@ -26,7 +26,7 @@ from plastic_search.network.step import LayerState, Ready
 from plastic_search.rules import Activity
 from plastic_search.structures import Shape
 
-__all__ = ["Arguments", "arguments", "captured", "dithers", "layer_state", "seen_signals"]
+__all__ = ["Arguments", "arguments", "captured", "dithers", "layer_state", "matrices", "seen_signals"]
 
 
 class Arguments(NamedTuple):
@@ -61,7 +61,7 @@ def arguments(
         ends=None if controls.ended is None else (~controls.ended).sum((0, 2)),
     )
     noise, dither = (None, None) if dither is None else dithers(dither, x.shape[-3], call.ends)
-    others = (*states, *vectors, *_matrices(layer, shape, ready, signature, x))
+    others = (*states, *vectors, *matrices(layer, shape, ready, signature.program, x))
     signals, imposed = seen_signals(signature.program, shape, x), _numbers(controls, call, x)
     tensors = LayerTensors(
         ready.weight, ready.bias, ready.alpha, output, trace, eligibility, noise, signals, imposed, others
@@ -112,9 +112,12 @@ def dithers(first: Tensor, times: int, ends: Tensor | None = None) -> tuple[Tens
     return torch.stack(steps[:-1], -4).flatten(-3), last
 
 
-def _matrices(layer: Layer, shape: Shape, ready: Ready, signature: KernelSignature, x: Tensor) -> list[Tensor]:
-    """The constants of an episode with a number for every synapse: parameters, and coefficients from the rule."""
-    synapses = signature.program.synapses
+def matrices(layer: Layer, shape: Shape, ready: Ready, program: StepProgram, x: Tensor) -> list[Tensor]:
+    """The constants of an episode with a number for every synapse: parameters, and coefficients from the rule.
+
+    They are in the order of `SynapseProgram.matrices`, and `x` is what the layer receives, as in `arguments`.
+    """
+    synapses = program.synapses
     if not synapses or not synapses.matrices:
         return []
     width = shape.width
@@ -132,7 +135,7 @@ def _matrices(layer: Layer, shape: Shape, ready: Ready, signature: KernelSignatu
     if x.dim() == 3:
         return of_member(params)
     members = [of_member(tree_map(lambda t, k=k: t[k], params)) for k in range(len(x))]
-    return [torch.stack(matrices) for matrices in zip(*members, strict=True)]
+    return [torch.stack(each) for each in zip(*members, strict=True)]
 
 
 def _sizes(backend: Backend, signature: KernelSignature, shape: Shape, x: Tensor) -> Sizes:

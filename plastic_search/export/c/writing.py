@@ -1,0 +1,108 @@
+"""Writes a network as C, after the C was compiled and compared with the reference step."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path
+from plastic_search.export.c.network import FILES, Source, source
+from plastic_search.export.c.running import CompiledStep, compiled, compiler
+from plastic_search.export.parameters import first_state, prepared
+from plastic_search.export.parity import Parity, compared
+from plastic_search.network.module import Network, check_network
+from plastic_search.network.state import named
+from plastic_search.records.files import destination, unwritable, write_text
+
+__all__ = ["Written", "template", "write"]
+
+_KEPT = ("main.c", "Makefile")  # left as they are where they are there already
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+_TAKEN = ("main", "check")  # by files beside it
+
+
+class Written(NamedTuple):
+    """A network that was written as C.
+
+    Args:
+        file: the file of code; its header, `main.c` and `Makefile` lie beside it.
+        parity: how closely it follows the reference; None where there is no C compiler, and nothing was checked.
+        parameters: bytes of the arrays that do not change.
+        state: bytes of the state.
+        kept: names of files beside it that were there before, and were left as they are.
+    """
+
+    file: Path
+    parity: Parity | None
+    parameters: int
+    state: int
+    kept: tuple[str, ...]
+
+
+def write(net: Network, file: Path | str, steps: int = 200, seed: int = 0) -> Written:
+    """Write `net` as C: `file`, its header, and where there are none yet `main.c` and a `Makefile` beside it.
+
+    Where this machine has a C compiler, the code is compiled and compared with `step.step` first.
+
+    Args:
+        file: NAME.c; the functions are `NAME_init`, `NAME_step`, `NAME_save` and `NAME_restore`.
+        steps, seed: over how many steps they are compared, and of which random inputs.
+
+    Raises:
+        PlasticSearchError: `net` is no Network; a layer has no form in C, and the message says why; NAME is no name in
+            C; the code differs from the reference; or a file cannot be written.
+
+    Example:
+        >>> from plastic_search.export import c
+        >>> c.write(net, "device/network.c").parity  # None: not checked, there was no compiler
+    """
+    check_network(net)
+    file = destination(as_path(file))
+    name = file.stem
+    if file.suffix != ".c" or not _NAME.fullmatch(name) or name in _TAKEN:
+        raise PlasticSearchError(
+            f"{file.name} names functions in C: it must be NAME.c, such as network.c, where NAME is of small letters, "
+            f"digits and _, and neither {' nor '.join(_TAKEN)}"
+        )
+    code = source(net, name)
+    texts = {f"{name}.c": code.code, f"{name}.h": code.header} | {each: template(each, name) for each in _KEPT}
+    parity = _checked(net, name, code, steps, seed) if compiler() else None
+    kept = tuple(each for each in _KEPT if (file.parent / each).exists())
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        for each, text in texts.items():
+            if each not in kept:
+                write_text(file.parent / each, text)
+    except OSError as error:
+        raise unwritable(file.parent, error) from None
+    return Written(file, parity, code.parameters, code.state, kept)
+
+
+def _checked(net: Network, name: str, code: Source, steps: int, seed: int) -> Parity:
+    """How closely the code follows the reference, in a process of its own."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for each, text in (
+            (f"{name}.c", code.code),
+            (f"{name}.h", code.header),
+            ("check.c", template("check.c", name)),
+        ):
+            (folder / each).write_text(text)
+        program = compiled([folder / "check.c", folder / f"{name}.c"], folder / "check")
+        with CompiledStep(program, code, net.inputs, net.outputs) as step:
+            wanted = named(first_state(net, prepared(net), 1))
+            for path, value in step.start().items():
+                if not torch.equal(value, wanted[path]):
+                    raise PlasticSearchError(f"{path} begins in C as something else; do not use it")
+            return compared(net, step, steps, seed)
+
+
+def template(file: str, name: str) -> str:
+    """A file that is the same for every network but for its name."""
+    text = (FILES / file).read_text()
+    return re.sub(r"\bNETWORK(?=_)", name.upper(), re.sub(r"\bnetwork(?=_|\.[cho]\b)", name, text))
