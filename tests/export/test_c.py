@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from plastic_search.cells.alif import ALIF
+from plastic_search.cells.delayed import Delayed
 from plastic_search.cells.gru import GRU
 from plastic_search.cells.lstm import LSTM
 from plastic_search.cells.softmax import Softmax
@@ -103,7 +104,9 @@ def test_parts_are_in_c_what_they_are_here(tmp_path: Path) -> None:
 
 @needs_compiler
 def test_levels_are_those_of_the_precision(tmp_path: Path) -> None:
-    net = network([Layer(4, rule=Hebb(0.5), plastic=Pathway.BOTH)], Integer(4, 4, 5, Rounding.NEAREST, activity=3))
+    net = network(
+        [Layer(4, Delayed(), Hebb(0.5), plastic=Pathway.BOTH)], Integer(4, 4, 4, Rounding.FEEDBACK, activity=3)
+    )
     found = parity(net, tmp_path)
     assert (found.steps, found.ties) == (30, 0)
     assert found.stepwise <= 1e-6
