@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -67,7 +66,7 @@ def show(
 ) -> None:
     """Show a run folder's results, a bundle's manifest, a part's equation and settings, or what a study asks."""
     from plastic_search.cli.console import cut, print_line, print_table, summary_table
-    from plastic_search.cli.show import default_text
+    from plastic_search.cli.show import asked, default_text
     from plastic_search.cli.show import show as find
     from plastic_search.core import loading
 
@@ -87,8 +86,7 @@ def show(
         print_table(what, ("key", "value"), cut(found.short))
         print_line(f"the whole manifest: {whole}")
         return
-    rows = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in found.data.items()]
-    print_table(what, ("what", "value"), rows)
+    print_table(what, ("what", "value"), asked(found.data))
     if not settings:
         return
     print_line()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from enum import Enum
@@ -31,10 +32,11 @@ from plastic_search.core.space import Choice, children, search_parameters
 from plastic_search.network.spec import Layer, NetworkSpec
 from plastic_search.records import run
 
-__all__ = ["Shown", "default_text", "show"]
+__all__ = ["Shown", "asked", "default_text", "show"]
 
 _VALUES = ("experiments.study", "experiments.sweep", "experiments.bench.benchmark", "report.report")  # users make them
 _MOST = 6  # lines of a summary for the members of one tuple
+_SCREEN = 20  # lines for what is asked; of more, those for what is inside an option are counted
 
 
 class Shown(NamedTuple):
@@ -103,6 +105,17 @@ def _part(kind: type[Part]) -> dict[str, Any]:
 def default_text(setting: dict[str, Any]) -> str:
     """A part's setting's default as `--set` takes it; a part by its name alone, "" for none."""
     return _text(setting["default"]) if "default" in setting else ""
+
+
+def asked(data: dict[str, Any]) -> list[tuple[str, str]]:
+    """A line for each of `data`; of many, search parameters inside an option of others are counted in its line."""
+    rows = {key: value if isinstance(value, str) else json.dumps(value) for key, value in data.items()}
+    around = {key: next((other for other in rows if key.startswith(f"{other}.")), "") for key in rows}
+    if len(rows) <= _SCREEN:
+        return list(rows.items())
+    inside = Counter(around.values())
+    more = {key: f" ({inside[key]} inside)" if inside[key] else "" for key in rows}
+    return [(key, value + more[key]) for key, value in rows.items() if not around[key]]
 
 
 def _text(value: Any) -> str:

@@ -47,7 +47,7 @@ def is_plastic(spec: NetworkSpec, inputs: int) -> bool:
 def identity(spec: NetworkSpec, inputs: int) -> Hashable:
     """Equal for specs of one network, however its connections are written, and whatever it makes no use of."""
     each = zip(spec.layers, shapes(spec, inputs), strict=True)
-    return spec.precision, *(_layer(layer, shape) for layer, shape in each)
+    return spec.precision, spec.initial, spec.held, *(_layer(layer, shape) for layer, shape in each)
 
 
 def _layer(layer: Layer, shape: Shape) -> Hashable:

@@ -125,6 +125,7 @@ UNLIKE = {
     "a budget": (network(Gated(support=FeedForward(), density=0.5)), network(FeedForward())),
     "a pool": (network(Pooled(support=FeedForward(), density=23)), network(FeedForward())),
     "a recurrent block without edges": (network(Graph(ALL.fixed)), network(Graph(ALL.fixed, support=FeedForward()))),
+    "what is held": (network(Dense()), replace(network(Dense()), held=("layers.0.bias",))),
     "a cell": (replace(network(Dense()), layers=(Layer(4, cell=LSTM()),)), NetworkSpec((Layer(4, cell=Linear()),))),
 }  # fmt: skip
 
