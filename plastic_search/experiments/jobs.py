@@ -64,6 +64,10 @@ class Advance(NamedTuple):
     step: int
     steps: int
     about: str = ""  # what it has reached so far, and the time that is left, in a few words
+    unit: str = "step"  # what is counted
+
+    def __str__(self) -> str:
+        return f"{self.unit} {self.step} of {self.steps}{self.about}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,14 +24,17 @@ from plastic_search.network.population import Population
 from plastic_search.records.files import parse, write_bytes
 from plastic_search.records.run import CurvePoint, Outcome, Run
 from plastic_search.records.schema import conform
-from plastic_search.trainers import ResumableTrainer, Scored, Trainer, Training, advance
+from plastic_search.tasks import Split
+from plastic_search.trainers import Evolved, ResumableTrainer, Scored, Trainer, Training, advance
 from plastic_search.training.environment_contract import what_is_not_finite
 from plastic_search.training.episodes import play
+from plastic_search.training.evaluation import evaluate
 
 __all__ = ["perform_together", "stream_metrics", "trains_together"]
 
 _SECONDS = 120.0  # between two checkpoints
 _REPORT = 1.0  # seconds between two reports of progress
+_VALIDATED = 500  # episodes of the validation split at each point of a curve, as `perform` takes
 _SAMPLE = 16  # episodes that are looked at for what is not finite
 
 
@@ -56,17 +59,17 @@ def perform_together(job: Job, trainer: ResumableTrainer) -> Iterator[Advance | 
     every = trainer.between_reports(training)
     while training.step < training.steps:
         losses = advance(trainer, training, min(every, training.steps - training.step), len(job.seeds))
-        scores = _scores(training, len(job.seeds))
-        for curve, loss, score, units in zip(curves, losses, scores, population.units(), strict=True):
-            hidden = float(sum(units[:-1])) if learns(job.spec) else None
-            curve.append(CurvePoint(step=float(training.step), loss=round(loss, 4), score=score, units=hidden))
+        points = _points(job, training, population, losses)
+        for curve, point in zip(curves, points, strict=True):
+            curve.append(point)
         if job.checkpoint and time.monotonic() - saved >= _SECONDS:
             saved = time.monotonic()
             check_there(job)
             _save(job.checkpoint, training, curves, spent + saved - began)
         if time.monotonic() - reported >= _REPORT:
             reported = time.monotonic()
-            yield Advance(training.step, training.steps, _about(job, scores, first, training, reported - began))
+            about = _about(job, points, first, training, reported - began)
+            yield Advance(training.step, training.steps, about, _unit(training))
     seconds = (spent + time.monotonic() - began) / len(job.seeds)
     yield [
         _run(job, population.member(k), seed, curve, seconds)
@@ -74,23 +77,47 @@ def perform_together(job: Job, trainer: ResumableTrainer) -> Iterator[Advance | 
     ]
 
 
-def _scores(training: Training, members: int) -> list[float | None]:
-    """The running score of each member, where the training measures one."""
-    if not isinstance(training, Scored):
-        return [None] * members
-    return [round(score, 6) if math.isfinite(score) else None for score in training.scores.tolist()]
+def _points(job: Job, training: Training, population: Population, losses: list[float]) -> list[CurvePoint]:
+    """A point of each member's curve, with what is known of it now."""
+    hidden = [float(sum(units[:-1])) if learns(job.spec) else None for units in population.units()]
+    fitness = training.fitness.tolist() if isinstance(training, Evolved) else [(math.nan, math.nan)] * len(losses)
+    return [
+        CurvePoint(float(training.step), round(loss, 4), score, None, None, units, _known(mean), _known(best))
+        for loss, score, units, (mean, best) in zip(
+            losses, _scores(job, training, population), hidden, fitness, strict=True
+        )
+    ]
 
 
-def _about(job: Job, scores: list[float | None], first: int, training: Training, seconds: float) -> str:
-    """`, reward 3.21, about 120 s left`.
+def _scores(job: Job, training: Training, population: Population) -> list[float | None]:
+    """The score of each member: of what evolves for a task, on its validation split; else that in training."""
+    if isinstance(training, Evolved) and not isinstance(job.task, Environment):
+        nets = [population.member(k) for k in range(len(population))]
+        return [_known(evaluate(net, job.task, Split.VALIDATION, _VALIDATED)) for net in nets]
+    return list(map(_known, training.scores.tolist())) if isinstance(training, Scored) else [None] * len(population)
+
+
+def _known(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def _unit(training: Training) -> str:
+    return "generation" if isinstance(training, Evolved) else "step"
+
+
+def _about(job: Job, points: list[CurvePoint], first: int, training: Training, seconds: float) -> str:
+    """`, reward 3.21, about 120 s left`; of an evolution also `, fitness 3.21, best 5.4`.
 
     Args:
+        points: the last of each curve.
         first: the update that the training began with, so many `seconds` ago.
     """
-    known = [score for score in scores if score is not None]
-    score = f", {job.task.score_name} {sum(known) / len(known):.3g}" if known else ""
+    found = ""
+    for name, column in ((job.task.score_name, "score"), ("fitness", "fitness"), ("best", "best_fitness")):
+        known = [value for point in points if (value := getattr(point, column)) is not None]
+        found += f", {name} {sum(known) / len(known):.3g}" if known else ""
     left = seconds * (training.steps - training.step) / max(1, training.step - first)
-    return f"{score}, about {left:.0f} s left"
+    return f"{found}, about {left:.0f} s left"
 
 
 def _cause(job: Job, seed: int) -> str:

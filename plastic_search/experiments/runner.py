@@ -83,8 +83,7 @@ def _compare(question: Sweep | Comparison, folder: RunFolder, pool: Pool) -> Gen
     scores = _scores(recorded)
     for result in pool.each(left):
         if isinstance(result, Progressed):
-            text = f"{result.title}: step {result.advance.step} of {result.advance.steps}{result.advance.about}"
-            yield Event(question.stage, done, total, max(scores, default=None), text)
+            yield Event(question.stage, done, total, max(scores, default=None), f"{result.title}: {result.advance}")
             continue
         job, runs = result
         folder.append(*runs)

@@ -100,6 +100,8 @@ class CurvePoint(NamedTuple):
     connections: float | None = None
     plastic_connections: float | None = None
     units: float | None = None  # of all hidden layers, where structures change it
+    fitness: float | None = None  # mean of the candidates of a generation of evolution
+    best_fitness: float | None = None  # of its best candidate
 
     def to_json(self) -> list[float | None]:
         """A list without the Nones at its end."""

@@ -103,8 +103,8 @@ def used(choices: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
 def curves(source: Source) -> DataFrame:
     """One row for each recorded point of each run's learning curve.
 
-    Columns: stage, name, trial, seed, step, loss, score (on validation), connections, plastic_connections, units;
-    NaN where something was not measured.
+    Columns: stage, name, trial, seed, step, loss, score (on validation), connections, plastic_connections, units,
+    fitness and best_fitness (of a generation's candidates); NaN where something was not measured.
     """
     import pandas as pd
 

@@ -13,7 +13,8 @@ __all__ = ["QUANTITIES", "along_axis", "every_seed", "over_training"]
 
 QUANTITIES = {  # of a learning curve -> its label
     "loss": "training loss", "score": "validation score", "units": "units", "connections": "connections",
-    "plastic_connections": "plastic connections",
+    "plastic_connections": "plastic connections", "fitness": "fitness, mean of candidates",
+    "best_fitness": "fitness of the best candidate",
 }  # fmt: skip
 
 Page = dict[str, Any]  # as `comparison_page.contents` makes it

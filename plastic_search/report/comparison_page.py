@@ -10,6 +10,7 @@ from plastic_search.records import table
 from plastic_search.records.run import Record
 from plastic_search.report import environment_page, reproduce, spiking_page, statistics
 from plastic_search.report.comparison_figures import QUANTITIES, along_axis, every_seed, over_training
+from plastic_search.report.figures import _learning
 from plastic_search.report.figures._cases import Curve
 from plastic_search.report.figures._learning import runs_of
 from plastic_search.report.formatting import digits, listed, measure
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA", "contents", "write"]
 
 SCHEMA = "plastic_search/comparison_report/1"
+_EVOLVED = ("fitness", "best_fitness")
 _ENOUGH = 8  # seeds from which on a bootstrap of the median is wide enough
 _STAGES = ("comparison", "sweep")
 _SCORES = ("score", "validation", "test", "frozen", "shuffled", "soft", "hard", "tuned")
@@ -246,7 +248,10 @@ def _digits(metric: Metric, cases: list[dict[str, Any]], differences: list[Diffe
 
 
 def _curves(record: Record, cases: list[dict[str, Any]]) -> dict[str, list[Curve]]:
-    """Quartiles over seeds of each quantity that changes in training; a point counts where all seeds reached it."""
+    """Each quantity that changes in training over seeds: quartiles, of fitness the mean with its 95 % interval.
+
+    A point counts where all seeds reached it.
+    """
     import numpy as np
 
     points = table.curves(record)
@@ -257,6 +262,9 @@ def _curves(record: Record, cases: list[dict[str, Any]]) -> dict[str, list[Curve
         if known.empty or (
             quantity not in ("loss", "score") and known.groupby(["name", "seed"])[quantity].nunique().max() == 1
         ):
+            continue
+        if quantity in _EVOLVED:
+            found[quantity] = _learning.data(record, cases, quantity)
             continue
         by_step = known.groupby(["name", "step"])[quantity]
         seeds = by_step.count()

@@ -24,6 +24,7 @@ from plastic_search.network.population import Population
 from plastic_search.tasks import Task
 
 __all__ = [
+    "Evolved",
     "Progress",
     "ResumableTrainer",
     "Scored",
@@ -138,7 +139,17 @@ class Scored(Protocol):
 
     @property
     def scores(self) -> Tensor:
-        """A running mean of each member's score in training [member]."""
+        """Each member's score in training, its last one or a running mean [member]; NaN where there is none."""
+        ...
+
+
+@runtime_checkable
+class Evolved(Protocol):
+    """A `Training` whose updates are generations of candidates."""
+
+    @property
+    def fitness(self) -> Tensor:
+        """Of each member's last candidates, the mean fitness and that of the best [member, 2]."""
         ...
 
 

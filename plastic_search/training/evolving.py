@@ -21,7 +21,7 @@ from plastic_search.network.population import Population
 from plastic_search.network.pytree import flatten, unflatten
 from plastic_search.structures import LearnedStructure
 from plastic_search.tasks import Task
-from plastic_search.training.fitness import Fitness, fitness_of, in_chunks
+from plastic_search.training.fitness import Fitness, Worth, in_chunks, worth_of
 from plastic_search.training.generators import generator_states, set_generators
 from plastic_search.training.strategies import Strategy
 from plastic_search.training.vectors import ParameterVector
@@ -79,6 +79,8 @@ class EvolutionTraining:
         for tensor in self._vector.tensors(self._candidates):
             tensor.requires_grad_(False)  # so that `learn` leaves them alone
         self.running = torch.zeros(len(seeds))  # [member], a running mean of the candidates' mean loss
+        self.fitness = torch.full((len(seeds), 2), math.nan)  # the last candidates' mean, and that of the best
+        self.scores = torch.full((len(seeds),), math.nan)  # [member], the last candidates' mean in an environment
         self.lost = torch.zeros(len(seeds), dtype=torch.long)  # [member], candidates whose fitness was not finite
 
     def advance(self, count: int) -> None:
@@ -118,9 +120,10 @@ class EvolutionTraining:
         self._place(k, drawn)
         if self._learn is not None:
             self._learn(self._candidates, own)
-        fitness = self._fitness(seed)
+        worth = self._worth(seed)
+        fitness = worth.fitness
         finite = fitness.isfinite()
-        self._note(k, fitness, finite)
+        self._note(k, worth, finite)
         if not finite.any():
             return
         known = fitness.masked_fill(~finite, -math.inf)
@@ -135,15 +138,16 @@ class EvolutionTraining:
             tensor.copy_(base[name][k].expand_as(tensor))
         self._vector.write(self._candidates, drawn)
 
-    def _fitness(self, seed: int) -> Tensor:
+    def _worth(self, seed: int) -> Worth:
         each = self._each
         what = (self._candidates, self._task, each.episodes, seed, each.fitness)
         if each.chunk:
             return in_chunks(*what, each.chunk, self._executor)
-        return fitness_of(*what).double()
+        return Worth(*(each.double() for each in worth_of(*what)))
 
-    def _note(self, k: int, fitness: Tensor, finite: Tensor) -> None:
-        """Let `running` and `lost` follow."""
+    def _note(self, k: int, worth: Worth, finite: Tensor) -> None:
+        """Let `running`, `fitness`, `scores` and `lost` follow."""
+        fitness = worth.fitness
         lost, every = int((~finite).sum()), len(fitness)
         if lost and (not self.lost[k] or lost == every):
             one = "which ends the evolution of this member" if lost == every else "they rank last"
@@ -155,6 +159,9 @@ class EvolutionTraining:
             )
         self.lost[k] += lost
         loss = -fitness[finite].mean()  # nan of none
+        self.fitness[k, 0] = -loss
+        self.fitness[k, 1] = fitness[finite].max() if lost < every else math.nan
+        self.scores[k] = worth.scores.nanmean()
         self.running[k] = loss if not self.step else self.running[k] + _SHARE * (loss - self.running[k])
 
     @torch.no_grad()

@@ -24,9 +24,10 @@ from plastic_search.network.rollout import Rollout
 from plastic_search.network.spec import NetworkSpec
 from plastic_search.tasks import Split, Task
 from plastic_search.training.contract import draw, loss_of, scores_of
-from plastic_search.training.episodes import act
+from plastic_search.training.environment_contract import metrics_of
+from plastic_search.training.episodes import act, member
 
-__all__ = ["Fitness", "fitness_of", "in_chunks"]
+__all__ = ["Fitness", "Worth", "fitness_of", "in_chunks", "worth_of"]
 
 
 class Fitness(Enum):
@@ -36,11 +37,30 @@ class Fitness(Enum):
     SCORE = "score"  # the score, which needs no derivative
 
 
-@torch.no_grad()
+class Worth(NamedTuple):
+    """What the members of a population are worth, means over episodes.
+
+    Args:
+        fitness: [member].
+        scores: the score of an environment, its first metric [member]; NaN on a task.
+    """
+
+    fitness: Tensor
+    scores: Tensor
+
+
 def fitness_of(
     population: Population, task: Task | Environment, episodes: int, seed: int, what: Fitness = Fitness.LOSS
 ) -> Tensor:
-    """Each member's fitness, its mean over some new episodes [member].
+    """Each member's fitness, its mean over some new episodes [member]; `worth_of` says more."""
+    return worth_of(population, task, episodes, seed, what).fitness
+
+
+@torch.no_grad()
+def worth_of(
+    population: Population, task: Task | Environment, episodes: int, seed: int, what: Fitness = Fitness.LOSS
+) -> Worth:
+    """Each member's fitness, and its score in an environment, over some new episodes.
 
     Args:
         population: an even number of members.
@@ -52,17 +72,19 @@ def fitness_of(
             `environments.Environment` describes.
     """
     if isinstance(task, Environment):
-        return _returns(population, task, episodes, seed).mean(1)
+        return _acted(population, task, episodes, seed)
     rng = torch.Generator().manual_seed(seed)
     drawn = draw(task, episodes, Split.TRAIN, rng, next(population.parameters()))
     outputs, _ = population(drawn.inputs)
     if what is Fitness.LOSS:
-        return torch.stack([-loss_of(task, own, drawn) for own in outputs])
-    return torch.stack([scores_of(task, own, drawn).mean() for own in outputs])
+        fitness = torch.stack([-loss_of(task, own, drawn) for own in outputs])
+    else:
+        fitness = torch.stack([scores_of(task, own, drawn).mean() for own in outputs])
+    return Worth(fitness, torch.full_like(fitness, math.nan))
 
 
-def _returns(population: Population, environment: Environment, episodes: int, seed: int) -> Tensor:
-    """The sum of the rewards of each episode [member, episode]; NaN where the network's outputs were."""
+def _acted(population: Population, environment: Environment, episodes: int, seed: int) -> Worth:
+    """The sum of an episode's rewards, and its score; NaN where the network's outputs were."""
     rngs = [torch.Generator().manual_seed(seed) for _ in range(2)]  # the same for both halves
     rollout = Rollout(population, episodes, steps=0)
     of_members, of_halves = (len(population), episodes), (2, len(population) // 2 * episodes)
@@ -74,7 +96,10 @@ def _returns(population: Population, environment: Environment, episodes: int, se
         return outputs.nan_to_num().view(*of_halves, -1)
 
     played = act(step, environment, of_halves[1], rngs, next(population.parameters())).played
-    return played.rewards.sum(1).view(of_members).masked_fill(lost, math.nan)
+    halves = [metrics_of(environment, member(played, k)) for k in range(2)]
+    scores = torch.stack([next(iter(each.values())) for each in halves]).view(of_members)
+    returns = played.rewards.sum(1).view(of_members).masked_fill(lost, math.nan)
+    return Worth(returns.mean(1), scores.to(returns).masked_fill(lost, math.nan).nanmean(1))
 
 
 def _seeds(seed: int, count: int) -> list[int]:
@@ -99,8 +124,8 @@ class _Work(NamedTuple):
 def in_chunks(
     population: Population, task: Task | Environment, episodes: int, seed: int, what: Fitness, chunk: int,
     executor: Executor | None = None,
-) -> Tensor:  # fmt: skip
-    """Each member's fitness, where `chunk` members at a time, half of them from each half, are run as one batch.
+) -> Worth:  # fmt: skip
+    """What each member is worth, where `chunk` members at a time, half of them from each half, are run as one batch.
 
     Args:
         chunk: an even number.
@@ -118,10 +143,10 @@ def in_chunks(
             )  # fmt: skip
 
     each: Callable[..., Iterable[NDArray[np.floating[Any]]]] = map if executor is None else executor.map
-    fitness = torch.empty(len(population), dtype=torch.double)
+    worth = torch.empty(2, len(population), dtype=torch.double)
     for own, found in zip(places, each(_work, works()), strict=True):
-        fitness[torch.from_numpy(own)] = torch.from_numpy(found)
-    return fitness
+        worth[:, torch.from_numpy(own)] = torch.from_numpy(found)
+    return Worth(*worth)
 
 
 def _work(work: _Work) -> NDArray[np.floating[Any]]:
@@ -130,4 +155,5 @@ def _work(work: _Work) -> NDArray[np.floating[Any]]:
     first = next(iter(tensors.values()))
     population = Population([Network(work.spec, work.inputs, kernel=work.kernel)] * len(first)).to(first.dtype)
     population.load_state_dict(tensors)
-    return fitness_of(population, work.task, work.episodes, work.seed, work.what).double().numpy()
+    worth = worth_of(population, work.task, work.episodes, work.seed, work.what)
+    return torch.stack(worth).double().numpy()

@@ -24,9 +24,11 @@ from plastic_search.modulations.learned import Learned
 from plastic_search.modulations.simple import Simple
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.records import run as runs
+from plastic_search.report import comparison_page
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.tasks.pattern_completion import PatternCompletion
 from plastic_search.trainers.actor_critic import ActorCritic
+from plastic_search.trainers.evolution import Evolution
 from plastic_search.trainers.gradient import Gradient
 
 SPEC = NetworkSpec(
@@ -35,6 +37,7 @@ SPEC = NetworkSpec(
         Layer(3, Linear(), structure=FeedForward()),
     )
 )
+SPEC_OF_TWO = NetworkSpec((Layer(2, Linear(), plastic=Pathway.INPUT, structure=FeedForward()),))
 STUDY = Comparison(
     question="Does it pay?",
     spec=SPEC,
@@ -97,6 +100,35 @@ def test_a_stopped_comparison_finds_the_same_and_measures_what_is_promised(tmp_p
         "kind": "Bandit", "about": record.study["task"]["about"], "score_name": "reward per pull", "chance": None,
     }  # fmt: skip
     assert Comparison.from_json(record.study["study"]) == STUDY
+
+
+def test_evolution_shows_its_generations(tmp_path: Path) -> None:
+    recall = PatternCompletion(bits=2, patterns=1, present=1, delay=0)
+    evolved = replace(
+        STUDY,
+        trainer=Evolution(generations=3, candidates=4, episodes=2, reports=3),
+        cases=(Case("acts", SPEC_OF_TWO), Case("recalls", SPEC_OF_TWO, task=recall)),
+    )
+    texts = [event.text for event in run(evolved, "evolved", tmp_path, 1)]
+    assert any("acts, 2 seeds: generation 2 of 3, reward per pull 0." in text for text in texts)
+    assert all(
+        ", fitness " in text and ", best " in text and "s left" in text for text in texts if "generation" in text
+    )
+    record = runs.load(tmp_path)
+    for each in record.runs:
+        for point in each.curve:
+            score, fitness, best = (float(v) for v in (point.score, point.fitness, point.best_fitness) if v is not None)
+            assert 0 <= score <= 1
+            assert fitness <= best
+            if each.name == "acts":  # six pulls an episode, of which the score is the mean
+                assert score == pytest.approx(fitness / 6, abs=1e-5)
+        assert -each.curve[0].loss == pytest.approx(each.curve[0].fitness, abs=1e-4)
+    curves = comparison_page.contents(record)["curves"]
+    for name in ("fitness", "best_fitness"):
+        for curve in curves[name]:
+            values = [getattr(each.curve[-1], name) for each in record.runs if each.name == curve.name]
+            assert curve.middle[-1] == pytest.approx(sum(values) / 2)
+            assert curve.low[-1] <= curve.middle[-1] <= curve.high[-1]
 
 
 def test_a_reward_that_is_not_a_number_ends_the_run_alone(broken: type[Bandit], tmp_path: Path) -> None:

@@ -133,7 +133,6 @@ class BackendStepper:
     ) -> None:
         self._backend, self._placed, self._imposed = backend, placed, imposed
         self._single, self._recorded = state.output.dim() == 2, steps != 0
-        self._product = torch.addmm if self._single else torch.baddbmm
         call, tensors = self._arguments(ready, state)
         self._remember(allocated(with_capacity(backend, call, steps or _CAPACITY), tensors, self._recorded))
         self._read(tensors, state)
@@ -174,7 +173,7 @@ class BackendStepper:
             views.signals[t].copy_(signals)
         if self._placed.shape.modulator is not None:
             x, _ = separated(self._placed.shape, x)
-        self._product(self._bias, x, self._weight, out=views.drive[t])
+        self._drive(x, views.drive[t])
         if views.pre:
             views.pre[t].copy_(x)
         if self._dither is not None:
@@ -185,6 +184,15 @@ class BackendStepper:
         self._take(Steps(t, t + 1, self._written, False))
         self._now = t + 1
         return views.output[t + 1]
+
+    def _drive(self, x: Tensor, out: Tensor) -> None:
+        """Write the drive from the inputs of one step."""
+        if self._single:
+            torch.addmm(self._bias, x, self._weight, out=out)
+        elif x.is_cuda:
+            torch.baddbmm(self._bias, x, self._weight, out=out)
+        else:  # torch multiplies member after member where the results have gaps between them, as `out` has
+            out.copy_(torch.baddbmm(self._bias, x, self._weight))
 
     def run(self, x: Tensor) -> Tensor:
         if not self._single or len(x) == 1:

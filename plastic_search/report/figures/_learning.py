@@ -20,13 +20,17 @@ def runs_of(record: Record, case: str) -> list[Run]:
     return sorted((run for run in runs if run.outcome == Outcome.COMPLETE), key=lambda run: run.seed)
 
 
-def data(record: Record, cases: list[dict[str, Any]]) -> list[Curve]:
-    """The score in training, of the cases that have one; a point counts where as many seeds reached it as any."""
+def data(record: Record, cases: list[dict[str, Any]], quantity: str = "score") -> list[Curve]:
+    """The score in training, of the cases that have one; a point counts where as many seeds reached it as any.
+
+    Args:
+        quantity: another of a curve's quantities in place of the score.
+    """
     points = table.curves(record)
-    points = points[points.stage.isin((Stage.COMPARISON, Stage.SWEEP))].dropna(subset=["score"])
+    points = points[points.stage.isin((Stage.COMPARISON, Stage.SWEEP))].dropna(subset=[quantity])
     found = []
     for case in cases:
-        by_step = points[points.name == case["name"]].groupby("step")["score"].agg(list)
+        by_step = points[points.name == case["name"]].groupby("step")[quantity].agg(list)
         full = by_step[by_step.map(len) == by_step.map(len).max()]
         if len(full):
             found.append(curve_of(case, {float(str(step)): values for step, values in full.items()}))
@@ -42,7 +46,9 @@ def curve_of(case: dict[str, Any], values: dict[float, list[float]]) -> Curve:
     means = [statistics.mean(each) for each in values.values()]
     low = [each.value if each.low is None else each.low for each in means]
     high = [each.value if each.high is None else each.high for each in means]
-    return Curve(case["name"], case["label"], list(values), low, [each.value for each in means], high)
+    return Curve(
+        case["name"], case.get("label") or case["name"], list(values), low, [each.value for each in means], high
+    )
 
 
 def draw(curves: list[Curve], looks: dict[str, Look], measured: str) -> str:
