@@ -84,7 +84,7 @@ def sequence(
     run = _Sequence.apply if _needs_autograd(x, tensors) else _without_autograd
     results = run(backend, call, done and done[1], x, *tensors.flat())
     output, trace, eligibility, *states = results  # type: ignore[misc]
-    own = done is None and not output.requires_grad
+    own = done is None and not (output.requires_grad and call.signature.sends_on)
     y = output.contiguous() if own else output.clone()  # so that the user may change it in place
     last = output.select(-3, -1).clone() if call.ends is None else _last(output, tensors.output, call.ends)
     return y, layer_state(call, last, states, trace, eligibility, dither)
@@ -116,8 +116,10 @@ class _Sequence(torch.autograd.Function):
         buffers, constants = done or forward(backend, call, x, LayerTensors.of(tensors), for_backward)
         if for_backward:
             ctx.backend, ctx.call, ctx.constants = backend, call, constants
-            ctx.save_for_backward(x, *tensors, *buffers)
-        return _without_members(ctx.single, buffers.results(call))
+            kept = buffers if call.signature.sends_on else buffers._replace(output=x.new_empty(len(x), 0))
+            ctx.save_for_backward(x, *tensors, *kept)
+        output, *others = _without_members(ctx.single, buffers.results(call))
+        return (output if done else _alone(output), *others)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -140,6 +142,11 @@ class _Sequence(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         raise PlasticSearchError("the kernels have no derivative in forward mode; use Network(..., kernel='reference')")
+
+
+def _alone(view: Any) -> Tensor:
+    """The same numbers in the same memory, and for autograd no view of the buffer: one may be changed in place."""
+    return view.new_empty(0).set_(view.untyped_storage(), view.storage_offset(), view.shape, view.stride())
 
 
 def _without_autograd(backend: Backend, call: Call, done: Forward | None, x: Tensor, *tensors: Tensor | None) -> Any:

@@ -123,6 +123,14 @@ class KernelSignature:
         return self.program.synapses is not None and self.program.synapses.retroactive
 
     @property
+    def sends_on(self) -> bool:
+        """Whether what a step sends is read again, by the step after it or by the backward pass.
+
+        Where it is not, the derivatives of outputs, `d_output`, have no row for the output before the first step.
+        """
+        return self.recurrent or self.plastic
+
+    @property
     def clears(self) -> bool:
         """Whether activity may be cleared before a step."""
         return "cleared" in self.program.controls

@@ -28,6 +28,8 @@ from plastic_search.network.quantization import phases
 
 __all__ = ["Backend", "Prepared", "Spacing", "Steps", "backward", "constants", "forward"]
 
+_ALIGNED = 64  # bytes of a vector, at whose multiples rows begin
+
 
 class Spacing(NamedTuple):
     """How far checkpoints lie apart (see `layout`)."""
@@ -123,7 +125,7 @@ def backward(
         weight=d_weight,
         bias=d_bias,
         alpha=sums["d_alpha"].sum(1)[..., : s.width] if tensors.alpha is not None else None,
-        output=d["d_output"][:, 0, :, : s.post] if tensors.output is not None else None,
+        output=_d_first_output(call, d["d_output"]) if tensors.output is not None else None,
         trace=d["d_trace"][..., : s.width] if tensors.trace is not None else None,
         eligibility=d["d_eligibility"][..., : s.width] if tensors.eligibility is not None else None,
         dither=None,
@@ -175,14 +177,11 @@ def _gradients(call: Call, x: Tensor, grads: Sequence[Tensor | None], needs_d_x:
     s, signature = call.sizes, call.signature
     empty = x.new_empty if call.ends is None else x.new_zeros  # after the end of an episode nothing is written
     d_y, d_trace, d_eligibility, *d_states = grads
-    output = x.new_zeros(s.members, 1 + s.times, s.batch, s.post_padded)
-    if d_y is not None:
-        output[:, 1:, :, : s.post] = d_y
     state = x.new_zeros(s.members, s.batch, call.size(signature.state))
     pack(state, d_states, signature.program.state, call)
     pre = s.pre_padded if needs_d_x and signature.plastic else 0
     d = {
-        "d_output": output,
+        "d_output": _d_output(call, x, d_y),
         "d_state": state,
         "d_drive": empty(s.members, s.times, s.batch, signature.program.sums, s.post_padded),
         "d_pre": empty(s.members, s.times, s.batch, pre),
@@ -196,6 +195,18 @@ def _gradients(call: Call, x: Tensor, grads: Sequence[Tensor | None], needs_d_x:
     return d
 
 
+def _d_output(call: Call, x: Tensor, d_y: Tensor | None) -> Tensor:
+    """The derivatives of the outputs, to which backward adds those through the steps after them, if there are any."""
+    s, on = call.sizes, call.signature.sends_on
+    shape = (s.members, s.times + on, s.batch, s.post_padded)
+    if not on and d_y is not None and d_y.shape == shape and d_y.is_contiguous() and d_y.data_ptr() % _ALIGNED == 0:
+        return d_y
+    output = x.new_zeros(shape)
+    if d_y is not None:
+        output[:, int(on) :, :, : s.post] = d_y
+    return output
+
+
 def _sums(call: Call, x: Tensor, count: int) -> dict[str, Tensor]:
     """Derivatives that are sums over episodes, as so many partial sums."""
     s, signature = call.sizes, call.signature
@@ -203,6 +214,12 @@ def _sums(call: Call, x: Tensor, count: int) -> dict[str, Tensor]:
     for name in ("alpha", *signature.matrices) if signature.plastic else ():
         sums[f"d_{name}"] = x.new_zeros(s.members, count, s.post, s.pre_padded)
     return sums
+
+
+def _d_first_output(call: Call, d_output: Tensor) -> Tensor:
+    """The derivative of the output before the first step [member, batch, post]."""
+    first = d_output[:, 0, :, : call.sizes.post]
+    return first if call.signature.sends_on else torch.zeros_like(first)
 
 
 def _d_sources(call: Call, d_drive: Tensor, d: dict[str, Tensor], tensors: LayerTensors, x: Tensor) -> Tensor:

@@ -220,7 +220,7 @@ class _Backward:
         f, signature, scratch = self.f, self.signature, when.episode.scratch
         step = f.step(when)._replace(
             d_drive=f.at("d_drive", when),
-            d_output=f.at("d_output", Moment(self.e.add(when.time, "1"), when.episode)),
+            d_output=f.at("d_output", Moment(self.e.add(when.time, str(int(signature.sends_on))), when.episode)),
             d_state=f.item(f["d_state"], when.episode.number, f.size(signature.state)),
             next_d_state=scratch.state,
             adjoints=scratch.adjoints,

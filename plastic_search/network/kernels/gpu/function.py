@@ -116,7 +116,8 @@ class Function(AddressBook[str]):
     def at(self, name: str, when: str) -> str:
         signature, s = self.signature, self.s
         synapses = s.post * s.pre_padded
-        moment = f"({when} + member * BATCH)" if name in ("output", "d_output", "state") else when  # a time more each
+        longer = ("output", "state", *["d_output"] * signature.sends_on)  # by a time
+        moment = f"({when} + member * BATCH)" if name in longer else when
         sizes = {
             "drive": signature.program.sums * s.post_padded, "output": s.post_padded, "pre": s.pre_padded,
             "dither": 1, "controls": len(signature.program.controls), "signals": signature.program.signals,

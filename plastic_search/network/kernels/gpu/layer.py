@@ -259,7 +259,7 @@ class _Backward:
         f = self.f
         step = f.step("at")._replace(
             d_drive=f.at("d_drive", "at"),
-            d_output=f.at("d_output", "later"),
+            d_output=f.at("d_output", "later" if self.signature.sends_on else "at"),
             d_state="d_state",
             next_d_state="d_state",
             adjoints="adjoints",
