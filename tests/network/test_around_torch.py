@@ -11,11 +11,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from plastic_search.cells.lif import LIF
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.network.step import start, step
 from plastic_search.rules.hebb import Hebb
+from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.selected import Selected
 
 SPEC = NetworkSpec((Layer(4, plastic=Pathway.RECURRENT),))
@@ -61,8 +63,12 @@ def test_derivatives_in_batches_and_in_forward_mode_are_refused() -> None:
         net(forward_ad.make_dual(x.detach(), torch.ones_like(x)))
 
 
-def test_outputs_may_be_changed_in_place() -> None:
-    net = network(SPEC, 3, torch.float32)
+STATIC = NetworkSpec((Layer(16, LIF(), structure=FeedForward()), Layer(16, structure=FeedForward())))
+
+
+@pytest.mark.parametrize("spec", [SPEC, STATIC], ids=["plastic", "static"])
+def test_outputs_may_be_changed_in_place(spec: NetworkSpec) -> None:
+    net = network(spec, 3, torch.float32)
     x = torch.randn(5, 2, 3)
     grads = []
     for _ in range(2):
@@ -72,6 +78,27 @@ def test_outputs_may_be_changed_in_place() -> None:
         (z.square().sum() + state[0].output.sum()).backward()
         grads.append([p.grad.clone() for p in net.parameters() if p.grad is not None])
     assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
+
+
+def test_a_static_layer_takes_derivatives_however_they_lie_in_memory() -> None:
+    """In one piece, expanded, a part of something larger, of another state; and with activity that is cleared."""
+    net, x = network(STATIC, 3, torch.float32), torch.randn(6, 2, 3)
+    _, first = net(x)
+    clear = torch.arange(6) == 4
+    for loss in (
+        lambda y: (y * torch.arange(16.0)).sum(),
+        lambda y: y.sum(),
+        lambda y: torch.cat([y.new_zeros(3), y.flatten()]).cumsum(0).square().sum(),
+        lambda y: y[2:, :1, ::2].square().sum(),
+    ):
+        grads = []
+        for kernel in ("cpu", "reference"):
+            net.zero_grad()
+            net.kernel = kernel
+            loss(net(x, first, clear=clear)[0]).backward(retain_graph=True)
+            grads.append([p.grad for p in net.parameters() if p.grad is not None])
+        for mine, expected in zip(*grads, strict=True):
+            torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's compiler warns of what it finds

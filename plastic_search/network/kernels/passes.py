@@ -231,7 +231,7 @@ def _d_sources(call: Call, d_drive: Tensor, d: dict[str, Tensor], tensors: Layer
 def _before(call: Call, tensors: LayerTensors, buffers: Buffers) -> Tensor:
     """The output before each step, as it was received [member, time, batch, post]."""
     names, before = call.signature.program.controls, buffers.output[:, :-1]
-    if "cleared" not in names or tensors.controls is None:
+    if "cleared" not in names or tensors.controls is None or not call.signature.sends_on:
         return before
     return before.masked_fill(tensors.controls.narrow(-1, names.index("cleared"), 1) > 0.5, 0.0)
 
