@@ -100,6 +100,7 @@ def export(
         Path | None,
         typer.Option(help="The bundle's folder; or NAME.c for C, NAME.nir for NIR. Default: FOLDER/bundle."),
     ] = None,
+    arithmetic: Annotated[str, typer.Option(help="Of C: float, or integer for a network in few bits.")] = "float",
     parts: Parts = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -120,7 +121,7 @@ def export(
         _print_nir(exported.export_nir(folder, out, name, seed), as_json)
         return
     if out is not None and out.suffix.lower() == ".c":
-        _print_c(exported.export_c(folder, out, name, seed), as_json)
+        _print_c(exported.export_c(folder, out, name, seed, arithmetic), as_json)
         return
     result = exported.export(folder, name, seed, out)
     if as_json:
@@ -160,7 +161,9 @@ def _print_c(result: dict[str, Any], as_json: bool) -> None:
         return
     print_line(f"{result['file']}: {result['name']} of seed {result['seed']}")
     print_line(f"{result['parameters']:,} bytes of constants; {result['state']:,} bytes of state")
-    if result["steps"]:
+    if result["steps"] and "stepwise" not in result:
+        print_line(f"compiled, and equal to its golden model in every bit over {result['steps']} steps")
+    elif result["steps"]:
         print_line(
             f"compiled, and against the reference, each of {result['steps']} steps: largest difference "
             f"{result['stepwise']:.1e}; running freely, the first {result['compared']}: {result['largest']:.1e}"

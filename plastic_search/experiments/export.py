@@ -112,7 +112,9 @@ def export_nir(out: Path | str, file: Path | str, name: str = "", seed: int | No
     return {"file": str(file), "name": source.name, "seed": source.seed, "bytes": size} | counts
 
 
-def export_c(out: Path | str, file: Path | str, name: str = "", seed: int | None = None) -> dict[str, Any]:
+def export_c(
+    out: Path | str, file: Path | str, name: str = "", seed: int | None = None, arithmetic: str = "float"
+) -> dict[str, Any]:
     """Write one network of the study, sweep or comparison in `out` as C; what is recorded stays as it is.
 
     Returns the file, the network and its seed, the bytes of parameters and state, the files beside it that were there
@@ -121,17 +123,20 @@ def export_c(out: Path | str, file: Path | str, name: str = "", seed: int | None
     Args:
         file: NAME.c; its header, `main.c` and `Makefile` go beside it.
         name, seed: as `export` takes them.
+        arithmetic: `float`, or `integer`, which is compared with its golden model instead.
 
     Raises:
         PlasticSearchError: there is no such network, or a layer of it has no form in C.
     """
     from plastic_search.export import c
 
-    file = destination(file)
+    file, kinds = destination(file), {each.value: each for each in c.Arithmetic}
+    if arithmetic not in kinds:
+        raise unknown("arithmetic", arithmetic, kinds)
     with RunFolder.open(as_path(out)) as opened:
         source, _, net = _trained(opened, name, seed)
-    written = c.write(net, file)
-    parity = written.parity._asdict() if written.parity else {"steps": 0}
+    written = c.write(net, file, arithmetic=kinds[arithmetic])
+    parity = written.parity._asdict() if written.parity else {"steps": written.checked}
     about = {"file": str(file), "name": source.name, "seed": source.seed, "kept": list(written.kept)}
     return about | {"parameters": written.parameters, "state": written.state} | parity
 

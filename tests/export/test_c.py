@@ -39,6 +39,7 @@ from plastic_search.rules.abcd import ABCD
 from plastic_search.rules.bcm import BCM
 from plastic_search.rules.delta import Delta
 from plastic_search.rules.hebb import Hebb
+from plastic_search.rules.oja import Oja
 from plastic_search.rules.pair_stdp import PairSTDP
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated
@@ -160,6 +161,38 @@ def test_the_program_beside_it_goes_on_where_it_ended(tmp_path: Path) -> None:
         refused = run("", "--restore", "state")
         assert (refused.returncode, refused.stderr) == (1, "main: no saved state of this network: state\n")
     assert run("1 2 3 4 5").returncode == run("1 2 3 four").returncode == run("", "--help").returncode == 1
+
+
+@needs_compiler
+def test_integers_are_those_of_the_golden_model(tmp_path: Path) -> None:
+    layers = [
+        Layer(6, rule=Oja(), plastic=Pathway.BOTH),
+        Layer(3, plastic=Pathway.INPUT, bound=Bound.SOFT, structure=Gated(0.5)),
+    ]
+    net = network(layers, Integer(4, 4, 4, Rounding.FEEDBACK))
+    written = c.write(net, tmp_path / "network.c", arithmetic=c.Arithmetic.INTEGER)
+    assert (written.parity, written.checked) == (None, 200)
+    assert "float" not in (tmp_path / "network.c").read_text().replace("plastic", "")
+    program = compiled([tmp_path / "main.c", tmp_path / "network.c"], tmp_path / "main", SANITIZED)
+    x = torch.randn(20, 1, 4, generator=torch.Generator().manual_seed(3))
+    text = "\n".join(" ".join(f"{v:.9g}" for v in row.tolist()) for row in x[:, 0])
+    done = subprocess.run([str(program)], input=text, capture_output=True, text=True, check=True)
+    found = torch.tensor([[float(v) for v in line.split()] for line in done.stdout.splitlines()])
+    with torch.no_grad():
+        torch.testing.assert_close(found, net(x)[0][:, 0], rtol=0, atol=0.03)
+
+
+def test_what_integers_cannot_is_refused_by_name(tmp_path: Path) -> None:
+    for layer, precision, reason in (
+        (
+            Layer(3, plastic=Pathway.BOTH),
+            Integer(8, 8, None),
+            r"layers\.1 has no form in integers: its trace ",
+        ),
+        (Layer(3, Softmax()), Integer(), r"layers\.1, of Softmax, has no form in integers: it uses exp"),
+    ):
+        with pytest.raises(PlasticSearchError, match=reason):
+            c.write(network([layer], precision), tmp_path / "network.c", arithmetic=c.Arithmetic.INTEGER)
 
 
 def test_connections_that_do_not_exist_are_not_stored(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ no cell, rule, modulation, bound or rounding is written a second time. Arrays th
 integers where the precision rounds them; connections that do not exist are not stored where that is smaller.
 """
 
+from plastic_search.export.c.network import Arithmetic
 from plastic_search.export.c.writing import Written, write
 
-__all__ = ["Written", "write"]
+__all__ = ["Arithmetic", "Written", "write"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from plastic_search.export.c.text import number
 from plastic_search.network.kernels.tracing.ir import Node
+from plastic_search.network.kernels.tracing.program import Slot
 
 __all__ = ["Floating"]
 
@@ -24,12 +25,10 @@ class Floating:
 
     kind = "float"
 
-    def literal(self, node: Node) -> str:
-        """A constant."""
-        return number(node.value)
+    def literal(self, node: Node) -> str | None:
+        return number(node.value) if node.op == "constant" else None
 
     def apply(self, node: Node, args: Sequence[str]) -> str:
-        """The operation of a node on its arguments, which are names or literals."""
         if node.op in _INFIX:
             return f"{args[0]} {_INFIX[node.op]} {args[1]}"
         if node.op in _CALLS:
@@ -44,3 +43,14 @@ class Floating:
             case "select":
                 return f"{args[0]} ? {args[1]} : {args[2]}"
         raise AssertionError(f"a node of the operation {node.op}")
+
+    def first(self, node: Node) -> str:
+        return "0.0f" if node.op == "sum" else "(-INFINITY)"
+
+    def reduced(self, node: Node, total: str, value: str) -> str:
+        if node.op == "sum":
+            return f"{total} += {value};"
+        return f"if ({value} > {total} || {value} != {value}) {total} = {value};"
+
+    def written(self, node: Node, slot: Slot, value: str) -> str:
+        return value

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from plastic_search.export.c.floating import Floating
 from plastic_search.export.c.text import block
 from plastic_search.network.kernels.tracing.ir import REDUCTIONS, Axis, Node
 from plastic_search.network.kernels.tracing.program import Output, Program, Slot, slot_of, stored, sum_depths
 
-__all__ = ["INDEX", "Body", "Loops"]
+__all__ = ["INDEX", "Body", "Loops", "Numbers"]
 
 INDEX = {Axis.ONE: "0", Axis.POST: "i", Axis.PRE: "j"}
-_FIRST = {"sum": "0.0f", "max": "(-INFINITY)"}  # what a reduction begins as
+
+
+class Numbers(Protocol):
+    """How numbers are held and computed with in C; names and expressions are text."""
+
+    kind: str
+
+    def literal(self, node: Node) -> str | None:
+        """A node that is always the same number; None of others."""
+        ...
+
+    def apply(self, node: Node, args: Sequence[str]) -> str:
+        """The operation of a node on its arguments, which are names or literals."""
+        ...
+
+    def first(self, node: Node) -> str:
+        """What a reduction begins as."""
+        ...
+
+    def reduced(self, node: Node, total: str, value: str) -> str:
+        """The statement by which a reduction takes in one value."""
+        ...
+
+    def written(self, node: Node, slot: Slot, value: str) -> str:
+        """The value of a node as its slot holds it."""
+        ...
 
 
 class Body:
@@ -25,15 +50,16 @@ class Body:
     """
 
     def __init__(
-        self, numbers: Floating, prefix: str, known: dict[int, str], load: Callable[[Node], str | None]
+        self, numbers: Numbers, prefix: str, known: dict[int, str], load: Callable[[Node], str | None]
     ) -> None:
         self.numbers, self.prefix, self.known, self.load = numbers, prefix, known, load
         self.lines: list[str] = []
 
     def value(self, node: Node) -> str:
         """The name of a node, or its literal."""
-        if node.op == "constant":
-            return self.numbers.literal(node)
+        literal = self.numbers.literal(node)
+        if literal is not None:
+            return literal
         if node.index not in self.known:
             text = self.load(node)
             if text is None:
@@ -54,7 +80,7 @@ class Loops:
     """
 
     def __init__(
-        self, numbers: Floating, counts: dict[Axis, int], source: Callable[[Slot], str], target: Callable[[Slot], str]
+        self, numbers: Numbers, counts: dict[Axis, int], source: Callable[[Slot], str], target: Callable[[Slot], str]
     ) -> None:
         self.numbers, self.counts, self.source, self.target = numbers, counts, source, target
         self.scalars: dict[int, str] = {}
@@ -82,7 +108,7 @@ class Loops:
         indices = {x.index for x in nodes}
         for output in outputs:
             if output.axis is Axis.ONE and output.node.index in indices:
-                body.lines.append(f"{self.target(output[:3])} = {body.value(output.node)};")
+                body.lines.append(f"{self.target(output[:3])} = {self._written(output, body.value(output.node))};")
         self.lines += body.lines
 
     def _input(self, node: Node) -> str | None:
@@ -96,18 +122,23 @@ class Loops:
         if not (here or sums or keep):
             return
         for node in sums:
-            self.lines.append(f"{self.numbers.kind} u{node.index} = {_FIRST[node.op]};")
+            self.lines.append(f"{self.numbers.kind} u{node.index} = {self.numbers.first(node)};")
             self.scalars[node.index] = f"u{node.index}"
         body = Body(self.numbers, "u", dict(self.scalars), lambda node: self._loaded(node, depth))
         for node in keep:
             body.lines.append(f"{self.stored[node.index]}[{INDEX[axis]}] = {body.value(node)};")
         for node in sums:
-            body.lines.append(_reduced(node, body.value(node.args[0])))
+            body.lines.append(self.numbers.reduced(node, f"u{node.index}", body.value(node.args[0])))
         values = [body.value(o.node) for o in here]  # all of them, before what they read is overwritten
-        body.lines += [f"{self.target(o[:3])} = {value};" for o, value in zip(here, values, strict=True)]
+        body.lines += [
+            f"{self.target(o[:3])} = {self._written(o, value)};" for o, value in zip(here, values, strict=True)
+        ]
         index = INDEX[axis]
         head = f"for (size_t {index} = 0; {index} < {self.counts[axis]}; {index}++)"
         self.lines += block(head, body.lines)
+
+    def _written(self, output: Output, value: str) -> str:
+        return self.numbers.written(output.node, output[:3], value)
 
     def _loaded(self, node: Node, depth: int) -> str | None:
         if node.op == "input":
@@ -115,10 +146,3 @@ class Loops:
         if self.depth[node.index] < depth and not node.is_bool and node.axis:
             return f"{self.stored[node.index]}[{INDEX[node.axis]}]"
         return None
-
-
-def _reduced(node: Node, value: str) -> str:
-    name = f"u{node.index}"
-    if node.op == "sum":
-        return f"{name} += {value};"
-    return f"if ({value} > {name} || {value} != {value}) {name} = {value};"

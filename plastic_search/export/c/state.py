@@ -29,6 +29,7 @@ class Member(NamedTuple):
         leaf: how the tensor lies in rows; None for numbers of synapses, and for single ones.
         synapses: which of them are stored; None for what has no number of each.
         about: what it holds, for the header.
+        kind: the type of its numbers in C.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Member(NamedTuple):
     leaf: Leaf | None
     synapses: Synapses | None
     about: str
+    kind: str = "float"
 
     @property
     def name(self) -> str:

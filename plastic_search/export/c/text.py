@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
-__all__ = ["Constants", "block", "indented", "index_type", "number"]
+__all__ = ["FILES", "Constants", "block", "indented", "index_type", "number", "width"]
 
+FILES = Path(__file__).parent / "files"  # text that is the same for every network
 _WIDTH = 118
 
 
@@ -62,6 +64,11 @@ class Constants:
 
 
 _BYTES = {"float": 4, "int8_t": 1, "int16_t": 2, "int32_t": 4, "uint8_t": 1, "uint16_t": 2, "uint32_t": 4}
+
+
+def width(kind: str) -> int:
+    """Bytes of a type of C."""
+    return _BYTES[kind]
 
 
 def _filled(items: Sequence[str]) -> list[str]:

@@ -11,8 +11,10 @@ import torch
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.paths import as_path
-from plastic_search.export.c.network import FILES, Source, source
+from plastic_search.export.c.exact import check_exact
+from plastic_search.export.c.network import Arithmetic, Source, source
 from plastic_search.export.c.running import CompiledStep, compiled, compiler
+from plastic_search.export.c.text import FILES
 from plastic_search.export.parameters import first_state, prepared
 from plastic_search.export.parity import Parity, compared
 from plastic_search.network.module import Network, check_network
@@ -31,7 +33,8 @@ class Written(NamedTuple):
 
     Args:
         file: the file of code; its header, `main.c` and `Makefile` lie beside it.
-        parity: how closely it follows the reference; None where there is no C compiler, and nothing was checked.
+        parity: how closely floats follow the reference; None of integers, and where nothing was checked.
+        checked: how many steps were compared; 0 where there is no C compiler.
         parameters: bytes of the arrays that do not change.
         state: bytes of the state.
         kept: names of files beside it that were there before, and were left as they are.
@@ -39,12 +42,15 @@ class Written(NamedTuple):
 
     file: Path
     parity: Parity | None
+    checked: int
     parameters: int
     state: int
     kept: tuple[str, ...]
 
 
-def write(net: Network, file: Path | str, steps: int = 200, seed: int = 0) -> Written:
+def write(
+    net: Network, file: Path | str, steps: int = 200, seed: int = 0, arithmetic: Arithmetic = Arithmetic.FLOAT
+) -> Written:
     """Write `net` as C: `file`, its header, and where there are none yet `main.c` and a `Makefile` beside it.
 
     Where this machine has a C compiler, the code is compiled and compared with `step.step` first.
@@ -52,6 +58,7 @@ def write(net: Network, file: Path | str, steps: int = 200, seed: int = 0) -> Wr
     Args:
         file: NAME.c; the functions are `NAME_init`, `NAME_step`, `NAME_save` and `NAME_restore`.
         steps, seed: over how many steps they are compared, and of which random inputs.
+        arithmetic: integers are compared with their golden model, bit by bit, instead of the reference.
 
     Raises:
         PlasticSearchError: `net` is no Network; a layer has no form in C, and the message says why; NAME is no name in
@@ -69,9 +76,10 @@ def write(net: Network, file: Path | str, steps: int = 200, seed: int = 0) -> Wr
             f"{file.name} names functions in C: it must be NAME.c, such as network.c, where NAME is of small letters, "
             f"digits and _, and neither {' nor '.join(_TAKEN)}"
         )
-    code = source(net, name)
+    code = source(net, name, arithmetic)
     texts = {f"{name}.c": code.code, f"{name}.h": code.header} | {each: template(each, name) for each in _KEPT}
     parity = _checked(net, name, code, steps, seed) if compiler() else None
+    checked = steps if compiler() else 0
     kept = tuple(each for each in _KEPT if (file.parent / each).exists())
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -80,11 +88,11 @@ def write(net: Network, file: Path | str, steps: int = 200, seed: int = 0) -> Wr
                 write_text(file.parent / each, text)
     except OSError as error:
         raise unwritable(file.parent, error) from None
-    return Written(file, parity, code.parameters, code.state, kept)
+    return Written(file, parity, checked, code.parameters, code.state, kept)
 
 
-def _checked(net: Network, name: str, code: Source, steps: int, seed: int) -> Parity:
-    """How closely the code follows the reference, in a process of its own."""
+def _checked(net: Network, name: str, code: Source, steps: int, seed: int) -> Parity | None:
+    """How closely the code follows the reference, in its own process; None of integers, which equal their model."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for each, text in (
@@ -94,6 +102,9 @@ def _checked(net: Network, name: str, code: Source, steps: int, seed: int) -> Pa
         ):
             (folder / each).write_text(text)
         program = compiled([folder / "check.c", folder / f"{name}.c"], folder / "check")
+        if code.golden is not None:
+            check_exact(program, code, net.inputs, steps, seed)
+            return None
         with CompiledStep(program, code, net.inputs, net.outputs) as step:
             wanted = named(first_state(net, prepared(net), 1))
             for path, value in step.start().items():

@@ -1,0 +1,23 @@
+static int32_t clipped(int64_t a, int32_t most) {
+    return a > most ? most : a < -most ? -most : (int32_t)a;
+}
+
+static int32_t scaled(int32_t a, int32_t b, int bits) { /* a b 2^-bits, to nearest */
+    const int64_t product = (int64_t)a * b;
+    return clipped(bits > 0 ? (product + ((int64_t)1 << (bits - 1))) >> bits : product * ((int64_t)1 << -bits), 1073741824);
+}
+
+static int32_t rescaled(int64_t sum, int32_t factor, int bits) { /* a sum of products as a drive */
+    return clipped((sum * factor + ((int64_t)1 << (bits - 1))) >> bits, 1073741824);
+}
+
+static int32_t even(int32_t a, int bits) { /* a 2^-bits, to nearest, halves to even */
+    const int32_t half = (int32_t)1 << (bits - 1), up = (a + half) >> bits;
+    return up - ((a & (2 * half - 1)) == half && (up & 1));
+}
+
+static int32_t curve(int32_t a, int bits) { /* tanh of a 2^-bits, in 2^-15 */
+    const int32_t size = (a < 0 ? -a : a) >> (bits - 15), at = size < 262143 ? size : 262143;
+    const int32_t low = TANH[at >> 10], value = low + (((TANH[(at >> 10) + 1] - low) * (at & 1023)) >> 10);
+    return a < 0 ? -value : value;
+}
