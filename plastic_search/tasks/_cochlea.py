@@ -1,5 +1,8 @@
 """A cochlea in outline: gammatone filters, half-wave rectification, means over frames, and a logarithm.
 
+What differs between speakers and not between words can be taken out: the speaker's mean spectrum, and how fast and with
+how much silence before it a word is spoken.
+
 Filters of fourth order with the bandwidths and the spacing of human hearing (Patterson et al. 1992; Glasberg and
 Moore 1990). The automatic gain control of Lyon's and Slaney's model is left out: instead, a recording is measured
 against its own loudest frame.
@@ -7,17 +10,21 @@ against its own loudest frame.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy import fft
 
-__all__ = ["Bank", "centres", "cochleagram"]
+__all__ = ["Bank", "centres", "currents", "levels", "spectrum", "stretched"]
 
 _RESPONSE = 0.064  # seconds of a filter's impulse response; that of 80 Hz has fallen to 1e-4 of its peak by then
 _BLOCK = 1024  # transforms have a multiple of this as length, so that few filters are computed
 _AT_ONCE = 16  # channels; their signals stay in the processor's cache
+_FAINTEST = -60.0  # decibels; what is below, silence too, counts as this in a mean spectrum
+_LOUD = -30.0  # decibels of a frame's loudest band, from which on the frame counts in a mean spectrum
+_SPOKEN = 0.2  # of the largest mean current: where a word begins and ends
 
 
 class Bank(NamedTuple):
@@ -45,26 +52,52 @@ def centres(bank: Bank) -> np.ndarray:
     return (10 ** (np.linspace(low, high, bank.channels) / 21.4) - 1) / 0.00437
 
 
-def cochleagram(samples: np.ndarray, bank: Bank, frames: int) -> np.ndarray:
-    """Currents [frames, channels] from 0 to 1 of a sound [samples]; frames after its end are 0, what is later is cut.
-
-    The current of a band is 1 in the loudest frame of all, and falls by 1 / decibels with every decibel below.
-    """
-    edges = np.round(np.arange(frames + 1) * bank.hop * bank.rate).astype(int)
-    samples = samples[: edges[-1]]
+def levels(samples: np.ndarray, bank: Bank) -> np.ndarray:
+    """The level [frames, channels] of each band of a sound [samples], in decibels: 0 for the loudest of all."""
+    edges = np.round(np.arange(len(samples) / (bank.hop * bank.rate)) * bank.hop * bank.rate).astype(int)
     size = -(-(len(samples) + round(_RESPONSE * bank.rate)) // _BLOCK) * _BLOCK
-    spectrum, filters = fft.rfft(samples, size), _responses(bank, size)
-    starts = edges[:-1][edges[:-1] < len(samples)]
+    transform, filters = fft.rfft(samples, size), _responses(bank, size)
+    starts = edges[edges < len(samples)]
     sums = []
     for k in range(0, bank.channels, _AT_ONCE):
-        bands = fft.irfft(spectrum * filters[k : k + _AT_ONCE], size)[:, : len(samples)]
+        bands = fft.irfft(transform * filters[k : k + _AT_ONCE], size)[:, : len(samples)]
         sums.append(np.add.reduceat(np.maximum(bands, 0, out=bands), starts, axis=1))
     means = np.concatenate(sums).T / np.diff(np.append(starts, len(samples)))[:, None]
-    currents, loudest = np.zeros((frames, bank.channels), np.float32), means.max()
-    if loudest > 0:
-        level = 20 * np.log10(np.maximum(means / loudest, 1e-12))
-        currents[: len(starts)] = np.clip(1 + level / bank.decibels, 0, 1)
-    return currents
+    loudest = means.max()
+    return 20 * np.log10(np.maximum(means / loudest if loudest > 0 else means, 1e-12))
+
+
+def spectrum(several: Iterable[np.ndarray]) -> np.ndarray:
+    """The mean level [channels] of several sounds' loud frames, in decibels about the mean of all channels.
+
+    Args:
+        several: `levels` of sounds, such as all recordings of a speaker.
+    """
+    each = [loud.clip(_FAINTEST).mean(0) for sound in several if len(loud := sound[sound.max(1) >= _LOUD])]
+    mean = np.mean(each, 0) if each else np.zeros(1)
+    return mean - mean.mean()
+
+
+def currents(level: np.ndarray, bank: Bank, equal: np.ndarray | float = 0.0) -> np.ndarray:
+    """Currents from 0 to 1 of `levels`: 1 for the loudest, and 1 / decibels less with every decibel below.
+
+    Args:
+        equal: decibels [channels] that are taken off each band first, such as a `spectrum`.
+    """
+    if np.any(equal):
+        level = level.clip(_FAINTEST) - equal
+        level = level - level.max()
+    return np.clip(1 + level / bank.decibels, 0, 1).astype(np.float32)
+
+
+def stretched(current: np.ndarray, frames: int) -> np.ndarray:
+    """The frames from the first to the last that are loud, by linear interpolation, as `frames` frames."""
+    strength = current.mean(1)
+    loud = np.flatnonzero(strength >= _SPOKEN * strength.max())
+    place = np.linspace(loud[0], loud[-1], frames)
+    before = np.floor(place).astype(int)
+    share = (place - before)[:, None].astype(np.float32)
+    return (1 - share) * current[before] + share * current[np.minimum(before + 1, loud[-1])]
 
 
 @lru_cache(64)

@@ -20,7 +20,7 @@ from plastic_search.core.part import positive
 from plastic_search.encoders import Encoder
 from plastic_search.encoders.analogue import Analogue
 from plastic_search.tasks import Episodes, Split
-from plastic_search.tasks._cochlea import Bank, cochleagram
+from plastic_search.tasks._cochlea import Bank, currents, levels, spectrum, stretched
 from plastic_search.tasks._readout import Classification, drawn_once
 from plastic_search.tasks._recordings import Recording, recordings
 from plastic_search.tasks._wav import sound
@@ -47,6 +47,9 @@ class SpokenDigits(Classification):
         steps: steps in an episode.
         listen: steps before the first whose output counts.
         decibels: how far below a recording's loudest band and step a current is 0.
+        equal: share of a speaker's mean spectrum, in decibels over all of their recordings, that is taken off each, 0
+            to 1. It needs to be known who speaks, but not what is said.
+        span: steps to which the spoken part of a recording is stretched or shortened; 0 leaves it as it was spoken.
         recordings: a folder of wav files such as `7_jackson_32.wav` (digit, speaker, number); None is FSDD.
     """
 
@@ -59,6 +62,8 @@ class SpokenDigits(Classification):
     steps: int = 100
     listen: int = 0
     decibels: float = 40.0
+    equal: float = 0.0
+    span: int = 0
     recordings: Path | None = None
 
     def check(self) -> None:
@@ -71,6 +76,10 @@ class SpokenDigits(Classification):
             raise PlasticSearchError(
                 f"SpokenDigits.listen must be from 0 to below the {self.steps} steps, but is {self.listen}"
             )
+        if not 0.0 <= self.equal <= 1.0:
+            raise PlasticSearchError(f"SpokenDigits.equal lies from 0 to 1, but is {self.equal}")
+        if not 0 <= self.span <= self.steps:
+            raise PlasticSearchError(f"SpokenDigits.span lies from 0 to the {self.steps} steps, but is {self.span}")
 
     @property
     def inputs(self) -> int:
@@ -84,9 +93,19 @@ class SpokenDigits(Classification):
         bank = Bank(_RATE, self.channels, self.low, self.high, self.hop / 1000, self.decibels)
         mine = _split(self.recordings, self.held_out, split)
         chosen = [mine[k] for k in drawn_once(len(mine), size, rng).tolist()]
-        currents = torch.from_numpy(np.stack([_currents(each, bank, self.steps) for each in chosen], 1))
-        inputs = self.encoder.encode(currents.to(torch.get_default_dtype()), rng)
+        each = np.zeros((self.steps, len(chosen), self.channels), np.float32)
+        for k, recording in enumerate(chosen):
+            current = self._currents(recording, bank)
+            each[: len(current), k] = current
+        inputs = self.encoder.encode(torch.from_numpy(each).to(torch.get_default_dtype()), rng)
         return Episodes(inputs, torch.tensor([each.digit for each in chosen]), self.listen)
+
+    def _currents(self, recording: Recording, bank: Bank) -> np.ndarray:
+        """The currents [at most steps, channels] of one recording."""
+        level = _levels(recording, bank, 0 if self.span else self.steps)
+        equal = self.equal * _spectrum(self.recordings, recording.speaker, bank) if self.equal else 0.0
+        current = currents(level, bank, equal)
+        return stretched(current, self.span) if self.span else current
 
 
 @cache
@@ -112,6 +131,13 @@ def _split_of(recording: Recording, held_out: str) -> Split:
 
 
 @lru_cache(20_000)
-def _currents(recording: Recording, bank: Bank, steps: int) -> np.ndarray:
-    """The currents [steps, channels] of one recording; a batch computes only those that no batch had before."""
-    return cochleagram(sound(recording.data, recording.name, bank.rate), bank, steps)
+def _levels(recording: Recording, bank: Bank, steps: int) -> np.ndarray:
+    """The levels of one recording, cut after so many steps, but for 0; a batch computes those that none had before."""
+    samples = sound(recording.data, recording.name, bank.rate)
+    return levels(samples[: round(steps * bank.hop * bank.rate)] if steps else samples, bank).astype(np.float32)
+
+
+@lru_cache(100)
+def _spectrum(folder: Path | None, speaker: str, bank: Bank) -> np.ndarray:
+    """The mean spectrum [channels] of all recordings of a speaker."""
+    return spectrum(_levels(each, bank, 0) for each in recordings(folder) if each.speaker == speaker)

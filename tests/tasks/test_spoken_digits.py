@@ -19,7 +19,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.encoders.send_on_delta import SendOnDelta
 from plastic_search.tasks import Split
 from plastic_search.tasks._archives import FOLDER, DataMissing
-from plastic_search.tasks._cochlea import Bank, centres, cochleagram
+from plastic_search.tasks._cochlea import Bank, centres, currents, levels, spectrum, stretched
 from plastic_search.tasks._recordings import _published, recordings
 from plastic_search.tasks._wav import sound
 from plastic_search.tasks.spoken_digits import SpokenDigits, _split
@@ -108,21 +108,48 @@ def test_mutated_files_are_read_or_refused() -> None:
 
 def test_a_tone_is_loudest_in_the_filter_of_its_frequency() -> None:
     for k in (3, 12, 20, 28):
-        currents = cochleagram(tone(centres(BANK)[k]).astype(np.float32), BANK, 40)
-        assert currents.shape == (40, 32)
-        assert currents[10].argmax() == k
-        assert currents.max() == 1.0
-        assert not currents[25:].any(), "silence after 0.2 s"
-    assert not cochleagram(np.zeros(800, np.float32), BANK, 40).any()
+        heard = currents(levels(tone(centres(BANK)[k]).astype(np.float32), BANK), BANK)
+        assert heard.shape == (25, 32), "0.2 s"
+        assert heard[10].argmax() == k
+        assert heard.max() == 1.0
+    assert not currents(levels(np.zeros(800, np.float32), BANK), BANK).any()
 
 
 def test_a_decibel_less_is_a_step_less_and_the_level_of_a_recording_does_not_matter() -> None:
     loud = tone().astype(np.float32)
     quieter = np.concatenate([loud, 0.1 * loud])  # 20 of 40 decibels
-    currents = cochleagram(quieter, BANK, 50)
-    channel = currents[10].argmax()
-    assert currents[10, channel] - currents[35, channel] == pytest.approx(0.5, abs=0.01)
-    assert np.abs(cochleagram(0.01 * quieter, BANK, 50) - currents).max() < 1e-4
+    heard = currents(levels(quieter, BANK), BANK)
+    channel = heard[10].argmax()
+    assert heard[10, channel] - heard[35, channel] == pytest.approx(0.5, abs=0.01)
+    assert np.abs(currents(levels(0.01 * quieter, BANK), BANK) - heard).max() < 1e-4
+
+
+def test_a_speaker_s_mean_spectrum_is_taken_off() -> None:
+    """A filter that is the same for all words of a speaker, such as a microphone's, leaves no difference."""
+    words = [levels(tone(centres(BANK)[k]).astype(np.float32), BANK) for k in (5, 15, 25)]
+    through = np.linspace(0.0, -20.0, 32)
+    coloured = [word + through - (word + through).max() for word in words]
+    plain = [currents(word, BANK, spectrum(words)) for word in words]
+    same = [currents(word, BANK, spectrum(coloured)) for word in coloured]
+    before = max(
+        float(np.abs(currents(a, BANK) - currents(b, BANK)).max()) for a, b in zip(words, coloured, strict=True)
+    )
+    after = max(float(np.abs(a - b).mean()) for a, b in zip(plain, same, strict=True))
+    assert before > 0.2
+    assert after < 0.05
+
+
+def test_the_spoken_part_is_stretched_to_a_span() -> None:
+    word = np.zeros((40, 2), np.float32)
+    word[12:22, 0], word[22:32, 1] = 1.0, 0.5
+    fast = np.concatenate([word[12:32:2], np.zeros((5, 2), np.float32)])
+    for each in (word, fast):
+        found = stretched(each, 20)
+        assert found.shape == (20, 2)
+        assert found[0, 0] == 1.0
+        assert found[-1, 1] == 0.5
+        assert np.abs(found[:9, 0] - 1.0).max() < 1e-6
+        assert np.abs(found[11:, 1] - 0.5).max() < 1e-6
 
 
 @pytest.fixture
@@ -143,6 +170,11 @@ def test_an_episode_of_ones_own_recordings(spoken: Path) -> None:
     assert set(targets.tolist()) == {3, 7}
     assert query_step == 5
     assert task.data_files == (spoken,)
+    equal, _, _ = SpokenDigits(recordings=spoken, channels=16, steps=20, equal=1.0, span=12).episodes(
+        8, Split.TEST, Generator().manual_seed(0)
+    )
+    assert not equal[12:].any()
+    assert equal[:12].any(-1).all(), "the span is spoken"
     outputs = torch.zeros(20, 8, 10)
     outputs[:5, :, 0] = 100.0  # before the query step
     outputs[5:].scatter_(2, targets.view(1, 8, 1).expand(15, 8, 1), 1.0)
@@ -189,6 +221,10 @@ def test_an_archive_of_other_recordings_is_refused(tmp_path: Path, monkeypatch: 
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
+    with pytest.raises(PlasticSearchError, match="span lies from 0 to the 100 steps, but is 101"):
+        SpokenDigits(span=101)
+    with pytest.raises(PlasticSearchError, match=r"equal lies from 0 to 1, but is 1\.5"):
+        SpokenDigits(equal=1.5)
     with pytest.raises(PlasticSearchError, match="wants low < high < 4000 Hz, but got 80 and 5000"):
         SpokenDigits(high=5000.0)
     with pytest.raises(PlasticSearchError, match="listen must be from 0 to below the 100 steps, but is 100"):
