@@ -55,7 +55,7 @@ STUDY = Comparison(
         "is said is not.",
         "That spectra are equalised and words stretched was chosen by scores of held-out speakers with one seed: as "
         "they were spoken, 0.61 with 2 or 3 seeds a speaker; both, 0.73. Without the spectra, stretched words alone "
-        "gave 0.21 for george. Random tilts, shifts and gaps of the spectrum, noise and dropout of channels in training "
-        "raised some speakers and lowered others.",
+        "gave 0.21 for george. Random tilts, shifts and gaps of the spectrum, noise and dropout of channels in "
+        "training raised some speakers and lowered others.",
     ),
 )
