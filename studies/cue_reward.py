@@ -4,7 +4,7 @@ The cue-reward association of Backpropamine (Miconi et al. 2019, section 4.1): f
 for every episode, of which two are shown in each trial. Reduced: 48 units in place of 200; 12 trials in lock-step
 (`lead=0`, `blanks=0`) in place of about 18 of random lengths; the policy learns from its answers alone, since other
 actions have no effect; 64 episodes an update, where the paper has 30; learning rate 1e-3 in place of 1e-4; 10,000
-updates in place of 200,000; 5 seeds in place of 10. The published page is of `--set trainer.steps=4000`.
+updates in place of 200,000; 5 seeds in place of 10.
 """
 
 from plastic_search.core.loading import value
