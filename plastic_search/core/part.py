@@ -304,7 +304,8 @@ def _kind(name: Any, wanted: Any) -> type[Part]:
     if not isinstance(name, str):
         raise PlasticSearchError('a part in JSON needs a "kind", and its value must be a name')
     bases = tuple(a for a in (get_args(wanted) or (wanted,)) if inspect.isclass(a) and issubclass(a, Part)) or (Part,)
-    for base in (each for each in bases if hasattr(importlib.import_module(each.__module__), "__path__")):
+    sets = map(open_set, OPEN_SETS) if bases == (Part,) and name not in Part.kinds else bases  # Part: of any of them
+    for base in (each for each in sets if hasattr(importlib.import_module(each.__module__), "__path__")):
         discover(_base(base))
     concrete = {n: k for n, k in Part.kinds.items() if k is not SearchParameter and not inspect.isabstract(k)}
     known = {n: k for n, k in concrete.items() if issubclass(k, (*bases, SearchParameter))}

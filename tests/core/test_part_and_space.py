@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import FrozenInstanceError, dataclass
 from typing import Any
 
@@ -16,8 +17,10 @@ from plastic_search.cells.rnn import RNN
 from plastic_search.core.errors import PlasticSearchError, unknown
 from plastic_search.core.part import Part, SearchParameter, discover, equation, open_set
 from plastic_search.core.space import choice, each, fill, integer, override, real, search_parameters
+from plastic_search.experiments.comparison import Change
 from plastic_search.modulations import FanOut
 from plastic_search.network.spec import Bound, Layer, NetworkSpec, Pathway
+from plastic_search.precisions import Rounding
 from plastic_search.precisions.floating import Floating
 from plastic_search.precisions.integer import Integer
 from plastic_search.rules import Rule
@@ -109,6 +112,16 @@ class TestPart:
         assert Layer.from_json({"kind": "Layer", "rule": {"kind": "Mine"}}).rule == Mine()
         with pytest.raises(PlasticSearchError, match=r"two parts are called 'Oja': one in plastic_search\.rules\.oja"):
             type("Oja", (Rule,), {"__module__": "mine"})
+
+    def test_a_field_of_any_kind_takes_parts_whose_module_nobody_has_imported(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As the change of a comparison's case does, when its run folder is opened in another process."""
+        monkeypatch.setattr(Part, "kinds", {name: kind for name, kind in Part.kinds.items() if name != "Integer"})
+        monkeypatch.delitem(sys.modules, "plastic_search.precisions.integer")
+        found = Change.from_json(Change("precision", Integer(None, None, 3, Rounding.FEEDBACK)).to_json())
+        assert (type(found.value).__name__, found.value.trace) == ("Integer", 3)
+        assert found.value.rounding is Rounding.FEEDBACK
 
     def test_a_base_cannot_be_made(self) -> None:
         assert "Rule" not in discover(Rule)
