@@ -18,6 +18,7 @@ from torch import Tensor
 from plastic_search.core import loading
 from plastic_search.core.errors import PlasticSearchError, one_line
 from plastic_search.core.part import Part
+from plastic_search.core.paths import as_path
 from plastic_search.experiments.bench.processes import growth
 from plastic_search.experiments.bench.timing import ratios
 from plastic_search.records import provenance
@@ -118,7 +119,7 @@ class SizedResults(NamedTuple):
         return self._asdict() | {"cases": cases}
 
 
-def time_and_memory(benchmark: AcrossSizes, file: Path) -> Iterator[tuple[str, SizedResults]]:
+def time_and_memory(benchmark: AcrossSizes, file: Path | str) -> Iterator[tuple[str, SizedResults]]:
     """Time every contender at every size on one thread, and measure the memory of each.
 
     Time is that of the processor, since other work on the machine then counts less.
@@ -141,7 +142,7 @@ def time_and_memory(benchmark: AcrossSizes, file: Path) -> Iterator[tuple[str, S
         for number, size in enumerate(benchmark.sizes):
             contenders = []
             for place, timed in enumerate(_timed(benchmark, size)):
-                used = None if timed.reason else _elsewhere(file, number, place)
+                used = None if timed.reason else _elsewhere(as_path(file), number, place)
                 contenders.append(timed._replace(bytes=used))
             results = results._replace(cases=(*results.cases, Case(*size, tuple(contenders))))
             yield _described(results.cases[-1]), results
