@@ -16,7 +16,7 @@ __all__ = ["check_exact"]
 _LAST = 12  # bytes of a saved state around its numbers
 
 
-def check_exact(program: Path, source: Source, inputs: int, steps: int, seed: int) -> None:
+def check_exact(program: Path | str, source: Source, inputs: int, steps: int, seed: int) -> None:
     """Run a compiled `check.c` beside the golden model, on random inputs, one of which in ten is at the limits.
 
     Raises:

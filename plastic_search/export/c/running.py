@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path
 from plastic_search.export.c.network import Source
 
 __all__ = ["STRICT", "CompiledStep", "compiled", "compiler"]
@@ -27,7 +28,7 @@ def compiler() -> str | None:
     return next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
 
 
-def compiled(files: Sequence[Path], program: Path, flags: Sequence[str] = ("-O2",)) -> Path:
+def compiled(files: Sequence[Path | str], program: Path | str, flags: Sequence[str] = ("-O2",)) -> Path:
     """A program from files of C, by `STRICT`.
 
     Raises:
@@ -43,7 +44,7 @@ def compiled(files: Sequence[Path], program: Path, flags: Sequence[str] = ("-O2"
         raise PlasticSearchError(f"{cc} did not compile the network: {error}") from None
     if done.returncode:
         raise PlasticSearchError(f"{cc} refuses the network in C: {done.stderr.strip()[:500]}")
-    return program
+    return as_path(program)
 
 
 class CompiledStep:
@@ -57,7 +58,7 @@ class CompiledStep:
         ...     results = step(x, state)
     """
 
-    def __init__(self, program: Path, source: Source, inputs: int, outputs: int) -> None:
+    def __init__(self, program: Path | str, source: Source, inputs: int, outputs: int) -> None:
         self.name, self.members, self.sizes = "the network in C", source.members, (inputs, outputs)
         self.inputs = ["x", *(m.path for m in self.members)]
         self.outputs = ["y", *(f"{m.path}.next" for m in self.members)]
