@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from plastic_search.report.figures import _canvas as canvas
-from plastic_search.report.figures import _cases
+from plastic_search.report.figures import _cases, _rounded
 from plastic_search.report.figures._cases import Final, Line
 from plastic_search.report.statistics import Estimate
 
-__all__ = ["QUANTITIES", "along_axis", "every_seed", "over_training"]
+__all__ = ["QUANTITIES", "along_axis", "every_seed", "in_few_bits", "over_training"]
 
 QUANTITIES = {  # of a learning curve -> its label
     "loss": "training loss", "score": "validation score", "units": "units", "connections": "connections",
@@ -29,6 +29,11 @@ def every_seed(page: Page) -> dict[str, dict[str, str]]:
         drawing = _cases.every_seed(f"final-{metric['name']}", rows, metric["title"], metric["limit"], floors)
         result[metric["name"]] = {"svg": drawing, "cut": _cases.cut(rows)}
     return result
+
+
+def in_few_bits(page: Page) -> str:
+    """SVG of the cases that were rounded or exported, a row for each number format; "" where there is none."""
+    return _rounded.draw(page["rounded"], _looks(page), page["metrics"][0]["title"]) if page["rounded"] else ""
 
 
 def along_axis(page: Page) -> dict[str, str]:

@@ -9,8 +9,8 @@ from plastic_search.core.errors import unknown
 from plastic_search.records import table
 from plastic_search.records.run import Record
 from plastic_search.report import environment_page, reproduce, spiking_page, statistics
-from plastic_search.report.comparison_figures import QUANTITIES, along_axis, every_seed, over_training
-from plastic_search.report.figures import _learning
+from plastic_search.report.comparison_figures import QUANTITIES, along_axis, every_seed, in_few_bits, over_training
+from plastic_search.report.figures import _learning, _rounded
 from plastic_search.report.figures._cases import Curve
 from plastic_search.report.figures._learning import runs_of
 from plastic_search.report.formatting import digits, listed, measure
@@ -77,6 +77,7 @@ def write(record: Record, out: Path | str, title: str = "", prose: str = "") -> 
         "axis": along_axis(page),
         "curves": over_training(page),
         "environment": environment_page.drawings(record, page),
+        "rounded": in_few_bits(page),
         "spiking": spiking_page.drawings(record, page["spiking"]),
     }
     return write_page(out, "comparison.html.j2", plain(page), drawings=drawings)
@@ -135,11 +136,12 @@ def contents(record: Record, title: str = "", prose: str = "") -> dict[str, Any]
 
 
 def _more(record: Record, page: dict[str, Any]) -> dict[str, Any]:
-    """What only networks in an environment have, and what only those with units that fire; None where there is none."""
+    """What only networks have that were rounded, are in an environment, or have units that fire; else None, or []."""
     cases, best = page["cases"], page["summary"]["best"]
     networks = [(case["name"], case["label"], runs_of(record, case["name"])) for case in cases]
     return {
         "environment": environment_page.contents(record, cases, best),
+        "rounded": _rounded.data(record, cases),
         "spiking": spiking_page.contents(record, networks, [best, page["reference"]]),
     }
 

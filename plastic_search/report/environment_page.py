@@ -7,7 +7,7 @@ from typing import Any
 from plastic_search.records.episodes import Episode
 from plastic_search.records.run import Record
 from plastic_search.report import groups
-from plastic_search.report.figures import _around, _episode, _learning, _rounded, _trials, ablation
+from plastic_search.report.figures import _around, _episode, _learning, _trials, ablation
 from plastic_search.report.figures import _canvas as canvas
 from plastic_search.report.groups import Group
 
@@ -36,7 +36,6 @@ def contents(record: Record, cases: list[dict[str, Any]], best: str | None) -> d
         "trials": _trials.data(record, cases),
         "ablation": _ablation(record, cases),
         "around": _around.data(episodes, cases),
-        "rounded": _rounded.data(record, cases),
         "episode": None
         if shown is None
         else {"name": shown.name, "seed": shown.seed, "score": shown.score, "steps": len(shown.rewards)},
@@ -81,9 +80,6 @@ def drawings(record: Record, page: Page) -> dict[str, dict[str, str]]:
         label = next(case["label"] for case in page["cases"] if case["name"] == shown.name)
         title = f"One episode: {label}, seed {shown.seed}, {_episode.scored(shown)}"
         result["episode"] = _figure(title, canvas.variable(_episode.draw(shown)), _episode.caption(shown))
-    if found["rounded"]:
-        svg = _rounded.draw(found["rounded"], looks, measured)
-        result["rounded"] = _figure("In few bits, and outside torch", svg, _BITS)
     return result
 
 
@@ -97,10 +93,6 @@ _AROUND = (
     "0 is the first step in which the network can receive the reward. Averaged over the rewards of an episode, then "
     "over seeds, an episode each; bands: 95 % intervals. A reward counts if it is above the middle of the episode's "
     "smallest and largest. Modulator: the plasticity rate with its sign, mean over units."
-)
-_BITS = (
-    "Bits of weight, alpha and trace, and how the trace is rounded; onnxruntime: the exported network, which plays "
-    "without torch. Small marks: single seeds. Large mark and bar: the mean with its 95 % interval."
 )
 
 

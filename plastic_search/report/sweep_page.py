@@ -8,7 +8,7 @@ from typing import Any
 from plastic_search.records import table
 from plastic_search.records.run import Record, Stage
 from plastic_search.report import comparison_page, environment_page, spiking_page, statistics
-from plastic_search.report.comparison_figures import along_axis, over_training
+from plastic_search.report.comparison_figures import along_axis, in_few_bits, over_training
 from plastic_search.report.figures import topology
 from plastic_search.report.html import plain, write_page
 from plastic_search.report.stability import stability
@@ -27,6 +27,7 @@ def write(record: Record, out: Path | str, title: str = "", prose: str = "") -> 
         "axis": along_axis(page),
         "curves": over_training(page),
         "environment": environment_page.drawings(record, page),
+        "rounded": in_few_bits(page),
         "spiking": spiking_page.drawings(record, page["spiking"]),
         "graph": topology.draw(graph) if graph else "",
         "graph_caption": topology.caption(graph) if graph else "",

@@ -1,4 +1,4 @@
-"""What an agent earns in few bits: the case as it was trained, rounded, and exported, played through onnxruntime."""
+"""What a network scores in few bits: the case as it was trained, rounded, and exported, run by onnxruntime."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Rounded(NamedTuple):
 
 
 def data(record: Record, cases: list[dict[str, Any]]) -> list[Rounded]:
-    """The cases that were rounded or exported: in float, with all three roles rounded, and through onnxruntime."""
+    """The cases that were rounded or exported: in float, with all roles that they have rounded, and by onnxruntime."""
     found: list[Rounded] = []
     for case in cases:
         trained = [run for run in runs_of(record, case["name"]) if _known(run)]
@@ -39,7 +39,8 @@ def data(record: Record, cases: list[dict[str, Any]]) -> list[Rounded]:
         if not rounded and not exported:
             continue
         rows = {f"{case['label']}, float": trained}
-        for run in [r for r in rounded if None not in _widths(r).values()]:
+        roles = {role for run in rounded for role in _widths(run)}
+        for run in [r for r in rounded if _widths(r).keys() == roles]:
             rows.setdefault(f"{case['label']}, {_format(run)}", []).append(run)
         for run in exported:
             form = "float" if run.name == case["name"] else _format(run)
@@ -53,13 +54,16 @@ def _known(run: Run) -> bool:
 
 
 def _widths(run: Run) -> dict[str, int | None]:
-    return {role: run.choices.get(role) for role in _ROLES}
+    """The bits of the roles that are rounded."""
+    return {role: width for role in _ROLES if (width := run.choices.get(role)) is not None}
 
 
 def _format(run: Run) -> str:
-    """4/4/8 stochastic, tuned"""
-    activity = run.choices.get("activity")
-    words = [f"{bits(_widths(run))} {run.choices.get('rounding', '')}".strip()]
+    """4/4/8 stochastic, tuned; 4-bit weights of a network that has nothing else"""
+    activity, widths = run.choices.get("activity"), _widths(run)
+    words = [f"{bits(widths)} {run.choices.get('rounding', '')}".strip()]
+    if len(widths) == 1:
+        words = [f"{role}s in {count} bits" for role, count in widths.items()]
     words += [f"activity {activity}"] * (activity is not None) + ["tuned"] * bool(run.choices.get("tuned"))
     return ", ".join(words)
 
