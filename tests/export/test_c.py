@@ -193,6 +193,11 @@ def test_what_integers_cannot_is_refused_by_name(tmp_path: Path) -> None:
     ):
         with pytest.raises(PlasticSearchError, match=reason):
             c.write(network([layer], precision), tmp_path / "network.c", arithmetic=c.Arithmetic.INTEGER)
+    net = network([Layer(3, plastic=Pathway.BOTH)], Integer())
+    with torch.no_grad():
+        net.parts()[1].modulation.weight.fill_(3e4)  # three of them, times an output of 1
+    with pytest.raises(PlasticSearchError, match=r"layers\.1.* a sum in it may reach 9e\+04, and integers here hold"):
+        c.write(net, tmp_path / "network.c", arithmetic=c.Arithmetic.INTEGER)
 
 
 def test_connections_that_do_not_exist_are_not_stored(tmp_path: Path) -> None:

@@ -140,7 +140,10 @@ class Fixed:
                 return fitted(max(sizes))
             case "sum":
                 over = [axis for axis in (Axis.POST, Axis.PRE) if node.args[0].axis & axis & ~node.axis]
-                return fitted(sizes[0] * math.prod(self.counts[axis] for axis in over))
+                total = sizes[0] * math.prod(self.counts[axis] for axis in over)
+                if total >= 2 * LARGEST:  # the quarter of the range that stays free is used up
+                    raise PlasticSearchError(f"a sum in it may reach {total:.3g}, and integers here hold {LARGEST:g}")
+                return fitted(total)
         if node.is_bool:
             return Form(0, 1.0)
         raise PlasticSearchError(f"it uses {node.op}, for which integers here have no table")
