@@ -61,7 +61,7 @@ class _Moved:
     """An exported step whose first unit sends another level in the first episode, and what follows from it."""
 
     def __init__(self, step: parity.ExportedStep, levels: int, also: slice, often: bool) -> None:
-        self.step, self.inputs, self.outputs = step, step.inputs, step.outputs
+        self.step, self.inputs, self.outputs, self.unstored = step, step.inputs, step.outputs, step.unstored
         self.levels, self.also, self.often, self.calls = levels, also, often, 0
 
     def __call__(self, x: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:

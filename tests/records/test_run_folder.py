@@ -48,7 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert ran.returncode == 0, ran.stderr
     files = "--parts 'more parts.py' --parts mine.py"
     assert f"next: plastic-search quantize runs/mine {files}; plastic-search export runs/mine {files}; " in ran.stderr
-    assert "`quantize` makes up to 53 runs here; fewer with --bits" in ran.stderr
+    assert "`quantize` makes up to 59 runs here; fewer with --bits" in ran.stderr
     assert ran.stderr.endswith("plastic-search report runs/mine\n")
     rounded = call("quantize", "runs/mine", "--bits", "4", "--workers", "1", cwd=folder)
     assert rounded.returncode == 0, rounded.stderr
@@ -219,7 +219,7 @@ def test_a_study_file_is_named_with_its_line(text: str, message: str, tmp_path: 
 
 
 def test_what_is_misused_is_one_line(tmp_path: Path) -> None:
-    assert "there is no file nope.py; name one that is there, or one of: bandit, crippled_ant," in refused(
+    assert "there is no file nope.py; name one that is there, or one of: bandit, bip, crippled_ant," in refused(
         "run", "nope.py"
     )
     (tmp_path / "wine_study.py").touch()

@@ -185,7 +185,7 @@ WRONG_RUNS = [
     ({"metrics": {"score": "0.5"}}, "metrics.score must be a number, but is '0.5'"),
     ({"metrics": {"score": float("nan")}}, "metrics.score must be finite, but is nan"),
     ({"curve": [[1.0, 2.0], [1.0, None]]}, "curve.1.1 must be a number, but is None"),
-    ({"curve": [[1.0]]}, "curve.0 must have 2 to 6 values, but has 1"),
+    ({"curve": [[1.0]]}, "curve.0 must have 2 to 8 values, but has 1"),
     ({"seed": 0.5}, "seed must be a whole number, but is 0.5"),
     ({"stage": 3}, "stage must be a text, but is 3"),
     ({"spec": None}, "spec must be an object, but is None"),
