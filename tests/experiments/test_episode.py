@@ -197,7 +197,7 @@ def test_an_agent_in_few_bits_plays_through_onnxruntime(trained: Path, tmp_path:
     (exported,) = runs.load(folder).stage("exported")
     assert exported.metrics["score"] == result["score"]
     assert "through onnxruntime" in result["examples"]
-    page = json.loads(call("report", str(folder), "--json").stdout)["environment"]
+    page = json.loads(call("report", str(folder), "--json").stdout)
     assert "modulated, 4/4/8 nearest, onnxruntime" in [row["label"] for row in page["rounded"]]
-    assert {each["name"] for each in page["around"]} <= {"modulated"}
+    assert {each["name"] for each in page["environment"]["around"]} <= {"modulated"}
     assert episodes.read(folder / "episodes" / "modulated-0.json").name == "modulated"
