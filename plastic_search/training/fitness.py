@@ -27,7 +27,7 @@ from plastic_search.training.contract import draw, loss_of, scores_of
 from plastic_search.training.environment_contract import metrics_of
 from plastic_search.training.episodes import act, member
 
-__all__ = ["Fitness", "Worth", "fitness_of", "in_chunks", "worth_of"]
+__all__ = ["Fitness", "Worth", "in_chunks", "worth_of"]
 
 
 class Fitness(Enum):
@@ -47,13 +47,6 @@ class Worth(NamedTuple):
 
     fitness: Tensor
     scores: Tensor
-
-
-def fitness_of(
-    population: Population, task: Task | Environment, episodes: int, seed: int, what: Fitness = Fitness.LOSS
-) -> Tensor:
-    """Each member's fitness, its mean over some new episodes [member]; `worth_of` says more."""
-    return worth_of(population, task, episodes, seed, what).fitness
 
 
 @torch.no_grad()

@@ -44,7 +44,7 @@ def noise(*size: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_a_cell_without_a_state_keeps_the_promises_of_cells_with_a_delay() -> None:
-    cell_promises(Delayed(RNN(), steps=5))
+    cell_promises(Delayed(RNN(), steps=3))
 
 
 @pytest.mark.parametrize("kernel", ["reference", "cpu"])

@@ -27,7 +27,7 @@ from plastic_search.trainers.evolution import Evolution
 from plastic_search.trainers.gradient import Gradient
 from plastic_search.training.episodes import play
 from plastic_search.training.evolving import LostCandidates
-from plastic_search.training.fitness import Fitness, fitness_of
+from plastic_search.training.fitness import Fitness, worth_of
 from plastic_search.training.strategies import Strategy
 from plastic_search.training.strategies.cma_es import CMAES
 from plastic_search.training.strategies.open_es import OpenES
@@ -72,9 +72,9 @@ def test_rewards_of_an_environment_are_maximised(follow: Environment, strategy: 
         pytest.importorskip("cmaes")
     evolved = population(PLAIN, 3)
     training = Evolution(strategy, generations=40, candidates=20, episodes=20).begin(evolved, follow, (0, 1))
-    before = fitness_of(evolved, follow, 500, 0)
+    before = worth_of(evolved, follow, 500, 0).fitness
     training.advance(40)
-    after = fitness_of(evolved, follow, 500, 0)
+    after = worth_of(evolved, follow, 500, 0).fitness
     assert (before < 2).all()  # 4 / 3 by chance
     assert (after > 2.4).all()
     assert (after <= 3).all()  # nothing is counted after an episode's end
@@ -91,7 +91,7 @@ def test_a_task_is_learned(fitness: Fitness) -> None:
 
 def test_members_of_a_pair_meet_the_same_episodes(follow: Environment) -> None:
     twice = Population([Network(PLAIN, 3, seed) for seed in (0, 1, 0, 1)])
-    first, second = fitness_of(twice, follow, 60, 3).chunk(2)
+    first, second = worth_of(twice, follow, 60, 3).fitness.chunk(2)
     assert torch.equal(first, second)
     assert first[0] != first[1]
 
@@ -219,10 +219,10 @@ def test_a_candidate_meets_clears_as_it_would_alone(follow: Environment) -> None
     sometimes = type("Sometimes", (type(follow),), {"step": _clearing(type(follow))})
     try:
         one = Network(NetworkSpec((Layer(5, plastic=Pathway.BOTH), Layer(follow.actions))), follow.inputs)
-        found = fitness_of(Population([one, one]), sometimes(), 60, seed=3)
+        found = worth_of(Population([one, one]), sometimes(), 60, seed=3).fitness
         alone = play(one, sometimes(), 60, torch.Generator().manual_seed(3)).rewards.sum(0).mean()
         torch.testing.assert_close(found, alone.expand(2))
-        assert not found.isclose(fitness_of(Population([one, one]), follow, 60, seed=3)).any()
+        assert not found.isclose(worth_of(Population([one, one]), follow, 60, seed=3).fitness).any()
     finally:
         del Part.kinds["Sometimes"]
 

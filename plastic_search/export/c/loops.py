@@ -7,7 +7,7 @@ from typing import Protocol
 
 from plastic_search.export.c.text import block
 from plastic_search.network.kernels.tracing.ir import REDUCTIONS, Axis, Node
-from plastic_search.network.kernels.tracing.program import Output, Program, Slot, slot_of, stored, sum_depths
+from plastic_search.network.kernels.tracing.program import Output, Program, Slot, loop_over, slot_of, stored, sum_depths
 
 __all__ = ["INDEX", "Body", "Loops", "Numbers"]
 
@@ -96,7 +96,7 @@ class Loops:
         for depth in range(max(self.depth.values(), default=0) + 1):
             self._scalars([x for x in nodes if self.depth[x.index] == depth], program.outputs)
             for axis in (Axis.POST, Axis.PRE):
-                self._loop(depth, axis, nodes, program.outputs)
+                self._loop(depth, axis, program)
         return self.lines
 
     def _scalars(self, nodes: Sequence[Node], outputs: Sequence[Output]) -> None:
@@ -114,11 +114,9 @@ class Loops:
     def _input(self, node: Node) -> str | None:
         return self.source(slot_of(node)) if node.op == "input" else None
 
-    def _loop(self, depth: int, axis: Axis, nodes: Sequence[Node], outputs: Sequence[Output]) -> None:
-        """One pass over the units, which computes, stores and reduces what is at this depth."""
-        here = [o for o in outputs if o.axis is axis and self.depth[o.node.index] == depth]
-        sums = [x for x in nodes if x.op in REDUCTIONS and x.args[0].axis is axis and self.depth[x.index] == depth + 1]
-        keep = [x for x in nodes if x.index in self.stored and x.axis is axis and self.depth[x.index] == depth]
+    def _loop(self, depth: int, axis: Axis, program: Program) -> None:
+        """One loop over the units; nothing where there is nothing to do."""
+        here, sums, keep = loop_over(program, axis, depth)
         if not (here or sums or keep):
             return
         for node in sums:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from plastic_search.network.kernels.cpu.assembler import Emitter
 from plastic_search.network.kernels.tracing.ir import REDUCTIONS, Axis, Node
-from plastic_search.network.kernels.tracing.program import Output, Program, slot_of, stored, sum_depths
+from plastic_search.network.kernels.tracing.program import Output, Program, loop_over, slot_of, stored, sum_depths
 
 __all__ = ["AddressOf", "Loops"]
 
@@ -46,7 +46,7 @@ class Loops:
         for depth in range(max(self.depth.values(), default=0) + 1):
             self._scalars([x for x in nodes if self.depth[x.index] == depth], program.outputs)
             for axis in (Axis.POST, Axis.PRE):
-                self._loop(depth, axis, nodes, program.outputs)
+                self._loop(depth, axis, program)
 
     def _scalars(self, nodes: Sequence[Node], outputs: Sequence[Output]) -> None:
         """Single numbers, and the outputs among them."""
@@ -67,17 +67,15 @@ class Loops:
             return e.load(self.source(*slot_of(node)), type_)
         return e.apply(node.op, [value(a) for a in node.args], type_)
 
-    def _loop(self, depth: int, axis: Axis, nodes: Sequence[Node], outputs: Sequence[Output]) -> None:
-        """One pass over the units, which computes, stores and reduces what is at this depth."""
-        here = [o for o in outputs if o.axis is axis and self.depth[o.node.index] == depth]
-        sums = [x for x in nodes if x.op in REDUCTIONS and x.args[0].axis is axis and self.depth[x.index] == depth + 1]
-        keep = [x for x in nodes if x.index in self.stored and x.axis is axis and self.depth[x.index] == depth]
+    def _loop(self, depth: int, axis: Axis, program: Program) -> None:
+        """One loop over the units; nothing where there is nothing to do."""
+        here, sums, keep = loop_over(program, axis, depth)
         if not (here or sums or keep):
             return
         e = self.e
         totals = [e.sum_slot(_FIRST[x.op]) for x in sums]
         spread = self._spread(here, sums, keep, depth)
-        inputs = {x.index: self.source(*slot_of(x)) for x in nodes if x.op == "input" and x.axis is axis}
+        inputs = {x.index: self.source(*slot_of(x)) for x in program.nodes() if x.op == "input" and x.axis is axis}
         addresses = [self.target(o.buffer, axis, o.number) for o in here]
         with e.loop(self.blocks[axis]) as block:
             offset = e.mul(block, str(e.number.lanes))

@@ -13,8 +13,8 @@ from plastic_search.network.kernels.tracing.ir import REDUCTIONS, Axis, GraphBui
 from plastic_search.precisions import Format
 
 __all__ = [
-    "LIMITS", "STATIC", "BufferLayout", "Leaf", "Output", "Program", "Slot", "StepProgram", "SynapseProgram",
-    "layout_of", "ordered", "rebuilt", "rows_of", "slot_of", "stored", "sum_depths",
+    "LIMITS", "STATIC", "BufferLayout", "Leaf", "Loop", "Output", "Program", "Slot", "StepProgram", "SynapseProgram",
+    "layout_of", "loop_over", "ordered", "rebuilt", "rows_of", "slot_of", "stored", "sum_depths",
 ]  # fmt: skip
 
 STATIC = ("limits", "lengths")  # buffers whose numbers are the same at every step
@@ -214,6 +214,25 @@ def stored(program: Program) -> list[Node]:
             if arg.axis and arg.op != "input" and node.op not in REDUCTIONS and depth[arg.index] < depth[node.index]:
                 kept[arg.index] = arg
     return [kept[i] for i in sorted(kept)]
+
+
+class Loop(NamedTuple):
+    """What one loop over the units does."""
+
+    outputs: list[Output]  # that it writes
+    reductions: list[Node]  # sums and maxima of what it computes
+    kept: list[Node]  # stored for later loops
+
+
+def loop_over(program: Program, axis: Axis, depth: int) -> Loop:
+    """The loop over an axis that comes after so many reductions (`sum_depths`)."""
+    nodes = program.nodes()
+    depths = sum_depths(nodes)
+    return Loop(
+        [o for o in program.outputs if o.axis is axis and depths[o.node.index] == depth],
+        [x for x in nodes if x.op in REDUCTIONS and x.args[0].axis is axis and depths[x.index] == depth + 1],
+        [x for x in stored(program) if x.axis is axis and depths[x.index] == depth],
+    )
 
 
 def _numeric_args(node: Node) -> list[Node]:
