@@ -55,8 +55,8 @@ def bench(
     Where a C++ compiler is found, the reference step compiled by torch is timed too.
 
     `bench spiking` times layers of units that fire beside snnTorch, norse and SpikingJelly, as far as these are
-    installed, and loops in torch, with the memory of each, and writes a page. `bench evolution` and `bench reward` are
-    timed side by side and printed as a table.
+    installed, and loops in torch, with the memory of each, and writes a page. `bench evolution`, `bench reward` and
+    `bench ant` are timed side by side and printed as a table.
     """
     from plastic_search.core import loading
     from plastic_search.core.errors import PlasticSearchError

@@ -18,6 +18,7 @@ from plastic_search.core.errors import PlasticSearchError, one_line
 from plastic_search.environments import Environment
 from plastic_search.experiments.jobs import Advance, Job, check_there, fit, keep, learns, run_of
 from plastic_search.experiments.measures import measure, not_finite
+from plastic_search.experiments.sharing import processes
 from plastic_search.network.contract import build
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
@@ -25,7 +26,7 @@ from plastic_search.records.files import parse, write_bytes
 from plastic_search.records.run import CurvePoint, Outcome, Run
 from plastic_search.records.schema import conform
 from plastic_search.tasks import Split
-from plastic_search.trainers import Evolved, ResumableTrainer, Scored, Trainer, Training, advance
+from plastic_search.trainers import Evolved, ResumableTrainer, Scored, Shared, Trainer, Training, advance
 from plastic_search.training.environment_contract import what_is_not_finite
 from plastic_search.training.episodes import play
 from plastic_search.training.evaluation import evaluate
@@ -53,6 +54,15 @@ def perform_together(job: Job, trainer: ResumableTrainer) -> Iterator[Advance | 
     build(job.spec, job.task.inputs)
     population = Population([Network(job.spec, job.task.inputs, seed) for seed in job.seeds])
     training = trainer.begin(population, job.task, job.seeds)
+    with processes(job.cores if isinstance(training, Shared) else 1, job.parts) as executor:
+        if isinstance(training, Shared):
+            training.executor = executor
+        yield from _trained(job, trainer, training, population)
+
+
+def _trained(
+    job: Job, trainer: ResumableTrainer, training: Training, population: Population
+) -> Iterator[Advance | list[Run]]:
     curves, spent = _restored(job.checkpoint, job.name, len(job.seeds), training)
     began = saved = reported = time.monotonic()
     first = training.step

@@ -12,6 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
@@ -150,6 +151,11 @@ class Pool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for worker in self._workers:
             worker.end()
+
+    def shared(self, jobs: list[Job]) -> list[Job]:
+        """The jobs, of which each may use as many processes as there are workers for it."""
+        cores = max(1, self._count // max(1, len(jobs)))
+        return [replace(job, cores=cores, parts=tuple(self._files)) for job in jobs]
 
     def each(self, jobs: list[Job]) -> Iterator[Progressed | Ended]:
         """Every job with its runs, in the order in which they end; in between, how far long ones have come.

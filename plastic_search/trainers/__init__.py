@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -28,6 +29,7 @@ __all__ = [
     "Progress",
     "ResumableTrainer",
     "Scored",
+    "Shared",
     "Trainer",
     "Training",
     "advance",
@@ -151,6 +153,13 @@ class Evolved(Protocol):
     def fitness(self) -> Tensor:
         """Of each member's last candidates, the mean fitness and that of the best [member, 2]."""
         ...
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A `Training` that gives parts of its work to other processes where it has an executor, with the same result."""
+
+    executor: Executor | None
 
 
 @dataclass(frozen=True)

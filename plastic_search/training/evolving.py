@@ -68,7 +68,7 @@ class EvolutionTraining:
     ) -> None:  # fmt: skip
         _check_structures(population)
         self._population, self._task, self._each, self._learn = population, task, each, learn
-        self._executor = executor
+        self.executor = executor
         self.step, self.steps = 0, steps  # generations so far, and in all
         self._vector = ParameterVector(population, each.paths)
         if learn is not None and not self._vector.whole:
@@ -142,7 +142,7 @@ class EvolutionTraining:
         each = self._each
         what = (self._candidates, self._task, each.episodes, seed, each.fitness)
         if each.chunk:
-            return in_chunks(*what, each.chunk, self._executor)
+            return in_chunks(*what, each.chunk, self.executor)
         return Worth(*(each.double() for each in worth_of(*what)))
 
     def _note(self, k: int, worth: Worth, finite: Tensor) -> None:

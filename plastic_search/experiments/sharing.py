@@ -1,0 +1,54 @@
+"""Processes among which one training shares its work; they end with the process that trains."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from plastic_search.core.loading import load_parts
+from plastic_search.network.validity import DoubtfulRule
+
+__all__ = ["processes"]
+
+_leave = os._exit  # which is another function while a part's code runs
+
+
+@contextmanager
+def processes(count: int, files: Sequence[Path]) -> Iterator[Executor | None]:
+    """An executor of `count` processes, each started when it is needed; None for one, since that is this process.
+
+    Args:
+        files: Python files with the user's own parts, which every process loads.
+    """
+    if count < 2:
+        yield None
+        return
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(os.getpid(), files))
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _begin(parent: int, files: Sequence[Path]) -> None:
+    """Load the user's parts, leave Ctrl-C to the parent, and leave when the parent is gone."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        _leave(1)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True).start()
+    warnings.simplefilter("ignore", DoubtfulRule)  # which the first process has warned of
+    load_parts(files)
