@@ -35,8 +35,8 @@ def run(
     from plastic_search.cli.console import follow, say, summary, summary_table
     from plastic_search.core import loading
     from plastic_search.experiments import runner
-    from plastic_search.experiments.quantize import variants
     from plastic_search.experiments.study import Study
+    from plastic_search.experiments.variants import variants
     from plastic_search.records.run import Finalist, Outcome, Stage, load
 
     loading.load_parts(parts)
@@ -65,7 +65,8 @@ def quantize(
         str, typer.Option(help="Which network: a finalist, or a case. Default: the winner, or the best case.")
     ] = "",
     bits: Annotated[
-        str, typer.Option(help="Widths to try, with commas; one alone, such as 4, makes a third of the runs.")
+        str,
+        typer.Option(help="Widths to try: 8,4; or one combination: weight=4,alpha=4,trace=3,rounding=feedback."),
     ] = ",".join(map(str, WIDTHS)),
     activity_bits: Annotated[str, typer.Option(help="Widths of activity to try too: 8,4,2,1. Default: none.")] = "",
     workers: Workers = CORES,
@@ -74,16 +75,25 @@ def quantize(
 ) -> None:
     """Quantize a network's weight, alpha and trace; measure it before and, where the question says how, after tuning.
 
-    Example: plastic-search quantize runs/maze --name modulated --bits 4
+    Widths are tried for all roles together and for each alone. A combination is tried alone: what it leaves out is a
+    float; rounding is nearest, stochastic or feedback. Examples:
+
+    plastic-search quantize runs/maze --name modulated --bits 4
+
+    plastic-search quantize runs/mine --bits weight=4,alpha=4,trace=3,rounding=feedback
     """
     from plastic_search.cli.console import follow, summary, summary_table
     from plastic_search.core import loading
     from plastic_search.experiments import quantize as quantized
+    from plastic_search.experiments.variants import combination
     from plastic_search.records import run as runs
 
     loading.load_parts(parts)
     active = _widths("--activity-bits", activity_bits) if activity_bits else ()
-    follow(quantized.quantize(folder, _widths("--bits", bits), workers, tuple(parts), name, active))
+    if "=" in bits and active:
+        raise PlasticSearchError(f"--activity-bits goes with widths; here add activity={active[0]} to --bits {bits}")
+    ways = combination(bits) if "=" in bits else _widths("--bits", bits)
+    follow(quantized.quantize(folder, ways, workers, tuple(parts), name, active))
     record = runs.load(folder)
     kept = record._replace(runs=record.stage("quantized"))
     if as_json:
@@ -267,4 +277,5 @@ def _widths(option: str, text: str) -> tuple[int, ...]:
     try:
         return tuple(int(width) for width in text.split(","))
     except ValueError:
-        raise PlasticSearchError(f"{option} needs whole numbers with commas, such as 8,4, but got {text!r}") from None
+        wanted = "such as 8,4" + ", or one combination, such as weight=4,alpha=4,trace=4" * (option == "--bits")
+        raise PlasticSearchError(f"{option} needs whole numbers with commas, {wanted}, but got {text!r}") from None

@@ -27,12 +27,8 @@ def again(record: Record) -> list[str]:
     where = str(command.get("out") or folder(record))
     result = [_line(record, "run", where)]
     for network in dict.fromkeys(rounded_network(run) for run in record.stage("quantized")):
-        widths = _widths(record, network)
-        options = ["--name", network] if network != Finalist.WINNER else []
-        options += ["--bits", widths] if widths not in ("", ",".join(map(str, WIDTHS))) else []
-        active = _activity_widths(record, network)
-        options += ["--activity-bits", active] if active else []
-        result.append(_line(record, "quantize", where, options))
+        named = ["--name", network] if network != Finalist.WINNER else []
+        result += [_line(record, "quantize", where, named + options) for options in _quantized(record, network)]
     exported = record.stage("exported")
     mine = [_options(record, run) for run in exported if not groups.outdated(record, run)]
     result += [_line(record, "export", where, options) for options in mine or [[]] * bool(exported)]
@@ -74,19 +70,30 @@ def _typed(record: Record) -> dict[str, Any]:
     return command if isinstance(command, dict) else {}
 
 
-def _widths(record: Record, network: str) -> str:
-    """The widths that all roles of a network were rounded to together; of one without a trace, its weights."""
+def _quantized(record: Record, network: str) -> list[list[str]]:
+    """The options of the commands that rounded a network: the grid of widths, and each combination by itself."""
     mine = [run.choices for run in record.stage("quantized") if rounded_network(run) == network]
+    grid, alone = [c for c in mine if "bits" not in c], [str(c["bits"]) for c in mine if "bits" in c]
+    result = []
+    if grid:
+        widths, active = _widths(grid), _activity_widths(grid)
+        options = ["--bits", widths] if widths not in ("", ",".join(map(str, WIDTHS))) else []
+        result.append(options + (["--activity-bits", active] if active else []))
+    return result + [["--bits", each] for each in dict.fromkeys(alone)]
+
+
+def _widths(mine: list[dict[str, Any]]) -> str:
+    """The widths that all roles of a network were rounded to together; of one without a trace, its weights."""
     rounded = [[b for role in _ROLES if isinstance(b := choices.get(role), int)] for choices in mine]
     most = max(map(len, rounded))
     alike = {each[0] for each in rounded if len(each) == most and len({*each}) == 1}
     return ",".join(str(width) for width in sorted(alike, reverse=True))
 
 
-def _activity_widths(record: Record, network: str) -> str:
+def _activity_widths(mine: list[dict[str, Any]]) -> str:
     """The widths of activity."""
-    mine = (run.choices.get("activity") for run in record.stage("quantized") if rounded_network(run) == network)
-    return ",".join(map(str, sorted({b for b in mine if isinstance(b, int)}, reverse=True)))
+    widths = (choices.get("activity") for choices in mine)
+    return ",".join(map(str, sorted({b for b in widths if isinstance(b, int)}, reverse=True)))
 
 
 def _options(record: Record, run: Run) -> list[str]:

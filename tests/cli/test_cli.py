@@ -125,6 +125,12 @@ STUDY = replace(_small, space=replace(_small.space, layers=(_small.space.layers[
         (("run", "digit_recall", "--parts", "nowhere.py"), "there is no file"),
         (("report", "nowhere"), "nowhere holds no study"),
         (("quantize", "nowhere"), "nowhere holds no study"),
+        (("quantize", "nowhere", "--bits", "wight=4"), "Did you mean 'weight'?"),
+        (
+            ("quantize", "nowhere", "--bits", "4;8"),
+            "numbers with commas, such as 8,4, or one combination, such as",
+        ),
+        (("quantize", "nowhere", "--bits", "trace=4", "--activity-bits", "2"), "add activity=2 to --bits trace=4"),
         (("export", "nowhere"), "nowhere holds no study"),
         (("repair", "nowhere"), "nowhere holds no study"),
         (("show", "nothing"), "no part, study, space or folder is called 'nothing'"),

@@ -17,13 +17,15 @@ from small import study
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.experiments.folder import open_question
-from plastic_search.experiments.quantize import quantize, variants
+from plastic_search.experiments.quantize import quantize
 from plastic_search.experiments.repair import repair
 from plastic_search.experiments.runner import run
 from plastic_search.experiments.search import best
 from plastic_search.experiments.study import Study
+from plastic_search.experiments.variants import combination, variants, written
 from plastic_search.records import run as runs
 from plastic_search.records.folder import RunFolder
+from plastic_search.report import reproduce
 from plastic_search.trainers.gradient import Gradient
 
 
@@ -205,6 +207,49 @@ def test_another_finalist_is_quantized_beside_the_winner_and_in_what_it_has(out:
     assert {v.name for v in variants((8, 4), plastic=False)} == {"w32a32t32-tuned"} | {
         f"w{bits}a32t32-nearest{tuned}" for bits in (8, 4) for tuned in ("", "-tuned")
     }
+
+
+def test_one_combination_is_tried_alone_and_its_command_is_known(out: Path) -> None:
+    asked = "weight=4,alpha=4,trace=3,rounding=feedback,remainder=6"
+    assert len(list(quantize(out, combination(asked), 1))) == 2 * 3
+    assert list(quantize(out, combination(asked), 1)) == []
+    record = runs.load(out)
+    made = {r.name: r for r in record.stage("quantized")}
+    assert list(made) == ["w32a32t32-tuned", "w4a4t3-feedback6", "w4a4t3-feedback6-tuned"]
+    assert made["w4a4t3-feedback6"].choices["bits"] == asked
+    precision = made["w4a4t3-feedback6-tuned"].spec["precision"]
+    assert (precision["trace"], precision["rounding"], precision["remainder"]) == (3, "feedback", 6)
+    (command,) = (line for line in reproduce.again(record) if " quantize " in line)
+    assert command.endswith(f" --bits {asked}")
+    list(quantize(out, (4,), 1))
+    assert [" --bits 4" in c or asked in c for c in reproduce.again(runs.load(out)) if " quantize " in c] == [True] * 2
+    with pytest.raises(PlasticSearchError, match=r"nothing is plastic in fixed, so it has no trace; .* weight=4"):
+        list(quantize(out, combination("weight=4,trace=4"), 1, name="fixed"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("weight=4,alpa=4", r"no role is called 'alpa'; known: activity, alpha, .* Did you mean 'alpha'\?"),
+        ("weight=4,8", "one combination, such as weight=4,alpha=4,trace=4, but got 'weight=4,8'"),
+        ("weight=4,weight=8", "gives weight twice: 4 and 8"),
+        ("weight=1", r"Integer\.weight wants 2 to 16 bits, but got 1"),
+        ("trace=two", "trace=two: give 2 to 16 bits, or float"),
+        ("weight=float", "leaves every role a float"),
+        ("trace=4,rounding=nearst", "Did you mean 'nearest'"),
+        ("weight=4,rounding=nearest", "rounding, which is that of the trace, but no bits of it; add trace=4"),
+        ("trace=4,remainder=2", "only rounding=feedback keeps a remainder"),
+    ],
+)
+def test_a_combination_that_cannot_be_is_refused_with_what_can(text: str, message: str) -> None:
+    with pytest.raises(PlasticSearchError, match=message):
+        combination(text)
+
+
+@pytest.mark.parametrize("text", ["weight=4,alpha=4", "trace=3,rounding=feedback", "weight=8,activity=1"])
+def test_what_a_combination_is_written_as_is_what_it_was_read_from(text: str) -> None:
+    assert written(combination(text)) == text
+    assert written(combination(f"{text},alpha=float" if "alpha" not in text else text)) == text
 
 
 def test_activity_is_rounded_where_it_is_asked_for_and_old_records_resume(out: Path) -> None:

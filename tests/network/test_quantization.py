@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from plastic_search.cells.linear import Linear
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.experiments.quantize import variants
+from plastic_search.experiments.variants import variants
 from plastic_search.modulations.constant import Constant
 from plastic_search.network.module import Network
 from plastic_search.network.quantization import (
