@@ -56,7 +56,7 @@ def bench(
 
     `bench spiking` times layers of units that fire beside snnTorch, norse and SpikingJelly, as far as these are
     installed, and loops in torch, with the memory of each, and writes a page. `bench evolution`, `bench reward` and
-    `bench ant` are timed side by side and printed as a table.
+    `bench ant` are timed side by side and printed as a table, and so are, by `bench binary`, products of -1 and 1.
     """
     from plastic_search.core import loading
     from plastic_search.core.errors import PlasticSearchError
