@@ -111,6 +111,9 @@ def export(
         typer.Option(help="The bundle's folder; or NAME.c for C, NAME.nir for NIR. Default: FOLDER/bundle."),
     ] = None,
     arithmetic: Annotated[str, typer.Option(help="Of C: float, or integer for a network in few bits.")] = "float",
+    target: Annotated[
+        str, typer.Option(help="Of C: host, or cortex-m4: start, linker script, a run in QEMU.")
+    ] = "host",
     parts: Parts = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -119,6 +122,7 @@ def export(
     What acts in an environment plays it through onnxruntime. Example: plastic-search export runs/maze
 
     As C99 without libraries, for a device: plastic-search export runs/mine --out device/network.c
+    For a Cortex-M4: the same with --name w4a4t8-nearest --arithmetic integer --target cortex-m4
 
     A spiking network goes to other tools as NIR: plastic-search export runs/mine --out mine.nir
     """
@@ -131,7 +135,7 @@ def export(
         _print_nir(exported.export_nir(folder, out, name, seed), as_json)
         return
     if out is not None and out.suffix.lower() == ".c":
-        _print_c(exported.export_c(folder, out, name, seed, arithmetic), as_json)
+        _print_c(exported.export_c(folder, out, name, seed, arithmetic, target), as_json)
         return
     result = exported.export(folder, name, seed, out)
     if as_json:
@@ -180,9 +184,27 @@ def _print_c(result: dict[str, Any], as_json: bool) -> None:
         )
     else:
         print_line("NOT checked: there is no C compiler here; install gcc, and export it again")
+    if "device" in result:
+        _print_device(result["device"])
     for file in result["kept"]:
         print_line(f"{file} was there already, and is as it was")
     print_line("its header says how it is used; `make` beside it builds a program that reads inputs")
+
+
+def _print_device(device: dict[str, Any] | None) -> None:
+    from plastic_search.cli.console import print_line
+
+    if device is None:
+        print_line("NOT linked for a Cortex-M4: install gcc-arm-none-eabi, libnewlib-arm-none-eabi and make")
+        return
+    print_line(f"on a Cortex-M4: {device['flash']:,} bytes of flash, {device['ram']:,} of RAM")
+    if device["steps"]:
+        print_line(
+            f"run by QEMU: {device['stack']:,} bytes of that are the stack; {device['instructions']:,.0f} instructions "
+            f"a step; equal to its golden model in every bit over {device['steps']} steps"
+        )
+    else:
+        print_line("NOT run there, and without the stack: install qemu-system-arm, and export it again")
 
 
 def report(

@@ -113,7 +113,12 @@ def export_nir(out: Path | str, file: Path | str, name: str = "", seed: int | No
 
 
 def export_c(
-    out: Path | str, file: Path | str, name: str = "", seed: int | None = None, arithmetic: str = "float"
+    out: Path | str,
+    file: Path | str,
+    name: str = "",
+    seed: int | None = None,
+    arithmetic: str = "float",
+    target: str = "host",
 ) -> dict[str, Any]:
     """Write one network of the study, sweep or comparison in `out` as C; what is recorded stays as it is.
 
@@ -124,6 +129,8 @@ def export_c(
         file: NAME.c; its header, `main.c` and `Makefile` go beside it.
         name, seed: as `export` takes them.
         arithmetic: `float`, or `integer`, which is compared with its golden model instead.
+        target: `host`, or `cortex-m4`, of which `device` says what the network takes there; null where this machine
+            cannot link it.
 
     Raises:
         PlasticSearchError: there is no such network, or a layer of it has no form in C.
@@ -133,11 +140,16 @@ def export_c(
     file, kinds = destination(file), {each.value: each for each in c.Arithmetic}
     if arithmetic not in kinds:
         raise unknown("arithmetic", arithmetic, kinds)
+    targets = {each.value: each for each in c.Target}
+    if target not in targets:
+        raise unknown("target", target, targets)
     with RunFolder.open(as_path(out)) as opened:
         source, _, net = _trained(opened, name, seed)
-    written = c.write(net, file, arithmetic=kinds[arithmetic])
+    written = c.write(net, file, arithmetic=kinds[arithmetic], target=targets[target])
     parity = written.parity._asdict() if written.parity else {"steps": written.checked}
     about = {"file": str(file), "name": source.name, "seed": source.seed, "kept": list(written.kept)}
+    if written.device or targets[target] is not c.Target.HOST:
+        about["device"] = written.device and written.device._asdict()
     return about | {"parameters": written.parameters, "state": written.state} | parity
 
 

@@ -49,6 +49,11 @@ def test_a_network_of_a_run_is_written_as_c(parent: Path, monkeypatch: pytest.Mo
     said = call("export", "run", "--out", "device/mine.c", cwd=parent).stdout
     assert "NOT checked: there is no C compiler here" in said
     assert "main.c was there already, and is as it was" in said
+    for options, why in (
+        ("z80", "no target is called 'z80'; known: cortex-m4, host"),
+        ("cortex-m4", "written in integers"),
+    ):
+        assert why in refused("export", "run", "--out", "device/other.c", "--target", options, cwd=parent)
 
 
 def test_a_spiking_network_of_a_run_is_written(parent: Path) -> None:

@@ -6,6 +6,6 @@ integers where the precision rounds them; connections that do not exist are not 
 """
 
 from plastic_search.export.c.network import Arithmetic
-from plastic_search.export.c.writing import Written, write
+from plastic_search.export.c.writing import Target, Written, write
 
-__all__ = ["Arithmetic", "Written", "write"]
+__all__ = ["Arithmetic", "Target", "Written", "write"]
