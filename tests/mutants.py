@@ -26,8 +26,9 @@ import onnx
 from tampering import replace_file, reseal
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.export import manifest, runner
+from plastic_search.export import graphs, manifest, runner
 
+MODELS = ["step.onnx", "sequence.onnx"]
 EXTREMES: list[Any] = [
     None, True, False, 0, 1, -1, 2, 7, 2**31, 2**53, 2**63, 2**64, 10**40, 0.5, -0.0, 1e-45, 1e38, 1e300, "", "x",
     "batch", "float32", "int8", "F64", "I32", "../step.onnx", "\x1b[2J", "\u202e\ud800", "layers.0.trace", [], {}, [[]],
@@ -104,7 +105,8 @@ def scrambled(data: bytes, rng: random.Random) -> bytes:
 
 
 def change_bytes(folder: Path, rng: random.Random) -> None:
-    replace_file(folder, "step.onnx", scrambled((folder / "step.onnx").read_bytes(), rng))
+    name = rng.choice(MODELS)
+    replace_file(folder, name, scrambled((folder / name).read_bytes(), rng))
 
 
 def messages(message: Any) -> Iterator[Any]:
@@ -117,15 +119,16 @@ def messages(message: Any) -> Iterator[Any]:
 
 
 def change_fields(folder: Path, rng: random.Random) -> None:
-    """Change fields of step.onnx: values, operations, names, or whole messages."""
-    model = onnx.load_model_from_string((folder / "step.onnx").read_bytes())
+    """Change fields of an ONNX file: values, operations, names, or whole messages."""
+    name = rng.choice(MODELS)
+    model = onnx.load_model_from_string((folder / name).read_bytes())
     for _ in range(rng.choice([1, 1, 2, 4])):
         some = [
             each for each in messages(model) if type(each).__name__ in ("NodeProto", "TensorProto", "AttributeProto")
         ]
         some += [each for each in messages(model) if each.ListFields()] if rng.random() < 0.5 else []
         change_field(rng.choice(some), model, rng)
-    replace_file(folder, "step.onnx", model.SerializeToString())
+    replace_file(folder, name, model.SerializeToString())
 
 
 def change_field(message: Any, model: onnx.ModelProto, rng: random.Random) -> None:
@@ -135,7 +138,7 @@ def change_field(message: Any, model: onnx.ModelProto, rng: random.Random) -> No
     if rng.random() < 0.15:
         message.ClearField(field.name)
     elif field.name == "op_type":
-        message.op_type = rng.choice([*runner.OPERATIONS.split(), "If", "Scan", "RandomNormal", "Conv", ""])
+        message.op_type = rng.choice([*graphs.OPERATIONS.split(), "If", "Scan", "RandomNormal", "Conv", ""])
     elif field.message_type is not None and field.is_repeated:
         each = rng.choice(list(value))
         value.remove(each) if rng.random() < 0.5 else value.append(each)

@@ -2,6 +2,7 @@
 
 NAME/
   step.onnx               one step: inputs and state in, outputs and next state out
+  sequence.onnx           the same for a whole sequence at once
   parameters.safetensors  the same parameters by name, integers and their steps where rounded
   examples.safetensors    episodes of the test split, and the network's outputs
   runner.py               runs it: numpy, onnxruntime and safetensors are enough
@@ -19,7 +20,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -32,6 +32,7 @@ from plastic_search.export import manifest, runner
 from plastic_search.export.onnx import export_step
 from plastic_search.export.parameters import Codes, first_state, parameters, prepared
 from plastic_search.export.parity import ALLOWED, Parity
+from plastic_search.export.sequence import export_sequence
 from plastic_search.network.module import Network, check_network
 from plastic_search.network.quantization import start_dither
 from plastic_search.network.state import named
@@ -83,9 +84,10 @@ def write(net: Network, folder: Path | str, *, task: Task | None, about: dict[st
         raise PlasticSearchError(f"a bundle needs at least one example, but got examples={examples}")
     with _replacing(folder) as new:
         parity = export_step(net, new / "step.onnx")
+        sequence = export_sequence(net, new / "step.onnx", new / "sequence.onnx")
         save_file(_stored(net), new / "parameters.safetensors")
         shutil.copyfile(str(runner.__file__), new / "runner.py")
-        content = _sealed(new, _manifest(net, about, parity))
+        content = _sealed(new, _manifest(net, about, parity._asdict() | {"sequence": sequence}))
         if task is not None:
             content = _sealed(new, content | {"examples": _examples(net, task, examples, new)})
         sizes = {path.name: path.stat().st_size for path in new.iterdir()}
@@ -104,7 +106,7 @@ def _sealed(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     return manifest.read(folder)
 
 
-def _manifest(net: Network, about: dict[str, Any], parity: Parity) -> dict[str, Any]:
+def _manifest(net: Network, about: dict[str, Any], parity: dict[str, Any]) -> dict[str, Any]:
     """All but the files, without examples."""
     formats = {role: net.spec.precision.format(role) for role in Role}
     return {
@@ -122,7 +124,7 @@ def _manifest(net: Network, about: dict[str, Any], parity: Parity) -> dict[str, 
             for role, form in formats.items()
         },
         "session": runner.SESSION,
-        "parity": parity._asdict() | {"allowed": ALLOWED},
+        "parity": parity | {"allowed": ALLOWED},
         "examples": None,
         "files": {},  # as `_sealed` finds them
         "versions": {"plastic_search": __version__}
@@ -172,8 +174,7 @@ def _examples(net: Network, task: Task, count: int, folder: Path) -> dict[str, A
     tensors = {"inputs": episodes.inputs, "targets": episodes.targets, "outputs": reference[asked:]}
     tensors = {name: value.contiguous() for name, value in tensors.items()}
     with manifest.refusals():
-        step = runner.Runner(folder)
-        exported = np.stack([step(x) for x in episodes.inputs.numpy()])
+        exported = runner.Runner(folder)(episodes.inputs.numpy())
     save_file(tensors, folder / "examples.safetensors")
     return {
         "task": task.to_json(),
@@ -192,8 +193,9 @@ def _episodes(net: Network, task: Task, count: int) -> Episodes:
     """Unseen episodes: as many as are asked for, and as a runner takes."""
     one = task.episodes(1, Split.TEST, torch.Generator().manual_seed(_SEED))
     stored = one.inputs.nbytes + one.targets.nbytes + 4 * len(one.inputs) * net.outputs
-    state = sum(value.nbytes for value in named(first_state(net, prepared(net), 1)).values())
-    most = min(count, runner.MEMORY // state, (runner.FILE - runner.HEADER) // stored)
+    used = sum(value.nbytes for value in named(first_state(net, prepared(net), 1)).values())
+    used += 4 * len(one.inputs) * net.outputs + 64
+    most = min(count, runner.MEMORY // used, (runner.FILE - runner.HEADER) // stored)
     return task.episodes(max(1, most), Split.TEST, torch.Generator().manual_seed(_SEED))
 
 

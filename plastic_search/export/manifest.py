@@ -15,7 +15,7 @@ import numpy as np
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.paths import as_path
-from plastic_search.export import runner
+from plastic_search.export import graphs, runner
 
 __all__ = ["dumped", "read", "refusals", "seal", "verify"]
 
@@ -85,7 +85,7 @@ def _check_parameters(files: dict[str, bytes]) -> None:
     stored = runner.tensors(files, "parameters.safetensors")
     used = {
         str(each[8][0], "utf-8", "replace"): (each[2][0], each.get(1, []))
-        for each in runner.read_step(files["step.onnx"]).get(5, [])
+        for each in graphs.read(files["step.onnx"], "step.onnx")[0].get(5, [])
         if 8 in each
     }
     for name in sorted({name for name in used if name.startswith("layers.")} - stored.keys()):

@@ -4,6 +4,7 @@
 
     net = Runner(".")
     y = net(x)        # x [batch, inputs], y [batch, outputs]; the state is kept for the next step
+    y = net(x)        # or a whole sequence at once, x [time, batch, inputs], y [time, batch, outputs]: less waiting
     net.reset(batch)  # a new episode: everything learned since the last reset is forgotten
 
 `python runner.py` runs the examples in this folder, and prints the network's score; `python runner.py FOLDER` runs
@@ -32,9 +33,14 @@ try:
 except ModuleNotFoundError as error:
     hint = f"{error.name} is not installed: python -m pip install numpy onnxruntime safetensors"
     raise SystemExit(hint) if __name__ == "__main__" else error from None
+CHECKS: Any = None  # reads graphs before onnxruntime does; a copy in a bundle is trusted as what lies beside it is
+if __package__ == "plastic_search.export":
+    from plastic_search.export import graphs
+
+    CHECKS = graphs
 
 MANIFEST, LARGEST, DEPTH = "manifest.json", 16 * 2**20, 32  # bytes and levels of a manifest
-FILE, HEADER, FIELDS = 256 * 2**20, 2**20, 200_000  # bytes of another file, of a header in one; fields of step.onnx
+FILE, HEADER = 256 * 2**20, 2**20  # bytes of another file, of a header in one
 STATE, TOGETHER = 64 * 2**20, 32 * 2**20  # bytes of the state of one episode, of those that are stepped together
 MEMORY = 2**30  # bytes of onnxruntime for a step, and for constants that it computes first; of all examples' states
 SESSION = {"session.disable_quant_qdq": "1"}  # else onnxruntime fuses DequantizeLinear with what follows, and rounds
@@ -53,28 +59,12 @@ SCHEMA = {  # "key?" may be missing, (None, form) may be null, a list's last for
     "precision": dict.fromkeys(("weight", "alpha", "trace", "activity?"),
                                (None, {"bits": int, "rounding": str, "remainder?": int})),
     "parity": dict.fromkeys(("steps", "compared", "ties", "free_ties?"), int)
-    | dict.fromkeys(("largest", "stepwise", "allowed"), float), "digest": CONTENT["sha256"],
+    | dict.fromkeys(("largest", "stepwise", "allowed", "sequence?"), float), "digest": CONTENT["sha256"],
     "examples": (None, {"task": dict, "split": str, "score_name": str, "right?": (None, int)}
     | dict.fromkeys(("seed", "count", "asked", "apart"), int)
     | dict.fromkeys(("chance", "score", "exported_score", "largest", "within?"), float)),
-    "files": dict.fromkeys(("step.onnx", "parameters.safetensors", "runner.py", "examples.safetensors?"), CONTENT),
-}  # fmt: skip
-# What a step may consist of. None of it holds another graph, reads a file, draws at random, or makes text or lists.
-OPERATIONS = """Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh BitwiseAnd BitwiseNot BitwiseOr BitwiseXor
-Cast Ceil Celu Clip Concat Constant ConstantOfShape Cos Cosh CumSum DequantizeLinear Div Elu Equal Erf Exp Expand
-Flatten Floor Gather GatherElements GatherND Gelu Gemm Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf IsNaN
-LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max Mean Min Mish Mod Mul Neg Not OneHot Or PRelu
-Pad Pow QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
-ReduceSum ReduceSumSquare Relu Reshape Round ScatterElements ScatterND Selu Shape Sigmoid Sign Sin Sinh Size Slice
-Softmax Softplus Softsign Split Sqrt Squeeze Sub Sum Tan Tanh Tile TopK Transpose Trilu Unsqueeze Where Xor"""
-BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 11: 64, 12: 32, 13: 64, 21: 4, 22: 4}  # of ONNX's types
-MESSAGES = {  # of ONNX: the fields that a step needs, by number; i: integer, f: float, b: bytes, *: may be repeated
-    "Model": {1: "i", 2: "b", 3: "b", 4: "b", 5: "i", 6: "b", 7: "Graph", 8: "Opset*"}, "Opset": {1: "b", 2: "i"},
-    "Graph": {1: "Node*", 2: "b", 5: "Tensor*", 10: "b", 11: "Value*", 12: "Value*", 13: "Value*"},
-    "Node": {1: "b*", 2: "b*", 3: "b", 4: "b", 5: "Attribute*", 6: "b", 7: "b"},
-    "Attribute": {1: "b", 2: "f", 3: "i", 4: "b", 5: "Tensor", 7: "f*", 8: "i*", 20: "i"},
-    "Tensor": {1: "i*", 2: "i", 5: "b", 8: "b", 9: "b"}, "Value": {1: "b", 2: "Type"}, "Type": {1: "TensorType"},
-    "TensorType": {1: "i", 2: "Shape"}, "Shape": {1: "Dimension*"}, "Dimension": {1: "i", 2: "b"},
+    "files": dict.fromkeys(("step.onnx", "parameters.safetensors", "runner.py", "examples.safetensors?",
+                            "sequence.onnx?"), CONTENT),
 }  # fmt: skip
 
 
@@ -83,36 +73,47 @@ class BundleError(ValueError):
 
 
 class Runner:
-    """`y = net(x)`: one step of the network; `net.state` holds every state tensor by name."""
+    """`y = net(x)`: one step of the network, or a sequence of them; `net.state` holds every state tensor by name."""
 
     def __init__(self, folder: str | Path = ".") -> None:
         self.manifest, self.files = opened(Path(folder))
-        self.session = open_session(self.files["step.onnx"])
+        times = {"step.onnx": [], "sequence.onnx": ["time"]}  # bundles of earlier versions have no sequence
+        self.sessions = {file: self._session(file, time) for file, time in times.items() if file in self.files}
         self.state: dict[str, np.ndarray] = {}
+
+    def _session(self, file: str, time: list[str]) -> Any:
+        """A file in onnxruntime, with the inputs and outputs that the manifest states; those of a step, or of many."""
+        session = open_session(self.files[file], file)
         for way, name, after in (("input", "x", ""), ("output", "y", ".next")):
-            stated = [(name, "float", ["batch", self.manifest[way]["width"]])]
+            stated = [(name, "float", [*time, "batch", self.manifest[way]["width"]])]
             stated += [(each["name"] + after, STATES[each["dtype"]], each["shape"]) for each in self.manifest["state"]]
-            with refusing(f"the {way}s of step.onnx are not those of {MANIFEST}"):
-                values = getattr(self.session, f"get_{way}s")()
+            with refusing(f"the {way}s of {file} are not those of {MANIFEST}"):
+                values = getattr(session, f"get_{way}s")()
                 if (found := [(each.name, each.type[len("tensor(") : -1], each.shape) for each in values]) != stated:
                     raise ValueError(f"{found} instead of {stated}")
+        return session
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
+        shape, whole = np.shape(x), np.ndim(x) == 3
         if not self.state:
-            self.reset(len(x))
+            self.reset(shape[whole])
         width, outputs = (self.manifest[way]["width"] for way in ("input", "output"))
-        batch, some = len(next(iter(self.state.values()))), max(1, TOGETHER // max(1, size(self.manifest)))
-        if np.shape(x) != (batch, width):
-            raise ValueError(f"x must be {(batch, width)}, but is {np.shape(x)}; reset(batch) starts anew")
-        feeds = {"x": np.asarray(x, np.float32)} | self.state
-        results = [np.empty((batch, outputs), np.float32), *map(np.empty_like, self.state.values())]
-        with refusing("onnxruntime cannot run step.onnx"):
-            for i in range(0, batch, some):
-                values = self.session.run(None, {name: each[i : i + some] for name, each in feeds.items()})
-                for whole, value in zip(results, values, strict=True):
-                    whole[i : i + some] = value
-        self.state = dict(zip(self.state, results[1:], strict=True))
-        return results[0]
+        batch, file = len(next(iter(self.state.values()))), "sequence.onnx" if whole else "step.onnx"
+        if shape[whole:] != (batch, width) or 0 in shape[:whole]:
+            raise ValueError(f"x must be one or several {(batch, width)}, but is {shape}; reset(batch) starts anew")
+        if file not in self.sessions:
+            return np.stack([self(each) for each in x])
+        some = max(1, TOGETHER // max(1, size(self.manifest) + 4 * outputs * math.prod(shape[:whole])))
+        x, y = np.asarray(x, np.float32), np.empty((*shape[:-1], outputs), np.float32)
+        results = list(map(np.empty_like, self.state.values()))
+        with refusing(f"onnxruntime cannot run {file}"):
+            for part in (slice(i, i + some) for i in range(0, batch, some)):
+                feeds = {"x": x[..., part, :]} | {name: each[part] for name, each in self.state.items()}
+                y[..., part, :], *after = self.sessions[file].run(None, feeds)
+                for every, value in zip(results, after, strict=True):
+                    every[part] = value
+        self.state = dict(zip(self.state, results, strict=True))
+        return y
 
     def reset(self, batch: int) -> None:
         """Start `batch` episodes. A state tensor starts with one value for all of them, or one for each."""
@@ -123,11 +124,12 @@ class Runner:
             self.state[each["name"]] = np.broadcast_to(values, shape).T.astype(each["dtype"], "C")
 
 
-def open_session(data: bytes) -> Any:
-    """step.onnx in onnxruntime, on one thread and within `MEMORY`; a BundleError if it has more than a step may."""
-    graph = read_step(data)
-    folded = 8 * max((math.prod(each.get(1, [])) for each in graph.get(5, [])), default=0)  # bytes of one constant
-    folded *= folded * len(graph.get(1, [])) <= MEMORY  # and of all that could be computed from others
+def open_session(data: bytes, file: str = "step.onnx") -> Any:
+    """A file in onnxruntime, on one thread and within `MEMORY`; a BundleError if it has more than it may."""
+    folded = MEMORY
+    if CHECKS:
+        with refusing(f"{file} is refused"):
+            folded = CHECKS.largest_constant(CHECKS.read(data, file), MEMORY)
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # one step is too small to share
     options.log_severity_level = 4  # what it logs, it also raises
@@ -138,7 +140,7 @@ def open_session(data: bytes) -> Any:
     cpu = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     arena = ort.OrtArenaCfg({"max_mem": MEMORY, "arena_extend_strategy": 1})  # 1: by no more than is asked for
     off, cpus = [] if folded else ["ConstantFolding"], ["CPUExecutionProvider"]
-    with refusing("onnxruntime cannot load step.onnx"):
+    with refusing(f"onnxruntime cannot load {file}"):
         ort.create_and_register_allocator(cpu, arena)  # a session keeps the one that was registered last
         return ort.InferenceSession(data, options, cpus, enable_fallback=False, disabled_optimizers=off)
 
@@ -225,68 +227,6 @@ def size(manifest: dict[str, Any]) -> int:
     return sum(math.prod(n or 1 for n in x["shape"][1:]) * np.dtype(x["dtype"]).itemsize for x in manifest["state"])
 
 
-def read_step(data: bytes) -> dict[int, list[Any]]:
-    """The graph in step.onnx, by the numbers of ONNX's fields, if it has nothing but what a step may have."""
-    with refusing("step.onnx is refused"):
-        graph = _message(memoryview(data), "Model", iter(range(FIELDS))).get(7, [{}])[0]
-        values = [*graph.get(12, []), *graph.get(13, [])]
-        others = {bytes(each[1][0]) for each in values if each.get(2, [{}])[0].get(1, [{}])[0].get(1) != [1]}
-        divided = {bytes(name) for node in graph.get(1, []) if node[4] == [b"Div"] for name in node.get(2, [])}
-        if divided - ({bytes(each[1][0]) for each in values} - others):
-            raise ValueError("it divides what may be whole numbers, which can end the process")
-        return graph
-
-
-def _message(data: memoryview, name: str, left: Iterator[int], at: int = 0) -> dict[int, list[Any]]:
-    """The fields of a message from `at` on, by number; `left` counts those of all messages down."""
-    found: dict[int, list[Any]] = {}
-    while at < len(data):
-        key, at = _integer(data, at)
-        form = MESSAGES[name].get(key >> 3, "")
-        kind = form.rstrip("*")
-        odd = key & 7 != {"i": 0, "f": 5}.get(kind, 2) or (key >> 3 in found and kind == form)
-        if not form or odd or next(left, None) is None:
-            raise ValueError(f"it has field {key >> 3} of {name}, which no step has or not twice, or too many fields")
-        number, at = (4, at) if kind == "f" else _integer(data, at)
-        content, at = data[at : at + number], at + number * (kind != "i")
-        if at > len(data):
-            raise ValueError("it ends too early")
-        value = number if kind == "i" else _message(content, kind, left) if kind in MESSAGES else content
-        found.setdefault(key >> 3, []).append(value)
-    _check_message(name, found)
-    return found
-
-
-def _integer(data: memoryview, at: int) -> tuple[int, int]:
-    """An integer of at most 64 bits, and where it ends."""
-    groups = data[at : at + 10].tolist()
-    count = next(i for i, group in enumerate(groups, start=1) if group < 128)
-    return sum((group & 127) << 7 * i for i, group in enumerate(groups[:count])) % 2**64, at + count
-
-
-def _check_message(name: str, found: dict[int, list[Any]]) -> None:
-    """Refuse operations that are not of a step, and tensors whose numbers are not in the file, as many as stated."""
-    if name == "Opset" and (found.get(1, [b""]), found.get(2)) != ([b""], [21]):
-        raise ValueError("it must be of operator set 21, and no other")
-    if name == "Node":
-        operation = str(found.get(4, [b""])[0], "latin-1")
-        if operation not in OPERATIONS.split() or found.get(7, [b""]) != [b""]:
-            again = "; export the network again" * (operation == "Einsum")  # which earlier versions wrote
-            raise ValueError(f"it has the operation {operation!r:.60}, which a step may not have{again}")
-        for each in found.get(5, []):
-            number, text = each.get(3, [0])[0], str(each.get(4, [b""])[0], "latin-1")
-            wrong = {"Constant": 5 not in each, "GatherND": number >= FIELDS}  # its batch_dims may be negative
-            wrong |= {"Cast": each.get(1) == [b"to"] and number not in BITS, "Split": FIELDS < number < 2**63}
-            if wrong.get(operation):
-                raise ValueError(f"it has {operation} of what is no number, negative or too large: {text!r:.60}")
-    if name == "Tensor":
-        bits, shape = BITS.get(found.get(2, [0])[0], 0), found.get(1, [])
-        integers = int((np.frombuffer(found.get(5, [b""])[0], np.uint8) < 128).sum())  # one for two numbers of 4 bits
-        held = len(found[9][0]) if 9 in found else integers * max(8, bits) // 8
-        if not bits or len(shape) > 8 or held != (bits * math.prod(shape) + 7) // 8:
-            raise ValueError("it has a tensor that is not of numbers, or not of as many as its shape")
-
-
 def tensors(files: dict[str, bytes], name: str) -> dict[str, np.ndarray]:
     """The tensors in a safetensors file."""
     if int.from_bytes(files[name][:8], "little") > HEADER:
@@ -300,14 +240,14 @@ def examples(folder: Path | str) -> str:
     net = Runner(folder)
     if (about := net.manifest["examples"]) is None:
         return "this bundle has no examples"
-    data, count, state = tensors(net.files, "examples.safetensors"), about["count"], size(net.manifest)
+    data, count, width = tensors(net.files, "examples.safetensors"), about["count"], net.manifest["output"]["width"]
     with refusing("examples.safetensors is not what the manifest states"):
-        if data["inputs"].dtype != np.float32 or not len(data["inputs"][0]) == count <= MEMORY // (state + 64):
+        x = data["inputs"]
+        most = MEMORY // (size(net.manifest) + 4 * width * len(x) + 64)  # bytes of an example: state, outputs
+        if x.dtype != np.float32 or not len(x[0]) == count <= most:
             raise ValueError(f"not float32 inputs of {count} examples, whose states have at most {MEMORY} bytes")
-        outputs = np.empty((len(data["inputs"]) - about["asked"], *data["outputs"].shape[1:]), np.float32)
-        net.reset(count)
-        for t, x in enumerate(data["inputs"], start=-about["asked"]):
-            outputs[max(t, 0)] = net(x)  # what precedes the query is overwritten
+        parts = [net(x[0])[None], *(net(x[1:]) for _ in x[1:2])]  # one step by step.onnx, the others by sequence.onnx
+        outputs = np.concatenate(parts)[about["asked"] :]
         if outputs.shape != data["outputs"].shape:
             raise ValueError(f"it has outputs of the shape {data['outputs'].shape}, instead of {outputs.shape}")
         return summary(net.manifest, about | measured(outputs, data, net.manifest["parity"]["allowed"]))

@@ -25,6 +25,7 @@ from plastic_search.export.onnx import export_step
 from plastic_search.export.parameters import Codes, parameters, prepared
 from plastic_search.export.parity import ALLOWED, check
 from plastic_search.export.runner import open_session
+from plastic_search.export.sequence import export_sequence
 from plastic_search.modulations import FanOut
 from plastic_search.modulations.retroactive import Retroactive
 from plastic_search.network import step as reference
@@ -106,6 +107,7 @@ def test_every_part_exports_exactly(turn: int, tmp_path: Path) -> None:
     assert parity.stepwise <= ALLOWED
     assert parity.largest <= ALLOWED
     assert parity.compared == 60 or parity.free_ties > 0
+    assert export_sequence(net, tmp_path / "step.onnx", tmp_path / "sequence.onnx") <= 1e-6
 
 
 def test_a_float_trace_without_a_bound_exports(tmp_path: Path) -> None:
@@ -201,6 +203,7 @@ def test_another_rounding_of_fine_levels_is_refused(rounding: Rounding, tmp_path
     bits = 12 if rounding is Rounding.FEEDBACK else 16  # and 4 of what is left over
     net = network(PLAIN, Integer(8, 8, bits, rounding))
     assert export_step(net, tmp_path / "step.onnx").steps == 200
+    assert export_sequence(net, tmp_path / "step.onnx", tmp_path / "sequence.onnx") == 0.0
     other = next(r for r in Rounding if r is not rounding)
     with pytest.raises(PlasticSearchError, match=r"rounds in another way|must not be used"):
         check(_with(replace(net.spec, precision=Integer(8, 8, bits, other)), net), tmp_path / "step.onnx")

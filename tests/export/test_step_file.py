@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from tampering import refused, replace_file, runs
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.export import manifest, runner
+from plastic_search.export import graphs, manifest, runner
 
 Change = Callable[[Any], Any]
 
@@ -121,7 +121,7 @@ class TestStep:
         assert "the inputs of step.onnx are not those of manifest.json" in refused(copied)
 
     def test_more_fields_than_are_allowed_are_refused(self, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(runner, "FIELDS", 500)
+        monkeypatch.setattr(graphs, "FIELDS", 500)
         assert "too many fields" in refused(copied)
 
     def test_a_file_of_onnxruntimes_own_format_is_refused(self, copied: Path) -> None:
