@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from plastic_search import __version__
-from plastic_search.cli import bench, catalog, play, studies, table, topology
+from plastic_search.cli import bench, catalog, play, quantizing, studies, table, topology
 from plastic_search.core.errors import PlasticSearchError, Stopped, one_line
 from plastic_search.core.loading import staying
 
@@ -30,7 +30,7 @@ app = typer.Typer(
 _GROUPS = {  # heading in --help -> commands
     "Questions": (
         studies.run,
-        studies.quantize,
+        quantizing.quantize,
         studies.export,
         studies.report,
         play.play,

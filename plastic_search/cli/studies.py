@@ -1,4 +1,4 @@
-"""The commands that work on a question: run, quantize, export, report, repair."""
+"""The commands that work on a question: run, export, report, repair."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import typer
 
 from plastic_search.cli.options import CORES, Folder, Json, Parts, Workers, print_json
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.records.run import WIDTHS
 
-__all__ = ["export", "quantize", "repair", "report", "run"]
+__all__ = ["export", "repair", "report", "run"]
 
 
 def run(
@@ -57,49 +56,6 @@ def run(
         say(f"next: {_next(folder, parts, _own(path))}")
     elif not as_json:
         say(f"next: plastic-search report {shlex.quote(str(folder))}")
-
-
-def quantize(
-    folder: Folder,
-    name: Annotated[
-        str, typer.Option(help="Which network: a finalist, or a case. Default: the winner, or the best case.")
-    ] = "",
-    bits: Annotated[
-        str,
-        typer.Option(help="Widths to try: 8,4; or one combination: weight=4,alpha=4,trace=3,rounding=feedback."),
-    ] = ",".join(map(str, WIDTHS)),
-    activity_bits: Annotated[str, typer.Option(help="Widths of activity to try too: 8,4,2,1. Default: none.")] = "",
-    workers: Workers = CORES,
-    parts: Parts = [],  # noqa: B006
-    as_json: Json = False,
-) -> None:
-    """Quantize a network's weight, alpha and trace; measure it before and, where the question says how, after tuning.
-
-    Widths are tried for all roles together and for each alone. A combination is tried alone: what it leaves out is a
-    float; rounding is nearest, stochastic or feedback. Examples:
-
-    plastic-search quantize runs/maze --name modulated --bits 4
-
-    plastic-search quantize runs/mine --bits weight=4,alpha=4,trace=3,rounding=feedback
-    """
-    from plastic_search.cli.console import follow, summary, summary_table
-    from plastic_search.core import loading
-    from plastic_search.experiments import quantize as quantized
-    from plastic_search.experiments.variants import combination
-    from plastic_search.records import run as runs
-
-    loading.load_parts(parts)
-    active = _widths("--activity-bits", activity_bits) if activity_bits else ()
-    if "=" in bits and active:
-        raise PlasticSearchError(f"--activity-bits goes with widths; here add activity={active[0]} to --bits {bits}")
-    ways = combination(bits) if "=" in bits else _widths("--bits", bits)
-    follow(quantized.quantize(folder, ways, workers, tuple(parts), name, active))
-    record = runs.load(folder)
-    kept = record._replace(runs=record.stage("quantized"))
-    if as_json:
-        print_json(summary(kept))
-    else:
-        summary_table(kept)
 
 
 def export(
@@ -293,11 +249,3 @@ def _next(folder: Path, parts: list[Path], own: tuple[Path, ...]) -> str:
     needed = "".join(f" --parts {shlex.quote(str(f))}" for f in dict.fromkeys(files))
     at = shlex.quote(str(folder))
     return f"plastic-search quantize {at}{needed}; plastic-search export {at}{needed}; plastic-search report {at}"
-
-
-def _widths(option: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(width) for width in text.split(","))
-    except ValueError:
-        wanted = "such as 8,4" + ", or one combination, such as weight=4,alpha=4,trace=4" * (option == "--bits")
-        raise PlasticSearchError(f"{option} needs whole numbers with commas, {wanted}, but got {text!r}") from None

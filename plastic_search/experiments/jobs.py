@@ -49,6 +49,7 @@ class Measure(StrEnum):
     FROZEN = "frozen"  # test, with every trace held at zero
     SHUFFLED = "shuffled"  # test, with the entries of each trace exchanged
     CLAMPED = "clamped"  # test, with the plasticity rate held at its mean; in environments alone
+    BITS = "bits"  # bytes, operations and energy, and what rounding does to changes of the trace
 
 
 class Rival(NamedTuple):

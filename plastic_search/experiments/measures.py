@@ -9,9 +9,11 @@ import torch
 from plastic_search.environments import Environment
 from plastic_search.experiments.firing import fires
 from plastic_search.experiments.jobs import Measure
+from plastic_search.network.footprint import count_numbers
 from plastic_search.network.module import Network
 from plastic_search.network.operations import count_operations
 from plastic_search.network.spec import Pathway
+from plastic_search.network.writes import count_writes
 from plastic_search.tasks import Split, Task
 from plastic_search.training.contract import draw
 from plastic_search.training.evaluation import Ablation, evaluate, frozen, shuffled
@@ -30,10 +32,14 @@ def measure(measures: tuple[Measure, ...], net: Network, task: Task | Environmen
     For a task, where its test score is measured and it has units that fire, also what `network.operations` counts in
     20 of the test's episodes, which are means of an episode: `spikes` per unit and step, of each layer `spikes.0`,
     ..., `accumulates`, `multiply_accumulates`, `trace_writes`, and the estimate `energy` in nJ.
+    `Measure.BITS` adds what `network.footprint` counts, `bytes.weight`, ..., `step.multiply_accumulates`, ...,
+    `step.energy`, and for a task what `network.writes` finds in 20 of the test's episodes, `writes.LAYER.stored`, ...
     In an environment also each of its metrics by name, and the reward of each trial, `trial.0`, `trial.1`, ..., on the
     test split; and the score with the plasticity rate held at its mean, where that is modulated.
     """
     found = _in(task, net, measures) if isinstance(task, Environment) else _for(task, net, measures)
+    if Measure.BITS in measures:
+        found |= _footprint(net) | (_writes(task, net) if isinstance(task, Task) else {})
     return {name: round(value, 6) for name, value in found.items()}
 
 
@@ -68,6 +74,20 @@ def _operations(task: Task, net: Network) -> dict[str, float]:
         "trace_writes": counted.writes,
         "energy": counted.energy,
     }  # fmt: skip
+
+
+def _footprint(net: Network) -> dict[str, float]:
+    taken = count_numbers(net).footprint(net.spec.precision)
+    known = {f"bytes.{name}": float(getattr(taken, name)) for name in ("weight", "alpha", "trace", "other", "state")}
+    known |= {f"step.{name}": float(getattr(taken, name)) for name in ("multiply_accumulates", "writes")}
+    return known | ({} if taken.energy is None else {"step.energy": taken.energy})
+
+
+def _writes(task: Task, net: Network) -> dict[str, float]:
+    rng = torch.Generator().manual_seed(_COUNTED)
+    found = count_writes(net, draw(task, _COUNTED, Split.TEST, rng, next(net.parameters())).inputs)
+    shown = ("size", "stored", "stalled", "saturated", "saturated_late")
+    return {f"writes.{each.layer}.{name}": getattr(each, name) for each in found for name in shown}
 
 
 def _in(environment: Environment, net: Network, measures: tuple[Measure, ...]) -> dict[str, float]:

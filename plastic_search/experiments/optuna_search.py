@@ -22,7 +22,7 @@ from optuna.distributions import (
     IntDistribution,
     check_distribution_compatibility,
 )  # fmt: skip
-from optuna.storages import JournalStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from plastic_search.core.errors import PlasticSearchError
@@ -31,10 +31,15 @@ from plastic_search.core.space import Choice, IntegerRange, RealRange, fill, sea
 from plastic_search.experiments.journal import RANDOM, Direction
 from plastic_search.network.spec import NetworkSpec
 
-__all__ = ["ROUND", "Arm", "Proposal", "importances"]
+__all__ = ["ROUND", "Arm", "Proposal", "importances", "in_memory"]
 
 ROUND = 4  # trials that are drawn together, and know nothing of one another's results
 _STARTUP = 10  # random trials before TPE models anything
+
+
+def in_memory() -> BaseStorage:
+    """A storage for searches that can be drawn again from what is recorded elsewhere."""
+    return InMemoryStorage()
 
 
 class Proposal(NamedTuple):
@@ -51,12 +56,12 @@ class Arm:
 
     Args:
         name: of `ARMS`.
-        storage: what `open_journal` returned.
+        storage: what `open_journal` returned, or `in_memory`.
         space: a spec with search parameters.
         directions: "maximize" or "minimize", one an objective.
     """
 
-    def __init__(self, name: str, storage: JournalStorage, space: NetworkSpec, directions: Sequence[Direction]) -> None:
+    def __init__(self, name: str, storage: BaseStorage, space: NetworkSpec, directions: Sequence[Direction]) -> None:
         self.name, self._space, self._storage, self._directions = name, space, storage, list(directions)
         if name in optuna.get_all_study_names(storage):  # `load_if_exists` would add a line at each start
             self._study = optuna.load_study(study_name=name, storage=storage)

@@ -100,12 +100,13 @@ def _seeds(folder: RunFolder, source: Run, seeds: Sequence[int]) -> list[int]:
 
 
 def rounding_job(
-    folder: RunFolder, net: Trained, variant: Variant, seed: int, measures: tuple[Measure, ...] = (Measure.TEST,),
+    folder: RunFolder, net: Trained, variant: Variant, seed: int, measures: tuple[Measure, ...] = (),
     asked: dict[str, Any] | None = None,
 ) -> Job:  # fmt: skip
     """The job that rounds a network, and where its variant says so trains it on.
 
     Args:
+        measures: what is measured beside the test score, bytes and writes.
         asked: what its run records among its choices besides, such as the command's options.
     """
     precision, source = variant.precision, net.run
@@ -129,7 +130,7 @@ def rounding_job(
         task=net.task,
         trainer=net.tuning if variant.tuned else None,
         choices=choices,
-        measures=measures,
+        measures=(*measures, Measure.TEST, Measure.BITS),
         begin=folder.models(source.name, source.spec),
         save=folder.models(name, source.spec) if variant.tuned else None,
     )

@@ -117,7 +117,7 @@ def _job(
     wanted = {metric.name for metric in question.metrics}
     wanted |= {"validation", "test"} if "score" in wanted else set()
     if isinstance(training.task, Environment):  # whose pages show all of them
-        wanted |= {*Measure}
+        wanted |= {*Measure} - {Measure.BITS}
     checkpoint = folder.path / CHECKPOINTS / f"{file_name(case.name)}-{seeds[0]}.safetensors"
     return Job(
         study=folder.name,

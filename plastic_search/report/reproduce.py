@@ -73,13 +73,20 @@ def _typed(record: Record) -> dict[str, Any]:
 def _quantized(record: Record, network: str) -> list[list[str]]:
     """The options of the commands that rounded a network: the grid of widths, and each combination by itself."""
     mine = [run.choices for run in record.stage("quantized") if rounded_network(run) == network]
-    grid, alone = [c for c in mine if "bits" not in c], [str(c["bits"]) for c in mine if "bits" in c]
+    grid, alone = [c for c in mine if not {"bits", "budget"} & c.keys()], [str(c["bits"]) for c in mine if "bits" in c]
+    budgets = [str(c["budget"]) for c in mine if "budget" in c]
+    grid = [c for c in grid if alone == budgets == [] or _is_rounded(c)]  # the float network goes with each of them
     result = []
     if grid:
         widths, active = _widths(grid), _activity_widths(grid)
         options = ["--bits", widths] if widths not in ("", ",".join(map(str, WIDTHS))) else []
         result.append(options + (["--activity-bits", active] if active else []))
-    return result + [["--bits", each] for each in dict.fromkeys(alone)]
+    result += [["--bits", each] for each in dict.fromkeys(alone)]
+    return result + [["--budget", each] for each in dict.fromkeys(budgets)]
+
+
+def _is_rounded(choices: dict[str, Any]) -> bool:
+    return any(isinstance(choices.get(role), int) for role in (*_ROLES, "activity"))
 
 
 def _widths(mine: list[dict[str, Any]]) -> str:
