@@ -289,9 +289,9 @@ def _curves(record: Record, cases: list[dict[str, Any]]) -> dict[str, list[Curve
 def _summary(page: dict[str, Any], metric: Metric, wide: DataFrame) -> dict[str, Any]:
     """What was compared, what won, by how much and how sure that is, in plain words; no claim without an interval."""
     labels = {case["name"]: case["label"] for case in page["cases"]}
-    seeds, task = len(page["seeds"]), page["task"]["kind"]
+    seeds, task = _seeds([case["seeds"] for case in page["cases"]], len(page["seeds"])), page["task"]["kind"]
     what = _series(list(labels.values())) if len(labels) <= 6 else f"{len(labels)} cases"
-    sentences = [f"Compared{f' on {task}' if task else ''}, with {seeds} seed{'s' * (seeds != 1)} each: {what}."]
+    sentences = [f"Compared{f' on {task}' if task else ''}, with {seeds} each: {what}."]
     others = [case["label"] for case in page["cases"] if case["name"] not in page["comparable"]]
     if others:
         sentences.append(f"Not ranked, since their task is another: {_series(others)}.")
@@ -316,6 +316,13 @@ def _summary(page: dict[str, Any], metric: Metric, wide: DataFrame) -> dict[str,
     answer, sentences = "yes" if gaps and not unsure else "unclear", [*sentences, start]
     beside = _beside(page, metric, labels, shown)
     return {"answer": answer, "best": best["name"], "sentences": sentences, "beside": beside}
+
+
+def _seeds(complete: list[int], planned: int) -> str:
+    """`5 seeds`; where not all are complete, `3 of 5 seeds` or `2 to 5 of 5 seeds`."""
+    least, most = min(complete), max(complete)
+    found = "" if least == planned else f"{least} of " if least == most else f"{least} to {most} of "
+    return f"{found}{planned} seed{'s' * (planned != 1)}"
 
 
 def _beside(page: dict[str, Any], metric: Metric, labels: dict[str, str], shown: int) -> list[str]:

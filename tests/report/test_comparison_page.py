@@ -136,6 +136,13 @@ def test_the_words_of_a_summary(tmp_path: Path) -> None:
     )
 
 
+def test_a_summary_counts_the_seeds_that_are_complete(tmp_path: Path) -> None:
+    page = comparison_page.contents(records.load(comparison(tmp_path / "some", (0, 1, 2), planned=5)))
+    assert "with 3 of 5 seeds each: " in page["summary"]["sentences"][0]
+    uneven = comparison_page.contents(with_scores(tmp_path, {"plain": FAR, "plastic": NEAR[:3]}))
+    assert uneven["summary"]["sentences"][0] == "Compared, with 3 to 5 of 5 seeds each: plain and plastic."
+
+
 def test_differences_are_paired_where_seeds_are_shared(tmp_path: Path) -> None:
     """Seeds that differ by much, and cases that differ by little at each seed."""
     base = [0.1, 0.5, 0.9, 0.3]
