@@ -102,7 +102,7 @@ def _bits(role: str, text: str) -> int | None:
     if text.lower() == "float":
         return None
     if not text.isascii() or not text.isdigit():
-        least = 1 if role == Role.ACTIVITY.value else 2
+        least = 2 if role == Role.TRACE.value else 1
         raise PlasticSearchError(f"--bits {role}={text}: give {least} to 16 bits, or float")
     return int(text)
 

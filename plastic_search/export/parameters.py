@@ -75,7 +75,7 @@ def parameters(net: Network) -> dict[str, Tensor | Codes]:
             value = cast(Tensor, found[name])
             # alpha is rounded before it is gated, so its largest value, which sets the step, may have been removed
             rounded = value if scale_of is None else parameter_rounder(form)(scale_of.detach().cpu())
-            found[name] = _coded(name, value, codes(rounded, form)[1], form.bits)
+            found[name] = _coded(name, value, codes(rounded, form)[1], form.top.bit_length() + 1)
     return found
 
 

@@ -1,6 +1,7 @@
 """Rounding to a `Format`. The only module that imports Brevitas.
 
-Weight and alpha are rounded once per episode by the integer quantizer of Brevitas. Trace and activity are rounded at
+Weight and alpha are rounded once per episode by the integer quantizer of Brevitas; signs and powers of two by our own,
+whose scale leaves alone what is 0, such as a connection that a structure removed. Trace and activity are rounded at
 every step (in `step.layer_step`), where a call of Brevitas would cost several times the step itself; `round_trace` and
 `round_activity` are therefore our own, straight-through, and tested for equality with Brevitas. The noise of stochastic
 rounding is an additive recurrence (a Weyl sequence) kept in the state, not a random generator: it is uniform over steps
@@ -16,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plastic_search.precisions import Format, Rounding
+from plastic_search.precisions import Format, Rounding, Spacing
 
 __all__ = [
-    "codes", "half", "next_dither", "parameter_rounder", "phases", "reading", "round_activity", "round_to_levels",
-    "round_trace", "shift", "start_dither", "step_size",
+    "codes", "half", "next_dither", "parameter_rounder", "phases", "power_of_two", "reading", "round_activity",
+    "round_to_levels", "round_trace", "shift", "start_dither", "step_size",
 ]  # fmt: skip
 
 # Fractional parts of the golden ratio, and of the first two inverse powers of the plastic number: increments that fill
@@ -31,6 +32,40 @@ _TIME, _POST, _PRE, _BATCH = 0.6180339887498949, 0.7548776662466927, 0.569840290
 @cache
 def parameter_rounder(form: Format) -> Callable[[Tensor], Tensor]:
     """A function that rounds a weight or an alpha of any shape to `form`, with a straight-through gradient."""
+    if form.spacing is Spacing.POWERS:
+        return partial(_to_powers, form=form)
+    if form.bits == 1:
+        return _to_signs
+    return _even_levels(form)
+
+
+def _to_signs(x: Tensor) -> Tensor:
+    """s sign(x), s the mean magnitude of what is not 0; what is 0 stays 0. The gradient is 0 where |x| > 1.
+
+    So a weight that is trained does not grow beyond 1 (Hubara et al. 2016); the scale is that of the least squared
+    error (Rastegari et al. 2016, arXiv 1603.05279).
+    """
+    with torch.no_grad():
+        # in float64, so that numbers that are all s have the mean s
+        scale = (x.abs().sum(dtype=torch.float64) / (x != 0).sum().clamp_min(1)).to(x.dtype)
+        rounded = x.sign() * scale
+    clipped = x.clamp(-1.0, 1.0)
+    return rounded + (clipped - clipped.detach())  # the difference is exactly 0
+
+
+def _to_powers(x: Tensor, form: Format) -> Tensor:
+    """The nearest power of two in the logarithm, of the 2^(bits-1) - 1 below the largest; 0 below half the smallest."""
+    if x.numel() == 0:
+        return x
+    with torch.no_grad():
+        largest = power_of_two(x.abs().max())
+        smallest = largest / form.top
+        rounded = power_of_two(x).abs().clamp(smallest, largest).copysign(x)
+        rounded = torch.where(x.abs() < smallest / 2, torch.zeros_like(x), rounded)
+    return rounded + (x - x.detach())  # the difference is exactly 0
+
+
+def _even_levels(form: Format) -> Callable[[Tensor], Tensor]:
     from brevitas.core.function_wrapper import Identity, RoundSte, TensorClampSte
     from brevitas.core.quant import IntQuant
     from brevitas.core.stats import AbsMax
@@ -143,6 +178,15 @@ def round_activity(x: Tensor, form: Format) -> Tensor:
         else:
             rounded = (clipped * form.top).round() * (1.0 / form.top)
     return rounded + (clipped - clipped.detach())  # the difference is exactly 0
+
+
+def power_of_two(x: Tensor) -> Tensor:
+    """AP2(x) = sign(x) 2^round(log2 |x|), exactly; 0 of 0. The gradient is straight-through (Hubara et al. 2016)."""
+    with torch.no_grad():
+        mantissa = torch.frexp(x).mantissa  # from 1/2 to below 1, and x / mantissa a power of two
+        power = torch.where(mantissa.abs() < 0.5**0.5, 0.5, 1.0).to(x.dtype) * (x / mantissa)
+        rounded = torch.where(x == 0, x, power.copysign(x))
+    return rounded + (x - x.detach())  # the difference is exactly 0
 
 
 def phases(post: int, pre: int, like: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from plastic_search.core.part import Part
 
-__all__ = ["Format", "Precision", "Role", "Rounding"]
+__all__ = ["Format", "Precision", "Role", "Rounding", "Spacing"]
 
 
 class Role(Enum):
@@ -29,28 +29,39 @@ class Rounding(Enum):
     FEEDBACK = "feedback"  # to the closer level, and what that leaves over is added to the next change: nothing is lost
 
 
+class Spacing(Enum):
+    """Where the levels of a weight or an alpha lie."""
+
+    EVEN = "even"  # at equal distances
+    POWERS = "powers"  # at powers of two, and 0
+
+
 class Format(NamedTuple):
-    """Symmetric integers of `bits` bits: 2^(bits-1) - 1 levels on either side of zero; of one bit, -1 and 1.
+    """Symmetric numbers of `bits` bits: 2^(bits-1) - 1 levels on either side of zero; of one bit, -1 and 1.
 
     Args:
-        bits: of an integer, its sign included.
+        bits: of a number, its sign included.
         rounding: how a value between two levels is rounded.
         remainder: bits in which error feedback keeps what rounding leaves over, from -1/2 to 1/2 of a level.
+        spacing: where the levels of a weight or an alpha lie; those of a trace and of activity are even.
     """
 
     bits: int
     rounding: Rounding = Rounding.NEAREST
     remainder: int = 0
+    spacing: Spacing = Spacing.EVEN
 
     @property
     def top(self) -> int:
-        """The largest code."""
+        """The largest code, as a multiple of the smallest."""
+        if self.spacing is Spacing.POWERS:
+            return 2 ** max(2 ** (self.bits - 1) - 2, 0)
         return max(2 ** (self.bits - 1) - 1, 1)
 
     @property
     def levels(self) -> int:
         """How many values there are."""
-        return 2 if self.bits == 1 else 2 * self.top + 1
+        return 2 if self.bits == 1 else 2**self.bits - 1
 
 
 @dataclass(frozen=True)

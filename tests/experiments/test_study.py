@@ -233,7 +233,7 @@ def test_one_combination_is_tried_alone_and_its_command_is_known(out: Path) -> N
         ("weight=4,alpa=4", r"no role is called 'alpa'; known: activity, alpha, .* Did you mean 'alpha'\?"),
         ("weight=4,8", "one combination, such as weight=4,alpha=4,trace=4, but got 'weight=4,8'"),
         ("weight=4,weight=8", "gives weight twice: 4 and 8"),
-        ("weight=1", r"Integer\.weight wants 2 to 16 bits, but got 1"),
+        ("weight=17", r"Integer\.weight wants 1 to 16 bits, but got 17"),
         ("trace=two", "trace=two: give 2 to 16 bits, or float"),
         ("weight=float", "leaves every role a float"),
         ("trace=4,rounding=nearst", "Did you mean 'nearest'"),

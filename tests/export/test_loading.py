@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from plastic_search.network.state import named
 from plastic_search.precisions import Precision, Rounding
 from plastic_search.precisions.floating import Floating
 from plastic_search.precisions.integer import Integer
+from plastic_search.precisions.logarithmic import Logarithmic
 from plastic_search.rules.abcd import ABCD
 from plastic_search.structures import LearnedStructure, Structure
 from plastic_search.structures.feed_forward import FeedForward
@@ -66,8 +67,16 @@ def network(structure: Structure, precision: Precision, alpha: AlphaShape, seed:
 
 @pytest.mark.parametrize("structure", STRUCTURES, ids=str)
 def test_outputs_states_and_integers_are_the_same(structure: Structure, opened: Callable[[Network], Network]) -> None:
+    _same(structure, PRECISIONS, opened)
+
+
+def test_signs_and_powers_of_two_are_the_same(opened: Callable[[Network], Network]) -> None:
+    _same(Gated(density=0.4), [Integer(1, 1, 4), Logarithmic(5, 3)], opened)
+
+
+def _same(structure: Structure, precisions: Sequence[Precision], opened: Callable[[Network], Network]) -> None:
     x = torch.randn(6, 3, 4, generator=torch.Generator().manual_seed(0))
-    for seed, precision in enumerate(PRECISIONS):
+    for seed, precision in enumerate(precisions):
         for alpha in AlphaShape:
             net = network(structure, precision, alpha, seed)
             net.kernel = "reference"

@@ -20,6 +20,7 @@ from plastic_search.network.quantization import (
     codes,
     next_dither,
     parameter_rounder,
+    power_of_two,
     reading,
     round_trace,
     start_dither,
@@ -28,11 +29,13 @@ from plastic_search.network.quantization import (
 from plastic_search.network.recording import record
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.network.state import named
-from plastic_search.precisions import Format, Role, Rounding
+from plastic_search.precisions import Format, Role, Rounding, Spacing
 from plastic_search.precisions.floating import Floating
 from plastic_search.precisions.integer import Integer
+from plastic_search.precisions.logarithmic import Logarithmic
 from plastic_search.rules.hebb import Hebb
 from plastic_search.structures.feed_forward import FeedForward
+from plastic_search.structures.gated import Gated
 
 BITS = (8, 4, 3, 2)
 
@@ -281,3 +284,57 @@ def test_a_trace_without_a_bound_cannot_be_an_integer() -> None:
         NetworkSpec((Layer(bound=Bound.NONE, plastic=Pathway.BOTH),), Integer())
     with pytest.raises(PlasticSearchError, match=r"Integer\.trace wants 2 to 16 bits, but got 1"):
         Integer(trace=1)
+
+
+def test_a_weight_of_one_bit_is_a_sign_and_a_scale() -> None:
+    x = torch.tensor([0.5, -0.25, 0.0, -1.5, 2.75], requires_grad=True)
+    rounded = parameter_rounder(Format(1))(x)
+    assert rounded.tolist() == [1.25, -1.25, 0.0, -1.25, 1.25]  # the mean of four; what a structure removed stays 0
+    (rounded * torch.arange(1.0, 6.0)).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [1.0, 2.0, 3.0, 0.0, 0.0]  # cancelled beyond 1
+    x = noise(70, 90)
+    once = parameter_rounder(Format(1))(x)
+    assert torch.equal(once, torch.where(x < 0, -1.0, 1.0) * once.abs().max())
+    torch.testing.assert_close(once.abs().max(), x.abs().mean())
+    assert torch.equal(parameter_rounder(Format(1))(once), once)  # to the last bit, as a bundle that is loaded needs
+    whole, step = codes(once, Format(1))
+    assert torch.equal(whole * step, once)
+
+
+def test_a_logarithmic_weight_is_a_power_of_two() -> None:
+    x = torch.tensor([3.0, -1.5, 1.4, 0.51, 0.25, -0.24, 0.0], requires_grad=True)
+    rounded = parameter_rounder(Format(3, spacing=Spacing.POWERS))(x)  # of 4, 2 and 1; 1 from 0.5
+    assert rounded.tolist() == [4.0, -2.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+    rounded.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [1.0] * 7
+    for bits in (2, 3, 4, 5):
+        form, values = Format(bits, spacing=Spacing.POWERS), noise(400, seed=bits)
+        once = parameter_rounder(form)(values)
+        assert len(once.unique()) <= form.levels == 2**bits - 1
+        whole, step = codes(once, form)
+        assert torch.equal(whole * step, once)
+        assert int(whole.abs().max()) == form.top
+    with pytest.raises(PlasticSearchError, match=r"Logarithmic\.alpha wants 2 to 5 bits, but got 1"):
+        Logarithmic(alpha=1)
+
+
+def test_ap2_is_the_power_of_two_nearest_in_the_logarithm() -> None:
+    x = torch.cat([noise(2000).exp(), -noise(200, seed=1).exp(), torch.tensor([1.41421, 1.41422, 2.0**-100, -8.0])])
+    found = power_of_two(x)
+    assert torch.equal(found, x.sign() * 2.0 ** torch.log2(x.abs().double()).round().float())
+    assert power_of_two(torch.tensor([0.0, -0.0])).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("precision", [Integer(1, 1, None), Integer(1, 4, 4, activity=1), Logarithmic(3, 3)], ids=str)
+def test_compiled_layers_equal_the_reference_in_signs_and_powers(precision: Integer | Logarithmic) -> None:
+    layers = (Layer(6, structure=Gated(density=0.6, plastic=0.3), plastic=Pathway.BOTH), Layer(3))
+    x, found = noise(7, 2, 5), []
+    for kernel in ("reference", "cpu"):
+        net = Network(NetworkSpec(layers, precision), 5, kernel=kernel).double()
+        y, _ = net(x.double())
+        y.square().sum().backward()
+        found.append([y, *(p.grad for p in net.parameters() if p.grad is not None)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)

@@ -68,6 +68,7 @@ VALUES = [
     ("structures", Selected((0,), FeedForward())),
     ("precisions", Integer(weight=2, alpha=None, trace=4)),
     ("precisions", Integer(weight=None, alpha=3, trace=2)),
+    ("precisions", Integer(weight=1, alpha=1)),
     ("encoders", Latency(window=7, threshold=0.3)),
     ("encoders", BSA(taps=24)),
     ("tasks", CueAssociation(cues=3, delay=0, deleted=0.1)),
