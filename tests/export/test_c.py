@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,13 @@ def test_integers_are_those_of_the_golden_model(tmp_path: Path) -> None:
     found = torch.tensor([[float(v) for v in line.split()] for line in done.stdout.splitlines()])
     with torch.no_grad():
         torch.testing.assert_close(found, net(x)[0][:, 0], rtol=0, atol=0.03)
+
+
+@needs_compiler
+def test_any_parts_are_in_integers_what_their_golden_model_is(tmp_path: Path) -> None:
+    several = [layer_of(k, **parts) for k, parts in enumerate(MIXED) if not isinstance(parts["cell"], Softmax)]
+    net = network([replace(layer, bound=Bound.SOFT) for layer in several], Integer(4, 4, 4, Rounding.STOCHASTIC))
+    assert c.write(net, tmp_path / "network.c", 60, arithmetic=c.Arithmetic.INTEGER).checked == 60
 
 
 def test_what_integers_cannot_is_refused_by_name(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class LayerFunction(ABC):
         body.append("/* cell, rule and modulation */")
         body += self._declared()
         program = self._kept(plan.program.forward)
-        body += Loops(self.units, self.counts, self.source, self._target).emit(program)
+        body += self.computed(program)
         if self.written:
             body += ["/* the traces are written */", *self.writes()]
         if plan.form.trace is not None and plan.synapses is not None:
@@ -89,6 +89,10 @@ class LayerFunction(ABC):
             body.insert(0, "(void)input;")
         head = f"static void {plan.name}({self.prefix}_state *state, const {self.sent} *input)"
         return [*block(head, body), ""]
+
+    def computed(self, program: Program) -> list[str]:
+        """The loops over units."""
+        return Loops(self.units, self.counts, self.source, self._target).emit(program)
 
     # -- what it receives, and its drives
 
@@ -120,15 +124,22 @@ class LayerFunction(ABC):
     def over(self, stored: Synapses, name: str, body: Sequence[str]) -> list[str]:
         """A loop over stored connections: `k` is the number of one, `i` its unit, and `j` its column."""
         post, columns = stored.shape
+        if stored.by_unit:
+            return block(f"for (size_t i = 0; i < {post}; i++)", self.along(stored, name, body))
+        inner = block(f"for (size_t i = 0; i < {post}; i++)", [f"const size_t k = j * {post} + i;", *body])
+        return block(f"for (size_t j = 0; j < {columns}; j++)", inner)
+
+    def along(self, stored: Synapses, name: str, body: Sequence[str], columns: range | None = None) -> list[str]:
+        """A loop over the stored connections of the unit `i`, of all columns or of some."""
+        columns = range(stored.shape[1]) if columns is None else columns
         if not stored.sparse:
-            inner = block(f"for (size_t i = 0; i < {post}; i++)", [f"const size_t k = j * {post} + i;", *body])
-            return block(f"for (size_t j = 0; j < {columns}; j++)", inner)
+            head = f"for (size_t j = {columns.start}; j < {columns.stop}; j++)"
+            return block(head, [f"const size_t k = i * {stored.shape[1]} + j;", *body])
         start = self.indices(f"{name}_first", stored.starts())
         column = self.indices(f"{name}_column", stored.pre)
-        uses = any("j]" in line or "j <" in line for line in body)
+        uses = any("j]" in line or "j <" in line or "j >=" in line for line in body)
         column_of = [f"const size_t j = {column}[k];"] if uses else []
-        inner = block(f"for (size_t k = {start}[i]; k < {start}[i + 1]; k++)", [*column_of, *body])
-        return block(f"for (size_t i = 0; i < {post}; i++)", inner)
+        return block(f"for (size_t k = {start}[i]; k < {start}[i + 1]; k++)", [*column_of, *body])
 
     def pre(self) -> str:
         start = self.plan.shape.plastic.start

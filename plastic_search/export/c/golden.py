@@ -37,6 +37,32 @@ class Integers:
         product = (product + (1 << (bits - 1))) >> bits if bits > 0 else product * 2**-bits
         return self.clip(product, 2**30)
 
+    def short(self, a: Any) -> Any:
+        assert np.all(np.abs(a + 0.5) < 2**15), "an integer that should have 16 bits has more"
+        return a
+
+    def product(self, a: Any, b: Any) -> Any:
+        return a * b
+
+    def nearest(self, a: Any, bits: int) -> Any:
+        return (a + (1 << (bits - 1))) >> bits if bits > 0 else self.shift(a, -bits)
+
+    def excess(self, a: Any) -> Any:
+        size = np.where(a < 0, ~a, a)
+        return sum((size >= 1 << bits).astype(np.int64) for bits in range(15, 31))
+
+    def down(self, a: Any, bits: Any) -> Any:
+        return a >> bits
+
+    def nearest_down(self, a: Any, bits: Any) -> Any:
+        return (a + ((1 << bits) >> 1)) >> bits
+
+    def atleast(self, a: Any, b: Any) -> Any:
+        return np.maximum(a, b)
+
+    def atmost(self, a: Any, b: Any) -> Any:
+        return np.minimum(a, b)
+
     def clip(self, a: Any, most: int) -> Any:
         return np.clip(a, -most, most)
 

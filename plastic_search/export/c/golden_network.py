@@ -14,6 +14,7 @@ from plastic_search.export.c.integer_layer import DITHER, ELIGIBILITY, INPUT, ST
 from plastic_search.export.c.layer import LayerPlan
 from plastic_search.export.c.noise import next_noise
 from plastic_search.export.c.state import Member
+from plastic_search.export.c.synapses import CODE
 from plastic_search.export.parameters import Codes
 from plastic_search.network.kernels.tracing.ir import Axis, Node
 from plastic_search.network.kernels.tracing.program import Slot, slot_of
@@ -170,37 +171,32 @@ class GoldenLayer:
             for to, columns in ((direct, slice(0, cut)), (own, slice(cut, None))) if direct != own else (
                 (direct, slice(0, None)),
             ):  # fmt: skip
-                part = (layer.alpha[:, columns] * read[:, columns]) @ x[columns]
-                drives[to] = drives[to] + rescaled(part, layer.plastic[to])
+                factor = layer.plastic[to]
+                part = _P.nearest(layer.alpha[:, columns] * read[:, columns], factor.drop) @ x[columns]
+                drives[to] = drives[to] + rescaled(part, factor)
             found["recall", Axis.POST, 0] = rescaled(read @ x, layer.recalled).reshape(-1, 1)
         found |= {("drive", Axis.POST, k): d.reshape(-1, 1) for k, d in enumerate(drives)}
 
     def _read(self, found: dict[Slot, np.ndarray]) -> np.ndarray:
-        """The levels of the trace as it is read; the numbers of what is kept are among the inputs from now on."""
+        """The levels of the trace as it is read; what is kept is among the inputs from now on."""
         layer = self.layer
-        factor, bits = layer.loaded()
-        found["trace", Axis.PAIR, 0] = _P.mul(self.trace, factor, bits)
+        found[CODE] = self.trace
         found["eligibility", Axis.PAIR, 0] = self.eligibility
-        synapses = layer.plan.program.synapses
-        assert synapses
-        if not synapses.read.outputs:
+        if layer.read is None:
             return self.trace
-        node = synapses.read.outputs[0].node
-        (value,) = self._evaluated([node], layer.synapses, found)
-        return _P.mul(value, *layer.kept(layer.synapses.form(node).fraction, layer.level))
+        (value,) = self._evaluated([layer.read], layer.synapses, found)
+        return np.broadcast_to(_P.nearest(value, layer.synapses.form(layer.read).fraction), self.trace.shape)
 
     def _write(self, found: dict[Slot, np.ndarray]) -> None:
         layer = self.layer
-        synapses = layer.plan.program.synapses
-        assert synapses
-        outputs = synapses.forward.outputs
-        for o, value in zip(outputs, self._evaluated([o.node for o in outputs], layer.synapses, found), strict=True):
-            form = layer.synapses.form(o.node)
-            if o.buffer == "eligibility":
+        values = self._evaluated(list(layer.writes.values()), layer.synapses, found)
+        for (buffer, node), value in zip(layer.writes.items(), values, strict=True):
+            form = layer.synapses.form(node)
+            if buffer == "eligibility":
                 kept = moved(value, form, ELIGIBILITY, 2**15 - 1)
                 self.eligibility = np.broadcast_to(kept, self.trace.shape).copy()
             else:
-                kept = _P.clip(_P.mul(value, *layer.kept(form.fraction, layer.fine)), layer.top)
+                kept = _P.clip(_P.nearest(value, form.fraction), layer.top)
                 self.trace = np.broadcast_to(kept, self.trace.shape).copy()
 
     def _evaluated(self, roots: list[Node], numbers: Fixed, found: dict[Slot, np.ndarray]) -> list[np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from plastic_search.export.c.fixed import Form, whole
@@ -12,8 +14,10 @@ from plastic_search.export.c.layer import Synapses
 from plastic_search.export.c.loops import INDEX, Body
 from plastic_search.export.c.noise import next_noise
 from plastic_search.export.c.state import Member
-from plastic_search.export.c.text import Constants, block
-from plastic_search.network.kernels.tracing.program import Slot
+from plastic_search.export.c.synapses import CODE
+from plastic_search.export.c.text import Constants, block, indented
+from plastic_search.network.kernels.tracing.ir import Axis
+from plastic_search.network.kernels.tracing.program import Program, Slot
 from plastic_search.structures import Source
 
 __all__ = ["IntegerFunction"]
@@ -55,9 +59,8 @@ class IntegerFunction(LayerFunction):
 
     def pair(self, slot: Slot) -> str:
         name = f"{self.plan.name}_{slot[0]}"
-        if slot[0] == "trace":
-            factor, bits = self.layer.loaded()
-            return f"scaled(state->{name}[k], {factor}, {bits})"
+        if slot == CODE:
+            return f"state->{self.plan.name}_trace[k]"
         if slot[0] == "eligibility":
             return f"state->{name}[k]"
         assert self.plan.synapses
@@ -67,85 +70,113 @@ class IntegerFunction(LayerFunction):
     # -- drives
 
     def drives(self) -> list[str]:
-        plan, layer, units = self.plan, self.layer, self.plan.shape.post
+        return []  # they are summed where they are used
+
+    def computed(self, program: Program) -> list[str]:
+        """The loops over units. Where only one reads the drives, they are summed there; else in a loop before."""
+        loops = super().computed(program)
+        names = [f"drive{k}" for k in range(len(self.plan.bias))] + ["recall"] * self._recalls
+        heads = [at for at, line in enumerate(loops) if line.startswith("for (size_t i")]
+        bodies = [range(at + 1, loops.index("}", at)) for at in heads]
+        read = re.compile(rf"\b({'|'.join(names)})\[i\]")
+        at = [body for body in bodies if any(read.search(loops[n]) for n in body)]
+        if len(at) != 1 or any(slot[0] in ("drive", "recall") for slot in self.rows):
+            arrays = [f"int32_t {name}[{self.plan.shape.post}];" for name in names]
+            sums = [read.sub(r"\1[i]", line) for line in self._sums("[i]")]
+            return [*arrays, *block(f"for (size_t i = 0; i < {self.plan.shape.post}; i++)", sums), *loops]
+        for n in at[0]:
+            loops[n] = read.sub(r"\1", loops[n])
+        return [*loops[: at[0].start], *indented(self._sums("")), *loops[at[0].start :]]
+
+    @property
+    def _recalls(self) -> bool:
+        return self.plan.uses_recall and bool(self.written)
+
+    def _sums(self, at: str) -> list[str]:
+        """The sums that the cell receives of the unit `i`, and `recall`; `at` follows their names."""
+        plan, layer, kind = self.plan, self.layer, "" if at else "int32_t "
         lines = []
         for k, (bias, form) in enumerate(zip(plan.bias, layer.drive, strict=True)):
             values = np.array([whole(float(v), form) for v in bias], np.int64)
             start = f"{self.constants.array(f'{plan.name}_bias{k}', values, 'int32_t')}[i]" if values.any() else "0"
-            lines.append(f"int32_t drive{k}[{units}];")
-            lines += self._each(f"drive{k}[i] = {start};")
+            lines.append(f"{kind}drive{k}{at} = {start};")
         for w, factor in zip(plan.weights, layer.factors, strict=True):
-            stored = Synapses.of(w.values != 0, w.values.itemsize)
+            stored = Synapses.of(w.values != 0, w.values.itemsize, True)
             name = self.constants.array(w.name, stored.values(w.values), f"int{8 * w.values.itemsize}_t")
-            at = f"{w.first} + j" if w.first else "j"
-            body = [f"sum[i] += {'(int64_t)' * factor.wide}{name}[k] * pre[{at}];"]
-            lines += self._summed({"sum": (f"drive{w.to}", factor)}, self.over(stored, w.name, body))
-        return lines + (self._read() if self.written else [])
-
-    def _each(self, line: str) -> list[str]:
-        return block(f"for (size_t i = 0; i < {self.plan.shape.post}; i++)", [line])
+            column = f"{w.first} + j" if w.first else "j"
+            body = [f"sum += {'(int64_t)' * factor.wide}{name}[k] * pre[{column}];"]
+            lines += self._summed({"sum": (f"drive{w.to}{at}", factor)}, self.along(stored, w.name, body))
+        if self._recalls:
+            lines.append(f"{kind}recall{at} = 0;")
+        return lines + (self._read(at) if self.written else [])
 
     def _summed(self, sums: dict[str, tuple[str, Factor]], loop: list[str]) -> list[str]:
-        """Some sums over connections, which a loop adds up, and their addition to drives."""
-        lines = []
-        for name, (_, factor) in sums.items():
-            lines.append(f"{'int64_t' if factor.wide else 'int32_t'} {name}[{self.plan.shape.post}];")
-            lines += self._each(f"{name}[i] = 0;")
+        """Some sums over the connections of a unit, which a loop adds up, and their addition to drives."""
+        lines = [f"{'int64_t' if factor.wide else 'int32_t'} {name} = 0;" for name, (_, factor) in sums.items()]
         lines += loop
         for name, (to, factor) in sums.items():
-            lines += self._each(f"{to}[i] += rescaled({name}[i], {factor.factor}, {factor.bits});")
+            lines.append(f"{to} += rescaled({name}, {factor.factor}, {factor.bits});")
         return block("", lines)
 
-    def _read(self) -> list[str]:
+    def _read(self, at: str) -> list[str]:
         """drive += (alpha * H) pre, and recall = H pre."""
         plan, layer, program = self.plan, self.layer, self.plan.program
-        stored, synapses = plan.synapses, program.synapses
+        stored, alpha = plan.synapses, self._alpha()
         assert stored
-        assert synapses
         body = Body(self.of_synapses, "h", {}, self.of_synapse)
         read = f"state->{plan.name}_trace[k]"
-        if synapses.read.outputs:
-            node = synapses.read.outputs[0].node
-            factor, bits = layer.kept(layer.synapses.form(node).fraction, layer.level)
-            read = f"scaled({body.value(node)}, {factor}, {bits})"
-        alpha = layer.alpha
-        one = _P.literal(int(alpha[0, 0])) if (alpha == alpha[0, 0]).all() else ""
-        kind = "int8_t" if np.abs(alpha).max() < 2**7 else "int16_t"
-        one = one or f"{self.constants.array(f'{plan.name}_alpha', stored.values(alpha), kind)}[k]"
-        direct, own, cut = program.plastic, program.recurrent[program.plastic], plan.shape.plastic_sources
+        if layer.read is not None:
+            read = _P.nearest(body.value(layer.read), layer.synapses.form(layer.read).fraction)
         body.lines.append(f"const int32_t level = {read}, x = {self.pre()};")
+        direct, own, cut = program.plastic, program.recurrent[program.plastic], plan.shape.plastic_sources
+        parts = {direct: range(cut), own: range(cut, plan.shape.width)} if direct != own else {direct: None}
+        parts = {k: columns for k, columns in parts.items() if columns is None or columns}
         sums: dict[str, tuple[str, Factor]] = {}
-        for k, where in ((direct, f"j < {cut}"), (own, f"j >= {cut}")) if direct != own else ((direct, ""),):
+        if self._recalls:
+            sums["recalled"] = (f"recall{at}", layer.recalled)
+            body.lines.append(f"recalled += {'(int64_t)' * layer.recalled.wide}level * x;")
+        loops, every = [], list(body.lines)
+        for k, columns in parts.items():
             factor = layer.plastic[k]
-            sums[f"plastic{k}"] = (f"drive{k}", factor)
-            line = f"plastic{k}[i] += {'(int64_t)' * factor.wide}({one} * level) * x;"
-            body.lines.append(f"if ({where}) {line}" if where else line)
-        lines = []
-        if plan.uses_recall:
-            lines = [f"int32_t recall[{plan.shape.post}];", *self._each("recall[i] = 0;")]
-            sums["recalled"] = ("recall", layer.recalled)
-            body.lines.append(f"recalled[i] += {'(int64_t)' * layer.recalled.wide}level * x;")
-        return lines + self._summed(sums, self.over(stored, f"{plan.name}_trace", body.lines))
+            product = _P.nearest(f"({alpha} * level)", factor.drop)
+            line = f"plastic{k} += {'(int64_t)' * factor.wide}{product} * x;"
+            sums[f"plastic{k}"] = (f"drive{k}{at}", factor)
+            every.append(f"if (j {'<' if k == direct else '>='} {cut}) {line}" if columns else line)
+            loops += self.along(stored, f"{plan.name}_trace", [*body.lines, line], columns)
+        if stored.sparse:
+            loops = self.along(stored, f"{plan.name}_trace", every)
+        return self._summed(sums, loops)
+
+    def _alpha(self) -> str:
+        """The expression of the code of alpha of the connection `k`."""
+        alpha, stored = self.layer.alpha, self.plan.synapses
+        assert stored
+        if (alpha == alpha[0, 0]).all():
+            return _P.literal(int(alpha[0, 0]))
+        kind = "int8_t" if np.abs(alpha).max() < 2**7 else "int16_t"
+        return f"{self.constants.array(f'{self.plan.name}_alpha', stored.values(alpha), kind)}[k]"
 
     # -- synapses
 
     def writes(self) -> list[str]:
         plan, layer = self.plan, self.layer
-        synapses, stored = plan.program.synapses, plan.synapses
-        assert synapses
+        stored = plan.synapses
         assert stored
-        body = Body(self.of_synapses, "h", {}, self.of_synapse)
-        outputs = synapses.forward.outputs
-        values = [body.value(o.node) for o in outputs]
-        for output, value in zip(outputs, values, strict=True):
-            if output.buffer == "eligibility":
-                text = self.of_synapses.written(output.node, output[:3], value)
+        unit = Body(self.of_synapses, "r", {}, self.of_synapse)  # what is the same for all connections of a unit
+        body = Body(self.of_synapses, "h", {}, lambda x: self.of_synapse(x) if x.axis & Axis.PRE else unit.value(x))
+        values = {buffer: body.value(node) for buffer, node in layer.writes.items()}
+        for buffer, value in values.items():
+            node = layer.writes[buffer]
+            form, low, high = layer.synapses.form(node), *layer.synapses.bounds(node)
+            if buffer == "eligibility":
+                text = self.of_synapses.written(node, (buffer, Axis.PAIR, 0), value)
             else:
-                factor, bits = layer.kept(layer.synapses.form(output.node).fraction, layer.fine)
                 kind = "int8_t" if layer.top < 2**7 else "int16_t"
-                text = f"({kind})clipped(scaled({value}, {factor}, {bits}), {layer.top})"
-            body.lines.append(f"state->{plan.name}_{output.buffer}[k] = {text};")
-        return self.over(stored, f"{plan.name}_trace", body.lines)
+                text = _P.nearest(value, form.fraction)
+                text = f"({kind}){text if max(-low, high) <= layer.top else _P.clip(text, layer.top)}"
+            body.lines.append(f"state->{plan.name}_{buffer}[k] = {text};")
+        loop = [*unit.lines, *self.along(stored, f"{plan.name}_trace", body.lines)]
+        return block(f"for (size_t i = 0; i < {plan.shape.post}; i++)", loop)
 
     def noise(self) -> list[str]:
         place, (node, fixed) = f"state->{self.plan.name}_dither[0]", next_noise()

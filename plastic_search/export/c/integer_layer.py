@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.export.c.fixed import LARGEST, Fixed, Form, fitted, whole
 from plastic_search.export.c.layer import LayerPlan
+from plastic_search.export.c.synapses import Levels, Products
 from plastic_search.export.parameters import Codes
-from plastic_search.network.kernels.tracing.ir import Axis
+from plastic_search.network.kernels.tracing.ir import Axis, Node
 from plastic_search.network.kernels.tracing.program import Slot
-from plastic_search.network.quantization import step_size
+from plastic_search.network.quantization import phases, step_size
 
 __all__ = ["INPUT", "STATE", "Factor", "IntegerLayer"]
 
@@ -22,14 +24,20 @@ INPUT = Form(12, 8.0)  # of the network's input, in 16 bits
 STATE = Form(26, 16.0)  # of the states of cell, rule and modulation; what is larger is clipped
 ELIGIBILITY = Form(12, 4.0)  # in 16 bits
 DITHER = Form(30, 1.0)
+_COARSEST = 2.0**9  # of a level times an alpha, rounded so that sums fit in 32 bits
 
 
 class Factor(NamedTuple):
-    """A sum of products of integers, as a number in another form: `(sum * factor + half) >> bits`."""
+    """A sum of products of integers, as a number in another form: `(sum * factor + half) >> bits`.
+
+    Args:
+        drop: how many bits are rounded off a product of two integers before it is multiplied by a third.
+    """
 
     factor: int
     bits: int
     wide: bool  # whether the sum needs 64 bits
+    drop: int = 0
 
     @classmethod
     def of(cls, value: float, bound: float) -> Factor:
@@ -41,7 +49,7 @@ class Factor(NamedTuple):
         """
         room = min(30, 61 - math.ceil(math.log2(max(bound, 1.0))))
         bits = min(max(room - 1 - math.floor(math.log2(value)), 1), 60)
-        return cls(round(value * 2.0**bits), bits, bound >= 2.0**30)
+        return cls(round(value * 2.0**bits), bits, bound >= 2.0**31)
 
 
 class IntegerLayer:
@@ -57,9 +65,10 @@ class IntegerLayer:
     """
 
     def __init__(self, plan: LayerPlan, alpha: Codes | None, outputs: Sequence[Form]) -> None:
-        self.plan, shape = plan, plan.shape
+        shape = plan.shape
+        self.plan = plan = plan._replace(rows=plan.rows | _phases(shape.post, shape.width))
         self.counts = {Axis.ONE: 1, Axis.POST: shape.post, Axis.PRE: shape.width}
-        self.units, self.synapses = Fixed(self._input, self.counts), Fixed(self._input, self.counts)
+        self.units, self.synapses = Fixed(self._input, self.counts), Products(self._input, self.counts)
         self._refuse_floats(alpha)
         self.alpha = alpha.codes.numpy().astype(np.int64) if alpha else np.zeros((shape.post, 0), np.int64)
         self.alpha = np.broadcast_to(self.alpha, (shape.post, shape.width))
@@ -68,7 +77,7 @@ class IntegerLayer:
         self.level = step_size(form, plan.layer.limit) if form else 1.0  # what is read
         self.fine = self.level / 2**form.remainder if form else 1.0  # ... and kept
         self.top = form.top * 2**form.remainder if form else 0
-        self.trace, self.pre = fitted(plan.layer.limit), INPUT
+        self.pre = INPUT
         try:
             self._set_forms(outputs)
         except PlasticSearchError as error:
@@ -104,9 +113,21 @@ class IntegerLayer:
             self.output = fitted(self.units.form(node).largest, 16)
         for o in every:
             self.units.form(o.node)
-        if plan.program.synapses:
-            for o in (*plan.program.synapses.read.outputs, *plan.program.synapses.forward.outputs):
-                self.synapses.form(o.node)
+        self.read, self.writes = self._counted_in_levels()
+        for node in (*self.writes.values(), *([self.read] if self.read else [])):
+            self.synapses.form(node)
+
+    def _counted_in_levels(self) -> tuple[Node | None, dict[str, Node]]:
+        """What is read of a trace, in levels, or None where that is the integer itself; what is written, by buffer."""
+        synapses = self.plan.program.synapses
+        if synapses is None or not self.top:
+            return None, {}
+        levels = Levels(Fixed(self._input, self.counts), self.synapses, self.fine)
+        read = [levels.times(o.node, 1.0 / self.level) for o in synapses.read.outputs]
+        factor = {"trace": 1.0 / self.fine, "eligibility": 1.0}
+        return next(iter(read), None), {
+            o.buffer: levels.times(o.node, factor[o.buffer]) for o in synapses.forward.outputs
+        }
 
     def _set_drives(self) -> None:
         """The forms of the sums that the cell receives, and the factors of what is added to them."""
@@ -127,9 +148,15 @@ class IntegerLayer:
             Factor.of(float(w.step or 1.0) * 2.0 ** (self.drive[w.to].fraction - pre.fraction), float(total) * most)
             for w, total in zip(plan.weights, sums, strict=True)
         ]
-        step = self.alpha_step * self.level
+        step, drop = self.alpha_step * self.level, 0
+        largest, bound = float(np.abs(self.alpha).max(initial=0)) * top, plastic * top * most
+        while bound >= 2.0**31 and largest / 2.0**drop >= _COARSEST:
+            drop += 1
+            bound = (plastic * top / 2.0**drop + 0.5 * shape.width) * most
+        if bound >= 2.0**31:
+            drop, bound = 0, plastic * top * most
         self.plastic = {
-            k: Factor.of(step * 2.0 ** (self.drive[k].fraction - pre.fraction), plastic * top * most)
+            k: Factor.of(step * 2.0 ** (self.drive[k].fraction - pre.fraction + drop), bound)._replace(drop=drop)
             for k in {plan.program.plastic, plan.program.recurrent[plan.program.plastic]}
         }
         self.recall = fitted(plan.layer.limit * max(shape.width, 1) * pre.largest)
@@ -146,7 +173,8 @@ class IntegerLayer:
             if (known == known[0]).all():
                 return float(known[0])
             return fitted(float(np.abs(known).max()), 16 if axis is Axis.PAIR else 32)
-        fixed = {"pre": self.pre, "state": STATE, "dither": DITHER, "trace": self.trace, "eligibility": ELIGIBILITY}
+        fixed = {"pre": self.pre, "state": STATE, "dither": DITHER, "eligibility": ELIGIBILITY}
+        fixed |= {"code": Form(0, float(self.top)), "trace": fitted(self.plan.layer.limit)}
         if buffer in fixed:
             return fixed[buffer]
         match buffer:
@@ -168,12 +196,11 @@ class IntegerLayer:
         assert isinstance(form, Form)
         return np.array([whole(float(v), form) for v in values.reshape(-1)], np.int64).reshape(values.shape)
 
-    def loaded(self) -> tuple[int, int]:
-        """The factor and the bits by which the integer of a kept trace becomes that of its number."""
-        form = fitted(self.fine)
-        return whole(self.fine, form), form.fraction - self.trace.fraction
 
-    def kept(self, fraction: int, level: float) -> tuple[int, int]:
-        """The factor and the bits by which a number of so many fraction bits becomes its level."""
-        form = fitted(1.0 / level)
-        return whole(1.0 / level, form), form.fraction + fraction
+def _phases(post: int, width: int) -> dict[Slot, np.ndarray]:
+    """The phases of the noise of rounding of each unit and each column; a synapse's is the fraction of their sum."""
+    like = torch.zeros((), dtype=torch.float32)
+    return {
+        ("phase", Axis.POST, 0): phases(post, 1, like).numpy()[:, 0],
+        ("phase", Axis.PRE, 0): phases(1, width, like).numpy()[0],
+    }

@@ -38,6 +38,30 @@ class Text:
     def mul(self, a: Any, b: Any, bits: int) -> Any:
         return f"scaled({a}, {b}, {bits})"
 
+    def short(self, a: Any) -> Any:
+        return f"(int16_t){a}"
+
+    def product(self, a: Any, b: Any) -> Any:
+        return f"({a} * {b})"
+
+    def nearest(self, a: Any, bits: int) -> Any:
+        return f"(({a} + {1 << (bits - 1)}) >> {bits})" if bits > 0 else self.shift(a, -bits)
+
+    def excess(self, a: Any) -> Any:
+        return f"excess({a})"
+
+    def down(self, a: Any, bits: Any) -> Any:
+        return f"({a} >> {bits})"
+
+    def nearest_down(self, a: Any, bits: Any) -> Any:
+        return f"(({a} + ((1 << {bits}) >> 1)) >> {bits})"
+
+    def atleast(self, a: Any, b: Any) -> Any:
+        return f"({a} < {b} ? {b} : {a})"
+
+    def atmost(self, a: Any, b: Any) -> Any:
+        return f"({a} > {b} ? {b} : {a})"
+
     def clip(self, a: Any, most: int) -> Any:
         return f"clipped({a}, {most})"
 

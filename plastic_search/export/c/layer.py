@@ -29,32 +29,38 @@ _INDEX = 3  # bytes of an index, and its share of the beginnings of rows
 
 
 class Synapses(NamedTuple):
-    """Connections whose numbers are stored: all, input by input, or some, unit by unit.
+    """Connections whose numbers are stored: all, input by input or unit by unit, or some, unit by unit.
 
     Args:
         post, pre: the unit and the column of each, in the order in which their numbers are stored.
         shape: units and columns.
         sparse: whether they are some.
+        by_unit: whether they lie unit by unit.
     """
 
     post: np.ndarray
     pre: np.ndarray
     shape: tuple[int, int]
     sparse: bool
+    by_unit: bool = True
 
     @classmethod
-    def of(cls, used: np.ndarray, size: int) -> Synapses:
+    def of(cls, used: np.ndarray, size: float, by_unit: bool = False) -> Synapses:
         """Those that are used [post, pre], or all where that is smaller.
 
         Args:
             size: bytes of the numbers of one.
+            by_unit: how all of them lie.
         """
         count = int(used.sum())
         if count * (size + _INDEX) + 2 * len(used) < used.size * size:
             post, pre = np.nonzero(used)
             return cls(post, pre, (len(used), used.shape[1]), True)
-        pre, post = (each.reshape(-1) for each in np.indices(used.T.shape))
-        return cls(post, pre, (len(used), used.shape[1]), False)
+        if by_unit:
+            post, pre = (each.reshape(-1) for each in np.indices(used.shape))
+        else:
+            pre, post = (each.reshape(-1) for each in np.indices(used.T.shape))
+        return cls(post, pre, (len(used), used.shape[1]), False, by_unit)
 
     def values(self, matrix: np.ndarray) -> np.ndarray:
         """The numbers of these connections, from those of all [..., post, pre]."""
@@ -119,10 +125,13 @@ class LayerPlan(NamedTuple):
         return self.program.forward.uses("recall") or (synapses is not None and synapses.forward.uses("recall"))
 
 
-def plan(index: int, layer: Layer, shape: Shape, form: Formats, ready: Ready, weight: Tensor | Codes) -> LayerPlan:
+def plan(
+    index: int, layer: Layer, shape: Shape, form: Formats, ready: Ready, weight: Tensor | Codes, by_unit: bool
+) -> LayerPlan:
     """The plan of a layer.
 
     Args:
+        by_unit: how traces lie, where all connections have one.
         weight: its weights [drives, post, pre], as `parameters` gives them.
 
     Raises:
@@ -149,7 +158,7 @@ def plan(index: int, layer: Layer, shape: Shape, form: Formats, ready: Ready, we
         return found
     unread = alpha == 0 if not found.uses_recall else np.zeros_like(alpha, bool)
     size = 8 + 4 * (program.synapses is not None and program.synapses.retroactive)
-    return found._replace(synapses=Synapses.of(~unread, size))
+    return found._replace(synapses=Synapses.of(~unread, size, by_unit))
 
 
 def _weights(index: int, shape: Shape, program: StepProgram, weight: Tensor | Codes) -> tuple[Weights, ...]:

@@ -59,7 +59,7 @@ def source(net: Network, name: str, arithmetic: Arithmetic = Arithmetic.FLOAT) -
     ready, kept = prepared(net), parameters(net)
     forms = formats(net.spec)
     plans = [
-        plan(i, layer, shape, form, params, kept[f"layers.{i}.weight"])
+        plan(i, layer, shape, form, params, kept[f"layers.{i}.weight"], arithmetic is Arithmetic.INTEGER)
         for i, (layer, shape, form, params) in enumerate(zip(net.spec.layers, net.shapes, forms, ready, strict=True))
     ]
     first = first_state(net, ready, 1)

@@ -91,6 +91,8 @@ def _order(plan: LayerPlan) -> str:
     assert plan.synapses is not None
     if plan.synapses.sparse:
         return "of the connections that are plastic, unit by unit"
+    if plan.synapses.by_unit:
+        return f"[{plan.shape.post}][{plan.shape.width}]: unit by unit, the inputs of each"
     return f"[{plan.shape.width}][{plan.shape.post}]: input by input, the units of each"
 
 

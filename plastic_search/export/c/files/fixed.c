@@ -21,3 +21,15 @@ static int32_t curve(int32_t a, int bits) { /* tanh of a 2^-bits, in 2^-15 */
     const int32_t low = TANH[at >> 10], value = low + (((TANH[(at >> 10) + 1] - low) * (at & 1023)) >> 10);
     return a < 0 ? -value : value;
 }
+
+static int32_t excess(int32_t a) { /* by how many bits an integer is too large for 15 bits with a sign */
+    uint32_t size = (uint32_t)(a < 0 ? -(a + 1) : a) >> 15;
+    int32_t bits = 0;
+    for (int by = 8; by; by /= 2) {
+        if (size >> by) {
+            size >>= by;
+            bits += by;
+        }
+    }
+    return size ? bits + 1 : bits;
+}
