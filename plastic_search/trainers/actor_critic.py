@@ -39,7 +39,8 @@ class ActorCritic(ResumableTrainer):
         clip: largest norm of the whole gradient; a longer one is scaled down to it.
         burn_in: updates at the start that change nothing (101 in the released programs).
         reports: how many times progress is reported, evenly over the updates.
-        optimiser: how an update follows from a gradient: `Adam`, `AdamW` or `SGD` of `training.optimisers`.
+        optimiser: how an update follows from a gradient: `Adam`, `AdamW`, `SGD` or `ShiftAdaMax` of
+            `training.optimisers`.
         groups: parameters, by path, whose learning rate or gradient is multiplied by a factor.
 
     Example:

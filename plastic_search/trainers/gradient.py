@@ -41,7 +41,8 @@ class Gradient(Trainer):
         clip: largest norm of the whole gradient; a longer one is scaled down to it.
         cooldown_fraction: last share of the updates, over which the learning rate falls linearly to 0.
         reports: how many times progress is reported, evenly over the updates.
-        optimiser: how an update follows from a gradient: `Adam`, `AdamW` or `SGD` of `training.optimisers`.
+        optimiser: how an update follows from a gradient: `Adam`, `AdamW`, `SGD` or `ShiftAdaMax` of
+            `training.optimisers`.
         groups: parameters, by path, whose learning rate or gradient is multiplied by a factor.
 
     Example:

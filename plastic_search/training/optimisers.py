@@ -19,10 +19,11 @@ from plastic_search.network.blocks import held_blocks, paths_match
 from plastic_search.network.module import Network
 from plastic_search.network.population import Population
 from plastic_search.network.pytree import map_tensors
+from plastic_search.training import shift_adamax
 
 __all__ = [
-    "SGD", "Adam", "AdamW", "Optimiser", "ParameterGroup", "clip_members", "gradient_factors", "keep_held",
-    "load_optimiser", "mean_gradients", "parameter_groups", "saved_optimiser",
+    "SGD", "Adam", "AdamW", "Optimiser", "ParameterGroup", "ShiftAdaMax", "clip_members", "gradient_factors",
+    "keep_held", "load_optimiser", "mean_gradients", "parameter_groups", "saved_optimiser",
 ]  # fmt: skip
 
 
@@ -110,6 +111,35 @@ class SGD(Optimiser):
         return torch.optim.SGD(
             groups, learning_rate, momentum=self.momentum, weight_decay=self.weight_decay, foreach=True
         )
+
+
+@dataclass(frozen=True)
+class ShiftAdaMax(Optimiser):
+    """theta' = theta - AP2(rate / (1 - beta1^t)) m / AP2(v), v' = max(beta2 v, |g|) (Hubara et al. 2016, algorithm 3)
+
+    Every product is with a power of two, AP2(z) = sign(z) 2^round(log2 |z|), so a device can shift.
+
+    Args:
+        beta1: share of the mean gradient m that is kept: 1 - 2^-3, or another 1 - 2^-k.
+        beta2: share of the largest gradient v that is kept.
+        epsilon: is added to AP2(v).
+    """
+
+    beta1: float = 1 - 2.0**-3
+    beta2: float = 1 - 2.0**-10
+    epsilon: float = 2.0**-27
+
+    def check(self) -> None:
+        positive(self, "epsilon")
+        _not_negative(self, "beta1", "beta2")
+        for name in ("beta1", "beta2"):
+            if getattr(self, name) >= 1.0:
+                raise PlasticSearchError(
+                    f"ShiftAdaMax.{name} is a share, from 0 to below 1, but is {getattr(self, name)}"
+                )
+
+    def begin(self, groups: Iterable[dict[str, Any]], learning_rate: float) -> torch.optim.Optimizer:
+        return shift_adamax.ShiftAdaMax(groups, learning_rate, self.beta1, self.beta2, self.epsilon)
 
 
 @dataclass(frozen=True)
