@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,6 +24,7 @@ from plastic_search.core.part import discover, open_set
 from plastic_search.export import c
 from plastic_search.export.c import writing
 from plastic_search.export.c.network import source
+from plastic_search.export.c.packing import packed
 from plastic_search.export.c.running import CompiledStep, compiled, compiler
 from plastic_search.export.parity import Parity, compared
 from plastic_search.modulations import FanOut
@@ -186,6 +189,25 @@ def test_integers_are_those_of_the_golden_model(tmp_path: Path) -> None:
 def test_any_parts_are_in_integers_what_their_golden_model_is(tmp_path: Path) -> None:
     several = [layer_of(k, **parts) for k, parts in enumerate(MIXED) if not isinstance(parts["cell"], Softmax)]
     net = network([replace(layer, bound=Bound.SOFT) for layer in several], Integer(4, 4, 4, Rounding.STOCHASTIC))
+    assert c.write(net, tmp_path / "network.c", 60, arithmetic=c.Arithmetic.INTEGER).checked == 60
+
+
+@needs_compiler
+@pytest.mark.parametrize(("bits", "fraction"), [(2, 1 / 4), (4, 1 / 2)])
+def test_codes_of_few_bits_are_packed(bits: int, fraction: float, tmp_path: Path) -> None:
+    values = np.array([1, -1, 0, 1, -1, 1, 1])
+    assert packed(values, 2).tolist() == [0b01001101, 0b00010111]
+    assert packed(values * 7, 4).tolist() == [0x97, 0x70, 0x79, 0x07]
+    assert packed(values[values != 0], 1).tolist() == [0b00110101]
+    precision = Integer(bits, bits, bits, Rounding.STOCHASTIC)
+    net = network([Layer(9, rule=Delta(), plastic=Pathway.BOTH, alpha=AlphaShape.NETWORK)], precision)
+    same = Network(replace(net.spec, precision=Integer()), 4)
+    same.load_state_dict(net.state_dict())
+    code, wide = (source(each, "n", c.Arithmetic.INTEGER) for each in (net, same))
+    held, before = (next(m for m in each.members if m.path == "layers.1.trace") for each in (code, wide))
+    assert len(held.start) == math.ceil(len(before.start) * fraction)
+    assert code.parameters < wide.parameters
+    assert f"pack{bits}(state->" in code.code
     assert c.write(net, tmp_path / "network.c", 60, arithmetic=c.Arithmetic.INTEGER).checked == 60
 
 

@@ -13,6 +13,7 @@ from plastic_search.export.c.golden import Integers
 from plastic_search.export.c.integer_layer import DITHER, ELIGIBILITY, INPUT, STATE, Factor, IntegerLayer
 from plastic_search.export.c.layer import LayerPlan
 from plastic_search.export.c.noise import next_noise
+from plastic_search.export.c.packing import kind_of, packed
 from plastic_search.export.c.state import Member
 from plastic_search.export.c.synapses import CODE
 from plastic_search.export.parameters import Codes
@@ -78,7 +79,7 @@ class Golden:
             for member in members:
                 kind = member.path.split(".")[2]
                 if member.synapses is not None:
-                    found[member.path] = member.synapses.values(getattr(each, kind))
+                    found[member.path] = packed(member.synapses.values(getattr(each, kind)), member.bits or 32)
                 elif kind in ("output", "dither"):
                     found[member.path] = np.atleast_1d(getattr(each, kind))
                 else:
@@ -102,9 +103,16 @@ def _starts(members: Sequence[Member]) -> dict[Slot, np.ndarray]:
 
 def _integers(layer: IntegerLayer, member: Member) -> Member:
     """A member of the state in integers."""
-    kinds = {"output": "int16_t", "eligibility": "int16_t", "trace": "int8_t" if layer.top < 2**7 else "int16_t"}
-    start = np.array([whole(float(v), STATE) for v in member.start], np.int64)  # or 0
-    return member._replace(kind=kinds.get(member.path.split(".")[2], "int32_t"), start=start)
+    buffer, start = (
+        member.path.split(".")[2],
+        np.array([whole(float(v), STATE) for v in member.start], np.int64),
+    )  # or 0
+    if buffer == "trace":
+        bits = layer.bits
+        packs = bits if bits < 8 else 0
+        about = f"{member.about}{f'; {bits} bits each, the first in the lowest' if packs else ''}"
+        return member._replace(kind=kind_of(bits), start=packed(start, bits), bits=packs, about=about)
+    return member._replace(kind="int16_t" if buffer in ("output", "eligibility") else "int32_t", start=start)
 
 
 class GoldenLayer:

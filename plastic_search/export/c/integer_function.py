@@ -10,9 +10,10 @@ from plastic_search.export.c.fixed import Form, whole
 from plastic_search.export.c.function import LayerFunction
 from plastic_search.export.c.integer_layer import DITHER, ELIGIBILITY, STATE, Factor, IntegerLayer
 from plastic_search.export.c.integer_numbers import IntegerNumbers, Text, moved
-from plastic_search.export.c.layer import Synapses
+from plastic_search.export.c.layer import together
 from plastic_search.export.c.loops import INDEX, Body
 from plastic_search.export.c.noise import next_noise
+from plastic_search.export.c.packing import bits_of, kind_of, packed, unpacked
 from plastic_search.export.c.state import Member
 from plastic_search.export.c.synapses import CODE
 from plastic_search.export.c.text import Constants, block, indented
@@ -60,7 +61,7 @@ class IntegerFunction(LayerFunction):
     def pair(self, slot: Slot) -> str:
         name = f"{self.plan.name}_{slot[0]}"
         if slot == CODE:
-            return f"state->{self.plan.name}_trace[k]"
+            return unpacked(f"state->{self.plan.name}_trace", self.layer.bits)
         if slot[0] == "eligibility":
             return f"state->{name}[k]"
         assert self.plan.synapses
@@ -100,11 +101,10 @@ class IntegerFunction(LayerFunction):
             values = np.array([whole(float(v), form) for v in bias], np.int64)
             start = f"{self.constants.array(f'{plan.name}_bias{k}', values, 'int32_t')}[i]" if values.any() else "0"
             lines.append(f"{kind}drive{k}{at} = {start};")
-        for w, factor in zip(plan.weights, layer.factors, strict=True):
-            stored = Synapses.of(w.values != 0, w.values.itemsize, True)
-            name = self.constants.array(w.name, stored.values(w.values), f"int{8 * w.values.itemsize}_t")
+        for w, factor, stored in zip(plan.weights, layer.factors, together(plan.weights), strict=True):
+            code = self._codes(w.name, stored.values(w.values))
             column = f"{w.first} + j" if w.first else "j"
-            body = [f"sum += {'(int64_t)' * factor.wide}{name}[k] * pre[{column}];"]
+            body = [f"sum += {'(int64_t)' * factor.wide}{code} * pre[{column}];"]
             lines += self._summed({"sum": (f"drive{w.to}{at}", factor)}, self.along(stored, w.name, body))
         if self._recalls:
             lines.append(f"{kind}recall{at} = 0;")
@@ -124,7 +124,7 @@ class IntegerFunction(LayerFunction):
         stored, alpha = plan.synapses, self._alpha()
         assert stored
         body = Body(self.of_synapses, "h", {}, self.of_synapse)
-        read = f"state->{plan.name}_trace[k]"
+        read = self.pair(CODE)
         if layer.read is not None:
             read = _P.nearest(body.value(layer.read), layer.synapses.form(layer.read).fraction)
         body.lines.append(f"const int32_t level = {read}, x = {self.pre()};")
@@ -153,8 +153,12 @@ class IntegerFunction(LayerFunction):
         assert stored
         if (alpha == alpha[0, 0]).all():
             return _P.literal(int(alpha[0, 0]))
-        kind = "int8_t" if np.abs(alpha).max() < 2**7 else "int16_t"
-        return f"{self.constants.array(f'{self.plan.name}_alpha', stored.values(alpha), kind)}[k]"
+        return self._codes(f"{self.plan.name}_alpha", stored.values(alpha))
+
+    def _codes(self, name: str, values: np.ndarray) -> str:
+        """The expression of the integer `k` of some that do not change, packed where they are small."""
+        bits = bits_of(values)
+        return unpacked(self.constants.array(name, packed(values, bits), kind_of(bits)), bits)
 
     # -- synapses
 
@@ -168,13 +172,14 @@ class IntegerFunction(LayerFunction):
         for buffer, value in values.items():
             node = layer.writes[buffer]
             form, low, high = layer.synapses.form(node), *layer.synapses.bounds(node)
+            array = f"state->{plan.name}_{buffer}"
             if buffer == "eligibility":
-                text = self.of_synapses.written(node, (buffer, Axis.PAIR, 0), value)
-            else:
-                kind = "int8_t" if layer.top < 2**7 else "int16_t"
-                text = _P.nearest(value, form.fraction)
-                text = f"({kind}){text if max(-low, high) <= layer.top else _P.clip(text, layer.top)}"
-            body.lines.append(f"state->{plan.name}_{buffer}[k] = {text};")
+                body.lines.append(f"{array}[k] = {self.of_synapses.written(node, (buffer, Axis.PAIR, 0), value)};")
+                continue
+            text = _P.nearest(value, form.fraction)
+            text = text if max(-low, high) <= layer.top else _P.clip(text, layer.top)
+            packs = f"pack{layer.bits}({array}, k, {text});"
+            body.lines.append(packs if layer.bits < 8 else f"{array}[k] = ({kind_of(layer.bits)}){text};")
         loop = [*unit.lines, *self.along(stored, f"{plan.name}_trace", body.lines)]
         return block(f"for (size_t i = 0; i < {plan.shape.post}; i++)", loop)
 

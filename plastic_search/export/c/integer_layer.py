@@ -12,6 +12,7 @@ import torch
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.export.c.fixed import LARGEST, Fixed, Form, fitted, whole
 from plastic_search.export.c.layer import LayerPlan
+from plastic_search.export.c.packing import bits_within
 from plastic_search.export.c.synapses import Levels, Products
 from plastic_search.export.parameters import Codes
 from plastic_search.network.kernels.tracing.ir import Axis, Node
@@ -77,6 +78,7 @@ class IntegerLayer:
         self.level = step_size(form, plan.layer.limit) if form else 1.0  # what is read
         self.fine = self.level / 2**form.remainder if form else 1.0  # ... and kept
         self.top = form.top * 2**form.remainder if form else 0
+        self.bits = bits_within(self.top)  # of what is kept of a trace
         self.pre = INPUT
         try:
             self._set_forms(outputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.export.c.packing import bits_of, bits_within
 from plastic_search.export.parameters import Codes
 from plastic_search.network.controls import NOTHING
 from plastic_search.network.formats import Formats
@@ -23,9 +25,7 @@ from plastic_search.network.spec import Layer
 from plastic_search.network.step import Ready
 from plastic_search.structures import Shape
 
-__all__ = ["LayerPlan", "Synapses", "Weights", "plan"]
-
-_INDEX = 3  # bytes of an index, and its share of the beginnings of rows
+__all__ = ["LayerPlan", "Synapses", "Weights", "plan", "together"]
 
 
 class Synapses(NamedTuple):
@@ -52,15 +52,20 @@ class Synapses(NamedTuple):
             size: bytes of the numbers of one.
             by_unit: how all of them lie.
         """
-        count = int(used.sum())
-        if count * (size + _INDEX) + 2 * len(used) < used.size * size:
-            post, pre = np.nonzero(used)
-            return cls(post, pre, (len(used), used.shape[1]), True)
+        post, pre = np.nonzero(used)
+        some = cls(post, pre, (len(used), used.shape[1]), True)
+        if some.bytes(size) < used.size * size:
+            return some
         if by_unit:
             post, pre = (each.reshape(-1) for each in np.indices(used.shape))
         else:
             pre, post = (each.reshape(-1) for each in np.indices(used.T.shape))
         return cls(post, pre, (len(used), used.shape[1]), False, by_unit)
+
+    def bytes(self, size: float) -> float:
+        """What they take, if the numbers of one take so many."""
+        index = (1 if self.shape[1] <= 2**8 else 2) * len(self.post) + 2 * (self.shape[0] + 1)
+        return len(self.post) * size + index * self.sparse
 
     def values(self, matrix: np.ndarray) -> np.ndarray:
         """The numbers of these connections, from those of all [..., post, pre]."""
@@ -157,8 +162,24 @@ def plan(
     if alpha is None:
         return found
     unread = alpha == 0 if not found.uses_recall else np.zeros_like(alpha, bool)
-    size = 8 + 4 * (program.synapses is not None and program.synapses.retroactive)
+    retroactive = program.synapses is not None and program.synapses.retroactive
+    size = 8.0 + 4 * retroactive
+    if by_unit and form.trace is not None:  # integers: an alpha of as many bits as the trace
+        size = 2 * bits_within(form.trace.top * 2**form.trace.remainder) / 8 + 2 * retroactive
     return found._replace(synapses=Synapses.of(~unread, size, by_unit))
+
+
+def together(weights: Sequence[Weights]) -> list[Synapses]:
+    """Which connections of blocks of codes are stored: the same of blocks with the same inputs, if that is smaller."""
+    sizes = [bits_of(w.values) / 8 for w in weights]
+    found = [Synapses.of(w.values != 0, size, True) for w, size in zip(weights, sizes, strict=True)]
+    for inputs in {(w.first, w.values.shape) for w in weights}:
+        mine = [k for k, w in enumerate(weights) if (w.first, w.values.shape) == inputs]
+        used = np.any([weights[k].values != 0 for k in mine], axis=0)
+        shared = Synapses.of(used, sum(sizes[k] for k in mine), True)
+        if shared.bytes(sum(sizes[k] for k in mine)) < sum(found[k].bytes(sizes[k]) for k in mine):
+            found = [shared if k in mine else each for k, each in enumerate(found)]
+    return found
 
 
 def _weights(index: int, shape: Shape, program: StepProgram, weight: Tensor | Codes) -> tuple[Weights, ...]:

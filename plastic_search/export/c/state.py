@@ -30,6 +30,7 @@ class Member(NamedTuple):
         synapses: which of them are stored; None for what has no number of each.
         about: what it holds, for the header.
         kind: the type of its numbers in C.
+        bits: of each number, if several are packed in one byte; 0 if not.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Member(NamedTuple):
     synapses: Synapses | None
     about: str
     kind: str = "float"
+    bits: int = 0
 
     @property
     def name(self) -> str:

@@ -33,3 +33,25 @@ static int32_t excess(int32_t a) { /* by how many bits an integer is too large f
     }
     return size ? bits + 1 : bits;
 }
+
+static int32_t unpacked1(const uint8_t *from, size_t k) { /* -1 or 1 */
+    return (from[k >> 3] >> (k & 7) & 1) ? 1 : -1;
+}
+
+static int32_t unpacked2(const uint8_t *from, size_t k) {
+    return ((from[k >> 2] >> 2 * (k & 3) & 3) ^ 2) - 2;
+}
+
+static int32_t unpacked4(const uint8_t *from, size_t k) {
+    return ((from[k >> 1] >> 4 * (k & 1) & 15) ^ 8) - 8;
+}
+
+static void pack2(uint8_t *to, size_t k, int32_t code) {
+    const unsigned shift = 2 * (unsigned)(k & 3);
+    to[k >> 2] = (uint8_t)((to[k >> 2] & ~(3u << shift)) | ((unsigned)code & 3u) << shift);
+}
+
+static void pack4(uint8_t *to, size_t k, int32_t code) {
+    const unsigned shift = 4 * (unsigned)(k & 1);
+    to[k >> 1] = (uint8_t)((to[k >> 1] & ~(15u << shift)) | ((unsigned)code & 15u) << shift);
+}
