@@ -3,7 +3,7 @@
 NAME/
   step.onnx               one step: inputs and state in, outputs and next state out
   sequence.onnx           the same for a whole sequence at once
-  parameters.safetensors  the same parameters by name, integers and their steps where rounded
+  parameters.safetensors  the same parameters by name, integers and their steps where rounded, packed where few bits do
   examples.safetensors    episodes of the test split, and the network's outputs
   runner.py               runs it: numpy, onnxruntime and safetensors are enough
   manifest.json           spec, state, measured parity, and the sha256 of every other file
@@ -30,6 +30,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.paths import as_path
 from plastic_search.export import manifest, runner
 from plastic_search.export.onnx import export_step
+from plastic_search.export.packing import pack
 from plastic_search.export.parameters import Codes, first_state, parameters, prepared
 from plastic_search.export.parity import ALLOWED, Parity
 from plastic_search.export.sequence import export_sequence
@@ -159,11 +160,15 @@ def _start(name: str, value: Tensor) -> dict[str, float]:
 
 
 def _stored(net: Network) -> dict[str, Tensor]:
-    """The content of the parameter file: `NAME`, or `NAME.codes` and `NAME.step`."""
+    """The content of the parameter file: `NAME`; or `NAME.step` and `NAME.codes`, of at most 4 bits `NAME.codes4`."""
     stored: dict[str, Tensor] = {}
     for name, value in parameters(net).items():
-        coded = isinstance(value, Codes)
-        stored |= {f"{name}.codes": value.codes, f"{name}.step": value.step} if coded else {name: value}
+        if not isinstance(value, Codes):
+            stored[name] = value
+            continue
+        stored[f"{name}.step"], width = value.step, value.packed
+        packed = value.codes if width is None else torch.from_numpy(pack(value.codes.numpy(), width))
+        stored[f"{name}.codes{width or ''}"] = packed
     return stored
 
 

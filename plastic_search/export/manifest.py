@@ -6,6 +6,7 @@ Its schema, its limits and most checks stand in `runner`, which is copied into b
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,13 @@ import numpy as np
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.paths import as_path
 from plastic_search.export import graphs, runner
+from plastic_search.export.packing import unpack
 
 __all__ = ["dumped", "read", "refusals", "seal", "verify"]
 
 _TYPES = {"float32": (1,), "int8": (3, 22), "int16": (5,)}  # of stored parameters, and ONNX's numbers: FLOAT, INT8, ...
+_CODES, _PACKED = (re.compile(rf"layers\.\d+\.(weight|alpha)\.codes{width}") for width in ("", "[124]"))
+_INT4 = 22
 
 
 def read(folder: Path | str) -> dict[str, Any]:
@@ -31,7 +35,7 @@ def read(folder: Path | str) -> dict[str, Any]:
     """
     with refusals():
         net = runner.Runner(as_path(folder))
-        _check_parameters(net.files)
+        _check_parameters(net.manifest, net.files)
         if net.manifest["examples"]:
             _check_examples(net.manifest, runner.tensors(net.files, "examples.safetensors"))
     return net.manifest
@@ -80,17 +84,21 @@ def refusals() -> Iterator[None]:
         raise PlasticSearchError(str(error)) from None
 
 
-def _check_parameters(files: dict[str, bytes]) -> None:
+def _check_parameters(manifest: dict[str, Any], files: dict[str, bytes]) -> None:
     """Refuse parameters whose types and shapes are not those that step.onnx has for them, where it uses them."""
     stored = runner.tensors(files, "parameters.safetensors")
     used = {
-        str(each[8][0], "utf-8", "replace"): (each[2][0], each.get(1, []))
+        str(each[8][0], "utf-8", "replace"): each
         for each in graphs.read(files["step.onnx"], "step.onnx")[0].get(5, [])
         if 8 in each
     }
-    for name in sorted({name for name in used if name.startswith("layers.")} - stored.keys()):
+    names = {name[:-1] if _PACKED.fullmatch(name) else name for name in stored}
+    for name in sorted({name for name in used if name.startswith("layers.")} - names):
         raise PlasticSearchError(f"parameters.safetensors lacks {name!r}, which step.onnx has")
     for name, value in stored.items():
+        if _PACKED.fullmatch(name):
+            _check_packed(manifest, name, value, used.get(name[:-1]))
+            continue
         kinds = _TYPES.get(value.dtype.name, ())
         if not kinds or not name.startswith("layers."):
             known = ", ".join(_TYPES)
@@ -98,12 +106,39 @@ def _check_parameters(files: dict[str, bytes]) -> None:
                 f"parameters.safetensors has {name!r:.60} of {value.dtype}; parameters are called layers.0.weight, "
                 f"for example, and are of one of {known}"
             )
-        kind, shape = used.get(name, (kinds[0], list(value.shape)))
+        kind, shape = (used[name][2][0], used[name].get(1, [])) if name in used else (kinds[0], list(value.shape))
         if kind not in kinds or shape != list(value.shape):
             raise PlasticSearchError(
                 f"parameters.safetensors has {name!r:.60} of {value.dtype} {list(value.shape)}, "
                 f"but step.onnx has it of type {kind} {shape}"
             )
+        if _CODES.fullmatch(name) and (top := _top(manifest, name)) < int(np.abs(value.astype(int)).max(initial=0)):
+            raise PlasticSearchError(
+                f"parameters.safetensors has integers above {top} in {name!r:.60}: more bits than the manifest states"
+            )
+
+
+def _top(manifest: dict[str, Any], name: str) -> int:
+    """The largest code that a parameter has in the bits that the manifest states for it."""
+    form = manifest["precision"].get(name.split(".")[2])
+    if form is None or not 1 <= form["bits"] <= 16:
+        raise PlasticSearchError(f"parameters.safetensors has {name!r:.60}, of which the manifest states no bits")
+    return max(2 ** (form["bits"] - 1) - 1, 1)
+
+
+def _check_packed(manifest: dict[str, Any], name: str, value: np.ndarray, used: Any) -> None:
+    """Refuse packed codes that are not as many as in step.onnx, not equal to them, or have more bits than is stated."""
+    width, top = int(name[-1]), _top(manifest, name)
+    if used is None:  # nothing computes with them; `loading` knows their number
+        return
+    try:
+        codes = unpack(value, width, used.get(1, []), top)
+        if used[2] != [_INT4] or 9 not in used:
+            raise ValueError(f"step.onnx has it of type {used[2][0]}, instead of INT4")
+        if not np.array_equal(codes, unpack(np.frombuffer(used[9][0], np.uint8), 4, used.get(1, []), top)):
+            raise ValueError("step.onnx has other integers")
+    except ValueError as error:
+        raise PlasticSearchError(f"parameters.safetensors has {name!r:.60}: {error}") from None
 
 
 def _check_examples(manifest: dict[str, Any], data: dict[str, np.ndarray]) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.paths import as_path
+from plastic_search.export.packing import pack
 from plastic_search.export.parameters import Codes, first_state, parameters, prepared
 from plastic_search.export.parity import Parity, check
 from plastic_search.network.module import Network, check_network
@@ -131,7 +132,9 @@ def _initializers(name: str, value: Tensor | Codes) -> list[Any]:
     if isinstance(value, Tensor):
         return [numpy_helper.from_array(value.numpy(), name)]
     kind = {4: TensorProto.INT4, 8: TensorProto.INT8, 16: TensorProto.INT16}[value.width]
-    whole = helper.make_tensor(f"{name}.codes", kind, list(value.codes.shape), value.codes.flatten().tolist())
+    codes = value.codes.numpy()
+    data = pack(codes, 4) if value.width == 4 else codes.astype(f"<i{value.width // 8}")
+    whole = helper.make_tensor(f"{name}.codes", kind, list(codes.shape), data.tobytes(), raw=True)
     return [whole, numpy_helper.from_array(value.step.numpy(), f"{name}.step")]
 
 

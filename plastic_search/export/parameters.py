@@ -31,6 +31,13 @@ class Codes(NamedTuple):
         return next(width for width in (4, 8, 16) if width >= self.bits)
 
     @property
+    def packed(self) -> int | None:
+        """Bits of each integer in parameters.safetensors: 4, 2 or 1; None where they are not packed."""
+        if self.bits > 4:
+            return None
+        return 4 if self.bits > 2 else 2 if self.bits == 2 or bool((self.codes == 0).any()) else 1
+
+    @property
     def nbytes(self) -> int:
         """Bytes in step.onnx."""
         return -(-self.codes.numel() * self.width // 8) + self.step.nbytes

@@ -27,7 +27,7 @@ from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.graph import Graph
 from plastic_search.structures.selected import Selected
 
-__all__ = ["Stored", "rebuild"]
+__all__ = ["Stored", "parameter_sizes", "rebuild"]
 
 
 class Stored(NamedTuple):
@@ -49,7 +49,7 @@ def rebuild(spec: NetworkSpec, inputs: int, stored: dict[str, Stored], path: Pat
     Raises:
         PlasticSearchError: the parameters are not those of the spec; nothing of their sizes is made before.
     """
-    _require_sizes(path, spec, shapes(spec, inputs), stored, remedy)
+    _require_sizes(path, spec, inputs, stored, remedy)
     layers = tuple(
         replace(layer, structure=_fixed(layer, shape, stored[f"layers.{i}.weight"], stored.get(f"layers.{i}.alpha")))
         for i, (layer, shape) in enumerate(zip(spec.layers, shapes(spec, inputs), strict=True))
@@ -63,18 +63,23 @@ def rebuild(spec: NetworkSpec, inputs: int, stored: dict[str, Stored], path: Pat
     return net
 
 
-def _require_sizes(
-    path: Path | str, spec: NetworkSpec, sizes: tuple[Shape, ...], stored: dict[str, Stored], remedy: str
-) -> None:
-    """Refuse parameters of other sizes than the spec's, before anything is made of those sizes."""
-    wanted: dict[str, list[int]] = {}
-    for i, (layer, shape) in enumerate(zip(spec.layers, sizes, strict=True)):
-        wanted[f"layers.{i}.weight"] = [layer.cell.drives, shape.post, shape.pre]
-        wanted[f"layers.{i}.bias"] = [layer.cell.sums, shape.post]
+def parameter_sizes(spec: NetworkSpec, inputs: int) -> dict[str, list[int]]:
+    """The sizes of weights, biases and alphas by the spec, by path; nothing of those sizes is made."""
+    sizes: dict[str, list[int]] = {}
+    for i, (layer, shape) in enumerate(zip(spec.layers, shapes(spec, inputs), strict=True)):
+        sizes[f"layers.{i}.weight"] = [layer.cell.drives, shape.post, shape.pre]
+        sizes[f"layers.{i}.bias"] = [layer.cell.sums, shape.post]
         if shape.width:
-            wanted[f"layers.{i}.alpha"] = [shape.post, shape.width]
-        elif f"layers.{i}.alpha" in stored:
-            raise PlasticSearchError(f"{path}: layers.{i}.alpha should be absent, since nothing is plastic; {remedy}")
+            sizes[f"layers.{i}.alpha"] = [shape.post, shape.width]
+    return sizes
+
+
+def _require_sizes(path: Path | str, spec: NetworkSpec, inputs: int, stored: dict[str, Stored], remedy: str) -> None:
+    """Refuse parameters of other sizes than the spec's, before anything is made of those sizes."""
+    wanted = parameter_sizes(spec, inputs)
+    for i in range(len(spec.layers)):
+        if (alpha := f"layers.{i}.alpha") in stored and alpha not in wanted:
+            raise PlasticSearchError(f"{path}: {alpha} should be absent, since nothing is plastic; {remedy}")
     for name, size in wanted.items():
         found = list(stored[name].value.shape) if name in stored else "missing"
         if found != size:

@@ -21,6 +21,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.export import bundle, manifest, runner
 from plastic_search.export.bundle import Bundle
 from plastic_search.export.loading import load
+from plastic_search.export.packing import unpack
 from plastic_search.export.parameters import prepared
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
@@ -116,8 +117,9 @@ def test_parameters_are_kept_as_the_integers_they_are(written: tuple[Network, Bu
     net, result = written
     stored = load_file(result.folder / "parameters.safetensors")
     for i, ready in enumerate(prepared(net)):
-        codes = stored[f"layers.{i}.weight.codes"]
-        assert codes.dtype is torch.int8
+        packed = stored[f"layers.{i}.weight.codes4"].numpy()
+        assert len(packed) == -(-ready.weight.numel() // 2), "two in a byte"
+        codes = torch.from_numpy(unpack(packed, 4, ready.weight.shape, 7))
         assert int(codes.abs().max()) == 7
         assert torch.equal(codes * stored[f"layers.{i}.weight.step"], ready.weight)
         assert torch.equal(stored[f"layers.{i}.bias"], ready.bias)

@@ -130,6 +130,7 @@ def test_rounded_parameters_are_integers_in_the_file(bits: int, kind: int, tmp_p
                 continue
             codes, step = kept[f"layers.{i}.{name}.codes"], kept[f"layers.{i}.{name}.step"]
             assert codes.data_type == kind
+            assert len(codes.raw_data) == -(-value.numel() * max(bits, 4) // 8)
             assert f"layers.{i}.{name}" not in kept
             restored = numpy_helper.to_array(codes).astype(np.float32) * numpy_helper.to_array(step)
             assert np.array_equal(restored, value.numpy())

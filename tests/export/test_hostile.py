@@ -235,12 +235,43 @@ class TestTensors:
             ),
             (lambda p: p.update({"other": p["layers.0.bias"]}), "'other' of float32; parameters are called"),
             (lambda p: p.pop("layers.0.bias"), "lacks 'layers.0.bias'"),
+            (lambda p: p.pop("layers.0.weight.codes4"), "lacks 'layers.0.weight.codes'"),
+            (lambda p: p["layers.0.weight.codes4"].__setitem__(0, 0x78), "an integer is 8, .* more bits than it holds"),
+            (lambda p: p["layers.0.weight.codes4"].__setitem__(0, 0x77), "step.onnx has other integers"),
+            (
+                lambda p: p.update({"layers.0.weight.codes4": p["layers.0.weight.codes4"][:-1].copy()}),
+                r"210 integers of 4 bits are uint8 \[105\], but it is uint8 \[104\]",
+            ),
+            (
+                lambda p: p["layers.0.alpha.codes4"].__setitem__(-1, p["layers.0.alpha.codes4"][-1] | 0x80),
+                "bits after the last of its 201 integers are set",
+            ),
+            (
+                lambda p: p.update({"layers.0.weight.codes": np.full((1, 3, 70), 8, np.int8)}),
+                "has integers above 7 in 'layers.0.weight.codes': more bits than the manifest states",
+            ),
         ],
     )
     def test_parameters_are_those_of_the_step(self, change: Change, message: str, copied: Path) -> None:
         stored = load_file(copied / "parameters.safetensors")
         change(stored)
         replace_file(copied, "parameters.safetensors", save(stored))
+        with pytest.raises(PlasticSearchError, match=message):
+            manifest.read(copied)
+
+    @pytest.mark.parametrize(
+        ("form", "message"),
+        [
+            (
+                {"bits": 3, "rounding": "nearest"},
+                "an integer is 7, but in its format at most 3: more bits",
+            ),
+            ({"bits": 0, "rounding": "nearest"}, "of which the manifest states no bits"),
+            (None, "of which the manifest states no bits"),
+        ],
+    )
+    def test_integers_of_more_bits_than_are_stated_are_refused(self, form: Any, message: str, copied: Path) -> None:
+        reseal(copied, lambda data: data["precision"].update(weight=form))
         with pytest.raises(PlasticSearchError, match=message):
             manifest.read(copied)
 

@@ -121,8 +121,36 @@ def test_a_structure_that_learned_comes_back_as_its_graph(opened: Callable[[Netw
     assert again.connections() == before
 
 
+def test_integers_that_were_not_yet_packed_are_read(opened: Callable[[Network], Network], tmp_path: Path) -> None:
+    net = network(STRUCTURES[0], Integer(4, 2, 8), AlphaShape.SYNAPSE, 0)
+    opened(net)
+    file = tmp_path / "parameters.safetensors"
+    tensors = load_file(file)
+    assert {name for name in tensors if "codes" in name} == {
+        f"layers.{i}.{name}" for i in range(2) for name in ("weight.codes4", "alpha.codes2")
+    }
+    for name, value in parameters(net).items():
+        if isinstance(value, Codes):
+            del tensors[f"{name}.codes{value.packed}"]
+            tensors[f"{name}.codes"] = value.codes
+    save_file(tensors, file)
+    assert _plain(parameters(loading.load(tmp_path))) == _plain(parameters(net))
+
+
 def resized(tensors: dict[str, Tensor]) -> None:
-    tensors["layers.0.weight.codes"] = torch.zeros(1, 6, 5, dtype=torch.int8)
+    tensors["layers.0.weight.codes4"] = torch.zeros(15, dtype=torch.uint8)
+
+
+def flat(tensors: dict[str, Tensor]) -> None:
+    tensors["layers.0.weight.codes4"] = tensors["layers.0.weight.codes4"].reshape(1, -1)
+
+
+def beyond(tensors: dict[str, Tensor]) -> None:
+    tensors["layers.0.weight.codes4"][0] = 0x88
+
+
+def again(tensors: dict[str, Tensor]) -> None:
+    tensors["layers.0.weight.codes"] = torch.zeros(1, 6, 10, dtype=torch.int8)
 
 
 def missing(tensors: dict[str, Tensor]) -> None:
@@ -156,7 +184,10 @@ def between(tensors: dict[str, Tensor]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (resized, r"layers\.0\.weight should be \[1, 6, 10\] by the spec, but is \[1, 6, 5\]; .*write it again"),
+        (resized, r"layers\.0\.weight: 60 integers of 4 bits are uint8 \[30\], but it is uint8 \[15\]; .*again"),
+        (flat, r"60 integers of 4 bits are uint8 \[30\], but it is uint8 \[1, 30\]"),
+        (beyond, r"layers\.0\.weight: an integer is 8, but in its format at most 7: more bits than it holds"),
+        (again, r"has layers\.0\.weight twice"),
         (missing, r"layers\.1\.bias should be \[1, 3\] by the spec, but is missing"),
         (unknown, r"layers\.0\.rule\.more should be absent, but is float32 \[3\]"),
         (whole, r"layers\.0\.bias should be float32 \[1, 6\], but is int32 \[1, 6\]"),
