@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from plastic_search.core.errors import unknown
 from plastic_search.records import table
 from plastic_search.records.run import Record
-from plastic_search.report import environment_page, reproduce, spiking_page, statistics
+from plastic_search.report import environment_page, low_bits, reproduce, spiking_page, statistics
 from plastic_search.report.comparison_figures import QUANTITIES, along_axis, every_seed, in_few_bits, over_training
 from plastic_search.report.figures import _learning, _rounded
 from plastic_search.report.figures._cases import Curve
@@ -142,6 +142,9 @@ def _more(record: Record, page: dict[str, Any]) -> dict[str, Any]:
     return {
         "environment": environment_page.contents(record, cases, best),
         "rounded": _rounded.data(record, cases),
+        "low_bits": [
+            {"label": case["label"]} | found for case in cases if (found := low_bits.contents(record, case["name"]))
+        ],
         "spiking": spiking_page.contents(record, networks, [best, page["reference"]]),
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from plastic_search.records import provenance
 from plastic_search.records.run import Finalist, Record, rounded_network
-from plastic_search.report import groups, reproduce, spiking_page, statistics, verdicts
+from plastic_search.report import groups, low_bits, reproduce, spiking_page, statistics, verdicts
 from plastic_search.report.figures import Figure, ablation, bits, importances, learning_curves, topology
 from plastic_search.report.formatting import MARGIN
 from plastic_search.report.groups import Group, Trial
@@ -208,7 +208,8 @@ def _bits(record: Record) -> dict[str, Any] | None:
         if name != Finalist.WINNER
     ]
     winner = _rounded(record, Finalist.WINNER)
-    return winner | {"others": others} if winner["rows"] or any(each["rows"] for each in others) else None
+    known = any(each["rows"] or each["low"] for each in (winner, *others))
+    return winner | {"others": others} if known else None
 
 
 def _rounded(record: Record, network: str) -> dict[str, Any]:
@@ -219,6 +220,7 @@ def _rounded(record: Record, network: str) -> dict[str, Any]:
         row = rows.setdefault((v.family, bits.tick(v), rounding), {"rounded": None, "tuned": None})
         row["tuned" if v.tuned else "rounded"] = v
     return {
+        "low": low_bits.contents(record, network),
         "float": groups.group(record, network).mean(),
         "float_tuned": result.float_tuned if result else None,
         "rows": [{"family": f, "bits": b, "rounding": r} | row for (f, b, r), row in rows.items()],

@@ -69,6 +69,8 @@ def data(record: Record, network: str = Finalist.WINNER) -> Bits | None:
     reference = findings.group(record, network)
     longer = next((g.values() for g in groups if g.values() and not _rounded(g.runs[0])), {})
     variants = [_variant(g, score, reference.values(), longer) for g in groups if (score := g.mean()) is not None]
+    searched = {g.name for g in groups if "budget" in g.runs[0].choices}  # which a page tables by themselves
+    variants = [v for v in variants if v.family != "mixed" or v.name not in searched]
     rounded = [v for v in variants if v.family != _FLOAT]
     if not rounded:
         return None
