@@ -188,6 +188,8 @@ def test_integers_are_those_of_the_golden_model(tmp_path: Path) -> None:
 @needs_compiler
 def test_any_parts_are_in_integers_what_their_golden_model_is(tmp_path: Path) -> None:
     several = [layer_of(k, **parts) for k, parts in enumerate(MIXED) if not isinstance(parts["cell"], Softmax)]
+    sparse = layer_of(0, cell=GRU(), rule=Hebb(), structure=Gated(density=0.3, plastic=0.2))
+    several.append(replace(sparse, units=12, plastic=Pathway.RECURRENT))  # whose own inputs alone are plastic
     net = network([replace(layer, bound=Bound.SOFT) for layer in several], Integer(4, 4, 4, Rounding.STOCHASTIC))
     assert c.write(net, tmp_path / "network.c", 60, arithmetic=c.Arithmetic.INTEGER).checked == 60
 

@@ -141,7 +141,7 @@ class IntegerFunction(LayerFunction):
             product = _P.nearest(f"({alpha} * level)", factor.drop)
             line = f"plastic{k} += {'(int64_t)' * factor.wide}{product} * x;"
             sums[f"plastic{k}"] = (f"drive{k}{at}", factor)
-            every.append(f"if (j {'<' if k == direct else '>='} {cut}) {line}" if columns else line)
+            every.append(f"if (j {'<' if k == direct else '>='} {cut}) {line}" if len(parts) > 1 else line)
             loops += self.along(stored, f"{plan.name}_trace", [*body.lines, line], columns)
         if stored.sparse:
             loops = self.along(stored, f"{plan.name}_trace", every)
