@@ -78,7 +78,7 @@ def _quantized(record: Record, network: str) -> list[list[str]]:
     grid = [c for c in grid if alone == budgets == [] or _is_rounded(c)]  # the float network goes with each of them
     result = []
     if grid:
-        widths, active = _widths(grid), _activity_widths(grid)
+        widths, active = _widths(grid, mine), _activity_widths(grid)
         options = ["--bits", widths] if widths not in ("", ",".join(map(str, WIDTHS))) else []
         result.append(options + (["--activity-bits", active] if active else []))
     result += [["--bits", each] for each in dict.fromkeys(alone)]
@@ -89,12 +89,23 @@ def _is_rounded(choices: dict[str, Any]) -> bool:
     return any(isinstance(choices.get(role), int) for role in (*_ROLES, "activity"))
 
 
-def _widths(mine: list[dict[str, Any]]) -> str:
-    """The widths that all roles of a network were rounded to together; of one without a trace, its weights."""
-    rounded = [[b for role in _ROLES if isinstance(b := choices.get(role), int)] for choices in mine]
+def _widths(grid: list[dict[str, Any]], mine: list[dict[str, Any]]) -> str:
+    """The widths that all roles of a network were rounded to together; of one without a trace, its weights.
+
+    Args:
+        grid: of all that was rounded, what the grid of widths did. Where another command had rounded all roles
+            together before, it rounded each alone.
+    """
+    rounded = [_bits_of(choices) for choices in grid]
     most = max(map(len, rounded))
     alike = {each[0] for each in rounded if len(each) == most and len({*each}) == 1}
+    others = {each[0] for each in map(_bits_of, mine) if len(each) == most and len({*each}) == 1}
+    alike |= others & {each[0] for each in rounded if len(each) == 1}
     return ",".join(str(width) for width in sorted(alike, reverse=True))
+
+
+def _bits_of(choices: dict[str, Any]) -> list[int]:
+    return [b for role in _ROLES if isinstance(b := choices.get(role), int)]
 
 
 def _activity_widths(mine: list[dict[str, Any]]) -> str:

@@ -70,6 +70,17 @@ def test_other_widths_and_other_bundles_are_told(full: Record) -> None:
     assert text[3] == "plastic-search export runs/digit_recall --name dense --seed 2 --out runs/mine"
 
 
+def test_widths_that_another_command_had_rounded_together_before_are_those_of_the_grid_too(full: Record) -> None:
+    def searched(run: runs.Run) -> runs.Run:
+        return replace(run, choices=run.choices | {"budget": 900}) if run.name.startswith("w2a2t2") else run
+
+    again = reproduce.again(full._replace(runs=[searched(r) for r in full.runs], folder=Path("runs/digit_recall")))
+    assert [line for line in again if " quantize " in line] == [
+        "plastic-search quantize runs/digit_recall",
+        "plastic-search quantize runs/digit_recall --budget 900",
+    ]
+
+
 def test_the_bundle_of_an_earlier_winner_is_not_asked_for_again(full: Record) -> None:
     """Its rounded networks are gone, so its name would be refused."""
     spec = {"kind": "NetworkSpec", "layers": [{"kind": "Layer", "units": 9}]}
