@@ -195,21 +195,23 @@ def test_any_parts_are_in_integers_what_their_golden_model_is(tmp_path: Path) ->
 
 
 @needs_compiler
-@pytest.mark.parametrize(("bits", "fraction"), [(2, 1 / 4), (4, 1 / 2)])
-def test_codes_of_few_bits_are_packed(bits: int, fraction: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("bits", "units", "by"), [(2, 9, "pack2"), (2, 11, "keep2"), (4, 10, "pack4"), (4, 11, "keep4")]
+)
+def test_codes_of_few_bits_are_packed(bits: int, units: int, by: str, tmp_path: Path) -> None:
     values = np.array([1, -1, 0, 1, -1, 1, 1])
     assert packed(values, 2).tolist() == [0b01001101, 0b00010111]
     assert packed(values * 7, 4).tolist() == [0x97, 0x70, 0x79, 0x07]
     assert packed(values[values != 0], 1).tolist() == [0b00110101]
     precision = Integer(bits, bits, bits, Rounding.STOCHASTIC)
-    net = network([Layer(9, rule=Delta(), plastic=Pathway.BOTH, alpha=AlphaShape.NETWORK)], precision)
+    net = network([Layer(units, rule=Delta(), plastic=Pathway.BOTH, alpha=AlphaShape.NETWORK)], precision)
     same = Network(replace(net.spec, precision=Integer()), 4)
     same.load_state_dict(net.state_dict())
     code, wide = (source(each, "n", c.Arithmetic.INTEGER) for each in (net, same))
     held, before = (next(m for m in each.members if m.path == "layers.1.trace") for each in (code, wide))
-    assert len(held.start) == math.ceil(len(before.start) * fraction)
+    assert len(held.start) == math.ceil(len(before.start) * bits / 8)
     assert code.parameters < wide.parameters
-    assert f"pack{bits}(state->" in code.code
+    assert f"{by}(state->" in code.code
     assert c.write(net, tmp_path / "network.c", 60, arithmetic=c.Arithmetic.INTEGER).checked == 60
 
 

@@ -46,7 +46,7 @@ def equal(program: Path, code: Source, xs: np.ndarray) -> np.ndarray:
         assert process.stdout
         first = process.stdout.read(size)
         for episode in xs:
-            golden, state = deepcopy(code.golden), first
+            golden, state, y = deepcopy(code.golden), first, np.zeros(0)
             assert golden
             for x in episode:
                 process.stdin.write(state + x.tobytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -134,7 +135,8 @@ class LayerFunction(ABC):
         columns = range(stored.shape[1]) if columns is None else columns
         if not stored.sparse:
             head = f"for (size_t j = {columns.start}; j < {columns.stop}; j++)"
-            return block(head, [f"const size_t k = i * {stored.shape[1]} + j;", *body])
+            uses = any(re.search(r"\bk\b", line) for line in body)
+            return block(head, [*[f"const size_t k = i * {stored.shape[1]} + j;"] * uses, *body])
         start = self.indices(f"{name}_first", stored.starts())
         column = self.indices(f"{name}_column", stored.pre)
         uses = any("j]" in line or "j <" in line or "j >=" in line for line in body)

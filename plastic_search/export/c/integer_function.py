@@ -10,10 +10,10 @@ from plastic_search.export.c.fixed import Form, whole
 from plastic_search.export.c.function import LayerFunction
 from plastic_search.export.c.integer_layer import DITHER, ELIGIBILITY, STATE, Factor, IntegerLayer
 from plastic_search.export.c.integer_numbers import IntegerNumbers, Text, moved
-from plastic_search.export.c.layer import together
+from plastic_search.export.c.layer import Synapses, together
 from plastic_search.export.c.loops import INDEX, Body
 from plastic_search.export.c.noise import next_noise
-from plastic_search.export.c.packing import bits_of, kind_of, packed, unpacked
+from plastic_search.export.c.packing import bits_of, by_rows, kind_of, packed, unpacked
 from plastic_search.export.c.state import Member
 from plastic_search.export.c.synapses import CODE
 from plastic_search.export.c.text import Constants, block, indented
@@ -61,7 +61,7 @@ class IntegerFunction(LayerFunction):
     def pair(self, slot: Slot) -> str:
         name = f"{self.plan.name}_{slot[0]}"
         if slot == CODE:
-            return unpacked(f"state->{self.plan.name}_trace", self.layer.bits)
+            return "levels[j]" if self._rows else unpacked(f"state->{self.plan.name}_trace", self.layer.bits)
         if slot[0] == "eligibility":
             return f"state->{name}[k]"
         assert self.plan.synapses
@@ -102,10 +102,11 @@ class IntegerFunction(LayerFunction):
             start = f"{self.constants.array(f'{plan.name}_bias{k}', values, 'int32_t')}[i]" if values.any() else "0"
             lines.append(f"{kind}drive{k}{at} = {start};")
         for w, factor, stored in zip(plan.weights, layer.factors, together(plan.weights), strict=True):
-            code = self._codes(w.name, stored.values(w.values))
+            before, code = self._codes(w.name, w.values, stored)
             column = f"{w.first} + j" if w.first else "j"
             body = [f"sum += {'(int64_t)' * factor.wide}{code} * pre[{column}];"]
-            lines += self._summed({"sum": (f"drive{w.to}{at}", factor)}, self.along(stored, w.name, body))
+            loop = [*before, *self.along(stored, w.name, body)]
+            lines += self._summed({"sum": (f"drive{w.to}{at}", factor)}, loop)
         if self._recalls:
             lines.append(f"{kind}recall{at} = 0;")
         return lines + (self._read(at) if self.written else [])
@@ -121,7 +122,7 @@ class IntegerFunction(LayerFunction):
     def _read(self, at: str) -> list[str]:
         """drive += (alpha * H) pre, and recall = H pre."""
         plan, layer, program = self.plan, self.layer, self.plan.program
-        stored, alpha = plan.synapses, self._alpha()
+        stored, (before, alpha) = plan.synapses, self._alpha()
         assert stored
         body = Body(self.of_synapses, "h", {}, self.of_synapse)
         read = self.pair(CODE)
@@ -145,20 +146,41 @@ class IntegerFunction(LayerFunction):
             loops += self.along(stored, f"{plan.name}_trace", [*body.lines, line], columns)
         if stored.sparse:
             loops = self.along(stored, f"{plan.name}_trace", every)
-        return self._summed(sums, loops)
+        return self._summed(sums, [*self._trace_row(), *before, *loops])
 
-    def _alpha(self) -> str:
-        """The expression of the code of alpha of the connection `k`."""
+    @property
+    def _rows(self) -> bool:
+        """Whether the trace of a unit is unpacked as a whole."""
+        stored = self.plan.synapses
+        return stored is not None and by_rows(stored.shape[1], self.layer.bits, stored.sparse)
+
+    def _trace_row(self) -> list[str]:
+        """The trace of the unit `i`, as `levels`, if it is unpacked as a whole."""
+        return self._row(f"state->{self.plan.name}_trace", "levels", self.layer.bits) if self._rows else []
+
+    def _row(self, array: str, name: str, bits: int, columns: int = 0) -> list[str]:
+        columns = columns or self.counts[Axis.PRE]
+        size = columns * bits // 8
+        return [f"int8_t {name}[{columns}];", f"row{bits}({array} + i * {size}, {size}, {name});"]
+
+    def _alpha(self) -> tuple[list[str], str]:
+        """What comes before the loop, and the expression of the code of alpha of the connection `k`."""
         alpha, stored = self.layer.alpha, self.plan.synapses
         assert stored
         if (alpha == alpha[0, 0]).all():
-            return _P.literal(int(alpha[0, 0]))
-        return self._codes(f"{self.plan.name}_alpha", stored.values(alpha))
+            return [], _P.literal(int(alpha[0, 0]))
+        return self._codes(f"{self.plan.name}_alpha", alpha, stored)
 
-    def _codes(self, name: str, values: np.ndarray) -> str:
-        """The expression of the integer `k` of some that do not change, packed where they are small."""
+    def _codes(self, name: str, matrix: np.ndarray, stored: Synapses) -> tuple[list[str], str]:
+        """Of integers that do not change, packed where they are small: what comes before a loop, and that of `k`."""
+        values = stored.values(matrix)
         bits = bits_of(values)
-        return unpacked(self.constants.array(name, packed(values, bits), kind_of(bits)), bits)
+        array = self.constants.array(name, packed(values, bits), kind_of(bits))
+        if by_rows(stored.shape[1], bits, stored.sparse):
+            return self._row(
+                array, f"{name.split('_', 1)[1]}_row", bits, stored.shape[1]
+            ), f"{name.split('_', 1)[1]}_row[j]"
+        return [], unpacked(array, bits)
 
     # -- synapses
 
@@ -178,9 +200,16 @@ class IntegerFunction(LayerFunction):
                 continue
             text = _P.nearest(value, form.fraction)
             text = text if max(-low, high) <= layer.top else _P.clip(text, layer.top)
-            packs = f"pack{layer.bits}({array}, k, {text});"
-            body.lines.append(packs if layer.bits < 8 else f"{array}[k] = ({kind_of(layer.bits)}){text};")
-        loop = [*unit.lines, *self.along(stored, f"{plan.name}_trace", body.lines)]
+            if self._rows:
+                body.lines.append(f"levels[j] = (int8_t){text};")
+            elif layer.bits < 8:
+                body.lines.append(f"pack{layer.bits}({array}, k, {text});")
+            else:
+                body.lines.append(f"{array}[k] = ({kind_of(layer.bits)}){text};")
+        loop = [*unit.lines, *self._trace_row(), *self.along(stored, f"{plan.name}_trace", body.lines)]
+        if self._rows:
+            size = stored.shape[1] * layer.bits // 8
+            loop.append(f"keep{layer.bits}(state->{plan.name}_trace + i * {size}, {size}, levels);")
         return block(f"for (size_t i = 0; i < {plan.shape.post}; i++)", loop)
 
     def noise(self) -> list[str]:

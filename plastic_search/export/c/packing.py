@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["bits_of", "bits_within", "kind_of", "packed", "unpacked"]
+__all__ = ["bits_of", "bits_within", "by_rows", "kind_of", "packed", "unpacked"]
 
 
 def bits_of(values: np.ndarray) -> int:
@@ -33,6 +33,11 @@ def packed(values: np.ndarray, bits: int) -> np.ndarray:
     codes = (values > 0 if bits == 1 else values & (2**bits - 1)).astype(np.int64)
     codes = np.pad(codes, (0, -len(codes) % parts)).reshape(-1, parts)
     return (codes << (bits * np.arange(parts))).sum(1)
+
+
+def by_rows(columns: int, bits: int, sparse: bool) -> bool:
+    """Whether the codes of a unit are whole bytes, and so are unpacked together, which compilers vectorise."""
+    return bits in (2, 4) and not sparse and columns * bits % 8 == 0
 
 
 def unpacked(array: str, bits: int) -> str:

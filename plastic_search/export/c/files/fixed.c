@@ -46,6 +46,29 @@ static int32_t unpacked4(const uint8_t *from, size_t k) {
     return ((from[k >> 1] >> 4 * (k & 1) & 15) ^ 8) - 8;
 }
 
+static void row2(const uint8_t *from, size_t bytes, int8_t *to) { /* the codes of whole bytes */
+    for (size_t k = 0; k < bytes; k++) {
+        for (size_t n = 0; n < 4; n++) to[4 * k + n] = (int8_t)(((from[k] >> 2 * n & 3) ^ 2) - 2);
+    }
+}
+
+static void row4(const uint8_t *from, size_t bytes, int8_t *to) {
+    for (size_t k = 0; k < bytes; k++) {
+        to[2 * k] = (int8_t)(((from[k] & 15) ^ 8) - 8);
+        to[2 * k + 1] = (int8_t)(((from[k] >> 4) ^ 8) - 8);
+    }
+}
+
+static void keep2(uint8_t *to, size_t bytes, const int8_t *from) { /* the reverse */
+    for (size_t k = 0; k < bytes; k++) {
+        to[k] = (uint8_t)((from[4 * k] & 3) | (from[4 * k + 1] & 3) << 2 | (from[4 * k + 2] & 3) << 4 | (from[4 * k + 3] & 3) << 6);
+    }
+}
+
+static void keep4(uint8_t *to, size_t bytes, const int8_t *from) {
+    for (size_t k = 0; k < bytes; k++) to[k] = (uint8_t)((from[2 * k] & 15) | (from[2 * k + 1] & 15) << 4);
+}
+
 static void pack2(uint8_t *to, size_t k, int32_t code) {
     const unsigned shift = 2 * (unsigned)(k & 3);
     to[k >> 2] = (uint8_t)((to[k >> 2] & ~(3u << shift)) | ((unsigned)code & 3u) << shift);
