@@ -42,6 +42,7 @@ ONLY_IN = {  # a third party's only doors
     "onnx": {"export"},
     "onnxscript": {"export"},
     "onnxruntime": {"export"},
+    "qonnx": {"export"},
     "networkx": {"topology", "report"},
     "defusedxml": {"topology"},
     "pooch": {"tasks/_archives"},

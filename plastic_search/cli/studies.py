@@ -64,9 +64,12 @@ def export(
     seed: Annotated[int | None, typer.Option(help="Of which seed. Default: the study's first.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The bundle's folder; or NAME.c for C, NAME.nir for NIR. Default: FOLDER/bundle."),
+        typer.Option(help="The bundle's folder; or NAME.c, NAME.nir, NAME.qonnx, for these. Default: FOLDER/bundle."),
     ] = None,
     arithmetic: Annotated[str, typer.Option(help="Of C: float, or integer for a network in few bits.")] = "float",
+    licence: Annotated[
+        str, typer.Option("--license", help="For a bundle's model card, such as mit. Default: none.")
+    ] = "",
     target: Annotated[
         str, typer.Option(help="Of C: host, or cortex-m4: start, linker script, a run in QEMU.")
     ] = "host",
@@ -81,8 +84,9 @@ def export(
     For a Cortex-M4: the same with --name w4a4t8-nearest --arithmetic integer --target cortex-m4
 
     A spiking network goes to other tools as NIR: plastic-search export runs/mine --out mine.nir
+
+    A network in few bits goes to tools that build circuits as QONNX: plastic-search export runs/mine --out mine.qonnx
     """
-    from plastic_search.cli.console import print_line
     from plastic_search.core import loading
     from plastic_search.experiments import export as exported
 
@@ -93,7 +97,15 @@ def export(
     if out is not None and out.suffix.lower() == ".c":
         _print_c(exported.export_c(folder, out, name, seed, arithmetic, target), as_json)
         return
-    result = exported.export(folder, name, seed, out)
+    if out is not None and out.suffix.lower() == ".qonnx":
+        _print_qonnx(exported.export_qonnx(folder, out, name, seed), as_json)
+        return
+    _print_bundle(exported.export(folder, name, seed, out, licence), as_json)
+
+
+def _print_bundle(result: dict[str, Any], as_json: bool) -> None:
+    from plastic_search.cli.console import print_line
+
     if as_json:
         print_json(result)
         return
@@ -121,6 +133,23 @@ def _print_nir(result: dict[str, Any], as_json: bool) -> None:
         f"other tools read its {result['connections']} connections; that {result['plastic']} of them are plastic is in "
         "metadata, which `plastic_search.export.nir.read` reads too"
     )
+
+
+def _print_qonnx(result: dict[str, Any], as_json: bool) -> None:
+    from plastic_search.cli.console import print_line
+
+    if as_json:
+        print_json(result)
+        return
+    print_line(f"{result['file']}: {result['name']} of seed {result['seed']}, {result['bytes']:,} bytes")
+    print_line(f"one step of one episode, with {result['quantizers']} quantizers")
+    if result["steps"]:
+        print_line(
+            f"run by qonnx, and against the reference, each of {result['steps']} steps: largest difference "
+            f"{result['stepwise']:.1e}; running freely, the first {result['compared']}: {result['largest']:.1e}"
+        )
+    else:
+        print_line("NOT checked: qonnx is not installed; python -m pip install qonnx, and export it again")
 
 
 def _print_c(result: dict[str, Any], as_json: bool) -> None:

@@ -36,7 +36,7 @@ from plastic_search.tasks import Task
 if TYPE_CHECKING:
     from plastic_search.export.bundle import Bundle
 
-__all__ = ["best_case", "export", "export_c", "export_nir", "parameters_of", "saved_run", "task_of"]
+__all__ = ["best_case", "export", "export_c", "export_nir", "export_qonnx", "parameters_of", "saved_run", "task_of"]
 
 _ROUNDED = (Stage.FINAL, Stage.SWEEP, Stage.COMPARISON)  # whose networks `quantize` rounds
 _SAVED = (Stage.FINAL, Stage.QUANTIZED, Stage.SWEEP, Stage.COMPARISON)
@@ -45,7 +45,7 @@ _CHOOSE = "Choose with --name."
 
 
 def export(
-    out: Path | str, name: str = "", seed: int | None = None, folder: Path | str | None = None
+    out: Path | str, name: str = "", seed: int | None = None, folder: Path | str | None = None, licence: str = ""
 ) -> dict[str, Any]:
     """Write the bundle of one network of the study, sweep or comparison in `out`.
 
@@ -58,6 +58,7 @@ def export(
             alpha with an 8-bit trace where it exists, else the winner, or the case of the highest mean score.
         seed: of which seed; None takes the study's first.
         folder: where the bundle goes; None is `out`/bundle.
+        licence: under which the network is published, in the short form of model hubs; "" states none.
 
     Raises:
         PlasticSearchError: there is no such network, or the exported file differs from the reference.
@@ -67,7 +68,8 @@ def export(
         source, task, net = _trained(opened, name, seed)
         target = out / "bundle" if folder is None else as_path(folder)
         about = {"study": opened.name, "network": source.name, "trial": source.trial, "seed": source.seed}
-        written, metrics = _written(net, target, task, about)
+        about["scores"] = _scores(opened, source)
+        written, metrics = _written(net, target, task, about, licence)
         run = Run(
             study=opened.name,
             stage=Stage.EXPORTED,
@@ -153,6 +155,30 @@ def export_c(
     return about | {"parameters": written.parameters, "state": written.state} | parity
 
 
+def export_qonnx(out: Path | str, file: Path | str, name: str = "", seed: int | None = None) -> dict[str, Any]:
+    """Write one network of the study, sweep or comparison in `out` as QONNX; what is recorded stays as it is.
+
+    Returns the file and its bytes, the network and its seed, how many quantizers it has, and what was measured of it;
+    `steps` is 0 where qonnx is not installed, and nothing was checked but the step in ONNX.
+
+    Args:
+        file: where it goes.
+        name, seed: as `export` takes them.
+
+    Raises:
+        PlasticSearchError: there is no such network, or nothing in it is rounded.
+    """
+    from plastic_search.export import qonnx
+
+    file = destination(file)
+    with RunFolder.open(as_path(out)) as opened:
+        source, _, net = _trained(opened, name, seed)
+    written = qonnx.write(net, file)
+    about = {"file": str(file), "name": source.name, "seed": source.seed, "bytes": file.stat().st_size}
+    parity = written.parity._asdict() if written.parity else {"steps": 0}
+    return about | {"quantizers": written.quantizers} | parity
+
+
 def _trained(folder: RunFolder, name: str, seed: int | None) -> tuple[Run, Task | Environment, Network]:
     """The run that is asked for, what its network was trained for, and the network."""
     question = open_question(folder)
@@ -164,16 +190,22 @@ def _trained(folder: RunFolder, name: str, seed: int | None) -> tuple[Run, Task 
 
 
 def _written(
-    net: Network, folder: Path, task: Task | Environment, about: dict[str, Any]
+    net: Network, folder: Path, task: Task | Environment, about: dict[str, Any], licence: str
 ) -> tuple[Bundle, dict[str, float]]:
     """The bundle, and what was measured of it: on examples of a task, or in an environment."""
     from plastic_search.export import bundle
 
     if isinstance(task, Task):
-        written = bundle.write(net, folder, task=task, about=about)
+        written = bundle.write(net, folder, task=task, about=about, licence=licence)
         return written, _metrics(written)
-    written = bundle.write(net, folder, task=None, about=about | {"environment": task.to_json()})
+    written = bundle.write(net, folder, task=None, about=about | {"environment": task.to_json()}, licence=licence)
     return written, _metrics(written) | played_exported(net, folder, task)
+
+
+def _scores(folder: RunFolder, source: Run) -> dict[str, float]:
+    """The scores of a network that was trained with several seeds, by seed."""
+    runs = folder.stage(source.stage, source.name)
+    return {str(run.seed): run.metrics["score"] for run in runs if "score" in run.metrics}
 
 
 def _in_float(folder: RunFolder, source: Run) -> float | None:

@@ -6,6 +6,7 @@ NAME/
   parameters.safetensors  the same parameters by name, integers and their steps where rounded, packed where few bits do
   examples.safetensors    episodes of the test split, and the network's outputs
   runner.py               runs it: numpy, onnxruntime and safetensors are enough
+  README.md               the model card
   manifest.json           spec, state, measured parity, and the sha256 of every other file
 """
 
@@ -28,7 +29,7 @@ from torch import Tensor
 from plastic_search import __version__
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.paths import as_path
-from plastic_search.export import manifest, runner
+from plastic_search.export import card, manifest, runner
 from plastic_search.export.onnx import export_step
 from plastic_search.export.packing import pack
 from plastic_search.export.parameters import Codes, first_state, parameters, prepared
@@ -58,13 +59,22 @@ class Bundle(NamedTuple):
     deployed: int  # bytes of step.onnx, which is all that a device needs
 
 
-def write(net: Network, folder: Path | str, *, task: Task | None, about: dict[str, Any], examples: int = 500) -> Bundle:
+def write(
+    net: Network,
+    folder: Path | str,
+    *,
+    task: Task | None,
+    about: dict[str, Any],
+    examples: int = 500,
+    licence: str = "",
+) -> Bundle:
     """Write `net` as a bundle. It replaces an older one only when it is complete and verified.
 
     Args:
         task: the source of the examples; None leaves them out.
-        about: any further information, as plain JSON data.
+        about: any further information, as plain JSON data; `scores`, by seed, are on the model card.
         examples: how many episodes, or as many as are within the limits of `runner`.
+        licence: under which the network is published, in the model hub's short form, such as mit; "" states none.
 
     Raises:
         PlasticSearchError: `net` is no Network, or cannot be exported exactly; its sizes are not those of the task, or
@@ -88,12 +98,20 @@ def write(net: Network, folder: Path | str, *, task: Task | None, about: dict[st
         sequence = export_sequence(net, new / "step.onnx", new / "sequence.onnx")
         save_file(_stored(net), new / "parameters.safetensors")
         shutil.copyfile(str(runner.__file__), new / "runner.py")
-        content = _sealed(new, _manifest(net, about, parity._asdict() | {"sequence": sequence}))
+        content = _manifest(net, about, parity._asdict() | {"sequence": sequence})
         if task is not None:
-            content = _sealed(new, content | {"examples": _examples(net, task, examples, new)})
-        sizes = {path.name: path.stat().st_size for path in new.iterdir()}
+            _sealed(new, content)  # for the runner, which answers the examples
+            content |= {"examples": _examples(net, task, examples, new)}
+            (new / runner.MANIFEST).unlink()
+        (new / "README.md").write_text(card.text(net, content, _bytes(new), licence))
+        content, sizes = _sealed(new, content), _bytes(new)
     score = content["examples"]["exported_score"] if task is not None else float("nan")
     return Bundle(folder, content, parity, score, sum(sizes.values()), sizes["step.onnx"])
+
+
+def _bytes(folder: Path) -> dict[str, int]:
+    """The size of each file."""
+    return {path.name: path.stat().st_size for path in folder.iterdir()}
 
 
 def _sealed(folder: Path, content: dict[str, Any]) -> dict[str, Any]:

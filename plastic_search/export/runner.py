@@ -64,7 +64,7 @@ SCHEMA = {  # "key?" may be missing, (None, form) may be null, a list's last for
     | dict.fromkeys(("seed", "count", "asked", "apart"), int)
     | dict.fromkeys(("chance", "score", "exported_score", "largest", "within?"), float)),
     "files": dict.fromkeys(("step.onnx", "parameters.safetensors", "runner.py", "examples.safetensors?",
-                            "sequence.onnx?"), CONTENT),
+                            "sequence.onnx?", "README.md?"), CONTENT),
 }  # fmt: skip
 
 

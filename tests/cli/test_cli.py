@@ -198,9 +198,7 @@ def test_a_bundle_with_a_changed_byte_is_refused(result: Path) -> None:
     assert exported.returncode == 0
     path = result / "changed" / "step.onnx"
     assert f"its examples: {examples(result / 'changed')}\n" in exported.stdout
-    assert (
-        f"to be deployed: step.onnx, {path.stat().st_size:,} bytes; beside it examples.safetensors " in exported.stdout
-    )
+    assert f"to be deployed: step.onnx, {path.stat().st_size:,} bytes; beside it README.md " in exported.stdout
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))

@@ -1,4 +1,4 @@
-"""`plastic-search export RUN --out NAME.nir`, and `--out NAME.c`."""
+"""`plastic-search export RUN --out NAME.nir`, `--out NAME.c`, and `--out NAME.qonnx`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from plastic_search.cells.integrator import Integrator
 from plastic_search.cells.lif import LIF
 from plastic_search.experiments.comparison import Case, Comparison
 from plastic_search.experiments.runner import run
-from plastic_search.export import nir
+from plastic_search.export import nir, qonnx
 from plastic_search.export.c import writing
 from plastic_search.export.c.running import compiler
+from plastic_search.network.module import Network
 from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.records import run as runs
 from plastic_search.structures.feed_forward import FeedForward
@@ -72,3 +73,21 @@ def test_a_spiking_network_of_a_run_is_written(parent: Path) -> None:
     assert len(runs.load(parent / "run").runs) == before
     (parent / "folder.nir").mkdir()
     assert "is a folder" in refused("export", "run", "--name", "spiking", "--out", "folder.nir", cwd=parent)
+
+
+def test_a_network_of_a_run_goes_to_circuits(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("export", "run", "--out", "mine.qonnx")
+    assert "nothing in this network is rounded" in refused(*words, cwd=parent)
+
+    def written(net: Network, file: Path) -> qonnx.Written:
+        assert net.spec == QUESTION.spec
+        file.write_bytes(b"1234")
+        return qonnx.Written(file, 3, None)
+
+    monkeypatch.setattr(qonnx, "write", written)
+    said = call(*words, cwd=parent).stdout
+    assert "mine.qonnx: spiking of seed 0, 4 bytes" in said
+    assert "3 quantizers" in said
+    assert "NOT checked: qonnx is not installed" in said
+    about = json.loads(call(*words, "--json", cwd=parent).stdout)
+    assert (about["bytes"], about["quantizers"], about["steps"]) == (4, 3, 0)

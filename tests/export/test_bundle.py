@@ -34,7 +34,7 @@ from plastic_search.tasks.pattern_completion import PatternCompletion
 from plastic_search.trainers.gradient import Gradient
 
 TASK = DigitRecall(ways=3)
-FILES = ["step.onnx", "sequence.onnx", "parameters.safetensors", "examples.safetensors", "runner.py"]
+FILES = ["step.onnx", "sequence.onnx", "parameters.safetensors", "examples.safetensors", "runner.py", "README.md"]
 ALONE = "import sys; [sys.modules.__setitem__(n, None) for n in ('torch', 'plastic_search', 'onnx', 'brevitas')]; "
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-FILES = ["step.onnx", "sequence.onnx", "parameters.safetensors", "examples.safetensors", "runner.py", "manifest.json"]
+FILES = [
+    "step.onnx",
+    "sequence.onnx",
+    "parameters.safetensors",
+    "examples.safetensors",
+    "runner.py",
+    "README.md",
+    "manifest.json",
+]
 
 
 def _run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
