@@ -136,7 +136,7 @@ def _manifest(net: Network, about: dict[str, Any], parity: dict[str, Any]) -> di
         "output": {"name": "y", "width": net.outputs},
         "state": _signature(net),
         "precision": {
-            role.value: {"bits": form.bits, "rounding": form.rounding.value}
+            role.value: {"bits": form.integer_bits, "rounding": form.rounding.value}
             | ({"remainder": form.remainder} if form.remainder else {})
             if form
             else None

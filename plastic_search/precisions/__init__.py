@@ -59,6 +59,11 @@ class Format(NamedTuple):
         return max(2 ** (self.bits - 1) - 1, 1)
 
     @property
+    def integer_bits(self) -> int:
+        """Bits of the integers that are the codes: more than `bits` where levels are powers of two."""
+        return self.bits if self.spacing is Spacing.EVEN else self.top.bit_length() + 1
+
+    @property
     def levels(self) -> int:
         """How many values there are."""
         return 2 if self.bits == 1 else 2**self.bits - 1

@@ -28,6 +28,7 @@ from plastic_search.network.spec import Layer, NetworkSpec, Pathway
 from plastic_search.network.state import named
 from plastic_search.precisions.floating import Floating
 from plastic_search.precisions.integer import Integer
+from plastic_search.precisions.logarithmic import Logarithmic
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.tasks.digit_recall import DigitRecall
 from plastic_search.tasks.pattern_completion import PatternCompletion
@@ -328,3 +329,12 @@ def test_what_cannot_be_bundled_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlasticSearchError, match="at least one example"):
         bundle.write(network(), tmp_path / "bundle", task=TASK, about={}, examples=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_in_signs_and_powers_of_two_are_loaded(tmp_path: Path) -> None:
+    for precision in (Integer(1, 1, 4), Logarithmic(4, 3)):
+        net = Network(NetworkSpec((Layer(TASK.outputs, plastic=Pathway.RECURRENT),), precision), TASK.inputs)
+        folder = tmp_path / type(precision).__name__
+        bundle.write(net, folder, task=TASK, about={}, examples=2)
+        for one, other in zip(load(folder).resolve(), net.resolve(), strict=True):
+            assert torch.equal(one.weight, other.weight)
