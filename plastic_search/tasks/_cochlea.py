@@ -1,7 +1,8 @@
 """A cochlea in outline: gammatone filters, half-wave rectification, means over frames, and a logarithm.
 
-What differs between speakers and not between words can be taken out: the speaker's mean spectrum, and how fast and with
-how much silence before it a word is spoken.
+What differs between speakers and not between words can be taken out: the speaker's mean spectrum, how far each band's
+level departs from it, where exactly on the scale of frequencies a formant lies, and how fast and with how much silence
+before it a word is spoken.
 
 Filters of fourth order with the bandwidths and the spacing of human hearing (Patterson et al. 1992; Glasberg and
 Moore 1990). The automatic gain control of Lyon's and Slaney's model is left out: instead, a recording is measured
@@ -17,13 +18,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy import fft
 
-__all__ = ["Bank", "centres", "currents", "levels", "spectrum", "stretched"]
+__all__ = ["Bank", "Profile", "blurred", "centres", "currents", "levels", "profile", "stretched"]
 
 _RESPONSE = 0.064  # seconds of a filter's impulse response; that of 80 Hz has fallen to 1e-4 of its peak by then
 _BLOCK = 1024  # transforms have a multiple of this as length, so that few filters are computed
 _AT_ONCE = 16  # channels; their signals stay in the processor's cache
 _FAINTEST = -60.0  # decibels; what is below, silence too, counts as this in a mean spectrum
 _LOUD = -30.0  # decibels of a frame's loudest band, from which on the frame counts in a mean spectrum
+_LEAST = 1.0  # decibels of a band's standard deviation; of a band that hardly changes nothing is enlarged beyond this
 _SPOKEN = 0.2  # of the largest mean current: where a word begins and ends
 
 
@@ -67,27 +69,52 @@ def levels(samples: np.ndarray, bank: Bank) -> np.ndarray:
     return 20 * np.log10(np.maximum(means / loudest if loudest > 0 else means, 1e-12))
 
 
-def spectrum(several: Iterable[np.ndarray]) -> np.ndarray:
-    """The mean level [channels] of several sounds' loud frames, in decibels about the mean of all channels.
+class Profile(NamedTuple):
+    """The levels of a speaker's loud frames, in decibels.
+
+    Args:
+        mean: [channels].
+        spread: their standard deviation [channels], at least 1.
+    """
+
+    mean: np.ndarray
+    spread: np.ndarray
+
+
+def profile(several: Iterable[np.ndarray]) -> Profile | None:
+    """The profile of several sounds; None where none of their frames is loud.
 
     Args:
         several: `levels` of sounds, such as all recordings of a speaker.
     """
-    each = [loud.clip(_FAINTEST).mean(0) for sound in several if len(loud := sound[sound.max(1) >= _LOUD])]
-    mean = np.mean(each, 0) if each else np.zeros(1)
-    return mean - mean.mean()
+    each = [loud.clip(_FAINTEST) for sound in several if len(loud := sound[sound.max(1) >= _LOUD])]
+    if not each:
+        return None
+    frames = np.concatenate(each)
+    return Profile(frames.mean(0), np.maximum(frames.std(0), _LEAST))
 
 
-def currents(level: np.ndarray, bank: Bank, equal: np.ndarray | float = 0.0) -> np.ndarray:
+def currents(
+    level: np.ndarray, bank: Bank, known: Profile | None = None, equal: float = 0.0, scale: np.ndarray | float = 1.0
+) -> np.ndarray:
     """Currents from 0 to 1 of `levels`: 1 for the loudest, and 1 / decibels less with every decibel below.
 
     Args:
-        equal: decibels [channels] that are taken off each band first, such as a `spectrum`.
+        known: the speaker's profile; None leaves levels as they are.
+        equal: share of its mean that is taken off each band.
+        scale: by which each band's departure from its mean is multiplied.
     """
-    if np.any(equal):
-        level = level.clip(_FAINTEST) - equal
+    if known is not None:
+        level = (level.clip(_FAINTEST) - known.mean) * scale + (1.0 - equal) * known.mean
         level = level - level.max()
     return np.clip(1 + level / bank.decibels, 0, 1).astype(np.float32)
+
+
+def blurred(current: np.ndarray, channels: float) -> np.ndarray:
+    """Currents [frames, channels], each the mean of those around it, weighted by a Gaussian of so many channels."""
+    index = np.arange(current.shape[1])
+    weight = np.exp(-0.5 * ((index[:, None] - index) / channels) ** 2)
+    return (current @ (weight / weight.sum(0))).astype(np.float32)
 
 
 def stretched(current: np.ndarray, frames: int) -> np.ndarray:

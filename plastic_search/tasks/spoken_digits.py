@@ -20,7 +20,7 @@ from plastic_search.core.part import positive
 from plastic_search.encoders import Encoder
 from plastic_search.encoders.analogue import Analogue
 from plastic_search.tasks import Episodes, Split
-from plastic_search.tasks._cochlea import Bank, currents, levels, spectrum, stretched
+from plastic_search.tasks._cochlea import Bank, Profile, blurred, currents, levels, profile, stretched
 from plastic_search.tasks._readout import Classification, drawn_once
 from plastic_search.tasks._recordings import Recording, recordings
 from plastic_search.tasks._wav import sound
@@ -49,6 +49,10 @@ class SpokenDigits(Classification):
         decibels: how far below a recording's loudest band and step a current is 0.
         equal: share of a speaker's mean spectrum, in decibels over all of their recordings, that is taken off each, 0
             to 1. It needs to be known who speaks, but not what is said.
+        spread: share by which the standard deviation of each channel's level, over all recordings of a speaker, is
+            brought to its mean over speakers, 0 to 1.
+        blur: channels of the standard deviation of a Gaussian, by which currents are smoothed over frequencies; 0 does
+            not.
         span: steps to which the spoken part of a recording is stretched or shortened; 0 leaves it as it was spoken.
         recordings: a folder of wav files such as `7_jackson_32.wav` (digit, speaker, number); None is FSDD.
     """
@@ -63,6 +67,8 @@ class SpokenDigits(Classification):
     listen: int = 0
     decibels: float = 40.0
     equal: float = 0.0
+    spread: float = 0.0
+    blur: float = 0.0
     span: int = 0
     recordings: Path | None = None
 
@@ -76,8 +82,11 @@ class SpokenDigits(Classification):
             raise PlasticSearchError(
                 f"SpokenDigits.listen must be from 0 to below the {self.steps} steps, but is {self.listen}"
             )
-        if not 0.0 <= self.equal <= 1.0:
-            raise PlasticSearchError(f"SpokenDigits.equal lies from 0 to 1, but is {self.equal}")
+        for name in ("equal", "spread"):
+            if not 0.0 <= (value := getattr(self, name)) <= 1.0:
+                raise PlasticSearchError(f"SpokenDigits.{name} lies from 0 to 1, but is {value}")
+        if self.blur < 0:
+            raise PlasticSearchError(f"SpokenDigits.blur must be at least 0, but is {self.blur}")
         if not 0 <= self.span <= self.steps:
             raise PlasticSearchError(f"SpokenDigits.span lies from 0 to the {self.steps} steps, but is {self.span}")
 
@@ -103,8 +112,14 @@ class SpokenDigits(Classification):
     def _currents(self, recording: Recording, bank: Bank) -> np.ndarray:
         """The currents [at most steps, channels] of one recording."""
         level = _levels(recording, bank, 0 if self.span else self.steps)
-        equal = self.equal * _spectrum(self.recordings, recording.speaker, bank) if self.equal else 0.0
-        current = currents(level, bank, equal)
+        known, scale = None, 1.0
+        if self.equal or self.spread:
+            known = _profile(self.recordings, recording.speaker, bank)
+        if known is not None and self.spread:
+            scale = (_mean_spread(self.recordings, bank) / known.spread) ** self.spread
+        current = currents(level, bank, known, self.equal, scale)
+        if self.blur:
+            current = blurred(current, self.blur)
         return stretched(current, self.span) if self.span else current
 
 
@@ -138,6 +153,13 @@ def _levels(recording: Recording, bank: Bank, steps: int) -> np.ndarray:
 
 
 @lru_cache(100)
-def _spectrum(folder: Path | None, speaker: str, bank: Bank) -> np.ndarray:
-    """The mean spectrum [channels] of all recordings of a speaker."""
-    return spectrum(_levels(each, bank, 0) for each in recordings(folder) if each.speaker == speaker)
+def _profile(folder: Path | None, speaker: str, bank: Bank) -> Profile | None:
+    """The profile of all recordings of a speaker."""
+    return profile(_levels(each, bank, 0) for each in recordings(folder) if each.speaker == speaker)
+
+
+@lru_cache(20)
+def _mean_spread(folder: Path | None, bank: Bank) -> np.ndarray:
+    """The standard deviation of each channel's level [channels], the mean over speakers."""
+    speakers = sorted({each.speaker for each in recordings(folder)})
+    return np.mean([known.spread for each in speakers if (known := _profile(folder, each, bank))], 0)

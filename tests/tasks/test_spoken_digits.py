@@ -19,7 +19,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.encoders.send_on_delta import SendOnDelta
 from plastic_search.tasks import Split
 from plastic_search.tasks._archives import FOLDER, DataMissing
-from plastic_search.tasks._cochlea import Bank, centres, currents, levels, spectrum, stretched
+from plastic_search.tasks._cochlea import Bank, blurred, centres, currents, levels, profile, stretched
 from plastic_search.tasks._recordings import _published, recordings
 from plastic_search.tasks._wav import sound
 from plastic_search.tasks.spoken_digits import SpokenDigits, _split
@@ -129,14 +129,39 @@ def test_a_speaker_s_mean_spectrum_is_taken_off() -> None:
     words = [levels(tone(centres(BANK)[k]).astype(np.float32), BANK) for k in (5, 15, 25)]
     through = np.linspace(0.0, -20.0, 32)
     coloured = [word + through - (word + through).max() for word in words]
-    plain = [currents(word, BANK, spectrum(words)) for word in words]
-    same = [currents(word, BANK, spectrum(coloured)) for word in coloured]
+    plain = [currents(word, BANK, profile(words), equal=1.0) for word in words]
+    same = [currents(word, BANK, profile(coloured), equal=1.0) for word in coloured]
     before = max(
         float(np.abs(currents(a, BANK) - currents(b, BANK)).max()) for a, b in zip(words, coloured, strict=True)
     )
     after = max(float(np.abs(a - b).mean()) for a, b in zip(plain, same, strict=True))
     assert before > 0.2
     assert after < 0.05
+
+
+def test_each_band_is_brought_to_the_spread_of_another() -> None:
+    """A speaker whose levels rise and fall half as far, in each band, gives the currents of the other."""
+    rng = np.random.default_rng(0)
+    wide = rng.normal(-20.0, 6.0, (200, 8)).clip(-60.0, 0.0)
+    flat = wide.mean(0) + 0.5 * (wide - wide.mean(0))
+    assert np.abs(currents(wide, BANK) - currents(flat, BANK)).mean() > 0.03
+    known = profile([flat])
+    assert known is not None
+    one, other = (
+        currents(wide, BANK, profile([wide]), 1.0),
+        currents(flat, BANK, known, 1.0, wide.std(0) / known.spread),
+    )
+    assert np.abs(one - other).max() < 1e-5
+    silence = np.full((5, 8), -1000.0)
+    assert profile([silence]) is None
+
+
+def test_currents_are_blurred_over_channels() -> None:
+    click = np.zeros((1, 9), np.float32)
+    click[0, 4] = 1.0
+    found = blurred(click, 1.0)[0]
+    assert np.allclose(found[2:7] / found[4], np.exp([-2.0, -0.5, 0.0, -0.5, -2.0]), atol=0.01)
+    assert np.allclose(blurred(np.ones((2, 9), np.float32), 1.0), 1.0), "the edges are means too"
 
 
 def test_the_spoken_part_is_stretched_to_a_span() -> None:
@@ -170,9 +195,9 @@ def test_an_episode_of_ones_own_recordings(spoken: Path) -> None:
     assert set(targets.tolist()) == {3, 7}
     assert query_step == 5
     assert task.data_files == (spoken,)
-    equal, _, _ = SpokenDigits(recordings=spoken, channels=16, steps=20, equal=1.0, span=12).episodes(
-        8, Split.TEST, Generator().manual_seed(0)
-    )
+    equal, _, _ = SpokenDigits(
+        recordings=spoken, channels=16, steps=20, equal=1.0, spread=1.0, blur=1.0, span=12
+    ).episodes(8, Split.TEST, Generator().manual_seed(0))
     assert not equal[12:].any()
     assert equal[:12].any(-1).all(), "the span is spoken"
     outputs = torch.zeros(20, 8, 10)
@@ -225,6 +250,8 @@ def test_settings_that_cannot_be_are_refused() -> None:
         SpokenDigits(span=101)
     with pytest.raises(PlasticSearchError, match=r"equal lies from 0 to 1, but is 1\.5"):
         SpokenDigits(equal=1.5)
+    with pytest.raises(PlasticSearchError, match=r"blur must be at least 0, but is -1\.0"):
+        SpokenDigits(blur=-1.0)
     with pytest.raises(PlasticSearchError, match="wants low < high < 4000 Hz, but got 80 and 5000"):
         SpokenDigits(high=5000.0)
     with pytest.raises(PlasticSearchError, match="listen must be from 0 to below the 100 steps, but is 100"):
