@@ -18,17 +18,17 @@ from plastic_search.training.strategies.open_es import OpenES
 
 
 def _generation(executor: Executor | None) -> Callable[[], None]:
-    """Evolution of a plastic network: 32 candidates in chunks of 8, each up to 100 steps of Ant-v5."""
+    """Evolution of a plastic network: 32 candidates in chunks of 4, each up to 300 steps of Ant-v5."""
     spec = NetworkSpec((Layer(32, structure=FeedForward()), Layer(8, Linear(), plastic=Pathway.INPUT)))
-    ant = CrippledAnt(steps=100)
-    trainer = Evolution(OpenES(sigma=0.02), generations=1000, candidates=32, episodes=1, chunk=8)
+    ant = CrippledAnt(steps=300)
+    trainer = Evolution(OpenES(sigma=0.02), generations=1000, candidates=32, episodes=1, chunk=4)
     population = Population([Network(spec, ant.inputs)])
     training = trainer.begin(population, ant, (0,), executor)
     return lambda: training.advance(1)
 
 
 def one_process() -> Callable[[], None]:
-    """A generation of 3,200 steps of MuJoCo."""
+    """A generation of at most 9,600 steps of MuJoCo."""
     return _generation(None)
 
 
@@ -40,5 +40,5 @@ def two_processes() -> Callable[[], None]:
 BENCHMARK = SideBySide(
     question="How much faster is a generation of walking ants in two processes than in one?",
     contenders=(one_process, two_processes),
-    rounds=9,
+    rounds=7,
 )
