@@ -22,7 +22,7 @@ _leave = os._exit  # which is another function while a part's code runs
 
 
 @contextmanager
-def processes(count: int, files: Sequence[Path]) -> Iterator[Executor | None]:
+def processes(count: int, files: Sequence[Path | str]) -> Iterator[Executor | None]:
     """An executor of `count` processes, each started when it is needed; None for one, since that is this process.
 
     Args:
@@ -39,7 +39,7 @@ def processes(count: int, files: Sequence[Path]) -> Iterator[Executor | None]:
         executor.shutdown(cancel_futures=True)
 
 
-def _begin(parent: int, files: Sequence[Path]) -> None:
+def _begin(parent: int, files: Sequence[Path | str]) -> None:
     """Load the user's parts, leave Ctrl-C to the parent, and leave when the parent is gone."""
 
     def watch() -> None:

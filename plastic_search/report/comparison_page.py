@@ -323,7 +323,7 @@ def _summary(page: dict[str, Any], metric: Metric, wide: DataFrame) -> dict[str,
 
 def _seeds(complete: list[int], planned: int) -> str:
     """`5 seeds`; where not all are complete, `3 of 5 seeds` or `2 to 5 of 5 seeds`."""
-    least, most = min(complete), max(complete)
+    least, most = min(complete, default=planned), max(complete, default=planned)
     found = "" if least == planned else f"{least} of " if least == most else f"{least} to {most} of "
     return f"{found}{planned} seed{'s' * (planned != 1)}"
 

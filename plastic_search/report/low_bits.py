@@ -62,7 +62,8 @@ def contents(record: Record, network: str) -> dict[str, Any] | None:
 def _ways(record: Record, network: str) -> list[_Way]:
     runs: dict[str, list[Run]] = {}
     for run in record.stage(Stage.QUANTIZED):
-        if rounded_network(run) == network and run.outcome == Outcome.COMPLETE and "score" in run.metrics:
+        known = run.outcome == Outcome.COMPLETE and groups.finite(run.metrics.get("score")) is not None
+        if known and rounded_network(run) == network:
             runs.setdefault(run.name, []).append(run)
     return [_way(each) for each in runs.values()]
 

@@ -194,7 +194,7 @@ def test_at_one_bit_a_unit_that_receives_nothing_sends_1() -> None:
 
 def test_bits_from_1_to_16_and_a_layer_that_reads_what_is_rounded() -> None:
     for bits, role in itertools.product((0, 17), Role):
-        least = 1 if role is Role.ACTIVITY else 2
+        least = 2 if role is Role.TRACE else 1
         with pytest.raises(
             PlasticSearchError, match=rf"Integer\.{role.value} wants {least} to 16 bits, but got {bits}"
         ):

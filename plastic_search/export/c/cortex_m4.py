@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.paths import as_path
 from plastic_search.export.c.exact import differs, inputs_of, saved
 from plastic_search.export.c.network import Source
 
@@ -50,13 +51,13 @@ def emulator() -> str | None:
     return shutil.which("qemu-system-arm")
 
 
-def linked(folder: Path, flash: int = 2**20, ram: int = 2**16, stack: int = 2**13) -> Path:
+def linked(folder: Path | str, flash: int = 2**20, ram: int = 2**16, stack: int = 2**13) -> Path:
     """Compile and link what lies in a folder, by its Makefile, for a device of so many bytes.
 
     Raises:
         PlasticSearchError: it does not fit, or the compiler warns; the message has its first words.
     """
-    sizes = [f"FLASH={flash}", f"RAM={ram}", f"STACK={stack}"]
+    folder, sizes = as_path(folder), [f"FLASH={flash}", f"RAM={ram}", f"STACK={stack}"]
     done = subprocess.run(
         ["make", "--silent", "cortex-m4", *sizes],
         cwd=folder, capture_output=True, text=True, timeout=_SECONDS, check=False,
@@ -66,12 +67,13 @@ def linked(folder: Path, flash: int = 2**20, ram: int = 2**16, stack: int = 2**1
     return folder / "cortex_m4.elf"
 
 
-def measured(folder: Path, source: Source, inputs: int, outputs: int, steps: int, seed: int) -> OnDevice:
+def measured(folder: Path | str, source: Source, inputs: int, outputs: int, steps: int, seed: int) -> OnDevice:
     """Run the program that `linked` left in a folder, and compare every step of it with the golden model.
 
     Raises:
         PlasticSearchError: an integer differs, or the program does not come to its end.
     """
+    folder = as_path(folder)
     golden, program, machine = deepcopy(source.golden), folder / "cortex_m4.elf", emulator()
     assert golden is not None
     flash, data = _sizes(program)
