@@ -42,7 +42,7 @@ def contents(record: Record, network: str) -> dict[str, Any] | None:
     """What is known of a network in few bits, as plain data; None where nothing is.
 
     Returns:
-        sensitivity: which role minds most, in a sentence; "" where no role was rounded alone.
+        sensitivity: which role is the most sensitive, in a sentence; "" where no role was rounded alone.
         target: the score that costs are given for, the mean of the float network less 0.02; None for rewards.
         costs: rows: float, and of those that reach the target that of fewest bytes, rounded only and fine-tuned.
         writes: of each way of rounding the trace and each layer, what `network.writes` found.
@@ -119,7 +119,7 @@ def _sensitivity(ways: list[_Way], in_float: float) -> str:
             losses = listed([f"{role} by {change(alone[role][width])}" for role in order])
             sentences.append(
                 f"{how}, one role alone in {width} bits and the others in float, the mean score changes with the "
-                f"{losses}{' (best rounding)' if 'trace' in order else ''}: the {order[0]} minds most."
+                f"{losses}{' (best rounding)' if 'trace' in order else ''}: the {order[0]} is the most sensitive."
             )
     return " ".join(sentences)
 

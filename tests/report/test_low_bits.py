@@ -109,7 +109,7 @@ def test_the_role_that_minds_most_is_named(full: Record) -> None:
     worse = full._replace(
         runs=[replace(r, metrics=r.metrics | {"score": 0.3}) if r.name == "w32a2t32-nearest" else r for r in full.runs]
     )
-    assert "the alpha minds most" in found(worse)["sensitivity"].split("Fine-tuned")[0]
+    assert "the alpha is the most sensitive" in found(worse)["sensitivity"].split("Fine-tuned")[0]
 
 
 def test_what_a_search_within_a_budget_tried_is_tabled_and_does_not_crowd_the_figure(full: Record) -> None:
