@@ -54,9 +54,11 @@ def contents(record: Record, network: str) -> dict[str, Any] | None:
     if not ways or in_float is None:
         return None
     target = None if groups.rewarded(trained) else in_float - MARGIN
+    tuned = next((way.score for way in ways if way.tuned and not way.widths), in_float)  # float, trained on as long
+    floats = {False: in_float, True: tuned}
     writes, advice = _writes(ways)
-    found = {"target": target, "float": in_float, "costs": _costs(ways, in_float, target), "writes": writes}
-    return found | {"advice": advice, "sensitivity": _sensitivity(ways, in_float)}
+    found = {"target": target, "float": in_float, "costs": _costs(ways, floats, target is not None), "writes": writes}
+    return found | {"advice": advice, "sensitivity": _sensitivity(ways, floats)}
 
 
 def _ways(record: Record, network: str) -> list[_Way]:
@@ -82,12 +84,18 @@ def _way(runs: list[Run]) -> _Way:
     )  # fmt: skip
 
 
-def _costs(ways: list[_Way], in_float: float, target: float | None) -> list[dict[str, Any]]:
-    """Rows of the table of costs; none where nothing was counted."""
+def _costs(ways: list[_Way], floats: dict[bool, float], aimed: bool) -> list[dict[str, Any]]:
+    """Rows of the table of costs; none where nothing was counted.
+
+    Args:
+        floats: the score in float, False as it is, True trained on as long as what is fine-tuned.
+        aimed: whether there is a target.
+    """
     known = [way for way in ways if way.total is not None]
     rows = [_cost("float, trained on as long", way) for way in known if not way.widths][:1]
     for tuned, how in ((False, "rounded only"), (True, "fine-tuned")):
-        reaching = [way for way in known if way.widths and way.tuned == tuned and way.score >= (target or math.inf)]
+        reaching = [way for way in known if way.widths and way.tuned == tuned]
+        reaching = [way for way in reaching if aimed and way.score >= floats[tuned] - MARGIN]
         if reaching:
             rows.append(_cost(f"fewest bytes, {how}", min(reaching, key=lambda way: (way.total, -way.score))))
     searched = [way for way in known if way.budget and "validation" in way.metrics]
@@ -103,23 +111,24 @@ def _cost(label: str, way: _Way) -> dict[str, Any]:
     return about | {"bytes": way.total, "step_energy": None} | counted
 
 
-def _sensitivity(ways: list[_Way], in_float: float) -> str:
-    """Which role alone loses most in how many bits, rounded only and fine-tuned."""
+def _sensitivity(ways: list[_Way], floats: dict[bool, float]) -> str:
+    """Which role alone loses most in how many bits, rounded only and fine-tuned, against float trained as long."""
     sentences = []
     for tuned, how in ((False, "Rounded only"), (True, "Fine-tuned")):
         alone: dict[str, dict[int, float]] = {}
         for way in ways:
             if len(way.widths) == 1 and way.tuned == tuned:
-                (role, width), lost = next(iter(way.widths.items())), way.score - in_float
+                (role, width), lost = next(iter(way.widths.items())), way.score - floats[tuned]
                 alone.setdefault(role, {})[width] = max(lost, alone.get(role, {}).get(width, -math.inf))
         common = set.intersection(*map(set, alone.values())) if len(alone) > 1 else set[int]()
         if common:
             width = min(common)
             order = sorted(alone, key=lambda role: alone[role][width])
             losses = listed([f"{role} by {change(alone[role][width])}" for role in order])
+            most = f": the {order[0]} is the most sensitive." if alone[order[0]][width] < 0 else "."
             sentences.append(
                 f"{how}, one role alone in {width} bits and the others in float, the mean score changes with the "
-                f"{losses}{' (best rounding)' if 'trace' in order else ''}: the {order[0]} is the most sensitive."
+                f"{losses}{' (best rounding)' if 'trace' in order else ''}{most}"
             )
     return " ".join(sentences)
 
