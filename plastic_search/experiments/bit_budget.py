@@ -16,7 +16,7 @@ from plastic_search.core.errors import PlasticSearchError
 from plastic_search.core.paths import as_paths
 from plastic_search.core.space import choice, integer
 from plastic_search.experiments.events import Event, ended
-from plastic_search.experiments.jobs import Job, Measure
+from plastic_search.experiments.jobs import Job
 from plastic_search.experiments.journal import ARMS
 from plastic_search.experiments.optuna_search import ROUND, Arm, in_memory
 from plastic_search.experiments.parameters import load_parameters
@@ -217,7 +217,7 @@ class _Search:
         }
 
     def _job(self, variant: Variant, seed: int) -> Job:
-        job = rounding_job(self._folder, self._net, variant, seed, (Measure.VALIDATION,))
+        job = rounding_job(self._folder, self._net, variant, seed)
         before = next((r for r in self._folder.stage(Stage.QUANTIZED, job.name) if r.seed == seed), None)
         asked = {"budget": self._budget} if isinstance(variant.precision, Integer) else {}
         if before is not None:  # measured anew: by what command it was made first stays

@@ -91,8 +91,6 @@ class Job:
     save: Path | None = None  # a folder for the parameters
     graph: Path | None = None  # a folder for the topology
     checkpoint: Path | None = None  # a file for a long training that is under way
-    cores: int = 1  # processes among which one training may share its work
-    parts: tuple[Path, ...] = ()  # the user's files that those must load
     note: str = ""
 
     @property

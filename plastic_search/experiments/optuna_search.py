@@ -39,6 +39,7 @@ _STARTUP = 10  # random trials before TPE models anything
 
 def in_memory() -> BaseStorage:
     """A storage for searches that can be drawn again from what is recorded elsewhere."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     return InMemoryStorage()
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -38,15 +39,19 @@ __all__ = ["perform"]
 _EPISODES = 500  # of the validation split, at each point of a curve
 
 
-def perform(job: Job) -> Iterator[Advance | list[Run]]:
+def perform(job: Job, cores: int = 1, files: Sequence[Path | str] = ()) -> Iterator[Advance | list[Run]]:
     """Do a job: its runs come last, one a seed. A run that is not complete is the last.
+
+    Args:
+        cores: processes among which a training may share its work.
+        files: Python files with the user's own parts, which those load.
 
     Raises:
         PlasticSearchError: it cannot be done; the message says which job, whose the fault is, and where. Whatever a
             part raises becomes one, SystemExit and GeneratorExit too.
     """
     torch.set_num_threads(1)  # what is this small is slowed down by a second one
-    results = _results(job)
+    results = _results(job, cores, files)
     while True:
         try:
             with contained():
@@ -62,9 +67,9 @@ def perform(job: Job) -> Iterator[Advance | list[Run]]:
         yield result
 
 
-def _results(job: Job) -> Iterator[Advance | list[Run]]:
+def _results(job: Job, cores: int, files: Sequence[Path | str]) -> Iterator[Advance | list[Run]]:
     if trains_together(job.trainer):
-        yield from perform_together(job, job.trainer)
+        yield from perform_together(job, job.trainer, cores, files)
         return
     runs: list[Run] = []
     for seed in job.seeds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import TypedDict, TypeGuard
@@ -44,8 +44,14 @@ def trains_together(trainer: Trainer | None) -> TypeGuard[ResumableTrainer]:
     return isinstance(trainer, ResumableTrainer)
 
 
-def perform_together(job: Job, trainer: ResumableTrainer) -> Iterator[Advance | list[Run]]:
+def perform_together(
+    job: Job, trainer: ResumableTrainer, cores: int = 1, files: Sequence[Path | str] = ()
+) -> Iterator[Advance | list[Run]]:
     """Train all seeds of a job together, from its checkpoint where there is one; a run each comes last.
+
+    Args:
+        cores: processes among which the training may share its work.
+        files: Python files with the user's own parts, which those load.
 
     Raises:
         PlasticSearchError: the network does not fit the task, or the checkpoint is damaged.
@@ -54,7 +60,7 @@ def perform_together(job: Job, trainer: ResumableTrainer) -> Iterator[Advance | 
     build(job.spec, job.task.inputs)
     population = Population([Network(job.spec, job.task.inputs, seed) for seed in job.seeds])
     training = trainer.begin(population, job.task, job.seeds)
-    with processes(job.cores if isinstance(training, Shared) else 1, job.parts) as executor:
+    with processes(cores if isinstance(training, Shared) else 1, files) as executor:
         if isinstance(training, Shared):
             training.executor = executor
         yield from _trained(job, trainer, training, population)

@@ -100,13 +100,11 @@ def _seeds(folder: RunFolder, source: Run, seeds: Sequence[int]) -> list[int]:
 
 
 def rounding_job(
-    folder: RunFolder, net: Trained, variant: Variant, seed: int, measures: tuple[Measure, ...] = (),
-    asked: dict[str, Any] | None = None,
-) -> Job:  # fmt: skip
+    folder: RunFolder, net: Trained, variant: Variant, seed: int, asked: dict[str, Any] | None = None
+) -> Job:
     """The job that rounds a network, and where its variant says so trains it on.
 
     Args:
-        measures: what is measured beside the test score, bytes and writes.
         asked: what its run records among its choices besides, such as the command's options.
     """
     precision, source = variant.precision, net.run
@@ -130,7 +128,7 @@ def rounding_job(
         task=net.task,
         trainer=net.tuning if variant.tuned else None,
         choices=choices,
-        measures=(*measures, Measure.TEST, Measure.BITS),
+        measures=(Measure.VALIDATION, Measure.TEST, Measure.BITS),
         begin=folder.models(source.name, source.spec),
         save=folder.models(name, source.spec) if variant.tuned else None,
     )

@@ -77,7 +77,7 @@ def _compare(question: Sweep | Comparison, folder: RunFolder, pool: Pool) -> Gen
     recorded, main = folder.stage(question.stage), question.metrics[0]
     outcomes = {(r.name, r.seed): r.outcome for r in recorded}
     jobs = _jobs(question, folder)
-    left = pool.shared([job for job in jobs if not job.is_done(outcomes)])
+    left = [job for job in jobs if not job.is_done(outcomes)]
     total = sum(len(job.seeds) for job in jobs)
     done = total - sum(len(job.seeds) for job in left)
     scores = _scores(recorded)

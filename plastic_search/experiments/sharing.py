@@ -1,4 +1,4 @@
-"""Processes among which one training shares its work; they end with the process that trains."""
+"""Processes that end with their parent, and those among which one training shares its work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from plastic_search.core.loading import load_parts
 from plastic_search.network.validity import DoubtfulRule
 
-__all__ = ["processes"]
+__all__ = ["follow_parent", "processes"]
 
 _leave = os._exit  # which is another function while a part's code runs
 
@@ -39,16 +39,20 @@ def processes(count: int, files: Sequence[Path | str]) -> Iterator[Executor | No
         executor.shutdown(cancel_futures=True)
 
 
-def _begin(parent: int, files: Sequence[Path | str]) -> None:
-    """Load the user's parts, leave Ctrl-C to the parent, and leave when the parent is gone."""
+def follow_parent(parent: int) -> None:
+    """Let this process leave Ctrl-C and warnings of rules to its parent, and end when the parent is gone."""
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1.0)
         _leave(1)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM):  # they may reach the whole group; the parent alone acts on them
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
-    warnings.simplefilter("ignore", DoubtfulRule)  # which the first process has warned of
+    warnings.simplefilter("ignore", DoubtfulRule)  # which the parent has warned of
+
+
+def _begin(parent: int, files: Sequence[Path | str]) -> None:
+    follow_parent(parent)
     load_parts(files)

@@ -101,7 +101,7 @@ def combination(text: str) -> Integer:
 def _bits(role: str, text: str) -> int | None:
     if text.lower() == "float":
         return None
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or not int(text):
         least = 2 if role == Role.TRACE.value else 1
         raise PlasticSearchError(f"--bits {role}={text}: give {least} to 16 bits, or float")
     return int(text)

@@ -6,13 +6,10 @@ import faulthandler
 import multiprocessing
 import os
 import signal
-import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
@@ -22,8 +19,8 @@ from plastic_search.core.errors import PlasticSearchError, one_line
 from plastic_search.core.loading import load_parts
 from plastic_search.experiments.jobs import Advance, Job, timed_out
 from plastic_search.experiments.perform import perform
+from plastic_search.experiments.sharing import follow_parent
 from plastic_search.network.diagnostics import at_work, crashed_at
-from plastic_search.network.validity import DoubtfulRule
 from plastic_search.records.run import Run
 
 __all__ = ["Ended", "Pool", "Progressed"]
@@ -71,10 +68,10 @@ class _Worker:
         self.began = 0.0  # when it was given its job
         self.ready = False  # whether it has loaded the parts
 
-    def give(self, job: Job) -> None:
-        """Let the worker begin a job."""
+    def give(self, job: Job, cores: int) -> None:
+        """Let the worker begin a job, which may use so many processes."""
         try:
-            self.connection.send(job)
+            self.connection.send((job, cores))
         except OSError:
             self._process.join()
             raise PlasticSearchError(f"{self._death(self._process.exitcode)}; {_KEPT}") from None
@@ -152,13 +149,10 @@ class Pool:
         for worker in self._workers:
             worker.end()
 
-    def shared(self, jobs: list[Job]) -> list[Job]:
-        """The jobs, of which each may use as many processes as there are workers for it."""
-        cores = max(1, self._count // max(1, len(jobs)))
-        return [replace(job, cores=cores, parts=tuple(self._files)) for job in jobs]
-
     def each(self, jobs: list[Job]) -> Iterator[Progressed | Ended]:
         """Every job with its runs, in the order in which they end; in between, how far long ones have come.
+
+        Where there are fewer jobs than workers, each may share its work among several processes.
 
         Raises:
             PlasticSearchError: a job could not be done, or its worker is gone.
@@ -168,9 +162,9 @@ class Pool:
                 for result in perform(job):
                     yield Progressed(job.title, result) if isinstance(result, Advance) else Ended(job, result)
             return
-        waiting = deque(jobs)
+        waiting, cores = deque(jobs), max(1, self._count // max(1, len(jobs)))
         while waiting or any(worker.job for worker in self._workers):
-            self._give(waiting)
+            self._give(waiting, cores)
             wait([worker.connection for worker in self._workers], _POLL)
             failures: list[str] = []
             for worker in list(self._workers):
@@ -178,11 +172,11 @@ class Pool:
             if failures:  # last, so that what is finished is kept
                 raise PlasticSearchError(failures[0])
 
-    def _give(self, waiting: deque[Job]) -> None:
+    def _give(self, waiting: deque[Job], cores: int) -> None:
         """Give waiting jobs to workers that are ready, and start as many as are needed."""
         for worker in self._workers:
             if waiting and worker.ready and worker.job is None:
-                worker.give(waiting.popleft())
+                worker.give(waiting.popleft(), cores)
         starting = sum(not worker.ready for worker in self._workers)
         for _ in range(min(self._count - len(self._workers), len(waiting) - starting)):
             self._workers.append(_Worker(self._files))
@@ -209,24 +203,16 @@ class Pool:
 
 def _serve(parent: int, files: list[Path], connection: Connection, whereabouts: Connection, crash: Connection) -> None:
     """A worker: load the user's parts, leave Ctrl-C to the parent, do jobs, and leave when the parent is gone."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        _leave(1)
-
-    for number in (signal.SIGINT, signal.SIGTERM):  # they may reach the whole group; the parent alone acts on them
-        signal.signal(number, signal.SIG_IGN)
+    follow_parent(parent)
     if _ASK:
         signal.signal(_ASK, lambda number, frame: whereabouts.send(at_work(frame)))
     faulthandler.enable(crash.fileno(), all_threads=False)
-    threading.Thread(target=watch, daemon=True).start()
-    warnings.simplefilter("ignore", DoubtfulRule)  # which the parent has warned of
     try:
         load_parts(files)
         _report(connection, None)
-        while (job := _next(connection)) is not None:
-            for result in perform(job):
+        while (given := _next(connection)) is not None:
+            job, cores = given
+            for result in perform(job, cores, files):
                 _report(connection, result)
     except PlasticSearchError as error:
         _report(connection, _Failed(str(error)))
@@ -241,7 +227,7 @@ def _report(connection: Connection, message: Any) -> None:
 
 
 def _next(connection: Connection) -> Any:
-    """The next job; None when there are no more."""
+    """The next job, and how many processes it may use; None when there are no more."""
     try:
         return connection.recv()
     except (EOFError, OSError):

@@ -7,14 +7,15 @@ YAML too.
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
+from plastic_search.core import statistics
 from plastic_search.export import runner
 from plastic_search.network.module import Network
 from plastic_search.network.spec import Pathway
 from plastic_search.precisions import Role
 
-__all__ = ["interval", "text"]
+__all__ = ["text"]
 
 _RUN = """## Run it
 
@@ -31,26 +32,6 @@ It goes on learning from call to call; `net.reset(batch)` begins a new episode. 
 onnxruntime, with `session.disable_quant_qdq` set to "1"; names and first values of the state are in `manifest.json`. A
 `runner.py` from elsewhere is code: `python -P -m plastic_search.export.runner FOLDER` runs a bundle without it.
 """
-
-
-class Interval(NamedTuple):
-    """A mean with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def interval(scores: list[float]) -> Interval:
-    """The mean of the scores of several seeds, with Student's 95 % interval; of one seed the score alone."""
-    from scipy.stats import t
-
-    mean, count = sum(scores) / len(scores), len(scores)
-    if count < 2:
-        return Interval(mean, mean, mean)
-    error = (sum((each - mean) ** 2 for each in scores) / (count - 1) / count) ** 0.5
-    half = float(t.ppf(0.975, count - 1)) * error
-    return Interval(mean, mean - half, mean + half)
 
 
 def text(net: Network, manifest: dict[str, Any], sizes: dict[str, int], licence: str) -> str:
@@ -131,9 +112,11 @@ def _scores(manifest: dict[str, Any]) -> str:
             f"episodes ({about['score']:.3f} by the reference)"
         )
     if scores := manifest["about"].get("scores"):
-        found = interval(list(scores.values()))
-        spread = f", 95 % interval {found.low:.3f} to {found.high:.3f} (Student)" if len(scores) > 1 else ""
-        lines.append(f"* trained with {len(scores)} seeds: mean {found.mean:.3f}{spread}")
+        values = list(scores.values())
+        found = statistics.mean(values)
+        found = statistics.bounded(found, values) if about else found  # a task's scores are from 0 to 1
+        spread = f", 95 % interval {found.low:.3f} to {found.high:.3f} (Student)" if found.known else ""
+        lines.append(f"* trained with {len(values)} seeds: mean {found.value:.3f}{spread}")
     if len(lines) == 2:
         lines.append("None were measured.")
     return "\n".join(lines) + "\n"

@@ -14,27 +14,24 @@ from torch import Generator, Tensor, nn
 
 from plastic_search.core.errors import PlasticSearchError
 from plastic_search.network.kernels.cpu.binary import binary_product, pack
-from plastic_search.network.quantization import power_of_two
+from plastic_search.network.quantization import power_of_two, round_activity, saturating
+from plastic_search.precisions import Format
 
 __all__ = ["BinaryLinear", "PackedLinear", "ShiftBatchNorm", "Sign", "binarize", "binarize_stochastically", "packed"]
 
 Binarize = Callable[[Tensor], Tensor]
+_BIT = Format(1)
 
 
 def binarize(x: Tensor) -> Tensor:
     """-1 below 0, else 1; the gradient is 1 within [-1, 1], and 0 beyond, where it is cancelled (eq. 1 and 4)."""
-    return _saturating(x, torch.where(x < 0, -1.0, 1.0).to(x.dtype))
+    return round_activity(x, _BIT)
 
 
 def binarize_stochastically(x: Tensor, rng: Generator | None = None) -> Tensor:
     """1 with probability clip((x + 1) / 2, 0, 1), else -1; its gradient is that of `binarize` (eq. 2)."""
     noise = torch.rand(x.shape, generator=rng, dtype=x.dtype, device=x.device)
-    return _saturating(x, torch.where(noise < (x.detach() + 1) / 2, 1.0, -1.0).to(x.dtype))
-
-
-def _saturating(x: Tensor, rounded: Tensor) -> Tensor:
-    clipped = x.clamp(-1.0, 1.0)
-    return rounded.detach() + (clipped - clipped.detach())  # the difference is exactly 0
+    return saturating(x, torch.where(noise < (x.detach() + 1) / 2, 1.0, -1.0).to(x.dtype))
 
 
 class Sign(nn.Module):

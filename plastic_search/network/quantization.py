@@ -21,7 +21,7 @@ from plastic_search.precisions import Format, Rounding, Spacing
 
 __all__ = [
     "codes", "half", "next_dither", "parameter_rounder", "phases", "power_of_two", "reading", "round_activity",
-    "round_to_levels", "round_trace", "shift", "start_dither", "step_size",
+    "round_to_levels", "round_trace", "saturating", "shift", "start_dither", "step_size",
 ]  # fmt: skip
 
 # Fractional parts of the golden ratio, and of the first two inverse powers of the plastic number: increments that fill
@@ -49,8 +49,7 @@ def _to_signs(x: Tensor) -> Tensor:
         # in float64, so that numbers that are all s have the mean s
         scale = (x.abs().sum(dtype=torch.float64) / (x != 0).sum().clamp_min(1)).to(x.dtype)
         rounded = x.sign() * scale
-    clipped = x.clamp(-1.0, 1.0)
-    return rounded + (clipped - clipped.detach())  # the difference is exactly 0
+    return saturating(x, rounded)
 
 
 def _to_powers(x: Tensor, form: Format) -> Tensor:
@@ -171,12 +170,18 @@ def round_activity(x: Tensor, form: Format) -> Tensor:
     The gradient is 1 within [-1, 1] and 0 beyond (Hubara et al. 2016, arXiv 1602.02830; 2018). One bit is -1 below 0,
     and 1 elsewhere; halfway between two levels of more bits, the even one is taken.
     """
-    clipped = x.clamp(-1.0, 1.0)
     with torch.no_grad():
+        clipped = x.clamp(-1.0, 1.0)
         if form.bits == 1:
             rounded = 2.0 * clipped.floor().clamp(max=0.0) + 1.0
         else:
             rounded = (clipped * form.top).round() * (1.0 / form.top)
+    return saturating(x, rounded)
+
+
+def saturating(x: Tensor, rounded: Tensor) -> Tensor:
+    """`rounded`, with the gradient of `x` where |x| is at most 1, and none beyond (Hubara et al. 2016, eq. 4)."""
+    clipped = x.clamp(-1.0, 1.0)
     return rounded + (clipped - clipped.detach())  # the difference is exactly 0
 
 

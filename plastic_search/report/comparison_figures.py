@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from plastic_search.core.statistics import Estimate
 from plastic_search.report.figures import _canvas as canvas
 from plastic_search.report.figures import _cases, _rounded
 from plastic_search.report.figures._cases import Final, Line
-from plastic_search.report.statistics import Estimate
 
 __all__ = ["QUANTITIES", "along_axis", "every_seed", "in_few_bits", "over_training"]
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from plastic_search.core import statistics
 from plastic_search.core.errors import unknown
+from plastic_search.core.statistics import Estimate
 from plastic_search.records import table
 from plastic_search.records.run import Record
-from plastic_search.report import environment_page, low_bits, reproduce, spiking_page, statistics
+from plastic_search.report import environment_page, low_bits, reproduce, spiking_page
 from plastic_search.report.comparison_figures import QUANTITIES, along_axis, every_seed, in_few_bits, over_training
 from plastic_search.report.figures import _learning, _rounded
 from plastic_search.report.figures._cases import Curve
@@ -16,7 +18,6 @@ from plastic_search.report.figures._learning import runs_of
 from plastic_search.report.formatting import digits, listed, measure
 from plastic_search.report.groups import compared, rewarded
 from plastic_search.report.html import plain, write_page
-from plastic_search.report.statistics import Estimate
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -142,9 +143,7 @@ def _more(record: Record, page: dict[str, Any]) -> dict[str, Any]:
     return {
         "environment": environment_page.contents(record, cases, best),
         "rounded": _rounded.data(record, cases),
-        "low_bits": [
-            {"label": case["label"]} | found for case in cases if (found := low_bits.contents(record, case["name"]))
-        ],
+        "low_bits": [{"label": c["label"]} | found for c in cases if (found := low_bits.contents(record, c["name"]))],
         "spiking": spiking_page.contents(record, networks, [best, page["reference"]]),
     }
 

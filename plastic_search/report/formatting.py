@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from plastic_search.report.statistics import Estimate
+from plastic_search.core.statistics import Estimate
 
 __all__ = [
     "MARGIN", "bits", "change", "count", "digits", "duration", "estimate", "interval", "listed", "measure", "percent",

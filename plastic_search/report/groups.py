@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from itertools import count
 from typing import Any, Literal, NamedTuple
 
+from plastic_search.core import statistics
+from plastic_search.core.statistics import Estimate
 from plastic_search.records import table
 from plastic_search.records.run import Finalist, Record, Run, Stage, identity
-from plastic_search.report import statistics
 from plastic_search.report.formatting import MARGIN, interval, score
-from plastic_search.report.statistics import Estimate
 
 __all__ = [
     "Contrast", "Group", "Trial", "above", "alike", "arm_label", "arm_looks", "arms", "baselines", "bundles", "chance",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from plastic_search.core.paths import as_path
 from plastic_search.core.printable import printable
+from plastic_search.core.statistics import Estimate
 from plastic_search.records.files import destination, write_text
 from plastic_search.report import formatting
-from plastic_search.report.statistics import Estimate
 
 if TYPE_CHECKING:
     from jinja2 import Environment

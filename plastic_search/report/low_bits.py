@@ -171,12 +171,13 @@ def _advised(width: int, rounding: str, layer: int, row: dict[str, float]) -> li
     if rounding.startswith("stochastic"):
         if 0.0 < size < _TINY:
             found.append((
-                f"A write to {whose}, is typically {size:.2g} of a step, so that one in {1.0 / size:.0f} is made, by a "
-                f"whole step: right on average, and noisy; {bits_more} or error feedback would write smaller steps.",
+                f"A write to {whose}, is typically {size:.2g} of a step, and {percent(row['stored'])} are made, each "
+                f"by a whole step: right on average, and noisy; {bits_more} or error feedback would write smaller "
+                "steps.",
                 0.5 * (1.0 - size / _TINY),
             ))  # fmt: skip
     elif row["stored"] < _FEW and size > 0.0:
-        remedy = f"choose stochastic rounding or error feedback, or {bits_more}"
+        remedy = f"choose {'stochastic rounding or ' * (size >= _TINY)}error feedback, or {bits_more}"
         remedy = f"keep {bits_more} of the remainder" if rounding.startswith("feedback") else remedy
         found.append((
             f"{percent(lost)} of writes to {whose}, change nothing, as a write is typically {size:.2g} of a step, and "

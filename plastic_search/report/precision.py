@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from plastic_search.core import statistics
+from plastic_search.core.statistics import Estimate
 from plastic_search.records.run import Record
-from plastic_search.report import reproduce, statistics
+from plastic_search.report import reproduce
 from plastic_search.report.figures import bits as rounded
 from plastic_search.report.figures.bits import width_text
 from plastic_search.report.formatting import MARGIN, bits, estimate, listed
 from plastic_search.report.groups import Contrast, loss
-from plastic_search.report.statistics import Estimate
 from plastic_search.report.verdict import Verdict
 
 __all__ = ["precision"]

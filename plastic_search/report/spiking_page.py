@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from plastic_search.core import statistics
 from plastic_search.records.run import Record, Run
 from plastic_search.records.spikes import SpikingEpisode
-from plastic_search.report import groups, statistics
+from plastic_search.report import groups
 from plastic_search.report.figures import _spikes
 from plastic_search.report.formatting import digits
 

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from plastic_search.core import statistics
 from plastic_search.records import provenance
 from plastic_search.records.run import Finalist, Record, rounded_network
-from plastic_search.report import groups, low_bits, reproduce, spiking_page, statistics, verdicts
+from plastic_search.report import groups, low_bits, reproduce, spiking_page, verdicts
 from plastic_search.report.figures import Figure, ablation, bits, importances, learning_curves, topology
 from plastic_search.report.formatting import MARGIN
 from plastic_search.report.groups import Group, Trial

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from plastic_search.core import statistics
 from plastic_search.records import table
 from plastic_search.records.run import Record, Stage
-from plastic_search.report import comparison_page, environment_page, spiking_page, statistics
+from plastic_search.report import comparison_page, environment_page, spiking_page
 from plastic_search.report.comparison_figures import along_axis, in_few_bits, over_training
 from plastic_search.report.figures import topology
 from plastic_search.report.html import plain, write_page

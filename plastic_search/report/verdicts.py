@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from plastic_search.core import statistics
 from plastic_search.records.run import Record
-from plastic_search.report import groups, reproduce, statistics
+from plastic_search.report import groups, reproduce
 from plastic_search.report.figures import learning_curves, topology
 from plastic_search.report.formatting import change, count, estimate, listed, percent, score
 from plastic_search.report.groups import Contrast, Group, above, compare, loss, reach

@@ -12,6 +12,7 @@ import torch
 
 from plastic_search.cells.linear import Linear
 from plastic_search.core.errors import PlasticSearchError
+from plastic_search.core.statistics import mean
 from plastic_search.experiments import quantize, repair, runner
 from plastic_search.experiments.export import export
 from plastic_search.experiments.shrink import shrunk
@@ -21,7 +22,6 @@ from plastic_search.records import run as runs
 from plastic_search.report import sweep_page
 from plastic_search.report.comparison_page import Measured
 from plastic_search.report.stability import stability
-from plastic_search.report.statistics import mean
 from plastic_search.structures.blocks import Blocks
 from plastic_search.structures.feed_forward import FeedForward
 from plastic_search.structures.gated import Gated

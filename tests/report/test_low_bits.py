@@ -71,8 +71,7 @@ def test_writes_that_change_nothing_are_told_with_what_to_do(full: Record) -> No
     (sentence,) = page["advice"]
     assert sentence.replace("\N{NO-BREAK SPACE}", " ") == (
         "94 % of writes to layer 1's trace in 3 bits, nearest, change nothing, as a write is typically 0.04 of a step, "
-        "and 60 % of its synapses that were to change never did: choose stochastic rounding or error feedback, or 4 "
-        "more bits."
+        "and 60 % of its synapses that were to change never did: choose error feedback, or 4 more bits."
     )
 
 
@@ -82,7 +81,7 @@ def test_writes_that_change_nothing_are_told_with_what_to_do(full: Record) -> No
         (
             "stochastic",
             {"size": 0.02},
-            "one in 50 is made, by a whole step: right on average, and noisy; 5 more",
+            "and 6 % are made, each by a whole step: right on average, and noisy; 5 more",
         ),
         ("feedback", {"stored": 0.3}, "keep 4 more bits of the remainder"),
         ("nearest", {"stored": 0.9, "saturated_late": 0.4}, "40 % after four without a reset: give it a larger limit"),

@@ -1,8 +1,10 @@
-"""Integers of 1, 2 and 4 bits, packed in bytes, the first in the lowest bits."""
+"""Integers of 1, 2 and 4 bits in C: in how many bits they are stored, and how they are read."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from plastic_search.export.packing import pack
 
 __all__ = ["bits_of", "bits_within", "by_rows", "kind_of", "packed", "unpacked"]
 
@@ -27,12 +29,7 @@ def kind_of(bits: int) -> str:
 def packed(values: np.ndarray, bits: int) -> np.ndarray:
     """Codes as they are stored: bytes of several, if they have fewer than 8 bits."""
     values = np.asarray(values, np.int64).reshape(-1)
-    if bits >= 8:
-        return values
-    parts = 8 // bits
-    codes = (values > 0 if bits == 1 else values & (2**bits - 1)).astype(np.int64)
-    codes = np.pad(codes, (0, -len(codes) % parts)).reshape(-1, parts)
-    return (codes << (bits * np.arange(parts))).sum(1)
+    return values if bits >= 8 else pack(values, bits)
 
 
 def by_rows(columns: int, bits: int, sparse: bool) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from plastic_search.core import statistics
+from plastic_search.core.statistics import Estimate
 from plastic_search.records.episodes import Episode, PlasticLayer
-from plastic_search.report import statistics
 from plastic_search.report.figures import _canvas as canvas
 from plastic_search.report.figures._canvas import Look
-from plastic_search.report.statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from plastic_search.report.statistics import Estimate
+    from plastic_search.core.statistics import Estimate
 
 __all__ = [
     "BLUE", "COLOURS", "CUT", "GREEN", "GRID", "INK", "MUTED", "ORANGE", "PAPER", "PURPLE", "SKY", "WIDTH",

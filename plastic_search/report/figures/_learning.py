@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from plastic_search.core import statistics
 from plastic_search.records import table
 from plastic_search.records.run import Outcome, Record, Run, Stage
-from plastic_search.report import statistics
 from plastic_search.report.figures import _cases
 from plastic_search.report.figures._canvas import Look
 from plastic_search.report.figures._cases import Curve

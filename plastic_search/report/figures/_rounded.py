@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from plastic_search.core import statistics
+from plastic_search.core.statistics import Estimate
 from plastic_search.records.run import Outcome, Record, Run, Stage, rounded_network
-from plastic_search.report import groups, statistics
+from plastic_search.report import groups
 from plastic_search.report.figures import _cases
 from plastic_search.report.figures._canvas import Look
 from plastic_search.report.figures._cases import Final
 from plastic_search.report.figures._learning import runs_of
 from plastic_search.report.formatting import bits
-from plastic_search.report.statistics import Estimate
 
 __all__ = ["Rounded", "data", "draw"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from plastic_search.core.statistics import Estimate
 from plastic_search.records.run import Finalist, Record, Run, Stage, rounded_network
 from plastic_search.report import groups as findings
 from plastic_search.report.figures import _canvas as canvas
 from plastic_search.report.formatting import bits
 from plastic_search.report.groups import Group
-from plastic_search.report.statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -150,8 +150,8 @@ def caption(data: Bits) -> str:
 
 
 _FEEDBACK = (
-    " With error feedback the trace is read as rounded to nearest; what that leaves over is kept for each synapse, in "
-    "as many more bits as are named, and added to its next change."
+    " Half-filled marks: with error feedback the trace is read as rounded to nearest; what that leaves over is kept "
+    "for each synapse, in as many more bits as are named, and added to its next change."
 )
 _UNMATCHED = (
     " The float winner was not trained on as long as the networks at the right, which may so lie above its line for "
@@ -214,7 +214,7 @@ def _line(
 ) -> None:
     """One role, or all, rounded one way: colour and marker show the role, line and filling the rounding."""
     colour, _, marker = canvas.look(ROLES.index(what)) if what in ROLES else canvas.Look(canvas.INK, "-", "o")
-    filled = rounding == "stochastic"
+    filled = {"stochastic": "full", "nearest": "none"}.get(rounding, "bottom")
     label = what if what in ("weight", "alpha", "activity") and rounding == "nearest" else f"{what}, {rounding}"
     for x, each in spots:
         canvas.whiskers(axes, x, each.score, colour, "y", limits)
@@ -223,7 +223,8 @@ def _line(
         dash = canvas.look(_ROUNDINGS.get(rounding, 2) * len(canvas.COLOURS)).dash
         axes.plot(*zip(*alike, strict=True), color=colour, linewidth=1.3, linestyle=dash, alpha=0.8)
     axes.plot([x for x, _ in spots], [v.score.value for _, v in spots], linestyle="none", marker=marker, color=colour,
-              markerfacecolor=colour if filled else canvas.PAPER, markersize=6, label=label, zorder=4)  # fmt: skip
+              markerfacecolor=canvas.PAPER if filled == "none" else colour, markerfacecoloralt=canvas.PAPER,
+              fillstyle="full" if filled == "none" else filled, markersize=6, label=label, zorder=4)  # fmt: skip
 
 
 _ROUNDINGS = {"stochastic": 0, "nearest": 1}  # solid and dashed; any other has a dot after each dash

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from plastic_search.core.statistics import Estimate
 from plastic_search.records.run import Record
 from plastic_search.report import groups
 from plastic_search.report.figures import _canvas as canvas
-from plastic_search.report.statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
+from plastic_search.core.statistics import BestOf, best_of
 from plastic_search.records.run import Record
 from plastic_search.report import groups
 from plastic_search.report.figures import _canvas as canvas
-from plastic_search.report.statistics import BestOf, best_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from plastic_search.core.errors import PlasticSearchError
-from plastic_search.report.statistics import (
+from plastic_search.core.statistics import (
     BestOf,
     best_of,
     bounded,
@@ -151,7 +151,7 @@ def test_best_of_counts_trials_that_were_stopped() -> None:
 def test_nothing_heavy_is_imported() -> None:
     """A page can be written where there is no torch; scipy waits until it is asked."""
     message = (
-        "import sys; import plastic_search.report.statistics; light = 'scipy' not in sys.modules; "
+        "import sys; import plastic_search.core.statistics; light = 'scipy' not in sys.modules; "
         "import plastic_search.report.report; import plastic_search.report.figures as f; f.figures();"
         "heavy = {'torch', 'optuna', 'onnx', 'brevitas', 'matplotlib', 'jinja2', 'scipy'} & set(sys.modules);"
         "print(light, sorted(heavy))"
